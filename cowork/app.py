@@ -1,0 +1,83 @@
+"""The WSGI application: blueprints, errors, request id, access guard."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from flask import Flask, Response, g, request
+from flask.json.provider import JSONProvider
+
+from cowork import log as logging
+from cowork.services import Services
+from cowork.web import ask, docs, guard, health, paths, problems, sessions, xo_auth
+
+log = logging.logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class _Json(JSONProvider):
+    """orjson: keys in our order, text as it is."""
+
+    def dumps(self, obj: Any, **_kwargs: Any) -> str:
+        return orjson.dumps(obj, option=orjson.OPT_NON_STR_KEYS).decode()
+
+    def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+
+def create_app(services: Services) -> Flask:
+    """The application over these services; whoever made them closes them."""
+    app = Flask("cowork", static_folder=None)
+    app.json = _Json(app)
+    app.extensions["cowork"] = services
+    settings = services.settings
+    app.config["COWORK_MAX_BODY"] = settings.max_body
+    _register_requests(app)
+    guard.register(
+        app,
+        guard.Guard(
+            settings.api_keys, hosts=settings.allowed_hosts, origins=settings.allowed_origins
+        ),
+    )
+    problems.register(app)
+    paths.register(app)
+    api = docs.register(app)
+    waits = {"first_event_wait": settings.first_event_wait, "keepalive": settings.keepalive}
+    for blueprint in (
+        health.blueprint(services),
+        ask.blueprint(services.conversation, **waits),
+        sessions.blueprint(services.conversation, services.store),
+        xo_auth.blueprint(services.login),
+    ):
+        api.register_blueprint(blueprint)
+    return app
+
+
+def _register_requests(app: Flask) -> None:
+    """Give each request its id, first of all, and a line in the log."""
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        g.begun = time.monotonic()
+        logging.request_id.set(g.request_id)
+
+    @app.after_request
+    def finish(reply: Response) -> Response:
+        reply.headers["X-Request-ID"] = g.request_id
+        if "turn_id" in g:
+            reply.headers["X-Turn-ID"] = g.turn_id
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,  # never the query: it may hold a poll token
+            status=reply.status_code,
+            ms=round((time.monotonic() - g.begun) * 1000),
+        )
+        return reply

@@ -1,0 +1,1 @@
+"""The `claude` CLI: the only folder that knows its words and starts processes."""

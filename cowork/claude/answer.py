@@ -1,0 +1,290 @@
+"""One turn's messages of the CLI, read into events and, at the end, a `Result`.
+
+Pure: no process, no clock.  Deltas are provisional: the CLI may lose its model connection and
+silently ask again, so the `assistant` message that follows a block's deltas decides its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from cowork.claude import failures
+from cowork.claude.protocol import Message, content_blocks, text_of
+from cowork.errors import CoworkError
+from cowork.events import Event, Replace, Status, Thinking, Token, ToolResult, ToolUse
+
+_SEPARATOR = "\n\n"
+_TOOL_RESULT_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the CLI ended a turn; `error` is None for an answer.
+
+    `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
+    whether the CLI stopped because it was told to.  `total_cost_usd` counts the whole process;
+    `cost_usd` is this turn's share of it.
+    """
+
+    text: str
+    error: CoworkError | None = None
+    interrupted: bool = False
+    replaced: bool = False
+    usage: dict[str, Any] | None = None
+    total_cost_usd: float | None = None
+    cost_usd: float | None = None
+
+
+class Answer:
+    """Reads the messages that follow one question, until its result.
+
+    `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
+    The text kept is `_settled` (confirmed blocks, separators included) and `_live` (the deltas of
+    the block that is being written).
+    """
+
+    def __init__(self, uuid: str) -> None:
+        self.result: Result | None = None
+        self.skills: tuple[str, ...] | None = None
+        self.used_tools = False
+        self.uuid = uuid
+        self._settled: list[str] = []
+        self._live = StringIO()
+        self._message_from = 0
+        self._message_open = False
+        self._message_id: str | None = None
+        self._stop_reason: str | None = None
+        self._prefix = ""
+        self._replaced = False
+        self._said_by_cli: list[str] = []
+        self._failure_kind: str | None = None
+        self._resets_at: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._settled) + self._live.getvalue()
+
+    def read(self, message: Message) -> list[Event]:
+        """What this message adds; messages of sub-agents and of no known type add nothing."""
+        if message.get("parent_tool_use_id") is not None:
+            return []
+        reader = _READERS.get(message["type"])
+        return reader(self, message) if reader is not None else []
+
+    # -- what the model is writing
+
+    def _stream_event(self, message: Message) -> list[Event]:
+        event = message.get("event")
+        if not isinstance(event, dict):
+            return []
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            return self._delta(event.get("delta"))
+        if kind == "message_start":
+            return self._message_start(event)
+        if kind == "message_delta":
+            delta = event.get("delta")
+            self._stop_reason = delta.get("stop_reason") if isinstance(delta, dict) else None
+        elif kind == "message_stop":
+            self._message_open = False
+        return []
+
+    def _delta(self, delta: Any) -> list[Event]:
+        if not isinstance(delta, dict):
+            return []
+        text = delta.get("text")
+        if isinstance(text, str) and text and delta.get("type") == "text_delta":
+            return [self._write(text)]
+        if delta.get("type") == "thinking_delta" and isinstance(delta.get("thinking"), str):
+            return [Thinking(delta["thinking"])]
+        return []
+
+    def _write(self, text: str) -> Token:
+        if self._prefix:
+            self._settled.append(self._prefix)
+            self._live.write(text)
+            text, self._prefix = self._prefix + text, ""
+            return Token(text)
+        self._live.write(text)
+        return Token(text)
+
+    def _message_start(self, event: Message) -> list[Event]:
+        events = self._abandon() if self._message_open else []
+        body = event.get("message")
+        self._message_id = body.get("id") if isinstance(body, dict) else None
+        self._begin_message()
+        return events
+
+    def _begin_message(self) -> None:
+        self._settle_live()
+        # A message that was cut by max_tokens goes on in the next one, in mid-sentence.
+        continues = self._stop_reason == "max_tokens"
+        self._prefix = _SEPARATOR if self._settled and not continues else ""
+        self._message_from = len(self._settled)
+        self._message_open = True
+        self._stop_reason = None
+
+    def _abandon(self) -> list[Event]:
+        """A message that never ended is followed by another: its text is void."""
+        had_text = bool(self._live.tell()) or len(self._settled) > self._message_from
+        del self._settled[self._message_from :]
+        self._live = StringIO()
+        return self._replace() if had_text else []
+
+    def _replace(self) -> list[Event]:
+        self._replaced = True
+        return [Replace(self.text)]
+
+    # -- what the CLI confirms
+
+    def _assistant(self, message: Message) -> list[Event]:
+        body = message.get("message")
+        body = body if isinstance(body, dict) else {}
+        if message.get("error") is not None or body.get("model") == "<synthetic>":
+            return self._synthetic(message)
+        events: list[Event] = []
+        if body.get("id") != self._message_id:
+            # Asked again without streaming: the message comes whole, with neither start nor stop.
+            events += self._abandon() if self._message_open else []
+            self._message_id = body.get("id")
+            self._begin_message()
+            self._message_open = False
+        for block in content_blocks(message):
+            if block.get("type") == "text" and isinstance(block.get("text"), str):
+                events += self._confirm(block["text"])
+            elif block.get("type") == "tool_use":
+                self.used_tools = True
+                events.append(_tool_use(block))
+        return events
+
+    def _synthetic(self, message: Message) -> list[Event]:
+        """The CLI's own words: an error's, or a command's; the result says which."""
+        kind = message.get("error")
+        self._failure_kind = kind if isinstance(kind, str) else self._failure_kind
+        texts = (block.get("text") for block in content_blocks(message))
+        self._said_by_cli += [text for text in texts if isinstance(text, str)]
+        return []
+
+    def _confirm(self, final: str) -> list[Event]:
+        streamed = self._live.getvalue()
+        if final.strip() == streamed.strip():
+            self._settle_live()
+            return []
+        if final.startswith(streamed):
+            token = self._write(final[len(streamed) :])
+            self._settle_live()
+            return [token]
+        self._live = StringIO(final)
+        self._settle_live()
+        return self._replace()
+
+    def _settle_live(self) -> None:
+        if streamed := self._live.getvalue():
+            self._settled.append(streamed)
+            self._live = StringIO()
+
+    # -- what happens besides
+
+    def _user(self, message: Message) -> list[Event]:
+        return [
+            ToolResult(
+                id=str(block.get("tool_use_id", "")),
+                content=text_of(block.get("content"))[:_TOOL_RESULT_LIMIT],
+                is_error=block.get("is_error") is True,
+            )
+            for block in content_blocks(message)
+            if block.get("type") == "tool_result"
+        ]
+
+    def _system(self, message: Message) -> list[Event]:
+        subtype = message.get("subtype")
+        if subtype == "init":
+            skills = message.get("skills")
+            if isinstance(skills, list):
+                self.skills = tuple(skill for skill in skills if isinstance(skill, str))
+        elif subtype == "status" and isinstance(message.get("status"), str):
+            return [Status(message["status"])]
+        elif subtype == "api_retry":
+            return [Status("api_retry", _facts(message, _RETRY_FACTS))]
+        elif subtype in {"compact_boundary", "model_fallback"}:
+            return [Status(str(subtype))]
+        return []
+
+    def _rate_limit(self, message: Message) -> list[Event]:
+        info = message.get("rate_limit_info")
+        if not isinstance(info, dict):
+            return []
+        resets_at = info.get("resetsAt")
+        if info.get("status") == "rejected" and isinstance(resets_at, int | float):
+            self._resets_at = float(resets_at)
+        return [Status("rate_limit", _facts(info, _LIMIT_FACTS))]
+
+    # -- the end
+
+    def _result(self, message: Message) -> list[Event]:
+        if not self._is_ours(message):
+            return self._start_over()
+        interrupted = str(message.get("terminal_reason", "")).startswith("aborted")
+        error: CoworkError | None = None
+        events: list[Event] = []
+        if message.get("is_error") is not False:
+            error = failures.from_result(message, self._failure_kind, self._resets_at)
+        elif not self.text:
+            events = self._unstreamed(message)
+        usage, cost = message.get("usage"), message.get("total_cost_usd")
+        self.result = Result(
+            text=self.text,
+            error=error,
+            interrupted=interrupted,
+            replaced=self._replaced,
+            usage=usage if isinstance(usage, dict) else None,
+            total_cost_usd=float(cost) if isinstance(cost, int | float) else None,
+        )
+        return events
+
+    def _unstreamed(self, message: Message) -> list[Event]:
+        """The answer of a turn in which the model wrote nothing, such as a command's."""
+        said = _SEPARATOR.join(self._said_by_cli) or message.get("result")
+        return [self._write(said)] if isinstance(said, str) and said else []
+
+    def _is_ours(self, message: Message) -> bool:
+        """Whether this result ends our question's turn, not one that the CLI began by itself."""
+        uuids = message.get("user_message_uuids")
+        if isinstance(uuids, list) and uuids:
+            return self.uuid in uuids
+        return "origin" not in message
+
+    def _start_over(self) -> list[Event]:
+        had_text = bool(self.text)
+        self._settled, self._live, self._message_from = [], StringIO(), 0
+        self._message_open, self._prefix, self._said_by_cli = False, "", []
+        return self._replace() if had_text else []
+
+
+def _tool_use(block: Message) -> ToolUse:
+    given = block.get("input")
+    return ToolUse(
+        id=str(block.get("id", "")),
+        name=str(block.get("name", "")),
+        input=given if isinstance(given, dict) else {},
+    )
+
+
+def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: message[name] for name in names if message.get(name) is not None}
+
+
+_RETRY_FACTS = ("attempt", "max_retries", "retry_delay_ms", "error_status", "error")
+_LIMIT_FACTS = ("status", "resetsAt", "rateLimitType", "utilization")
+_READERS: dict[str, Callable[[Answer, Message], list[Event]]] = {
+    "stream_event": Answer._stream_event,  # noqa: SLF001 - its own table
+    "assistant": Answer._assistant,  # noqa: SLF001
+    "user": Answer._user,  # noqa: SLF001
+    "system": Answer._system,  # noqa: SLF001
+    "rate_limit_event": Answer._rate_limit,  # noqa: SLF001
+    "result": Answer._result,  # noqa: SLF001
+}

@@ -1,0 +1,154 @@
+"""Finds the CLI and tells its version and whether it is logged in, without making anyone wait."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from cowork.claude import command, failures, sweep
+from cowork.errors import ClaudeUnavailable
+from cowork.log import logger
+
+log = logger(__name__)
+
+CHECK_TIMEOUT = 15.0
+MAX_AGE = 300.0
+INSTALL_ADVICE = (
+    "set CLAUDE_CLI_PATH, put `claude` on PATH, or run `make install-cli` to get the one that "
+    "comes in the claude-agent-sdk wheel"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CliState:
+    """What is known of the CLI; None is "not found out yet".
+
+    `logged_in` is what the CLI says of itself: an expired login still counts, only a turn tells.
+    """
+
+    path: str | None = None
+    version: str | None = None
+    logged_in: bool | None = None
+    auth_method: str | None = None
+    problem: str | None = None
+
+
+class ClaudeCli:
+    """The installed CLI: where it is (`path`) and what is known of it (`state`)."""
+
+    def __init__(
+        self, configured: str, *, environ: Mapping[str, str], manner: command.Manner
+    ) -> None:
+        self.configured = configured
+        self._environ = environ
+        self._manner = manner
+        self._lock = threading.Lock()
+        self._state = CliState()
+        self._checked = float("-inf")
+        self._checking: threading.Thread | None = None
+
+    def path(self) -> str:
+        """The executable: CLAUDE_CLI_PATH, else `claude` on PATH, else the wheel's.
+
+        Raises `ClaudeUnavailable` with what to do.
+        """
+        named = self._environ.get("PATH", os.defpath)
+        found = shutil.which(os.path.expanduser(self.configured), path=named)  # noqa: PTH111
+        if found is None and self.configured == "claude":
+            found = bundled()
+        if found is None:
+            raise ClaudeUnavailable(
+                f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
+            )
+        return str(Path(found).absolute())
+
+    def state(self) -> CliState:
+        """What is known; starts a check in the background when that is old.  Never waits."""
+        with self._lock:
+            old = time.monotonic() - self._checked > MAX_AGE
+            if old and self._checking is None:
+                self._checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
+                self._checking.start()
+            return self._state
+
+    def check(self) -> CliState:
+        """Ask the CLI for its version and its login; takes about a second."""
+        try:
+            path = self.path()
+            version = self._run(path, "--version").split(" ")[0].strip() or None
+            logged_in, method = self._login(path)
+            problem = None if logged_in else f"not logged in: {failures.LOGIN_ADVICE}"
+            state = CliState(path, version, logged_in, method, problem)
+        except ClaudeUnavailable as fault:
+            state = CliState(problem=fault.message)
+        with self._lock:
+            self._state, self._checked, self._checking = state, time.monotonic(), None
+        return state
+
+    def saw_login(self, *, works: bool) -> None:
+        """A turn has shown whether the login works; that counts more than what the CLI says."""
+        with self._lock:
+            if works == self._state.logged_in:
+                return
+            problem = None if works else f"the login was refused: {failures.LOGIN_ADVICE}"
+            self._state = CliState(
+                **{**asdict(self._state), "logged_in": works, "problem": problem}
+            )
+
+    def _login(self, path: str) -> tuple[bool, str | None]:
+        try:
+            said = orjson.loads(self._run(path, "auth", "status"))
+        except orjson.JSONDecodeError as fault:
+            raise ClaudeUnavailable("the Claude CLI did not say whether it is logged in") from fault
+        if not isinstance(said, dict):
+            raise ClaudeUnavailable("the Claude CLI did not say whether it is logged in")
+        method = said.get("authMethod")
+        return said.get("loggedIn") is True, method if isinstance(method, str) else None
+
+    def _run(self, path: str, *arguments: str) -> str:
+        environment = command.environment(
+            self._environ, marker=sweep.marker("check"), manner=self._manner
+        )
+        try:
+            done = subprocess.run(
+                [path, *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CHECK_TIMEOUT,
+                check=False,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.TimeoutExpired) as fault:
+            log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
+            raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
+        return done.stdout.decode(errors="replace")
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Wait for a check that is under way."""
+        with self._lock:
+            checking = self._checking
+        if checking is not None:
+            checking.join(timeout)
+
+
+def bundled() -> str | None:
+    """The binary inside an installed claude-agent-sdk wheel, if there is one."""
+    try:
+        spec = importlib.util.find_spec("claude_agent_sdk")
+    except (ImportError, ValueError):
+        return None
+    for place in (spec.submodule_search_locations or []) if spec is not None else []:
+        binary = Path(place) / "_bundled" / "claude"
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return None

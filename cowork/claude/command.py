@@ -1,0 +1,112 @@
+"""How the CLI is called: argv and environment.  Pure.
+
+argv holds constants and UUIDs that we made, nothing that a client sent: a prompt in argv is code
+execution, since the CLI reads `--settings={"hooks": ...}` wherever it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+MARKER = "COWORK_PROCESS"
+
+_PASSED = frozenset(
+    {
+        *("HOME", "PATH", "LANG", "TERM", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR"),
+        *("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"),
+    }
+)
+_PASSED_PREFIXES = ("LC_", "ANTHROPIC_", "DISABLE_", "CLAUDE_CODE_DISABLE_")
+_ALWAYS = {
+    # A resident process must never begin a turn by itself.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+    "CLAUDE_CODE_DISABLE_CRON": "1",
+    # The answer is on disk when its result is printed, so a kill right after it loses nothing.
+    "CLAUDE_CODE_EAGER_FLUSH": "1",
+    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
+    "DISABLE_AUTOUPDATER": "1",
+}
+# Tools that begin turns by themselves later, which nobody would be listening to.
+_NO_TOOLS = "ScheduleWakeup,Monitor,CronCreate"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How every process of this server is started; the operator's choice, fixed at start.
+
+    `setpriv` is the path of util-linux's tool, or None where there is none: it makes the kernel
+    end the CLI when we die.  `retries` bounds the CLI's own tries at a failing model API.
+    """
+
+    permission_mode: str = "default"
+    trust_projects: bool = False
+    retries: int = 2
+    setpriv: str | None = None
+    passed: tuple[str, ...] = ()
+
+
+def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> list[str]:
+    """The command of a resident process; raises ValueError for a session id that is no UUID."""
+    UUID(session_id)
+    wrapper = [manner.setpriv, "--pdeathsig", "TERM", "--"] if manner.setpriv else []
+    sources = [] if manner.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
+    return [
+        *wrapper,
+        executable,
+        "--print",
+        "--verbose",
+        "--input-format=stream-json",
+        "--output-format=stream-json",
+        "--include-partial-messages",
+        f"--permission-mode={manner.permission_mode}",
+        f"--disallowedTools={_NO_TOOLS}",
+        *sources,
+        f"--{'resume' if resume else 'session-id'}={session_id}",
+    ]
+
+
+def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> dict[str, str]:
+    """What a process gets of our environment: an allow-list, since its tools can read it all.
+
+    `marker` is inherited by every descendant, however detached; `sweep.py` looks for it.
+    """
+    passed = {name: value for name, value in environ.items() if _is_passed(name, manner.passed)}
+    return {
+        **passed,
+        **_ALWAYS,
+        "CLAUDE_CODE_MAX_RETRIES": str(manner.retries),
+        "PATH": passed.get("PATH", os.defpath),
+        MARKER: marker,
+    }
+
+
+def _is_passed(name: str, extra: Iterable[str]) -> bool:
+    return name in _PASSED or name.startswith(_PASSED_PREFIXES) or name in extra
+
+
+def prompt(question: str, skill: str | None, *, slash_commands: bool) -> str:
+    """What the CLI is asked: a skill's call, or text.
+
+    Text that begins with `/` would be a command of the CLI's own (`/config key=value` rewrites
+    the user's settings for good); a leading space makes it plain text.
+    """
+    if skill is not None:
+        return f"/{skill} {question}"
+    if question.startswith("/") and not slash_commands:
+        return f" {question}"
+    return question
+
+
+def skill_name(agent_type: str | None) -> str | None:
+    """`agent_type` as the CLI names a skill, None where none is asked for.
+
+    Raises ValueError for a name that cannot be a skill's.
+    """
+    name = (agent_type or "").strip().lower().replace("_", "-")
+    if name and not re.fullmatch(r"[a-z0-9:-]{1,128}", name):
+        raise ValueError("a skill's name is made of a-z, 0-9, - and :")
+    return name or None

@@ -1,0 +1,98 @@
+"""What a result of the CLI that is no answer means: one of our errors.
+
+The CLI marks API failures `subtype: "success", is_error: true`, with the kind on the synthetic
+`assistant` message before it and the HTTP status in `api_error_status`, each of which may be
+missing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cowork.errors import (
+    ClaudeApiError,
+    ClaudeError,
+    ClaudeFailed,
+    ClaudeNotAuthenticated,
+    ClaudeOverloaded,
+    ClaudeRateLimited,
+    ClaudeUnavailable,
+)
+
+LOGIN_ADVICE = (
+    "run `claude /login` as the server's user, or set ANTHROPIC_API_KEY; "
+    "`make demo` needs no account"
+)
+_AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}
+_LIMITS = {"rate_limit", "billing_error"}
+_SENTENCE = 500
+
+
+class SessionMissing(ClaudeFailed):
+    """`--resume` of a session that the CLI does not have."""
+
+
+class SessionInUse(ClaudeFailed):
+    """`--session-id` of a session that the CLI already has."""
+
+
+def from_result(result: dict[str, Any], kind: str | None, resets_at: float | None) -> ClaudeError:
+    """The error of a `result` with `is_error`.
+
+    `kind` is the `error` of the last synthetic assistant message; `resets_at` the Unix time of
+    the last rejected `rate_limit_event`.
+    """
+    status = result.get("api_error_status")
+    status = status if isinstance(status, int) else None
+    said = sentence(result.get("result") or _first(result.get("errors")))
+    if said.startswith("No conversation found"):
+        return SessionMissing("the CLI has no such session")
+    if kind in _AUTHENTICATION or status == 401 or said.startswith("Not logged in"):  # noqa: PLR2004
+        return ClaudeNotAuthenticated(f"the Claude CLI is not logged in: {LOGIN_ADVICE}")
+    if kind in _LIMITS or status in {402, 429}:
+        return ClaudeRateLimited(
+            f"Claude's usage limit is reached: {said}", retry_after=_seconds_until(resets_at)
+        )
+    if kind == "overloaded" or status == 529 or "verloaded" in said:  # noqa: PLR2004
+        return ClaudeOverloaded("the model's service is overloaded, try again soon")
+    subtype = str(result.get("subtype", ""))
+    if subtype == "success" or status is not None:
+        facts = {"api_status": status} if status is not None else {}
+        return ClaudeApiError(f"the model's service failed: {said or 'no reason given'}", **facts)
+    return ClaudeFailed(f"the Claude CLI gave up ({subtype}): {said}", reason=subtype)
+
+
+def from_death(code: int | None, stderr: str, *, spoke: bool) -> ClaudeError:
+    """The error of a process that ended without a result.
+
+    `code` is as of `Popen.returncode`, `stderr` its tail; what it says goes to the log, not into
+    a reply.  `spoke` is whether it ever printed a message: one that never did, never started.
+    """
+    if "No conversation found" in stderr:
+        return SessionMissing("the CLI has no such session")
+    if "is already in use" in stderr:
+        return SessionInUse("the CLI already has a session of this id")
+    facts: dict[str, Any] = {"exit_code": code}
+    if code is not None and code < 0:
+        facts = {"signal": -code}
+    if not spoke:
+        return ClaudeUnavailable(
+            "the Claude CLI could not be started; see the server's log", **facts
+        )
+    return ClaudeFailed("the Claude CLI ended in the middle of the turn", **facts)
+
+
+def sentence(said: Any) -> str:
+    """What the CLI said, as one bounded line."""
+    line = " ".join(str(said or "").split())
+    return line if len(line) <= _SENTENCE else line[: _SENTENCE - 1] + "…"
+
+
+def _first(errors: Any) -> Any:
+    return errors[0] if isinstance(errors, list) and errors else ""
+
+
+def _seconds_until(unix: float | None) -> int | None:
+    # Wall clock on purpose: the CLI names a moment, not a duration.
+    return max(1, round(unix - time.time())) if unix else None

@@ -1,0 +1,298 @@
+"""The resident processes: one a session, kept between turns, a bounded number of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from cowork.claude import command, sweep
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.process import ClaudeProcess
+from cowork.claude.spawn import Spawner
+from cowork.errors import AtCapacity, ClaudeError, ClaudeUnavailable, ShuttingDown
+from cowork.log import logger
+
+log = logger(__name__)
+
+READY_TIMEOUT = 30.0
+CLOSE_TIMEOUT = 12.0
+PROCESS_BYTES = 350 * 2**20
+RESERVED_BYTES = 2 * 2**30
+
+
+class Pool:
+    """Leases a process to one turn at a time.
+
+    `lease` finds a session's process or starts one, `give_back` keeps it for the next turn.  When
+    all slots are taken, the idle process that was used longest ago goes; a busy one never does.
+    """
+
+    def __init__(
+        self,
+        cli: ClaudeCli,
+        *,
+        environ: Mapping[str, str],
+        manner: command.Manner,
+        limit: int,
+        idle_timeout: float,
+        slot_timeout: float,
+        start_timeout: float = READY_TIMEOUT,
+    ) -> None:
+        self._cli = cli
+        self._environ = environ
+        self._manner = manner
+        self._limit = limit or limit_by_memory()
+        self._idle_timeout = idle_timeout
+        self._slot_timeout = slot_timeout
+        self._start_timeout = start_timeout
+        self._spawner = Spawner()
+        # A start is half a second of CPU: more of them at once than cores only delays all.
+        self._starting = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
+        self._changed = threading.Condition()
+        self._idle: dict[str, ClaudeProcess] = {}
+        self._leased: set[ClaudeProcess] = set()
+        self._taken = 0
+        self._closed = False
+        self._reaper: threading.Thread | None = None
+        self._skills: dict[str, frozenset[str]] = {}
+
+    def lease(self, session_id: str, cwd: str, *, resume: bool) -> ClaudeProcess:
+        """The session's process, ready to be asked; `give_back` it or `discard` it.
+
+        Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
+        `ClaudeUnavailable`.
+        """
+        resident = self._resident(session_id)
+        if resident is not None:
+            return resident
+        self._take_slot()
+        try:
+            process = self._start(session_id, cwd, resume=resume)
+        except BaseException:
+            self._free_slot()
+            raise
+        with self._changed:
+            self._leased.add(process)
+            closed = self._closed
+        if closed:
+            self.discard(process)
+            raise ShuttingDown("the server is shutting down")
+        return process
+
+    def _resident(self, session_id: str) -> ClaudeProcess | None:
+        with self._changed:
+            process = self._idle.pop(session_id, None)
+            if process is not None:
+                self._leased.add(process)
+        if process is not None and not process.alive:
+            self.discard(process)
+            return None
+        return process
+
+    def give_back(self, process: ClaudeProcess) -> None:
+        """Keep the process for its session's next turn, or end it if it is no longer fit."""
+        with self._changed:
+            keep = process.alive and not process.busy and not self._closed
+            if keep:
+                self._leased.discard(process)
+                self._idle[process.session_id] = process
+                self._start_reaper()
+                self._changed.notify_all()
+        if not keep:
+            self.discard(process)
+
+    def discard(self, process: ClaudeProcess) -> None:
+        """End a leased process and free its slot; takes as long as its ladder."""
+        try:
+            process.end()
+        finally:
+            with self._changed:
+                self._leased.discard(process)
+            self._free_slot()
+
+    def forget(self, session_id: str) -> None:
+        """End the idle process of a session that is no more."""
+        with self._changed:
+            process = self._idle.pop(session_id, None)
+            if process is not None:
+                self._leased.add(process)
+        if process is not None:
+            self.discard(process)
+
+    def counts(self) -> dict[str, int]:
+        """How many processes there are: `busy`, `idle` and the `limit` of both."""
+        with self._changed:
+            idle = len(self._idle)
+            return {"busy": self._taken - idle, "idle": idle, "limit": self._limit}
+
+    # -- slots
+
+    def _take_slot(self) -> None:
+        deadline = time.monotonic() + self._slot_timeout
+        while True:
+            with self._changed:
+                if self._closed:
+                    raise ShuttingDown("the server is shutting down")
+                if self._taken < self._limit:
+                    self._taken += 1
+                    return
+                evicted = self._longest_idle()
+                if evicted is None and not self._wait_for_slot(deadline):
+                    raise AtCapacity("every Claude process is busy", retry_after=5)
+            if evicted is not None:
+                log.info("ending an idle process to make room", pid=evicted.pid)
+                self.discard(evicted)
+
+    def _wait_for_slot(self, deadline: float) -> bool:
+        left = deadline - time.monotonic()
+        return left > 0 and (self._changed.wait(left) or time.monotonic() < deadline)
+
+    def _longest_idle(self) -> ClaudeProcess | None:
+        oldest = min(self._idle.values(), key=lambda process: process.last_used, default=None)
+        if oldest is not None:
+            del self._idle[oldest.session_id]
+            self._leased.add(oldest)
+        return oldest
+
+    def _free_slot(self) -> None:
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify_all()
+
+    # -- starting
+
+    def _start(
+        self, session_id: str, cwd: str, *, resume: bool, extra: tuple[str, ...] = ()
+    ) -> ClaudeProcess:
+        process_id = uuid4().hex
+        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=self._manner)
+        env = command.environment(
+            self._environ, marker=sweep.marker(process_id), manner=self._manner
+        )
+        with self._starting:
+            try:
+                Path(cwd).mkdir(parents=True, exist_ok=True, mode=0o700)
+                child = self._spawner.spawn([*argv, *extra], env=env, cwd=cwd)
+            except (OSError, RuntimeError) as fault:
+                log.error("the CLI could not be started", cwd=cwd, error=str(fault))
+                raise ClaudeUnavailable(
+                    "the Claude CLI could not be started; see the server's log", retry_after=5
+                ) from fault
+            process = ClaudeProcess(child, process_id=process_id, session_id=session_id, cwd=cwd)
+            try:
+                process.wait_ready(self._start_timeout)
+            except ClaudeError:
+                process.end()
+                raise
+        log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
+        return process
+
+    # -- skills
+
+    def saw_skills(self, cwd: str, skills: tuple[str, ...] | None) -> None:
+        """A process has listed the skills it knows in `cwd`."""
+        if skills is not None:
+            with self._changed:
+                self._skills[self._skills_key(cwd)] = frozenset(skills)
+
+    def skills(self, cwd: str) -> frozenset[str]:
+        """The skills that the CLI lists in `cwd`; asks a process of its own where not known yet.
+
+        Raises as `lease`.
+        """
+        with self._changed:
+            known = self._skills.get(self._skills_key(cwd))
+        if known is not None:
+            return known
+        self._take_slot()
+        try:
+            process = self._start(
+                str(uuid4()), cwd, resume=False, extra=("--no-session-persistence",)
+            )
+            try:
+                self.saw_skills(cwd, process.list_skills())
+            finally:
+                process.end()
+        finally:
+            self._free_slot()
+        with self._changed:
+            return self._skills.get(self._skills_key(cwd), frozenset())
+
+    def _skills_key(self, cwd: str) -> str:
+        """Skills differ between directories only where project settings are read."""
+        return cwd if self._manner.trust_projects else ""
+
+    # -- the end
+
+    def _start_reaper(self) -> None:
+        if self._reaper is None:
+            self._reaper = threading.Thread(target=self._reap, name="claude-reaper", daemon=True)
+            self._reaper.start()
+
+    def _reap(self) -> None:
+        """End what has been idle too long, and what died while idle."""
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = time.monotonic()
+                due = [
+                    process
+                    for process in self._idle.values()
+                    if not process.alive or now - process.last_used >= self._idle_timeout
+                ]
+                for process in due:
+                    del self._idle[process.session_id]
+                    self._leased.add(process)
+                if not due:
+                    self._changed.wait(self._next_look(now))
+            for process in due:
+                self.discard(process)
+
+    def _next_look(self, now: float) -> float:
+        oldest = min((process.last_used for process in self._idle.values()), default=now)
+        return min(5.0, max(0.05, oldest + self._idle_timeout - now))
+
+    def close(self) -> None:
+        """End every process, all at once; bounded by one ladder."""
+        with self._changed:
+            self._closed = True
+            idle, leased = [*self._idle.values()], [*self._leased]
+            self._leased.update(idle)
+            self._idle.clear()
+            self._changed.notify_all()
+        ends = [threading.Thread(target=self.discard, args=(each,), daemon=True) for each in idle]
+        # Whoever leased one gives it back when its turn has ended, and frees the slot.
+        ends += [threading.Thread(target=each.end, daemon=True) for each in leased]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join(CLOSE_TIMEOUT)
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0, CLOSE_TIMEOUT)
+        if self._reaper is not None:
+            self._reaper.join(1.0)
+        sweep.sweep_own()
+        self._spawner.close()
+
+
+def limit_by_memory() -> int:
+    """How many processes fit: what is free but 2 GiB, at 350 MiB each; 2 at least, 64 at most."""
+    try:
+        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+        kilobytes = next(
+            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvail")
+        )
+    except (OSError, StopIteration, ValueError):
+        return 2
+    return max(2, min(64, (kilobytes * 1024 - RESERVED_BYTES) // PROCESS_BYTES))
+
+
+def find_setpriv() -> str | None:
+    """util-linux's `setpriv`, which ties a child's life to ours; None where there is none."""
+    return shutil.which("setpriv") if Path("/proc/self/environ").exists() else None

@@ -1,0 +1,426 @@
+"""One resident `claude` process: one JSON line in, lines out, interrupt, the ladder of its end.
+
+Two threads belong to each process, one for each of its pipes; both end with it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import IO, Any
+from uuid import uuid4
+
+from cowork.claude import failures, protocol, sweep
+from cowork.claude.answer import Answer, Result
+from cowork.claude.protocol import Lines, LineTooLong, Message
+from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
+from cowork.events import Event
+from cowork.log import logger, masked
+
+log = logger(__name__)
+
+BLOCK = 64 * 1024
+STDERR_TAIL = 64 * 1024
+# The rungs of the ladder, in seconds.
+INTERRUPT_RUNG = 1.0
+STDIN_RUNG = 5.0
+HUNG_STDIN_RUNG = 1.0
+TERM_RUNG = 2.0
+KILL_RUNG = 2.0
+# A loop that is never left for longer than this starves other streams.
+WORK_SLICE = 0.002
+IDLE_WAIT = 2.0
+WRITE_TIMEOUT = 30.0
+SKILLS_TIMEOUT = 10.0
+
+
+class ProcessGone(ClaudeFailed):
+    """The process was dead before it had read the question, so asking another one is safe."""
+
+
+class Reply:
+    """The answer to one question while it is being written.
+
+    `on_events` gets each batch of events, from the process's reader thread, before `result` says
+    that there are no more.
+    """
+
+    def __init__(
+        self, process: ClaudeProcess, answer: Answer, on_events: Callable[[list[Event]], None]
+    ) -> None:
+        self.process = process
+        self.answer = answer
+        self.on_events = on_events
+        self.result: Result | None = None
+        self.interrupted_at: float | None = None
+        self._nudged = False
+        self._changed = threading.Condition()
+
+    def wait(self, until: float) -> Result | None:
+        """The result, or None at `until` (monotonic) or when `nudge` was called."""
+        with self._changed:
+            while self.result is None and not self._nudged:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            self._nudged = False
+            return self.result
+
+    def nudge(self) -> None:
+        """Make `wait` return, so that the waiter looks at the world again."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
+        if self.result is None and self.interrupted_at is None:
+            self.interrupted_at = time.monotonic()
+            self.process.interrupt(self)
+        self.nudge()
+
+    def finish(self, result: Result) -> None:
+        """Called once by the process: by the result, or by its death."""
+        with self._changed:
+            if self.result is None:
+                self.result = result
+            self._changed.notify_all()
+
+
+class ClaudeProcess:
+    """A running CLI and the session it speaks for; answers one question at a time."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], *, process_id: str, session_id: str, cwd: str
+    ) -> None:
+        self.id = process_id
+        self.pid = child.pid
+        self.session_id = session_id
+        self.cwd = cwd
+        self.started = self.last_used = self.last_heard = time.monotonic()
+        self.turns = 0
+        self.total_cost_usd = 0.0
+        self.account: dict[str, Any] | None = None
+        self._child = child
+        self._marker = sweep.marker(process_id)
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        self._ending = threading.Lock()
+        self._reply: Reply | None = None
+        self._ready = self._tells_state = False
+        self._idle = True
+        self._failure: ClaudeError | None = None
+        self._spoke = False
+        self._garbage = 0
+        self._stderr = bytearray()
+        assert child.stdin is not None  # noqa: S101 - Popen was asked for three pipes
+        os.set_blocking(child.stdin.fileno(), False)
+        self._readers = [self._start(self._read_stderr), self._start(self._read_stdout)]
+        self._send(protocol.control_request("initialize", "initialize"))
+
+    def _start(self, run: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=run, name=f"claude-{self.pid}", daemon=True)
+        thread.start()
+        return thread
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: it has not ended, failed or begun to end."""
+        return self._failure is None
+
+    @property
+    def busy(self) -> bool:
+        return self._reply is not None
+
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until the CLI answers, at most `timeout` seconds.
+
+        Raises `SessionMissing` or `SessionInUse` where the session is the trouble, else
+        `ClaudeUnavailable`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._failure is not None, timeout)
+            if self._failure is not None:
+                raise self._failure
+            if not self._ready:
+                raise ClaudeUnavailable("the Claude CLI did not start in time")
+
+    def ask(self, prompt: str, on_events: Callable[[list[Event]], None]) -> Reply:
+        """Send a question.  Raises `ProcessGone` where it certainly was not read."""
+        self._wait_idle()
+        uuid = str(uuid4())
+        reply = Reply(self, Answer(uuid), on_events)
+        with self._changed:
+            if self._failure is not None:
+                raise ProcessGone("the Claude CLI has ended")
+            self._reply = reply
+            self._idle = False
+        self.last_used = self.last_heard = time.monotonic()
+        self.turns += 1
+        if not self._send(protocol.user_message(prompt, uuid)):
+            with self._changed:
+                self._reply = None
+            raise ProcessGone("the Claude CLI took no question")
+        return reply
+
+    def list_skills(self) -> tuple[str, ...] | None:
+        """The skills this CLI knows; needs a message, but none that reaches the model.
+
+        The message goes into the session's history, so ask a process of a throwaway session.
+        """
+        with self._changed:
+            reply = self._reply = Reply(self, Answer(str(uuid4())), lambda _events: None)
+        question = protocol.user_message("skills", reply.answer.uuid)
+        self._send({**question, "shouldQuery": False})
+        reply.wait(time.monotonic() + SKILLS_TIMEOUT)
+        return reply.answer.skills
+
+    def _wait_idle(self) -> None:
+        """Let a turn that the CLI began by itself end, by interrupting it."""
+        with self._changed:
+            if self._idle or self._failure is not None:
+                return
+            if self._changed.wait_for(lambda: self._idle or self._failure is not None, 0.2):
+                return
+        log.warning("the CLI is at a turn of its own, interrupting it", pid=self.pid)
+        self._send_interrupt()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._idle, IDLE_WAIT):
+                raise ProcessGone("the Claude CLI is at a turn of its own")
+
+    def interrupt(self, reply: Reply) -> None:
+        """Interrupt the turn of `reply`; nothing happens when another turn runs by now."""
+        with self._changed:
+            if self._reply is not reply:
+                return
+        self._send_interrupt()
+
+    def _send_interrupt(self) -> None:
+        self._send(protocol.control_request(f"interrupt-{uuid4().hex}", "interrupt"), timeout=1.0)
+
+    # -- writing
+
+    def _send(self, message: Message, timeout: float = WRITE_TIMEOUT) -> bool:
+        """Write one line; False where the process did not take it all in time."""
+        deadline = time.monotonic() + timeout
+        if not self._writing.acquire(timeout=timeout):
+            return False
+        try:
+            return self._write(memoryview(protocol.encode(message)), deadline)
+        finally:
+            self._writing.release()
+
+    def _write(self, data: memoryview, deadline: float) -> bool:
+        stdin = self._child.stdin
+        if stdin is None or stdin.closed:
+            return False
+        poller = select.poll()
+        poller.register(stdin.fileno(), select.POLLOUT)
+        while data:
+            try:
+                data = data[os.write(stdin.fileno(), data) :]
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._failure is not None:
+                    return False
+                poller.poll(min(left, 1.0) * 1000)
+            except (OSError, ValueError):
+                return False  # a broken pipe, or closed meanwhile: the reader tells of the death
+        return True
+
+    # -- reading
+
+    def _read_stdout(self) -> None:
+        try:
+            self._read_lines(self._pipe(self._child.stdout))
+        except LineTooLong:
+            self._fail(ClaudeFailed("the Claude CLI wrote a line of more than 16 MiB"))
+        except OSError as fault:
+            self._fail(ClaudeFailed("the Claude CLI's output could not be read"))
+            log.error("reading the CLI failed", pid=self.pid, error=str(fault))
+        finally:
+            self._at_end()
+
+    def _read_lines(self, stdout: IO[bytes]) -> None:
+        lines = Lines()
+        worked = 0.0
+        while block := stdout.read1(BLOCK):  # type: ignore[attr-defined]
+            begun = self.last_heard = time.monotonic()
+            self._take(lines.feed(block))
+            worked += time.monotonic() - begun
+            if worked > WORK_SLICE:
+                time.sleep(0.0001)
+                worked = 0.0
+
+    def _take(self, lines: list[bytes]) -> None:
+        events: list[Event] = []
+        reply = self._reply
+        for line in lines:
+            message = protocol.parse(line)
+            if message is None:
+                self._count_garbage(line)
+                continue
+            self._spoke = True
+            reply = self._reply
+            if message["type"] in _OURS:
+                self._control(message)
+            if reply is None:
+                continue
+            events += reply.answer.read(message)
+            if reply.answer.result is not None:
+                self._complete(reply, events, reply.answer.result)
+                events = []
+        if events and reply is not None:
+            reply.on_events(events)
+
+    def _complete(self, reply: Reply, events: list[Event], result: Result) -> None:
+        if events:
+            reply.on_events(events)
+        self.last_used = time.monotonic()
+        if result.total_cost_usd is not None:
+            spent, self.total_cost_usd = self.total_cost_usd, result.total_cost_usd
+            result = replace(result, cost_usd=max(0.0, result.total_cost_usd - spent))
+        with self._changed:
+            self._reply = None
+            self._idle = self._idle or not self._tells_state
+        reply.finish(result)
+
+    def _control(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "control_request":
+            self._send(protocol.control_refusal(message), timeout=1.0)
+        elif kind == "control_response":
+            self._control_response(message.get("response"))
+        elif message.get("subtype") == "session_state_changed":
+            with self._changed:
+                self._tells_state = True
+                self._idle = message.get("state") == "idle"
+                self._changed.notify_all()
+        elif message.get("subtype") == "init" and not self._ready:
+            self._become_ready(None)
+
+    def _control_response(self, response: Any) -> None:
+        if isinstance(response, dict) and response.get("request_id") == "initialize":
+            body = response.get("response")
+            self._become_ready(body.get("account") if isinstance(body, dict) else None)
+
+    def _become_ready(self, account: Any) -> None:
+        with self._changed:
+            self._ready = True
+            self.account = account if isinstance(account, dict) else None
+            self._changed.notify_all()
+
+    def _count_garbage(self, line: bytes) -> None:
+        if line:
+            self._garbage += 1
+            if self._garbage == 1:
+                shown = masked(line[:200].decode(errors="replace"))
+                log.warning("the CLI wrote a line that is no message", pid=self.pid, line=shown)
+
+    def _read_stderr(self) -> None:
+        stderr = self._pipe(self._child.stderr)
+        with suppress(OSError, ValueError):
+            while block := stderr.read1(BLOCK):  # type: ignore[attr-defined]
+                self._stderr += block
+                del self._stderr[:-STDERR_TAIL]
+
+    @staticmethod
+    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+        assert pipe is not None  # noqa: S101 - Popen was asked for three pipes
+        return pipe
+
+    # -- the end
+
+    def _at_end(self) -> None:
+        """Standard output has ended: find out why, and tell whoever waits."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        self._readers[0].join(0.5)
+        code, stderr = self._child.poll(), self._stderr.decode(errors="replace")
+        failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
+        if self._failure is None and stderr.strip():
+            log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
+        self._fail(failure)
+
+    def _fail(self, failure: ClaudeError) -> None:
+        """Mark the process as unusable; the first reason is the one that counts."""
+        with self._changed:
+            self._failure = failure = self._failure or failure
+            reply, self._reply = self._reply, None
+            self._changed.notify_all()
+        if reply is not None:
+            reply.finish(Result(text=reply.answer.text, error=failure))
+
+    def end(self) -> None:
+        """Climb the ladder until nothing of this process is left; bounded at about ten seconds.
+
+        interrupt → its result → stdin's end → SIGTERM → SIGKILL → sweep.  Safe to call twice.
+        """
+        with self._ending:
+            hung = not self._end_turn()
+            self._fail(ClaudeFailed("the Claude CLI was stopped"))
+            self._close_stdin()
+            if not self._gone(HUNG_STDIN_RUNG if hung else STDIN_RUNG):
+                self._child.terminate()
+                if not self._gone(TERM_RUNG):
+                    self._child.kill()
+                    self._gone(KILL_RUNG)
+            self.sweep()
+            self._close_pipes()
+
+    def _end_turn(self) -> bool:
+        """Interrupt the running turn, if there is one; False when the CLI does not react."""
+        reply = self._reply
+        if reply is None:
+            return True
+        reply.interrupt()
+        deadline = (reply.interrupted_at or time.monotonic()) + INTERRUPT_RUNG
+        while reply.result is None and time.monotonic() < deadline:
+            reply.wait(deadline)
+        return reply.result is not None
+
+    def _close_stdin(self) -> None:
+        # Not while a line is half written; a writer that is stuck gives up at `_failure`.
+        if self._writing.acquire(timeout=1.5):
+            try:
+                if self._child.stdin is not None:
+                    self._child.stdin.close()
+            except OSError:
+                pass  # it is gone already
+            finally:
+                self._writing.release()
+
+    def _gone(self, timeout: float) -> bool:
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def sweep(self) -> None:
+        """Kill what carries our marker and is not the CLI or a server that it keeps.
+
+        While the CLI lives, only processes outside its Unix session are swept: its tools run in
+        sessions of their own, its MCP servers do not.
+        """
+        own = None if self._child.poll() is not None else self.pid
+        killed = sweep.sweep(self._marker, spare=lambda pid: sweep.session_of(pid) == own)
+        if killed:
+            log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
+
+    def _close_pipes(self) -> None:
+        for thread in self._readers:
+            thread.join(1.0)
+        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+
+_OURS = frozenset({"control_request", "control_response", "system"})

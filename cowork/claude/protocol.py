@@ -1,0 +1,119 @@
+"""The CLI's stream-json, one JSON object a line, both ways.  Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+LINE_LIMIT = 16 * 2**20
+Message = dict[str, Any]
+_LONE_SURROGATE = re.compile(
+    rb"(?i:\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2})"
+)
+
+
+class LineTooLong(Exception):
+    """A line grew past the limit without an end."""
+
+
+class Lines:
+    """Cuts blocks of a pipe into lines, holding at most one unfinished line of `limit` bytes.
+
+    Splits on LF alone: the CLI escapes U+2028 but not U+0085, where `splitlines` would cut too.
+    """
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._rest: list[bytes] = []
+        self._size = 0
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The lines that `block` completes; raises `LineTooLong`."""
+        head, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            self._keep(block)
+            return []
+        lines = (b"".join((*self._rest, head)) if self._rest else head).split(b"\n")
+        if any(len(line) > self._limit for line in (lines[0], lines[-1])):
+            raise LineTooLong
+        self._rest, self._size = [], 0
+        self._keep(tail)
+        return lines
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._rest.append(part)
+            self._size += len(part)
+            if self._size > self._limit:
+                raise LineTooLong
+
+
+def parse(line: bytes) -> Message | None:
+    """The message of one line, or None for what is not one (garbage is the caller's to count)."""
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        message = _without_surrogates(line)
+    return message if isinstance(message, dict) and "type" in message else None
+
+
+def _without_surrogates(line: bytes) -> Any:
+    """The value of a line that only a lone surrogate's escape made unreadable, else None."""
+    mended, count = _LONE_SURROGATE.subn(rb"\\ufffd", line)
+    try:
+        return orjson.loads(mended) if count else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def encode(message: Message) -> bytes:
+    """One line for the CLI's stdin; a bad line would kill it, so this is the only way to make one.
+
+    A lone surrogate, which orjson refuses, goes as its JSON escape; the CLI reads it as U+FFFD.
+    """
+    try:
+        return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        return json.dumps(message).encode() + b"\n"
+
+
+def user_message(text: str, uuid: str) -> Message:
+    """A question; `uuid` must be fresh, the CLI silently drops one that it has seen."""
+    return {"type": "user", "message": {"role": "user", "content": text}, "uuid": uuid}
+
+
+def control_request(request_id: str, subtype: str, **fields: Any) -> Message:
+    """A control request: `initialize`, `interrupt`, `set_model`, ..."""
+    return {
+        "type": "control_request",
+        "request_id": request_id,
+        "request": {"subtype": subtype, **fields},
+    }
+
+
+def control_refusal(message: Message) -> Message:
+    """Our answer to a control request of the CLI's, none of which we serve."""
+    response = {"subtype": "error", "request_id": message.get("request_id"), "error": "refused"}
+    return {"type": "control_response", "response": response}
+
+
+def content_blocks(message: Message) -> Iterator[Message]:
+    """The content blocks of an `assistant` or `user` message, whatever shape it came in."""
+    body = message.get("message")
+    content = body.get("content") if isinstance(body, dict) else None
+    if isinstance(content, list):
+        yield from (block for block in content if isinstance(block, dict))
+
+
+def text_of(content: Any) -> str:
+    """The text of a tool result's content: a string, or a list of text blocks."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        texts = (block.get("text", "") for block in content if isinstance(block, dict))
+        return "\n".join(text for text in texts if isinstance(text, str) and text)
+    return ""

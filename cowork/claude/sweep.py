@@ -1,0 +1,105 @@
+"""Finds and ends what our processes left behind, by the marker in their environment.
+
+The CLI runs its tools in sessions of their own, so neither its death nor a kill of its process
+group reaches them; the environment is inherited by all of them, `nohup setsid` ones too.
+A marker is `<server pid>:<server's start time>:<process id>`; the first two tell whether the
+server that owns a process is still alive.  Needs Linux's /proc; elsewhere it finds nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cowork.claude.command import MARKER
+
+_PROC = Path("/proc")
+_NEEDLE = f"{MARKER}=".encode()
+
+
+def marker(process_id: str) -> str:
+    """The marker of a process that this server starts; `process_id` is unique to it."""
+    return f"{os.getpid()}:{_started(os.getpid())}:{process_id}"
+
+
+def left(wanted: str) -> list[int]:
+    """The pids that carry exactly this marker."""
+    return [pid for pid, found in _marked() if found == wanted]
+
+
+def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> list[int]:
+    """Kill whatever carries this marker and is not spared; the pids that were killed."""
+    return [pid for pid in left(wanted) if not spare(pid) and _kill(pid, wanted)]
+
+
+def sweep_own() -> list[int]:
+    """Kill whatever this server ever started and did not end; the pids that were killed."""
+    ours = marker("")
+    return [pid for pid, found in _marked() if found.startswith(ours) and _kill(pid, found)]
+
+
+def sweep_dead_servers() -> list[int]:
+    """Kill what servers that no longer live have left; the pids that were killed."""
+    return [pid for pid, found in _marked() if not _owner_lives(found) and _kill(pid, found)]
+
+
+def session_of(pid: int) -> int | None:
+    """The Unix session of a process, or None where it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _marked() -> Iterator[tuple[int, str]]:
+    for entry in _PROC.glob("[0-9]*"):
+        found = _marker_of(int(entry.name))
+        if found is not None:
+            yield int(entry.name), found
+
+
+def _marker_of(pid: int) -> str | None:
+    try:
+        environ = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return None  # gone, or another user's
+    for item in environ.split(b"\0"):
+        if item.startswith(_NEEDLE):
+            return item[len(_NEEDLE) :].decode(errors="replace")
+    return None
+
+
+def _kill(pid: int, wanted: str) -> bool:
+    """Kill by pid file descriptor, after a second look: the pid may be another's by now."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if _marker_of(pid) != wanted:
+            return False
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return True
+    finally:
+        os.close(handle)
+
+
+def _owner_lives(found: str) -> bool:
+    pid, _, rest = found.partition(":")
+    started = rest.partition(":")[0]
+    return pid.isdigit() and started.isdigit() and _started(int(pid)) == int(started)
+
+
+def _started(pid: int) -> int:
+    """When a process started, in the kernel's ticks since boot; 0 where that is not known."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    # The second field is the program's name in brackets and may hold spaces itself.
+    state, *fields = stat.rpartition(")")[2].split()
+    return 0 if state == "Z" else int(fields[18])

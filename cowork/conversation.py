@@ -1,0 +1,373 @@
+"""One question to one project: its place in the queue, its session, its turn, its healing.
+
+A project answers one question at a time, since the CLI has no lock of its own and two writers to
+one session lose turns without an error.  Each busy project has a lane: a thread that runs its
+turns in order and ends when there are none left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from cowork.claude import command
+from cowork.claude.answer import Result
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.failures import SessionInUse, SessionMissing
+from cowork.claude.pool import Pool
+from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone, Reply
+from cowork.errors import (
+    ClaudeFailed,
+    ClaudeNotAuthenticated,
+    ClaudeTimeout,
+    CoworkError,
+    Internal,
+    InvalidValue,
+    QueueFull,
+    ShuttingDown,
+    TurnInterrupted,
+)
+from cowork.events import Done
+from cowork.log import logger
+from cowork.outbox import Outbox
+from cowork.stores.base import ChatMessage, Claim, Project, Session, Store
+from cowork.turns import Question, Turn
+
+log = logger(__name__)
+
+# A session that is missing, then one that is in use, then a process that died while it was idle.
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided about turns; durations are seconds."""
+
+    workspace: Path
+    project_dirs: bool = False
+    slash_commands: bool = False
+    timeout: float = 300.0
+    queue_limit: int = 8
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A project's turns: the one that runs and those that wait."""
+
+    running: Turn | None = None
+    waiting: deque[Turn] = field(default_factory=deque)
+
+
+class Conversation:
+    """Asks questions of projects; see `ask`."""
+
+    def __init__(
+        self, store: Store, pool: Pool, cli: ClaudeCli, outbox: Outbox, rules: Rules
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._cli = cli
+        self._outbox = outbox
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._lanes: dict[Project, _Lane] = {}
+        self._idle = threading.Condition(self._lock)
+        self._draining = False
+
+    # -- what a caller can do
+
+    def ask(self, project: Project, question: Question, agent_type: str | None = None) -> Turn:
+        """Start a turn, or queue it behind the project's others; returns at once.
+
+        The one exception: the first use of any `agent_type` may wait a second for the CLI's list
+        of skills.  Raises `InvalidValue`, `QueueFull`, `ShuttingDown`, `ClaudeUnavailable`.
+        """
+        question = replace(question, skill=self._skill(project, agent_type))
+        turn = Turn(project, question)
+        with self._lock:
+            if self._draining:
+                raise ShuttingDown("the server is shutting down", retry_after=5)
+            lane = self._lanes.get(project)
+            queued = lane is not None
+            if lane is not None:
+                self._queue(lane, turn)
+            else:
+                lane = self._lanes[project] = _Lane(running=turn)
+        if queued:
+            turn.queued_behind(turn.ahead)
+            turn.on_stop(lambda: self._leave_queue(lane, turn))
+            return turn
+        turn.begin()
+        threading.Thread(target=self._run, args=(project, lane), name="lane", daemon=True).start()
+        return turn
+
+    def _queue(self, lane: _Lane, turn: Turn) -> None:
+        waiting = len(lane.waiting)
+        if waiting >= self._rules.queue_limit:
+            raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
+        # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
+        ended = lane.running is not None and lane.running.done is not None
+        turn.ahead = waiting + (0 if ended else 1)
+        lane.waiting.append(turn)
+
+    def _leave_queue(self, lane: _Lane, turn: Turn) -> None:
+        """A turn was stopped while it waited: it ends at once and is no longer in the way."""
+        with self._lock:
+            if turn not in lane.waiting:
+                return
+            lane.waiting.remove(turn)
+            self._tell_positions(lane)
+        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        self._finish(turn, None, turn.stop_reason)
+
+    @staticmethod
+    def _tell_positions(lane: _Lane) -> None:
+        for ahead, turn in enumerate(lane.waiting, 1):
+            turn.queued_behind(ahead)
+
+    def _skill(self, project: Project, agent_type: str | None) -> str | None:
+        try:
+            skill = command.skill_name(agent_type)
+        except ValueError as fault:
+            raise InvalidValue(str(fault), field="agent_type") from fault
+        if skill is not None and skill not in self._pool.skills(self._cwd(project)):
+            raise InvalidValue(f"no skill is named {skill!r}", field="agent_type")
+        return skill
+
+    def forget(self, project: Project) -> bool:
+        """Delete the project's session, ending its turns first; False when it had none."""
+        session = self._store.delete_session(project)
+        with self._lock:
+            lane = self._lanes.get(project)
+            turns = [*lane.waiting, *([lane.running] if lane.running else [])] if lane else []
+        for turn in turns:
+            turn.stop(TurnInterrupted("the project's session was deleted"))
+        if session is not None:
+            self._pool.forget(session.id)
+        return session is not None
+
+    def busy(self) -> int:
+        """How many turns run or wait."""
+        with self._lock:
+            return sum(1 + len(lane.waiting) for lane in self._lanes.values())
+
+    def drain(self, timeout: float) -> None:
+        """Take no new turns, give the running ones `timeout` seconds, then interrupt them."""
+        with self._idle:
+            self._draining = True
+            self._idle.wait_for(lambda: not self._lanes, timeout)
+            lanes = list(self._lanes.values())
+            turns = [turn for lane in lanes for turn in (lane.running, *lane.waiting) if turn]
+        for turn in turns:
+            turn.stop(ShuttingDown("the server is shutting down", retry_after=5))
+        with self._idle:
+            self._idle.wait_for(lambda: not self._lanes, INTERRUPT_RUNG + 0.5)
+
+    # -- a lane
+
+    def _run(self, project: Project, lane: _Lane) -> None:
+        turn = lane.running
+        while turn is not None:
+            try:
+                self._take_turn(turn)
+            except Exception:
+                # The last line of defence: a turn must end, and its lane must go on.
+                log.exception("a turn broke", turn_id=turn.id)
+                self._finish(turn, None, Internal("something of ours broke; see the server's log"))
+            with self._idle:
+                turn = lane.running = lane.waiting.popleft() if lane.waiting else None
+                if turn is None:
+                    del self._lanes[project]
+                    self._idle.notify_all()
+                self._tell_positions(lane)
+            if turn is not None:
+                turn.begin()
+
+    def _take_turn(self, turn: Turn) -> None:
+        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        claim = self._store.claim(turn.project)
+        if claim is None:
+            raise RuntimeError("the lane's project is claimed by somebody else")
+        try:
+            self._converse(turn, claim)
+        except CoworkError as error:
+            self._finish(turn, None, turn.stop_reason or error)
+        finally:
+            # Not before the process is put away: two writers to one session lose turns.
+            self._store.release(claim)
+
+    # -- a turn
+
+    def _converse(self, turn: Turn, claim: Claim) -> None:
+        """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
+        found = self._store.session(turn.project)
+        session = found or self._new_session(turn.project)
+        for _ in range(ATTEMPTS):
+            turn.session_id, turn.is_new_session = session.id, session is not found
+            turn.session_recovered = found is not None and session is not found
+            try:
+                self._attempt(turn, session, claim)
+            except (SessionMissing, SessionInUse) as fault:
+                log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
+                session = self._new_session(turn.project)
+            except ProcessGone as fault:
+                log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
+            else:
+                return
+        raise ClaudeFailed("the Claude CLI did not take the question")
+
+    def _attempt(self, turn: Turn, session: Session, claim: Claim) -> None:
+        """One try with one process, which is kept for the next turn only if it is fit for it."""
+        self._check_not_stopped(turn)
+        process = self._pool.lease(session.id, session.cwd, resume=not turn.is_new_session)
+        fit = False
+        try:
+            self._check_not_stopped(turn)
+            reply = self._ask(turn, process, session, claim)
+            result = self._await(turn, reply)
+            self._pool.saw_skills(session.cwd, reply.answer.skills)
+            error = self._judge(turn, result)
+            # Counted before the turn ends, so that whoever saw its end sees it counted.
+            kept = self._keep(session, result, claim)
+            # A process that has seen no login would not notice a new one.
+            fit = kept and not isinstance(error, ClaudeNotAuthenticated)
+            self._finish(turn, result, error)
+            if reply.answer.used_tools:
+                process.sweep()
+        finally:
+            if fit:
+                self._pool.give_back(process)
+            else:
+                self._pool.discard(process)
+
+    @staticmethod
+    def _check_not_stopped(turn: Turn) -> None:
+        if turn.stop_reason is not None:
+            raise turn.stop_reason
+
+    def _ask(self, turn: Turn, process: ClaudeProcess, session: Session, claim: Claim) -> Reply:
+        """Send the question; from here on the session is the project's."""
+        question = turn.question
+        said = command.prompt(
+            question.text, question.skill, slash_commands=self._rules.slash_commands
+        )
+        if not self._store.put_session(session, claim):
+            raise TurnInterrupted("the project's session was deleted")
+        return process.ask(said, turn.append)
+
+    def _await(self, turn: Turn, reply: Reply) -> Result:
+        """The result, or what there is of it when the turn is stopped or its time runs out."""
+        turn.on_stop(reply.interrupt)
+        give_up = float("inf")
+        while True:
+            result = reply.wait(min(self._deadline(turn, reply), give_up))
+            now = time.monotonic()
+            if result is not None:
+                return result
+            if now >= give_up:
+                return Result(text=reply.answer.text, interrupted=True)
+            if turn.stop_reason is None and now >= self._deadline(turn, reply):
+                turn.stop(ClaudeTimeout(f"no answer within {self._rules.timeout:g} seconds"))
+            if turn.stop_reason is not None:
+                give_up = min(give_up, now + INTERRUPT_RUNG)
+
+    def _deadline(self, turn: Turn, reply: Reply) -> float:
+        """When the turn's time is over: its whole time, or in a stream the CLI's silence."""
+        since = reply.process.last_heard if turn.question.streaming else turn.begun
+        return (since or 0.0) + self._rules.timeout
+
+    def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
+        """Why the turn did not succeed, or None."""
+        if turn.stop_reason is not None and (result.interrupted or result.error is not None):
+            return turn.stop_reason
+        if result.interrupted:
+            return TurnInterrupted("the turn was interrupted")
+        if isinstance(result.error, ClaudeNotAuthenticated):
+            self._cli.saw_login(works=False)
+        elif result.error is None:
+            self._cli.saw_login(works=True)
+        return result.error
+
+    def _finish(self, turn: Turn, result: Result | None, error: CoworkError | None) -> None:
+        """End the turn, its answer on its way to the chat history first."""
+        text = result.text if result is not None else ""
+        if error is None:
+            self._say(turn, "answer", text, "agent")
+        elif text.strip():
+            stopped = isinstance(error, TurnInterrupted | ShuttingDown)
+            self._say(turn, "answer", text, "agent", status="partial" if stopped else "failed")
+        begun = turn.begun if turn.begun is not None else time.monotonic()
+        done = Done(
+            success=error is None,
+            message=text,
+            session_id=turn.session_id,
+            is_new_session=turn.is_new_session,
+            session_recovered=turn.session_recovered,
+            replaced=result.replaced if result is not None else False,
+            usage=result.usage if result is not None else None,
+            cost_usd=result.cost_usd if result is not None else None,
+            duration_ms=round((time.monotonic() - begun) * 1000),
+        )
+        turn.finish(done, error)
+        log.info(
+            "turn ended",
+            turn_id=turn.id,
+            state=turn.state.value,
+            code=error.code if error is not None else None,
+            ms=done.duration_ms,
+        )
+
+    def _keep(self, session: Session, result: Result, claim: Claim) -> bool:
+        """Note the turn in the session; False, and rightly, if that was deleted meanwhile."""
+        return self._store.put_session(
+            replace(
+                session,
+                last_used=datetime.now(UTC),
+                turns=session.turns + 1,
+                cost_usd=session.cost_usd + (result.cost_usd or 0.0),
+            ),
+            claim,
+        )
+
+    def _say(
+        self, turn: Turn, role: str, text: str, kind: str | None, status: str | None = None
+    ) -> None:
+        """Put a message on its way to the chat history."""
+        self._outbox.add(
+            ChatMessage(
+                id=f"{turn.id}-{role}",
+                project=turn.project,
+                user_id=turn.question.user_id,
+                message=text,
+                type=kind,
+                status=status,
+            )
+        )
+
+    # -- sessions
+
+    def _new_session(self, project: Project) -> Session:
+        now = datetime.now(UTC)
+        return Session(project, str(uuid4()), self._cwd(project), created=now, last_used=now)
+
+    def _cwd(self, project: Project) -> str:
+        """The directory a new session of this project works in."""
+        workspace = self._rules.workspace
+        return str(workspace / directory_name(project) if self._rules.project_dirs else workspace)
+
+
+def directory_name(project: Project) -> str:
+    """A directory's name for a project: safe whatever the name holds, and no two alike.
+
+    Readable where the name is (`my-app-1f0c...`); the hash covers owner and exact name.
+    """
+    digest = hashlib.sha256(f"{project.owner}\0{project.name}".encode()).hexdigest()[:32]
+    readable = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-")[:40].strip("-")
+    return f"{readable}-{digest}" if readable else digest

@@ -1,0 +1,202 @@
+"""Every way we fail, in one tree, with no HTTP in it.
+
+    CoworkError                     code
+    ├── ClaudeError
+    │   ├── ClaudeUnavailable       claude_unavailable        the CLI is missing or won't start
+    │   ├── ClaudeNotAuthenticated  claude_not_authenticated  no login, or it was refused
+    │   ├── ClaudeRateLimited       claude_rate_limited       usage or rate limit
+    │   ├── ClaudeOverloaded        claude_overloaded         the model's service is overloaded
+    │   ├── ClaudeApiError          claude_api_error          the model's service failed
+    │   ├── ClaudeTimeout           claude_timeout            the turn ran out of time
+    │   └── ClaudeFailed            claude_failed             the CLI died or spoke nonsense
+    ├── TurnError
+    │   ├── TurnInterrupted         turn_interrupted
+    │   ├── TurnNotFound            turn_not_found
+    │   ├── TurnExpired             turn_expired
+    │   ├── WorkerLost              worker_lost
+    │   ├── ProjectBusy             project_busy
+    │   ├── QueueFull               queue_full
+    │   └── IdempotencyMismatch     idempotency_mismatch
+    ├── ServerError
+    │   ├── AtCapacity              at_capacity
+    │   ├── ShuttingDown            shutting_down
+    │   ├── StoreUnavailable        store_unavailable
+    │   ├── OutboxFull              outbox_full
+    │   └── Internal                internal                  anything of ours that broke
+    ├── AccessError
+    │   ├── Unauthorized            unauthorized
+    │   └── Forbidden               forbidden
+    └── LoginError                                            the XO login and its upstream
+        ├── MissingAuthSession      missing_auth_session
+        ├── NotLoggedIn             not_logged_in
+        ├── UpstreamRefused         upstream_refused          carries the upstream's 4xx and body
+        ├── BadUpstream             bad_upstream
+        └── UpstreamTimeout         upstream_timeout
+
+`InvalidValue` is apart: a value of the request that only a deeper layer could judge.
+An error carries its facts as fields; nobody matches its sentence.
+`web/problems.py` holds the one table from these to statuses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class CoworkError(Exception):
+    """A failure with a stable `code`, one sentence for a person and its facts.
+
+    `facts` go into the reply as they are, so they never hold a secret.
+    `retry_after` is whole seconds, where waiting helps and the time is known.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, retry_after: int | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.facts: dict[str, Any] = facts
+
+
+class ClaudeError(CoworkError):
+    """Anything that went wrong between us and an answer of the CLI."""
+
+
+class ClaudeUnavailable(ClaudeError):
+    code = "claude_unavailable"
+
+
+class ClaudeNotAuthenticated(ClaudeError):
+    code = "claude_not_authenticated"
+
+
+class ClaudeRateLimited(ClaudeError):
+    code = "claude_rate_limited"
+
+
+class ClaudeOverloaded(ClaudeError):
+    code = "claude_overloaded"
+
+
+class ClaudeApiError(ClaudeError):
+    code = "claude_api_error"
+
+
+class ClaudeTimeout(ClaudeError):
+    code = "claude_timeout"
+
+
+class ClaudeFailed(ClaudeError):
+    code = "claude_failed"
+
+
+class TurnError(CoworkError):
+    """Anything about turns themselves."""
+
+
+class TurnInterrupted(TurnError):
+    code = "turn_interrupted"
+
+
+class TurnNotFound(TurnError):
+    code = "turn_not_found"
+
+
+class TurnExpired(TurnError):
+    code = "turn_expired"
+
+
+class WorkerLost(TurnError):
+    code = "worker_lost"
+
+
+class ProjectBusy(TurnError):
+    code = "project_busy"
+
+
+class QueueFull(TurnError):
+    code = "queue_full"
+
+
+class IdempotencyMismatch(TurnError):
+    code = "idempotency_mismatch"
+
+
+class ServerError(CoworkError):
+    """The server itself cannot take the request now."""
+
+
+class AtCapacity(ServerError):
+    code = "at_capacity"
+
+
+class ShuttingDown(ServerError):
+    code = "shutting_down"
+
+
+class StoreUnavailable(ServerError):
+    code = "store_unavailable"
+
+
+class OutboxFull(ServerError):
+    code = "outbox_full"
+
+
+class Internal(ServerError):
+    code = "internal"
+
+
+class AccessError(CoworkError):
+    """The caller may not do this."""
+
+
+class Unauthorized(AccessError):
+    code = "unauthorized"
+
+
+class Forbidden(AccessError):
+    code = "forbidden"
+
+
+class LoginError(CoworkError):
+    """The XO browser login, or the upstream it talks to."""
+
+
+class MissingAuthSession(LoginError):
+    code = "missing_auth_session"
+
+
+class NotLoggedIn(LoginError):
+    code = "not_logged_in"
+
+
+class UpstreamRefused(LoginError):
+    """The upstream answered 4xx: `status` is its own, `upstream` its body cut at 2 kB."""
+
+    code = "upstream_refused"
+
+    def __init__(self, message: str, *, status: int, upstream: str) -> None:
+        super().__init__(message, upstream=upstream)
+        self.status = status
+
+
+class BadUpstream(LoginError):
+    code = "bad_upstream"
+
+
+class UpstreamTimeout(LoginError):
+    code = "upstream_timeout"
+
+
+class InvalidValue(CoworkError):
+    """A field of the request holds a value that cannot be used; becomes a validation error.
+
+    `field` is the body's key, as the client wrote it.
+    """
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field

@@ -1,0 +1,96 @@
+"""What a turn can say.
+
+A turn's log is a list of these, in the order they happened; an HTTP reply is one reader of that
+list.  They are values: no behaviour, no HTTP, no knowledge of the CLI's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Token(NamedTuple):
+    """Text that the model just produced; joined in order, the tokens are the answer.
+
+    A `NamedTuple`, not a frozen dataclass: it is made once per model token, and costs half.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The answer so far was wrong (the model's connection broke); `text` stands in its place."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of the model's thinking; never part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The model calls a tool."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back; `content` is cut at 64 KiB."""
+
+    id: str
+    content: str
+    is_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the turn is doing while it is silent: `queued`, `requesting`, `api_retry`, ..."""
+
+    state: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The turn failed; a `Done` with `success` false follows.
+
+    `code` is one of the stable codes of `errors.py`, `message` one sentence for a person and
+    `facts` what the error carries besides (`retry_after` in seconds, ...).
+    """
+
+    code: str
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event of every turn, exactly once.
+
+    `message` is the whole answer, or the partial one of a turn that did not succeed.
+    `replaced` says that the joined tokens are not `message`, so a reader must be told the text.
+    `usage` is the CLI's own object for this turn; `cost_usd` is this turn's, not the process's.
+    """
+
+    success: bool
+    message: str
+    session_id: str | None = None
+    is_new_session: bool = False
+    session_recovered: bool = False
+    replaced: bool = False
+    usage: Mapping[str, Any] | None = None
+    cost_usd: float | None = None
+    duration_ms: int | None = None
+
+
+Event = Token | Replace | Thinking | ToolUse | ToolResult | Status | Failed | Done

@@ -1,0 +1,164 @@
+"""Structured logging: lower-case events with named fields, a request id, secrets masked.
+
+`configure()` is called once, at start; gunicorn's own loggers end here too (`Handler`).
+Lines are written to standard error by a thread of the operating system, through a bounded queue:
+a log reader that stalls costs log lines, never the event loop (a full pipe once froze a worker
+until its arbiter killed it).
+"""
+
+from __future__ import annotations
+
+import _queue
+import _thread
+import atexit
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_QUEUE_LIMIT = 10_000
+_MASK = "***"
+_LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
+_secrets: set[str] = set()
+
+
+def hide(*secrets: str | None) -> None:
+    """Mask these values in every later line; very short ones are too common to mask."""
+    _secrets.update(secret for secret in secrets if secret and len(secret) >= 8)  # noqa: PLR2004
+
+
+def masked(text: str) -> str:
+    """`text` without any secret that is known or looks like one."""
+    for secret in _secrets:
+        text = text.replace(secret, _MASK)
+    return _LOOKS_SECRET.sub(rf"\1{_MASK}", text)
+
+
+def logger(name: str) -> Any:
+    """The logger of a module."""
+    return structlog.get_logger(name)
+
+
+class Writer:
+    """Writes lines to a file descriptor from a native thread that starts at the first line.
+
+    The thread and its queue are the interpreter's own, not gevent's: a blocked `write` must block
+    that thread alone.  After a fork the child starts its own thread.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pid = 0
+        self._lines: Any = None
+        self.dropped = 0
+
+    def put(self, line: str) -> None:
+        if self._pid != os.getpid():
+            self._start()
+        if self._lines.qsize() >= _QUEUE_LIMIT:
+            self.dropped += 1
+            return
+        self._lines.put(masked(line))
+
+    def flush(self, timeout: float = 1.0) -> None:
+        """Wait until everything is written, or `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while self._pid == os.getpid() and self._lines.qsize() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lines = _queue.SimpleQueue()
+        _native_start()(self._write, (self._lines,))
+
+    def _write(self, lines: Any) -> None:
+        while True:
+            line = lines.get()
+            if self.dropped:
+                line = f"{line}\n{self.dropped} log lines dropped: the log's reader stalled"
+                self.dropped = 0
+            try:
+                os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
+            except OSError:
+                # Nobody can be told that the log is gone; the server goes on without it.
+                self.dropped += 1
+
+
+def _native_start() -> Callable[..., Any]:
+    """`start_new_thread` as the interpreter has it, also where gevent has replaced it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        original: Callable[..., Any] = monkey.get_original("_thread", "start_new_thread")
+        return original
+    return _thread.start_new_thread
+
+
+_writer = Writer(2)
+atexit.register(_writer.flush)
+
+
+class Handler(logging.Handler):
+    """Takes the standard library's log records (gunicorn's, werkzeug's) to the same place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bound = structlog.get_logger(record.name)
+        try:
+            event = record.getMessage()
+        except (TypeError, ValueError):
+            event = str(record.msg)
+        level = record.levelname.lower() if record.levelno >= logging.DEBUG else "debug"
+        emit = getattr(bound, "error" if level == "critical" else level, bound.info)
+        emit(event, **({"exc_info": record.exc_info} if record.exc_info else {}))
+
+
+def _add_request_id(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    current = request_id.get()
+    if current is not None:
+        event.setdefault("request_id", current)
+    return event
+
+
+class _Lines:
+    """What structlog prints with: every level is a line for the writer."""
+
+    def msg(self, line: str) -> None:
+        _writer.put(line)
+
+    debug = info = warning = error = exception = critical = log = msg
+
+
+def configure(*, level: str = "info", form: str = "auto") -> None:
+    """Send all logging to standard error; `form` is `json`, `text`, or `auto` by the terminal."""
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shape: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        if as_text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            _add_request_id,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *shape,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _Lines(),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [Handler()]
+    root.setLevel(number)
+    for noisy in ("urllib3", "requests", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

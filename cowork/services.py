@@ -1,0 +1,161 @@
+"""The composition root: settings in, every part made, connected and, in the end, closed.
+
+Nobody else reads settings or makes a part.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from cowork import log as logging
+from cowork.claude import command, sweep
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.pool import READY_TIMEOUT, Pool, find_setpriv
+from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
+from cowork.clients.http import Http
+from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
+from cowork.conversation import Conversation, Rules
+from cowork.login import Login
+from cowork.outbox import Outbox
+from cowork.settings import Settings
+from cowork.stores import open_store
+from cowork.stores.base import Store
+
+log = logging.logger(__name__)
+
+OUTBOX_CLOSE = 1.0
+
+
+@dataclass(slots=True)
+class Services:
+    """Every part of the server, connected; `close` ends all of them, in order."""
+
+    settings: Settings
+    store: Store
+    cli: ClaudeCli
+    pool: Pool
+    outbox: Outbox
+    login: Login
+    conversation: Conversation
+    upstream: Http | None
+    stopping: threading.Event
+    closed: bool = False
+
+    def reasons(self) -> list[str]:
+        """Why a question would not be answered now; empty when it would.  Never waits."""
+        cli = self.cli.state()
+        counts = self.pool.counts()
+        found = [cli.problem] if cli.problem is not None else []
+        if self.stopping.is_set():
+            found.append("the server is shutting down")
+        if counts["busy"] >= counts["limit"]:
+            found.append("every Claude process is busy")
+        return found
+
+    def start(self) -> Self:
+        """Begin what runs in the background; nothing here makes the caller wait."""
+        swept = sweep.sweep_dead_servers()
+        if swept:
+            log.warning("swept what a killed server left behind", killed=len(swept))
+        self.cli.state()
+        self.outbox.start()
+        threading.Thread(
+            target=self.login.consume_at_start, args=(self.stopping,), name="consume", daemon=True
+        ).start()
+        self._say_who_can_get_in()
+        return self
+
+    def drain(self, timeout: float) -> None:
+        """Take no new turns, and give those that run `timeout` seconds to end."""
+        self.stopping.set()
+        self.conversation.drain(timeout)
+
+    def close(self) -> None:
+        """End every turn, process, thread and connection; calling it twice is no error."""
+        if self.closed:
+            return
+        self.closed = True
+        self.drain(0.0)
+        self.pool.close()
+        self.outbox.close(OUTBOX_CLOSE)
+        if self.upstream is not None:
+            self.upstream.close()
+        self.cli.close()
+        self.store.close()
+
+    def _say_who_can_get_in(self) -> None:
+        if self.settings.api_keys:
+            log.info("callers need a key", keys=len(self.settings.api_keys))
+        else:
+            log.info("only callers on this machine get in: COWORK_API_KEYS is not set")
+        if self.settings.permission_mode == "bypassPermissions":
+            log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
+
+
+def open_services(settings: Settings, environ: Mapping[str, str] | None = None) -> Services:
+    """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
+    environ = dict(os.environ if environ is None else environ)
+    logging.hide(*settings.secrets())
+    store = open_store(settings.store, outbox_limit=settings.outbox_limit)
+    manner = command.Manner(
+        permission_mode=settings.permission_mode,
+        trust_projects=settings.trust_projects,
+        retries=settings.cli_retries,
+        setpriv=find_setpriv(),
+        passed=settings.cli_env,
+    )
+    cli = ClaudeCli(settings.claude_cli_path, environ=environ, manner=manner)
+    pool = Pool(
+        cli,
+        environ=environ,
+        manner=manner,
+        limit=settings.max_processes,
+        idle_timeout=settings.idle_timeout,
+        slot_timeout=settings.queue_timeout,
+        start_timeout=min(READY_TIMEOUT, settings.claude_timeout),
+    )
+    upstream, history, xo_auth = _upstream(settings)
+    login = Login(
+        store,
+        xo_auth,
+        static_token=settings.chat_api_token,
+        env_auth_session_id=settings.xo_auth_session_id,
+        env_poll_token=settings.xo_poll_token,
+    )
+    outbox = Outbox(store, history, login.bearer)
+    rules = Rules(
+        workspace=settings.workspace,
+        project_dirs=settings.project_dirs,
+        slash_commands=settings.slash_commands,
+        timeout=settings.claude_timeout,
+        queue_limit=settings.queue_limit,
+    )
+    return Services(
+        settings=settings,
+        store=store,
+        cli=cli,
+        pool=pool,
+        outbox=outbox,
+        login=login,
+        conversation=Conversation(store, pool, cli, outbox, rules),
+        upstream=upstream,
+        stopping=threading.Event(),
+    )
+
+
+def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]:
+    """The upstream's clients, or the null ones where it is switched off."""
+    if not settings.chat_api_base_url:
+        return None, NoChatApi(), NoXoAuth()
+    http = Http(settings.chat_api_base_url)
+    paths = XoPaths(
+        start=settings.xo_auth_start_path,
+        status=settings.xo_auth_status_path,
+        consume=settings.xo_auth_consume_path,
+        user_id=settings.xo_get_user_id_path,
+    )
+    return http, ChatApi(http), XoAuth(http, paths)

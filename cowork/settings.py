@@ -1,0 +1,232 @@
+"""Every setting, typed, in one place.
+
+`load()` reads the environment over a `.env` file, checks every variable and reports all faults at
+once.  `services.py` and `gunicorn.conf.py` are its only callers; everything else is handed values.
+To add a setting: a line in `Settings`, a row in the README's table, a line in `.env.example`
+(a test fails until all three are there).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan")
+KEY_LENGTH = 32
+
+
+class SettingsError(Exception):
+    """One or more variables cannot be used; `faults` has a line for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(["the settings cannot be used:", *(f"  {f}" for f in faults)]))
+        self.faults = faults
+
+
+def text(raw: str) -> str:
+    """Any text, trimmed."""
+    return raw.strip()
+
+
+def optional(raw: str) -> str | None:
+    """Text, or None where it is blank."""
+    return raw.strip() or None
+
+
+def flag(raw: str) -> bool:
+    """`true` or `false`, in the usual spellings."""
+    word = raw.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("expected true or false")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
+
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"\s*-?\d{1,15}\s*", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def seconds(low: float, high: float = 86400.0) -> Callable[[str], float]:
+    """A duration in seconds."""
+
+    def parse(raw: str) -> float:
+        if not re.fullmatch(r"\s*-?\d{1,9}(\.\d{1,9})?\s*", raw) or not low <= float(raw) <= high:
+            raise ValueError(f"expected seconds from {low:g} to {high:g}")
+        return float(raw)
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(raw: str) -> str:
+        if raw.strip() not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return raw.strip()
+
+    return parse
+
+
+def base_url(raw: str) -> str:
+    """An http(s) URL without user, query or trailing slash; empty switches the thing off."""
+    url = raw.strip().rstrip("/")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        usable = usable and not (parts.username or parts.password or parts.query or parts.fragment)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected an http:// or https:// address with no user and no query")
+    return url
+
+
+def url_path(raw: str) -> str:
+    """A path that begins with a slash."""
+    if not re.fullmatch(r"/[^\s?#]*", raw.strip()):
+        raise ValueError("expected a path that begins with / and has no query")
+    return raw.strip()
+
+
+def names(raw: str) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def folder(raw: str) -> Path:
+    """A directory, `~` expanded; made when it is first needed."""
+    path = Path(raw.strip()).expanduser()
+    if not raw.strip() or not path.is_absolute():
+        raise ValueError("expected an absolute path, or one that begins with ~")
+    return path
+
+
+def store_url(raw: str) -> str:
+    """Where state is kept."""
+    if raw.strip() != "memory://":
+        raise ValueError("expected memory://")
+    return raw.strip()
+
+
+def api_keys(raw: str) -> Mapping[str, str]:
+    """`name=key` pairs, comma-separated; the parts are never echoed in a fault."""
+    keys: dict[str, str] = {}
+    for pair in names(raw):
+        name, _, key = pair.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) or not key.isascii():
+            raise ValueError("expected name=key pairs, names of letters, digits and . _ -")
+        if len(key) < KEY_LENGTH:
+            raise ValueError(f"expected keys of at least {KEY_LENGTH} characters")
+        if name in keys:
+            raise ValueError("expected each name once")
+        keys[name] = key
+    return keys
+
+
+def setting(
+    variable: str, default: str, parse: Callable[[str], Any], *, secret: bool = False
+) -> Any:
+    """A field read from `variable`; `default` is what an operator would have written."""
+    facts = {"variable": variable, "default": default, "parse": parse, "secret": secret}
+    return dataclasses.field(metadata=facts, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator can set; durations are seconds, sizes bytes."""
+
+    host: str = setting("HOST", "0.0.0.0", text)  # noqa: S104 - access is decided per caller
+    port: int = setting("PORT", "5002", whole(0, 65535))
+    claude_cli_path: str = setting("CLAUDE_CLI_PATH", "claude", text)
+    claude_timeout: float = setting("CLAUDE_TIMEOUT", "300", seconds(0.1))
+
+    chat_api_base_url: str = setting("CHAT_API_BASE_URL", "http://localhost:5001", base_url)
+    chat_api_token: str | None = setting("CHAT_API_TOKEN", "", optional, secret=True)
+    xo_auth_start_path: str = setting("XO_AUTH_START_PATH", "/auth/browser/start", url_path)
+    xo_auth_status_path: str = setting("XO_AUTH_STATUS_PATH", "/auth/browser/status", url_path)
+    xo_auth_consume_path: str = setting("XO_AUTH_CONSUME_PATH", "/auth/browser/consume", url_path)
+    xo_get_user_id_path: str = setting("XO_GET_USER_ID_PATH", "/get-user-id", url_path)
+    xo_auth_session_id: str | None = setting("XO_AUTH_SESSION_ID", "", optional, secret=True)
+    xo_poll_token: str | None = setting("XO_POLL_TOKEN", "", optional, secret=True)
+
+    api_keys: Mapping[str, str] = setting("COWORK_API_KEYS", "", api_keys, secret=True)
+    allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", names)
+    allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", names)
+    max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
+
+    store: str = setting("COWORK_STORE", "memory://", store_url)
+    workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", folder)
+    project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
+    trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", flag)
+    permission_mode: str = setting("COWORK_PERMISSION_MODE", "default", choice(*PERMISSION_MODES))
+    slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", flag)
+    cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", names)
+    cli_retries: int = setting("COWORK_CLI_RETRIES", "2", whole(0, 15))
+
+    max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
+    idle_timeout: float = setting("COWORK_IDLE_TIMEOUT", "900", seconds(0.1))
+    queue_timeout: float = setting("COWORK_QUEUE_TIMEOUT", "30", seconds(0.0))
+
+    queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))
+    first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))
+    keepalive: float = setting("COWORK_KEEPALIVE", "15", seconds(0.05))
+    outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", whole(1, 10**7))
+
+    graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", whole(5, 3600))
+    log_level: str = setting(
+        "COWORK_LOG_LEVEL", "info", choice("debug", "info", "warning", "error")
+    )
+    log_format: str = setting("COWORK_LOG_FORMAT", "auto", choice("auto", "json", "text"))
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value held, for the log's mask."""
+        single = (self.chat_api_token, self.xo_auth_session_id, self.xo_poll_token)
+        return (*(value for value in single if value), *self.api_keys.values())
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read all settings: the environment over `.env` over the defaults.
+
+    `dotenv` defaults to `.env` in the current directory and may be absent.  Nothing is exported:
+    what stands in the file reaches neither `os.environ` nor the CLI.
+
+    Raises `SettingsError` naming every variable that cannot be used.
+    """
+    found = dotenv_values(Path(".env") if dotenv is None else dotenv, interpolate=False)
+    given = {name: value for name, value in found.items() if value is not None}
+    given.update(os.environ if environ is None else environ)
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for field in dataclasses.fields(Settings):
+        facts = field.metadata
+        raw = given.get(facts["variable"], facts["default"])
+        if not raw.strip() and facts["parse"] is not base_url:
+            raw = facts["default"]  # `PORT=` means the default; `CHAT_API_BASE_URL=` means off
+        try:
+            values[field.name] = facts["parse"](raw)
+        except ValueError as fault:
+            shown = "" if facts["secret"] else f", got {raw!r}"
+            faults.append(f"{facts['variable']}: {fault}{shown}")
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)

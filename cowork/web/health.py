@@ -1,0 +1,65 @@
+"""`/`, `/health`, `/health/live` and `/health/ready`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, jsonify
+
+from cowork import __version__
+from cowork.services import Services
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.schemas import HealthReply, ReadyReply, RootReply
+
+
+def blueprint(services: Services) -> CoworkBlueprint:
+    """What the server says of itself; nothing here waits for anything."""
+    routes = CoworkBlueprint("health", __name__, description="Liveness and the truth")
+
+    @routes.get("/")
+    @routes.response(200, RootReply)
+    def root() -> dict[str, str]:
+        """Say that the service runs."""
+        return {"status": "XO Cowork API running"}
+
+    @routes.get("/health")
+    @routes.response(200, HealthReply)
+    def health() -> dict[str, Any]:
+        """Whether the process serves (`status`), and how each part is."""
+        reasons = services.reasons()
+        return {
+            "status": "healthy",
+            "timestamp": datetime.now(UTC).isoformat(),
+            "chat_api_url": services.settings.chat_api_base_url,
+            "auth": services.login.state(),
+            "ai_provider": "claude",
+            "claude_cli": services.settings.claude_cli_path,
+            "active_sessions": services.store.session_count(),
+            "ready": not reasons,
+            "reasons": reasons,
+            "claude": asdict(services.cli.state()),
+            "processes": services.pool.counts(),
+            "chat_api": services.outbox.state,
+            "turns": services.conversation.busy(),
+            "version": __version__,
+        }
+
+    @routes.get("/health/live")
+    @routes.response(200, RootReply)
+    def live() -> dict[str, str]:
+        """Answer; open to everybody and says nothing else."""
+        return {"status": "live"}
+
+    @routes.get("/health/ready")
+    @routes.response(200, ReadyReply)
+    @routes.alt_response(503, schema=ReadyReply, description="It would not answer a question now")
+    def ready() -> Response:
+        """Whether a question would be answered now, and why not."""
+        reasons = services.reasons()
+        reply = jsonify({"ready": not reasons, "reasons": reasons})
+        reply.status_code = 503 if reasons else 200
+        return reply
+
+    return routes

@@ -1,0 +1,154 @@
+"""Errors as replies: the one table from our errors to statuses, and the shapes of the contract.
+
+Every error is `{"detail": {"error", "code", ...facts}}`, a validation error
+`{"detail": [{"type", "loc", "msg"}]}`; 404 and 405 of unknown routes keep the old service's words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from marshmallow import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from cowork import errors
+from cowork.errors import CoworkError
+from cowork.log import logger
+
+log = logger(__name__)
+
+STATUS: dict[type[CoworkError], int] = {
+    errors.ClaudeUnavailable: 503,
+    errors.ClaudeNotAuthenticated: 503,
+    errors.ClaudeRateLimited: 429,
+    errors.ClaudeOverloaded: 503,
+    errors.ClaudeApiError: 502,
+    errors.ClaudeTimeout: 504,
+    errors.ClaudeFailed: 502,
+    errors.TurnInterrupted: 409,
+    errors.TurnNotFound: 404,
+    errors.TurnExpired: 410,
+    errors.WorkerLost: 502,
+    errors.ProjectBusy: 409,
+    errors.QueueFull: 429,
+    errors.IdempotencyMismatch: 422,
+    errors.AtCapacity: 503,
+    errors.ShuttingDown: 503,
+    errors.StoreUnavailable: 503,
+    errors.OutboxFull: 503,
+    errors.Internal: 500,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.MissingAuthSession: 400,
+    errors.NotLoggedIn: 401,
+    errors.BadUpstream: 502,
+    errors.UpstreamTimeout: 504,
+}
+
+_HTTP_CODES = {
+    400: ("bad_request", "the request cannot be understood"),
+    408: ("request_timeout", "the request's body took too long to arrive"),
+    413: ("payload_too_large", "the request's body is too large"),
+    415: ("unsupported_media_type", "the body must be JSON: send Content-Type: application/json"),
+}
+
+
+class InvalidBody(Exception):
+    """A request that does not fit its schema; `faults` is the list that the client gets."""
+
+    def __init__(self, faults: list[dict[str, Any]]) -> None:
+        super().__init__("the request does not fit its schema")
+        self.faults = faults
+
+
+def status_of(error: CoworkError) -> int:
+    """The HTTP status of an error; its class's, or its nearest parent's."""
+    if isinstance(error, errors.UpstreamRefused):
+        return error.status
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem(error: CoworkError) -> Response:
+    """An error's reply."""
+    reply = jsonify({"detail": {"error": error.message, "code": error.code, **error.facts}})
+    reply.status_code = status_of(error)
+    if error.retry_after is not None:
+        reply.headers["Retry-After"] = str(error.retry_after)
+    if reply.status_code == 401:  # noqa: PLR2004
+        reply.headers["WWW-Authenticate"] = 'Bearer realm="xo-cowork-api"'
+    return reply
+
+
+def invalid(faults: list[dict[str, Any]]) -> Response:
+    """A validation error's reply."""
+    reply = jsonify({"detail": faults})
+    reply.status_code = 422
+    return reply
+
+
+def faults_of(error: ValidationError) -> list[dict[str, Any]]:
+    """Marshmallow's messages as the contract's list.
+
+    webargs nests them by location: `{"json": {"question": [...]}}`.
+    """
+    found: list[dict[str, Any]] = []
+    messages = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
+    for location, message in messages.items():
+        _collect(message, ["body" if location == "json" else str(location)], found)
+    return found
+
+
+def _collect(message: Any, loc: list[Any], found: list[dict[str, Any]]) -> None:
+    if isinstance(message, dict) and "msg" in message:
+        found.append(
+            {"type": message.get("type", "value_error"), "loc": loc, "msg": message["msg"]}
+        )
+    elif isinstance(message, dict):
+        for key, inner in message.items():
+            _collect(inner, loc if key == "_schema" else [*loc, key], found)
+    elif isinstance(message, list):
+        for inner in message:
+            _collect(inner, loc, found)
+    else:
+        found.append({"type": "value_error", "loc": loc, "msg": str(message)})
+
+
+def register(app: Flask) -> None:
+    """Make every way a request can fail end in a reply of the contract's shape."""
+
+    @app.errorhandler(CoworkError)
+    def on_cowork_error(error: CoworkError) -> Response:
+        if isinstance(error, errors.InvalidValue):
+            loc = ["body", error.field]
+            return invalid([{"type": "value_error", "loc": loc, "msg": error.message}])
+        return problem(error)
+
+    @app.errorhandler(InvalidBody)
+    def on_invalid(error: InvalidBody) -> Response:
+        return invalid(error.faults)
+
+    @app.errorhandler(HTTPException)
+    def on_http_error(error: HTTPException) -> Response:
+        return _http_problem(error)
+
+    @app.errorhandler(Exception)
+    def on_anything(error: Exception) -> Response:
+        log.error("a request broke", exc_info=error)
+        return problem(errors.Internal("something of ours broke; see the server's log"))
+
+
+def _http_problem(error: HTTPException) -> Response:
+    if error.response is not None or error.code is None or error.code < 400:  # noqa: PLR2004
+        return error.get_response()  # type: ignore[return-value] # redirects
+    if error.code in {404, 405}:
+        reply = jsonify({"detail": error.name})
+    else:
+        default = (error.name.lower().replace(" ", "_"), error.name)
+        code, sentence = _HTTP_CODES.get(error.code, default)
+        reply = jsonify({"detail": {"error": sentence, "code": code}})
+    reply.status_code = error.code
+    for name, value in error.get_headers():
+        if name in {"Allow", "Retry-After"}:
+            reply.headers[name] = value
+    return reply

@@ -1,0 +1,175 @@
+"""What requests and replies look like: the contract's tables as marshmallow schemas.
+
+Requests are checked by these; replies are described by them (`/openapi.json`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+NAME_LIMIT = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+EVENTS = ("tool", "thinking", "status")
+
+
+def fault(kind: str, msg: str) -> dict[str, str]:
+    """A validation message in the form that `problems.faults_of` passes on."""
+    return {"type": kind, "msg": msg}
+
+
+class Text(fields.String):
+    """A string without lone surrogates, which no UTF-8 could carry on."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "required": fault("missing", "Field required"),
+        "null": fault("string_type", "Input should be a valid string"),
+        "invalid": fault("string_type", "Input should be a valid string"),
+        "invalid_utf8": fault("string_unicode", "Input should be a valid unicode string"),
+    }
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        if _SURROGATE.search(text):
+            raise self.make_error("invalid_utf8")
+        return text
+
+
+def not_blank(text: str) -> None:
+    """Refuse text of nothing but white space."""
+    if not text.strip():
+        raise ValidationError(fault("string_too_short", "Input should not be blank"))
+
+
+def valid_name(name: str) -> None:
+    """Refuse what is no project's name: blank, over 200 characters, control characters."""
+    not_blank(name)
+    if len(name) > NAME_LIMIT:
+        sentence = f"Input should have at most {NAME_LIMIT} characters"
+        raise ValidationError(fault("string_too_long", sentence))
+    if _CONTROL.search(name) or _SURROGATE.search(name):
+        sentence = "Input should have no control characters"
+        raise ValidationError(fault("string_pattern_mismatch", sentence))
+
+
+class AskBody(Schema):
+    """A question to a project."""
+
+    project_name = Text(required=True, validate=valid_name, metadata={"example": "my-project"})
+    question = Text(required=True, validate=not_blank, metadata={"example": "What is 2+2?"})
+    user_id = Text(load_default="default_user", allow_none=True)
+    message_type = Text(load_default="@xo", allow_none=True)
+    agent_type = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A Claude skill's name; `Code_Writer` means `code-writer`."},
+    )
+    events = fields.List(
+        Text(validate=validate.OneOf(EVENTS)),
+        load_default=list,
+        metadata={"description": "Which events besides tokens the stream should carry."},
+    )
+
+
+class AskReply(Schema):
+    """The answer of the non-streaming endpoint."""
+
+    id = fields.Raw(dump_default=None, metadata={"description": "Always null."})
+    message = fields.String()
+    project_id = fields.String()
+    user_id = fields.String(allow_none=True)
+    session_id = fields.String()
+    is_new_session = fields.Boolean()
+    session_recovered = fields.Boolean()
+    timestamp = fields.String(metadata={"description": "ISO 8601."})
+    turn_id = fields.String()
+    usage = fields.Dict(allow_none=True)
+    total_cost_usd = fields.Float(allow_none=True)
+    duration_ms = fields.Integer(allow_none=True)
+
+
+class SessionsReply(Schema):
+    sessions = fields.Dict(keys=fields.String(), values=fields.String())
+    count = fields.Integer()
+
+
+class MessageReply(Schema):
+    success = fields.Boolean()
+    message = fields.String()
+
+
+class RootReply(Schema):
+    status = fields.String()
+
+
+class AuthState(Schema):
+    """Whether we hold an XO token; never the token."""
+
+    authenticated = fields.Boolean()
+    user_id = fields.String(allow_none=True)
+    expires_at = fields.String(allow_none=True, metadata={"description": "ISO 8601."})
+    auth_session_id = fields.String(allow_none=True)
+    token_source = fields.String(metadata={"description": "`none` or `dynamic_or_env`."})
+
+
+class HealthReply(Schema):
+    status = fields.String(metadata={"description": "`healthy` while the process serves."})
+    timestamp = fields.String(metadata={"description": "ISO 8601."})
+    chat_api_url = fields.String()
+    auth = fields.Nested(AuthState)
+    ai_provider = fields.String()
+    claude_cli = fields.String()
+    active_sessions = fields.Integer()
+    ready = fields.Boolean(metadata={"description": "As `/health/ready` says."})
+    reasons = fields.List(fields.String())
+    claude = fields.Dict()
+    processes = fields.Dict()
+    chat_api = fields.Dict()
+    turns = fields.Integer()
+    version = fields.String()
+
+
+class ReadyReply(Schema):
+    ready = fields.Boolean()
+    reasons = fields.List(fields.String())
+
+
+class AuthStartBody(Schema):
+    scopes = fields.Raw(load_default=None, allow_none=True)
+    client_reference = Text(load_default=None, allow_none=True)
+
+
+class AuthConsumeBody(Schema):
+    auth_session_id = Text(load_default=None, allow_none=True)
+    poll_token = Text(load_default=None, allow_none=True)
+
+
+class AuthStatusQuery(Schema):
+    poll_token = Text(required=True, validate=not_blank)
+
+
+class AuthConsumeReply(Schema):
+    success = fields.Boolean()
+    message = fields.String()
+    user_id = fields.String(allow_none=True)
+    expires_in = fields.Raw(allow_none=True)
+    scope = fields.Raw(allow_none=True)
+
+
+class WhoamiReply(Schema):
+    success = fields.Boolean()
+    user_id = fields.String(allow_none=True)
+
+
+class Problem(Schema):
+    """Every error that is not a validation error."""
+
+    error = fields.String(metadata={"description": "One sentence for a person."})
+    code = fields.String(metadata={"description": "Stable; see the README's table."})
+
+
+class ProblemReply(Schema):
+    detail = fields.Nested(Problem)

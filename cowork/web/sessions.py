@@ -1,0 +1,48 @@
+"""`GET /sessions` and `DELETE /sessions/{project_id}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g
+from marshmallow import ValidationError
+
+from cowork.conversation import Conversation
+from cowork.stores.base import Project, Store
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.problems import InvalidBody, faults_of
+from cowork.web.schemas import MessageReply, SessionsReply, valid_name
+
+
+def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
+    """The caller's own sessions; another owner's are not there."""
+    routes = CoworkBlueprint("sessions", __name__, description="A session per project")
+
+    @routes.get("/sessions")
+    @routes.response(200, SessionsReply)
+    def list_sessions() -> dict[str, Any]:
+        """All of the caller's sessions, by project."""
+        found = {kept.project.name: kept.id for kept in store.sessions(g.owner)}
+        return {"sessions": found, "count": len(found)}
+
+    @routes.delete("/sessions/<project_id>")
+    @routes.response(200, MessageReply)
+    def delete_session(project_id: str) -> dict[str, Any]:
+        """Forget a project's session; a turn that runs is interrupted."""
+        project = project_of(project_id)
+        if conversation.forget(project):
+            return {"success": True, "message": f"Session cleared for {project_id}"}
+        return {"success": False, "message": f"No session found for {project_id}"}
+
+    return routes
+
+
+def project_of(name: str) -> Project:
+    """The caller's project of that name; raises `InvalidBody` for what is no name."""
+    try:
+        valid_name(name)
+    except ValidationError as fault:
+        raise InvalidBody(
+            faults_of(ValidationError({"path": {"project_id": fault.messages}}))
+        ) from fault
+    return Project(g.owner, name)

@@ -1,0 +1,138 @@
+"""A turn's log as `text/event-stream`.
+
+Whatever is in the log is written in one go; where nothing comes, a comment keeps the line open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from cowork.events import (
+    Done,
+    Event,
+    Failed,
+    Replace,
+    Status,
+    Thinking,
+    Token,
+    ToolResult,
+    ToolUse,
+)
+from cowork.turns import Turn
+
+KEEP_ALIVE = b": keep-alive\n\n"
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Stream:
+    """One reader of a turn: `start` waits for what decides the status, then iterate.
+
+    `wanted` are the kinds besides tokens that the client asked for: `tool`, `thinking`, `status`.
+    """
+
+    def __init__(self, turn: Turn, wanted: frozenset[str], *, keepalive: float) -> None:
+        self._turn = turn
+        self._wanted = wanted
+        self._keepalive = keepalive
+        self._after = 0
+        self._begun = b""
+
+    def start(self, timeout: float) -> None:
+        """Wait for the first frame, at most `timeout` seconds, not at all behind other turns.
+
+        Raises the turn's error where it failed before anything was written.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._begun and not self._turn.ahead:
+            events = self._turn.read(self._after, deadline)
+            if not events:
+                return
+            failed = self._turn.error
+            begun = self._frames(events)
+            if failed is not None and not _has_content(events, self._wanted):
+                raise failed
+            self._begun = begun
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._begun or KEEP_ALIVE
+        while not self._turn.ended(self._after):
+            events = self._turn.read(self._after, time.monotonic() + self._keepalive)
+            frames = self._frames(events)
+            if frames:
+                yield frames
+            elif not events:
+                yield KEEP_ALIVE
+
+    def _frames(self, events: list[Event]) -> bytes:
+        """The frames of these events; event n keeps its number whoever reads it."""
+        first = self._after + 1
+        self._after += len(events)
+        prefix = f"id: {self._turn.id}."
+        parts: list[bytes] = []
+        for number, event in enumerate(events, first):
+            data = data_of(event, self._wanted, self._turn.id)
+            if data is not None:
+                parts.append(b"%s%d\ndata: %s\n\n" % (prefix.encode(), number, data))
+        return b"".join(parts)
+
+
+def data_of(event: Event, wanted: frozenset[str], turn_id: str) -> bytes | None:
+    """The JSON of an event's frame, or None where this client gets none."""
+    if type(event) is Token:
+        return b'{"type": "token", "token": %s}' % orjson.dumps(event.text)
+    if isinstance(event, Done):
+        return orjson.dumps(_done(event, turn_id))
+    body = _body(event, wanted)
+    return None if body is None else orjson.dumps(body)
+
+
+def _body(event: Event, wanted: frozenset[str]) -> dict[str, Any] | None:  # noqa: PLR0911
+    if isinstance(event, Failed):
+        return {**event.facts, "type": "error", "error": event.message, "code": event.code}
+    if isinstance(event, Replace):
+        return {"type": "replace", "text": event.text} if wanted else None
+    if isinstance(event, Thinking) and "thinking" in wanted:
+        return {"type": "thinking", "text": event.text}
+    if isinstance(event, Status) and "status" in wanted:
+        return {**event.facts, "type": "status", "status": event.state}
+    if isinstance(event, ToolUse) and "tool" in wanted:
+        return {"type": "tool_use", "id": event.id, "name": event.name, "input": event.input}
+    if isinstance(event, ToolResult) and "tool" in wanted:
+        said = {"content": event.content, "is_error": event.is_error}
+        return {"type": "tool_result", "id": event.id, **said}
+    return None
+
+
+def _done(done: Done, turn_id: str) -> dict[str, Any]:
+    body = {
+        "done": True,
+        "turn_id": turn_id,
+        "success": done.success,
+        "session_id": done.session_id,
+        "is_new_session": done.is_new_session,
+        "usage": done.usage,
+        "total_cost_usd": done.cost_usd,
+        "duration_ms": done.duration_ms,
+    }
+    if done.session_recovered:
+        body["session_recovered"] = True
+    if done.replaced:
+        body["message"] = done.message
+    return body
+
+
+def _has_content(events: list[Event], wanted: frozenset[str]) -> bool:
+    """Whether a frame that is neither error nor end is among these."""
+    return any(
+        isinstance(event, Token) or _body(event, wanted) is not None
+        for event in events
+        if not isinstance(event, Failed | Done)
+    )

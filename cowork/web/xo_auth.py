@@ -1,0 +1,67 @@
+"""`/xo-auth/*`: the XO browser login."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from cowork.login import Login
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.schemas import (
+    AuthConsumeBody,
+    AuthConsumeReply,
+    AuthStartBody,
+    AuthState,
+    AuthStatusQuery,
+    MessageReply,
+    WhoamiReply,
+)
+
+
+def blueprint(login: Login) -> CoworkBlueprint:
+    """The login's endpoints; what upstream answers to start and status is passed on as it is."""
+    routes = CoworkBlueprint(
+        "xo_auth", __name__, url_prefix="/xo-auth", description="The XO browser login"
+    )
+
+    @routes.post("/start")
+    @routes.arguments(AuthStartBody, required=False)
+    @routes.response(200, {"type": "object"}, description="Upstream's reply as it is")
+    def start(body: dict[str, Any]) -> Response:
+        """Begin a login: gives `authorize_url`, `auth_session_id` and `poll_token`."""
+        return jsonify(login.start(body["scopes"], body["client_reference"]))
+
+    @routes.get("/status/<auth_session_id>")
+    @routes.arguments(AuthStatusQuery, location="query")
+    @routes.response(200, {"type": "object"}, description="Upstream's reply as it is")
+    def status(query: dict[str, Any], auth_session_id: str) -> Response:
+        """Ask how far a login is."""
+        return jsonify(login.status(auth_session_id, query["poll_token"]))
+
+    @routes.post("/consume")
+    @routes.arguments(AuthConsumeBody, required=False)
+    @routes.response(200, AuthConsumeReply)
+    def consume(body: dict[str, Any]) -> dict[str, Any]:
+        """Fetch and keep the token of a finished login."""
+        return login.consume(body["auth_session_id"], body["poll_token"])
+
+    @routes.get("/whoami")
+    @routes.response(200, WhoamiReply)
+    def whoami() -> dict[str, Any]:
+        """Whose the token is, by asking upstream."""
+        return login.whoami()
+
+    @routes.get("/state")
+    @routes.response(200, AuthState)
+    def state() -> dict[str, Any]:
+        """What we hold; never a token."""
+        return login.state()
+
+    @routes.post("/logout")
+    @routes.response(200, MessageReply)
+    def logout() -> dict[str, Any]:
+        """Forget the stored token."""
+        return login.logout()
+
+    return routes

@@ -1,0 +1,59 @@
+"""How gunicorn serves `wsgi:app`; address and limits come from the same settings as the rest.
+
+Read in the master, before gevent patches anything: nothing here may import what makes threads,
+sockets or locks.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from cowork import settings as _settings
+
+try:
+    _loaded = _settings.load()
+except _settings.SettingsError as _fault:
+    sys.exit(str(_fault))
+
+bind = [f"{_loaded.host}:{_loaded.port}"]
+worker_class = "gevent"
+# One worker holds every stream; sessions, claims and turns of `memory://` live in it.
+workers = 1
+worker_connections = 2000
+graceful_timeout = _loaded.graceful_timeout
+# Liveness of the event loop, not the length of a request.
+timeout = 30
+# Also the time that a request's head may take; longer than nginx keeps its connections.
+keepalive = 65
+control_socket_disable = True
+accesslog = None  # our own line has the request id and no query string
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"cowork": {"class": "cowork.log.Handler"}},
+    "root": {"level": "INFO", "handlers": ["cowork"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["cowork"], "propagate": False},
+        "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": False},
+    },
+}
+
+
+def on_starting(server: Any) -> None:
+    """Set up the master's log as the worker's."""
+    del server
+    from cowork import log  # noqa: PLC0415 - the master's own, before any worker
+
+    log.configure(level=_loaded.log_level, form=_loaded.log_format)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """End everything that the worker's services hold, however it came to its end."""
+    del server
+    services = getattr(worker.wsgi, "extensions", {}).get("cowork") if worker.wsgi else None
+    if services is not None:
+        services.close()
