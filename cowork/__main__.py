@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Become gunicorn with our configuration; arguments are passed on to it."""
+    """Become gunicorn with our configuration; arguments are passed on to it, `.env` is the directory's."""
     root = Path(__file__).resolve().parent.parent
     configuration = str(root / "gunicorn.conf.py")
-    gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(root), "-c", configuration]
+    gunicorn = [sys.executable, "-m", "gunicorn", "--pythonpath", str(root), "-c", configuration]
     os.execv(sys.executable, [*gunicorn, *sys.argv[1:], "wsgi:app"])  # noqa: S606 - no shell
 
 

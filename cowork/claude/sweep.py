@@ -35,6 +35,11 @@ def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> lis
     return [pid for pid in left(wanted) if not spare(pid) and _kill(pid, wanted)]
 
 
+def left_by(server_pid: int) -> list[int]:
+    """The pids of all that a server has started."""
+    return [pid for pid, found in _marked() if found.startswith(f"{server_pid}:")]
+
+
 def sweep_own() -> list[int]:
     """Kill whatever this server ever started and did not end; the pids that were killed."""
     ours = marker("")

@@ -1,0 +1,67 @@
+# Every target works as the first command ever typed: what it needs, it installs.
+.DEFAULT_GOAL := help
+.PHONY: help install install-cli run demo test check lint fix lock faults clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+STAMPS := $(VENV)/.stamps
+PYTEST := $(BIN)/python -m pytest
+# The whole suite a second time as it runs in production, patched by gevent.
+PYTEST_GEVENT := $(BIN)/python -m gevent.monkey --module pytest
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+help: ## Show what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMPS)/requirements ## Make the virtualenv and install what the server needs
+
+install-cli: $(STAMPS)/requirements ## Install the claude CLI into the virtualenv, unless there is one
+	@command -v "$${CLAUDE_CLI_PATH:-claude}" >/dev/null 2>&1 \
+	|| test -x "$$($(BIN)/python -c 'from cowork.claude.cli import bundled; print(bundled() or "")')" \
+	|| { echo "installing the claude CLI (about 100 MB, once) ..."; \
+	     $(PIP) --no-deps --require-hashes -r requirements-cli.txt; }
+
+run: install-cli ## Run the server: gunicorn with the gevent worker
+	@exec $(BIN)/python -m cowork
+
+demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
+	@exec $(BIN)/python -m demo
+
+test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent
+	$(PYTEST)
+	$(PYTEST_GEVENT)
+
+check: lint test ## Everything CI runs: lint, types, layers, tests
+
+lint: $(STAMPS)/requirements-dev ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fix: $(STAMPS)/requirements-dev ## Format, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements, with hashes
+	$(COMPILE) --upgrade -o requirements.txt requirements.in
+	$(COMPILE) --upgrade -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) --upgrade -o - requirements-cli.in \
+	| awk '/^[a-z]/ {kept = /^claude-agent-sdk==/} kept' > requirements-cli.txt
+
+clean: ## Remove what the targets above have made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/requirements: requirements.txt | $(BIN)/python
+	$(PIP) --require-hashes -r requirements.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements
+	$(PIP) --require-hashes -r requirements-dev.txt
+	@mkdir -p $(STAMPS) && touch $@

@@ -1,0 +1,100 @@
+"""The Chat API, where the history of every project is kept.
+
+What a reply means for a message:
+
+    2xx                             delivered; the body is of no interest
+    401, 403                        not now: there is no token, or it ran out; a login mends that
+    408, 425, 429, 5xx, 3xx, none   not now
+    every other 4xx                 never: the same message would be refused again
+                                    (409 included: the message is there already, or clashes)
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from cowork.clients.http import Http
+from cowork.errors import BadUpstream, UpstreamTimeout
+from cowork.stores.base import ChatMessage
+
+_NOT_NOW = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+
+
+class NotDelivered(Exception):
+    """The Chat API did not take a message; an outcome for the outbox, never a client's error."""
+
+
+class Refused(NotDelivered):
+    """The Chat API will never take this message; `status` is its 4xx."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the Chat API refused the message with {status}")
+        self.status = status
+
+
+class Unreachable(NotDelivered):
+    """The message was not taken now, and may be later.
+
+    `reason` is a sentence for the log; `retry_after` is seconds, where the reply named them.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class ChatHistory(Protocol):
+    """Where chat messages go."""
+
+    def add_message(self, message: ChatMessage, token: str | None) -> None:
+        """Deliver one message; raises `Refused` (for good) or `Unreachable` (for now)."""
+
+
+class ChatApi:
+    """The real one; a message sent twice carries the same `Idempotency-Key`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def add_message(self, message: ChatMessage, token: str | None) -> None:
+        key = {"Idempotency-Key": message.id}
+        try:
+            reply = self._http.deliver(
+                "/chat/add_message", _body(message), token=token, headers=key
+            )
+        except (BadUpstream, UpstreamTimeout) as fault:
+            raise Unreachable(fault.message) from None
+        if reply.refused and reply.status not in _NOT_NOW:
+            raise Refused(reply.status)
+        if not reply.ok:
+            reason = f"the Chat API answered {reply.status}"
+            raise Unreachable(reason, retry_after=reply.retry_after)
+
+
+class NoChatApi:
+    """What stands in where `CHAT_API_BASE_URL` is empty: history goes nowhere."""
+
+    def add_message(self, message: ChatMessage, token: str | None) -> None:
+        """Nothing is kept anywhere."""
+
+
+def _body(message: ChatMessage) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "project_id": message.project.name,
+        "user_id": message.user_id,
+        "message": message.message,
+        "type": message.type,
+    }
+    if message.status is not None:
+        body["status"] = message.status
+    return body

@@ -1,0 +1,100 @@
+"""When the next chat message may go, and of which project.
+
+A failure closes the road for everybody (`Pause`: a first wait, doubling to the longest); then one
+message at a time tries it, each time another project's, until one gets an answer.  A message
+that fails while the road is open also makes its own project rest, so that one that always fails
+does not close the road again and again.
+
+Nothing here is thread-safe, waits or knows the time: the outbox holds its lock and says `now`
+(seconds, monotonic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cowork.stores.base import ChatMessage, Project
+
+
+@dataclass(slots=True)
+class Pause:
+    """A wait that doubles with each failure; jittered, so that servers do not retry in step."""
+
+    first: float
+    longest: float
+    jitter: Callable[[], float]
+    length: float = 0.0
+    until: float = 0.0
+
+    def grow(self, now: float, at_least: float = 0.0) -> None:
+        self.length = min(self.length * 2 or self.first, self.longest)
+        self.until = now + max(self.length * (0.5 + self.jitter() / 2), at_least)
+
+
+class Road:
+    """The way to the Chat API; `reachable` is None until a first message was answered or failed."""
+
+    def __init__(self, new_pause: Callable[[], Pause]) -> None:
+        self.reachable: bool | None = None
+        self._new_pause = new_pause
+        self._pause = new_pause()
+        self._probe: Project | None = None
+        self._rests: dict[Project, Pause] = {}
+        self._tried: dict[Project, float] = {}
+
+    def opens_in(self, now: float) -> float | None:
+        """Seconds until a message may go; None while one is finding out for all."""
+        if self._probe is not None:
+            return None
+        return max(self._pause.until - now, 0.0)
+
+    def choose(
+        self, heads: Iterable[ChatMessage], busy: set[Project], now: float
+    ) -> ChatMessage | None:
+        """The message to send now: of the project tried longest ago, then the first of `heads`."""
+        free = [
+            head for head in heads if head.project not in busy and self._rests_until(head) <= now
+        ]
+        if not free:
+            return None
+        chosen = min(free, key=lambda head: self._tried.get(head.project, 0.0))
+        if self.reachable is False:
+            self._probe = chosen.project
+        return chosen
+
+    def rest_ends_in(self, now: float) -> float | None:
+        """Seconds until the first resting project may try again; None where none rests."""
+        ends = [rest.until - now for rest in self._rests.values() if rest.until > now]
+        return min(ends, default=None)
+
+    def answered(self, project: Project) -> bool:
+        """Note that a message got an answer; True where that is news."""
+        news = self.reachable is False
+        self.reachable, self._probe = True, None
+        self._pause = self._new_pause()
+        self._rests.pop(project, None)
+        self._tried.clear()
+        return news
+
+    def failed(self, project: Project, now: float, retry_after: float) -> bool:
+        """Note that a message got through to nobody; True where that is news."""
+        self._tried[project] = now
+        news = self.reachable is not False
+        if news:
+            self._rests.setdefault(project, self._new_pause()).grow(now)
+        elif self._probe != project:
+            return False  # it was under way when the road closed, and tells nothing new
+        self.reachable, self._probe = False, None
+        self._pause.grow(now, retry_after)
+        return news
+
+    def forget_all_but(self, waiting: set[Project]) -> None:
+        """Keep no notes on projects whose messages are gone."""
+        for notes in (self._rests, self._tried):
+            for project in notes.keys() - waiting:
+                del notes[project]
+
+    def _rests_until(self, head: ChatMessage) -> float:
+        rest = self._rests.get(head.project)
+        return 0.0 if rest is None else rest.until

@@ -1,0 +1,146 @@
+"""Fixtures of the whole suite: the server over a fake CLI, real gunicorn, and the leak detector."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cowork import settings
+from cowork.claude import sweep
+from cowork.claude.cli import bundled
+from tests import fake_claude
+from tests.serving import Gunicorn, Served, free_port
+
+LEAK_WAIT_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process, a thread or a file descriptor behind."""
+    before = _threads(), _descriptors()
+    yield
+    deadline = time.monotonic() + LEAK_WAIT_S
+    while (left := _left(*before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if left:
+        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
+
+
+def _left(threads: set[threading.Thread], descriptors: int) -> list[str]:
+    left = [f"process {pid}" for pid in sweep.left_by(os.getpid())]
+    left += [f"child {pid}" for pid in _children()]
+    left += [f"thread {thread.name}" for thread in _threads() - threads]
+    # gevent's threadpool and DNS resolver keep a few for good; a leak is one a request.
+    if _descriptors() > descriptors + 8:
+        left.append(f"{_descriptors() - descriptors} file descriptors")
+    return left
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.is_alive()}
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
+
+
+def _children() -> list[int]:
+    """Child processes of this one that are not zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A private HOME."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def fake_environ(tmp_path: Path, home: Path) -> dict[str, str]:
+    """An environment in which the CLI is the fake one; no upstream, nothing of the machine's."""
+    binary = fake_claude.install(tmp_path / "bin")
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "CLAUDE_CLI_PATH": str(binary),
+        "CHAT_API_BASE_URL": "",
+        "COWORK_WORKSPACE": str(tmp_path / "workspace"),
+        "COWORK_CLI_ENV": "FAKE_CLAUDE_CONFIG,FAKE_CLAUDE_LIFELINE",
+        "COWORK_LOG_LEVEL": "warning",
+    }
+
+
+@pytest.fixture
+def serve(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start the application in this process over the fake CLI; keyword arguments are settings.
+
+    `serve(CLAUDE_TIMEOUT="1")` gives a `Served`, which is closed after the test.
+    """
+    begun: list[Served] = []
+
+    def start(**environ: str) -> Served:
+        full = {**fake_environ, **environ}
+        loaded = settings.load(full, dotenv=tmp_path / "no.env")
+        begun.append(Served(loaded, full))
+        return begun[-1]
+
+    yield start
+    for served in begun:
+        served.close()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    """The application over the fake CLI with default settings."""
+    return serve()
+
+
+@pytest.fixture
+def gunicorn(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
+    """Start the real server; keyword arguments are environment variables.
+
+    The CLI is the fake one unless `CLAUDE_CLI_PATH` says otherwise.
+    """
+    begun: list[Gunicorn] = []
+
+    def start(**environ: str) -> Gunicorn:
+        full = {**fake_environ, "HOST": "127.0.0.1", "PORT": str(free_port()), **environ}
+        begun.append(Gunicorn(full, log=tmp_path / f"gunicorn-{len(begun)}.log"))
+        return begun[-1]
+
+    yield start
+    for server in begun:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def real_claude() -> str:
+    """The path of the real CLI; absent, the test is skipped at home and fails in CI."""
+    found = bundled()
+    if found is None:
+        missing("the claude CLI", "make install-cli")
+    return str(found)
+
+
+def missing(tool: str, how: str) -> None:
+    """A tool is not there: skip with the line that installs it, or fail where CI runs."""
+    sentence = f"{tool} is missing; install it with: {how}"
+    if os.environ.get("CI"):
+        pytest.fail(sentence)
+    pytest.skip(sentence)

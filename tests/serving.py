@@ -1,0 +1,187 @@
+"""The server under test: in this process (`Served`), or as real gunicorn (`Gunicorn`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from werkzeug.serving import make_server
+
+from cowork.app import create_app
+from cowork.services import open_services
+from cowork.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One server-sent event: its id and its data, parsed."""
+
+    id: str | None
+    data: dict[str, Any]
+
+
+def frames(reply: requests.Response) -> Iterator[Frame]:
+    """The frames of a stream, as they come; comments are skipped."""
+    found: dict[str, str] = {}
+    for line in reply.iter_lines(chunk_size=1):
+        text = line.decode()
+        if not text:
+            if "data" in found:
+                yield Frame(found.get("id"), json.loads(found["data"]))
+            found = {}
+        elif not text.startswith(":"):
+            name, _, value = text.partition(": ")
+            found[name] = value
+
+
+def joined(seen: list[Frame]) -> str:
+    """The text of a stream's tokens."""
+    return "".join(frame.data["token"] for frame in seen if frame.data.get("type") == "token")
+
+
+class Client:
+    """Talks to a server at `url` as its users do."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self.url = url
+        self.http = requests.Session()
+        self.http.trust_env = False
+        if key is not None:
+            self.http.headers["Authorization"] = f"Bearer {key}"
+
+    def get(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.http.get(self.url + path, timeout=TIMEOUT_S, **kwargs)
+
+    def post(self, path: str, body: Any = None, **kwargs: Any) -> requests.Response:
+        return self.http.post(self.url + path, json=body, timeout=TIMEOUT_S, **kwargs)
+
+    def delete(self, path: str) -> requests.Response:
+        return self.http.delete(self.url + path, timeout=TIMEOUT_S)
+
+    def ask(self, question: str, project: str = "p", **body: Any) -> requests.Response:
+        """`POST /ask_question`."""
+        return self.post("/ask_question", {"project_name": project, "question": question, **body})
+
+    def stream(self, question: str, project: str = "p", **body: Any) -> requests.Response:
+        """`POST /ask_question_streaming`, its frames not read yet."""
+        asked = {"project_name": project, "question": question, **body}
+        return self.post("/ask_question_streaming", asked, stream=True)
+
+    def streamed(self, question: str, project: str = "p", **body: Any) -> list[Frame]:
+        """All frames of a streamed answer."""
+        with self.stream(question, project, **body) as reply:
+            assert reply.status_code == 200, reply.text
+            return list(frames(reply))
+
+    def close(self) -> None:
+        self.http.close()
+
+
+class Served(Client):
+    """The application served by a thread of this process; `services` are within reach."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.services = open_services(settings, environ).start()
+        self.app = create_app(self.services)
+        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        super().__init__(f"http://127.0.0.1:{self._server.server_port}")
+
+    def close(self) -> None:
+        super().close()
+        self.services.close()
+        self._server.shutdown()
+        self._thread.join(5)
+        self._server.server_close()
+
+
+class Gunicorn(Client):
+    """Real gunicorn with gunicorn.conf.py and the gevent worker, as `make run` starts it."""
+
+    def __init__(self, environ: Mapping[str, str], *, log: Path) -> None:
+        self.log = log
+        self.environ = dict(environ)
+        self.port = int(environ["PORT"])
+        # A directory of its own, so that no `.env` of the checkout is read.
+        folder = log.parent / f"{log.stem}-cwd"
+        folder.mkdir(exist_ok=True)
+        with log.open("ab") as sink:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "cowork"],
+                cwd=folder,
+                env={**environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        super().__init__(f"http://127.0.0.1:{self.port}")
+        self.wait_live()
+
+    def wait_live(self) -> None:
+        """Wait until the server answers."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            assert self.child.poll() is None, f"gunicorn ended:\n{self.log.read_text()}"
+            try:
+                if self.get("/health/live").status_code == 200:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError(f"gunicorn does not answer:\n{self.log.read_text()}")
+
+    def workers(self) -> list[int]:
+        """The pids of the workers."""
+        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.child.pid, number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 40.0) -> float:
+        """Send a signal and wait for the end; the seconds it took."""
+        begun = time.monotonic()
+        self.send_signal(number)
+        self.child.wait(timeout)
+        return time.monotonic() - begun
+
+    def close(self) -> None:
+        super().close()
+        if self.child.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                os.killpg(self.child.pid, signal.SIGKILL)
+                self.child.wait(5)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Any, timeout: float = 10.0, what: str = "it") -> None:
+    """Wait until `condition()` is true; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout:g} s"
+        time.sleep(0.01)
