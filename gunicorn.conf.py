@@ -20,7 +20,7 @@ except _settings.SettingsError as _fault:
     sys.exit(str(_fault))
 
 bind = [f"{_loaded.host}:{_loaded.port}"]
-worker_class = "gevent"
+worker_class = "cowork.serving.Worker"  # gevent, with our own end
 # One worker holds every stream; sessions, claims and turns of `memory://` live in it.
 workers = 1
 worker_connections = 2000

@@ -78,8 +78,7 @@ class Conversation:
         self._rules = rules
         self._lock = threading.Lock()
         self._lanes: dict[Project, _Lane] = {}
-        self._idle = threading.Condition(self._lock)
-        self._draining = False
+        self._shut = False
 
     # -- what a caller can do
 
@@ -92,7 +91,7 @@ class Conversation:
         question = replace(question, skill=self._skill(project, agent_type))
         turn = Turn(project, question)
         with self._lock:
-            if self._draining:
+            if self._shut:
                 raise ShuttingDown("the server is shutting down", retry_after=5)
             lane = self._lanes.get(project)
             queued = lane is not None
@@ -158,17 +157,21 @@ class Conversation:
         with self._lock:
             return sum(1 + len(lane.waiting) for lane in self._lanes.values())
 
-    def drain(self, timeout: float) -> None:
-        """Take no new turns, give the running ones `timeout` seconds, then interrupt them."""
-        with self._idle:
-            self._draining = True
-            self._idle.wait_for(lambda: not self._lanes, timeout)
+    def shut(self) -> None:
+        """Take no new turns from now on."""
+        with self._lock:
+            self._shut = True
+
+    def stop_all(self, reason: CoworkError) -> None:
+        """End every turn, and wait until the last has said so; bounded by one interrupt."""
+        with self._lock:
             lanes = list(self._lanes.values())
             turns = [turn for lane in lanes for turn in (lane.running, *lane.waiting) if turn]
         for turn in turns:
-            turn.stop(ShuttingDown("the server is shutting down", retry_after=5))
-        with self._idle:
-            self._idle.wait_for(lambda: not self._lanes, INTERRUPT_RUNG + 0.5)
+            turn.stop(reason)
+        deadline = time.monotonic() + INTERRUPT_RUNG + 0.5
+        for turn in turns:
+            turn.wait(deadline)
 
     # -- a lane
 
@@ -181,11 +184,10 @@ class Conversation:
                 # The last line of defence: a turn must end, and its lane must go on.
                 log.exception("a turn broke", turn_id=turn.id)
                 self._finish(turn, None, Internal("something of ours broke; see the server's log"))
-            with self._idle:
+            with self._lock:
                 turn = lane.running = lane.waiting.popleft() if lane.waiting else None
                 if turn is None:
                     del self._lanes[project]
-                    self._idle.notify_all()
                 self._tell_positions(lane)
             if turn is not None:
                 turn.begin()
@@ -297,6 +299,8 @@ class Conversation:
 
     def _finish(self, turn: Turn, result: Result | None, error: CoworkError | None) -> None:
         """End the turn, its answer on its way to the chat history first."""
+        if turn.done is not None:
+            return
         text = result.text if result is not None else ""
         if error is None:
             self._say(turn, "answer", text, "agent")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +20,7 @@ from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.conversation import Conversation, Rules
+from cowork.errors import ShuttingDown
 from cowork.login import Login
 from cowork.outbox import Outbox
 from cowork.settings import Settings
@@ -69,10 +71,17 @@ class Services:
         self._say_who_can_get_in()
         return self
 
-    def drain(self, timeout: float) -> None:
-        """Take no new turns, and give those that run `timeout` seconds to end."""
+    def drain(self, timeout: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Take no new turns; those that run have `timeout` seconds, or until `hurry()`, to end.
+
+        What is not over by then is interrupted, and every stream told so.
+        """
         self.stopping.set()
-        self.conversation.drain(timeout)
+        self.conversation.shut()
+        deadline = time.monotonic() + timeout
+        while self.conversation.busy() and time.monotonic() < deadline and not hurry():
+            time.sleep(0.05)
+        self.conversation.stop_all(ShuttingDown("the server is shutting down", retry_after=5))
 
     def close(self) -> None:
         """End every turn, process, thread and connection; calling it twice is no error."""
@@ -80,6 +89,8 @@ class Services:
             return
         self.closed = True
         self.drain(0.0)
+        if self.settings.store == "memory://" and self.store.session_count():
+            log.warning("sessions of memory:// are gone now", sessions=self.store.session_count())
         self.pool.close()
         self.outbox.close(OUTBOX_CLOSE)
         if self.upstream is not None:

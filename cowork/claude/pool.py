@@ -20,7 +20,7 @@ from cowork.log import logger
 log = logger(__name__)
 
 READY_TIMEOUT = 30.0
-CLOSE_TIMEOUT = 12.0
+CLOSE_TIMEOUT = 5.0
 PROCESS_BYTES = 350 * 2**20
 RESERVED_BYTES = 2 * 2**30
 
@@ -259,12 +259,14 @@ class Pool:
         return min(5.0, max(0.05, oldest + self._idle_timeout - now))
 
     def close(self) -> None:
-        """End every process, all at once; bounded by one ladder."""
+        """End every process, all at once and in a hurry: in about two seconds."""
         with self._changed:
             self._closed = True
             idle, leased = [*self._idle.values()], [*self._leased]
             self._leased.update(idle)
             self._idle.clear()
+            for process in self._leased:
+                process.hurry()
             self._changed.notify_all()
         ends = [threading.Thread(target=self.discard, args=(each,), daemon=True) for each in idle]
         # Whoever leased one gives it back when its turn has ended, and frees the slot.

@@ -33,6 +33,7 @@ STDIN_RUNG = 5.0
 HUNG_STDIN_RUNG = 1.0
 TERM_RUNG = 2.0
 KILL_RUNG = 2.0
+HURRIED_RUNG = 0.5
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
@@ -113,7 +114,7 @@ class ClaudeProcess:
         self._writing = threading.Lock()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
-        self._ready = self._tells_state = False
+        self._ready = self._tells_state = self._hurried = False
         self._idle = True
         self._failure: ClaudeError | None = None
         self._spoke = False
@@ -396,11 +397,20 @@ class ClaudeProcess:
             finally:
                 self._writing.release()
 
+    def hurry(self) -> None:
+        """Make every rung of the ladder short, also of one that is being climbed."""
+        self._hurried = True
+
     def _gone(self, timeout: float) -> bool:
-        try:
-            self._child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
+        """Whether the CLI ends within a rung."""
+        begun = time.monotonic()
+        while self._child.poll() is None:
+            rung = min(timeout, HURRIED_RUNG) if self._hurried else timeout
+            left = begun + rung - time.monotonic()
+            if left <= 0:
+                return False
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(min(left, 0.1))
         return True
 
     def sweep(self) -> None:

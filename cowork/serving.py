@@ -1,0 +1,98 @@
+"""The gunicorn worker: gevent's, with an end of its own.
+
+gunicorn's gevent worker learns of a signal after up to a second and is killed by its arbiter
+before its own grace is over, and it waits for idle keep-alive connections.  This one stops
+accepting at once, lets turns go on until `MARGIN` seconds before the arbiter's patience ends,
+tells every stream how it ended, and leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.ggevent import GeventWorker
+
+# The interrupt, the processes' ladder and the last bytes of each stream fit into this.
+MARGIN = 3.0
+LOOK = 0.1
+LAST_BYTES = 0.5
+
+
+class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
+    """Serves until a signal: TERM drains, INT and QUIT only say goodbye."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._hurried = False
+        self._requests = 0
+
+    def run(self) -> None:
+        """Accept until a signal comes, then drain and close."""
+        servers = [self._serve(listener) for listener in self.sockets]
+        while self.alive:
+            self._look()
+        # gevent's own name for "accept no more": requests under way go on.
+        for server in servers:
+            server.close()
+        begun = time.monotonic()
+        closing = gevent.spawn(self._close)
+        while not closing.ready() and time.monotonic() - begun < self.cfg.graceful_timeout:
+            self._look()
+        for server in servers:
+            server.stop(timeout=0)
+
+    def _serve(self, listener: Any) -> StreamServer:
+        listener.setblocking(1)
+        pool = Pool(self.worker_connections)
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool)
+        server.start()
+        return server
+
+    def _look(self) -> None:
+        """Tell the arbiter that the loop lives, then let it live."""
+        self.notify()
+        gevent.sleep(LOOK)
+
+    def _close(self) -> None:
+        services = self.wsgi.extensions["cowork"]
+        patience = max(0.0, self.cfg.graceful_timeout - MARGIN)
+        services.drain(0.0 if self._hurried else patience, lambda: self._hurried)
+        self._await_requests()
+        services.close()
+
+    def _await_requests(self) -> None:
+        """Let the last frames get out."""
+        deadline = time.monotonic() + LAST_BYTES
+        while self._requests and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Serve one request, after everyone else had a turn.
+
+        Without the pause one busy keep-alive connection holds every stream of the worker.
+        """
+        gevent.sleep(0)
+        self._requests += 1
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self._requests -= 1
+
+    def notify(self) -> None:
+        """As gunicorn's, but a master that is gone is a reason to hurry, not to drop all."""
+        self.tmp.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("the master is gone, shutting down")
+            self._hurried, self.alive = True, False
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """INT or QUIT: end soon; also cuts a drain short that TERM began."""
+        del sig, frame
+        self._hurried, self.alive = True, False
+
