@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Become gunicorn with our configuration; arguments are passed on to it, `.env` is the directory's."""
+    """Become gunicorn with our configuration; arguments are passed on, `.env` is read from here."""
     root = Path(__file__).resolve().parent.parent
     configuration = str(root / "gunicorn.conf.py")
     gunicorn = [sys.executable, "-m", "gunicorn", "--pythonpath", str(root), "-c", configuration]

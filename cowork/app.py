@@ -13,7 +13,8 @@ from flask.json.provider import JSONProvider
 
 from cowork import log as logging
 from cowork.services import Services
-from cowork.web import ask, docs, guard, health, paths, problems, sessions, xo_auth
+from cowork.web import ask, docs, guard, health, paths, problems, sessions, turns, xo_auth
+from cowork.web.disconnect import Disconnects
 
 log = logging.logger(__name__)
 
@@ -47,11 +48,15 @@ def create_app(services: Services) -> Flask:
     problems.register(app)
     paths.register(app)
     api = docs.register(app)
-    waits = {"first_event_wait": settings.first_event_wait, "keepalive": settings.keepalive}
+    conversation, keepalive = services.conversation, settings.keepalive
+    disconnects = Disconnects()
+    services.on_close(disconnects.close)
+    first_wait = settings.first_event_wait
     for blueprint in (
         health.blueprint(services),
-        ask.blueprint(services.conversation, **waits),
-        sessions.blueprint(services.conversation, services.store),
+        ask.blueprint(conversation, disconnects, first_event_wait=first_wait, keepalive=keepalive),
+        turns.blueprint(conversation, disconnects, keepalive=keepalive),
+        sessions.blueprint(conversation, services.store),
         xo_auth.blueprint(services.login),
     ):
         api.register_blueprint(blueprint)

@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 from cowork.claude import command
@@ -30,11 +31,13 @@ from cowork.errors import (
     CoworkError,
     Internal,
     InvalidValue,
+    ProjectBusy,
     QueueFull,
     ShuttingDown,
     TurnInterrupted,
 )
 from cowork.events import Done
+from cowork.kept_turns import KeptTurns, Key
 from cowork.log import logger
 from cowork.outbox import Outbox
 from cowork.stores.base import ChatMessage, Claim, Project, Session, Store
@@ -44,6 +47,8 @@ log = logger(__name__)
 
 # A session that is missing, then one that is in use, then a process that died while it was idle.
 ATTEMPTS = 4
+
+OnBusy = Literal["queue", "reject", "interrupt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Rules:
     slash_commands: bool = False
     timeout: float = 300.0
     queue_limit: int = 8
+    disconnect_grace: float = 30.0
+    retention: float = 600.0
 
 
 @dataclass(slots=True)
@@ -79,24 +86,42 @@ class Conversation:
         self._lock = threading.Lock()
         self._lanes: dict[Project, _Lane] = {}
         self._shut = False
+        self.turns = KeptTurns(rules.retention)
 
     # -- what a caller can do
 
-    def ask(self, project: Project, question: Question, agent_type: str | None = None) -> Turn:
-        """Start a turn, or queue it behind the project's others; returns at once.
+    def ask(
+        self,
+        project: Project,
+        question: Question,
+        *,
+        agent_type: str | None = None,
+        on_busy: OnBusy = "queue",
+        key: Key | None = None,
+    ) -> tuple[Turn, bool]:
+        """The question's turn, begun or queued, and whether `key` had made it before.
 
-        The one exception: the first use of any `agent_type` may wait a second for the CLI's list
-        of skills.  Raises `InvalidValue`, `QueueFull`, `ShuttingDown`, `ClaudeUnavailable`.
+        Returns at once, except that the first use of any `agent_type` may wait a second for the
+        CLI's list of skills.  Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`,
+        `IdempotencyMismatch`, `ClaudeUnavailable`.
         """
         question = replace(question, skill=self._skill(project, agent_type))
+        turn, replayed = self.turns.once(key, lambda: self._enter(project, question, on_busy))
+        if on_busy == "interrupt" and not replayed and turn.ahead:
+            self._interrupt_running(project, but=turn)
+        return turn, replayed
+
+    def _enter(self, project: Project, question: Question, on_busy: OnBusy) -> Turn:
+        """Make the turn and put it into its project's lane."""
         turn = Turn(project, question)
+        turn.on_end(self.turns.ended)
         with self._lock:
             if self._shut:
                 raise ShuttingDown("the server is shutting down", retry_after=5)
             lane = self._lanes.get(project)
             queued = lane is not None
             if lane is not None:
-                self._queue(lane, turn)
+                self._queue(lane, turn, on_busy)
             else:
                 lane = self._lanes[project] = _Lane(running=turn)
         if queued:
@@ -107,14 +132,43 @@ class Conversation:
         threading.Thread(target=self._run, args=(project, lane), name="lane", daemon=True).start()
         return turn
 
-    def _queue(self, lane: _Lane, turn: Turn) -> None:
+    def _queue(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> None:
         waiting = len(lane.waiting)
-        if waiting >= self._rules.queue_limit:
-            raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
         # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
         ended = lane.running is not None and lane.running.done is not None
-        turn.ahead = waiting + (0 if ended else 1)
-        lane.waiting.append(turn)
+        ahead = waiting + (0 if ended else 1)
+        if on_busy == "reject" and ahead:
+            raise ProjectBusy("the project is answering another question")
+        if ahead > self._rules.queue_limit:
+            raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
+        if on_busy == "interrupt":
+            turn.ahead = min(ahead, 1)
+            lane.waiting.appendleft(turn)
+        else:
+            turn.ahead = ahead
+            lane.waiting.append(turn)
+
+    def _interrupt_running(self, project: Project, but: Turn | None = None) -> Turn | None:
+        """Interrupt what the project is answering; the turn, or None where it answers nothing."""
+        with self._lock:
+            lane = self._lanes.get(project)
+            running = lane.running if lane is not None else None
+        if running is None or running is but or running.done is not None:
+            return None
+        running.stop(TurnInterrupted("the turn was interrupted"))
+        return running
+
+    def interrupt(self, turn: Turn) -> None:
+        """Interrupt a turn and wait, at most a second, for its end; one that ended is no error."""
+        turn.stop(TurnInterrupted("the turn was interrupted"))
+        turn.wait(time.monotonic() + INTERRUPT_RUNG + 0.2)
+
+    def interrupt_project(self, project: Project) -> Turn | None:
+        """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
+        turn = self._interrupt_running(project)
+        if turn is not None:
+            self.interrupt(turn)
+        return turn
 
     def _leave_queue(self, lane: _Lane, turn: Turn) -> None:
         """A turn was stopped while it waited: it ends at once and is no longer in the way."""
@@ -267,23 +321,35 @@ class Conversation:
     def _await(self, turn: Turn, reply: Reply) -> Result:
         """The result, or what there is of it when the turn is stopped or its time runs out."""
         turn.on_stop(reply.interrupt)
-        give_up = float("inf")
+        turn.on_leave(reply.nudge)
+        give_up: float | None = None
         while True:
-            result = reply.wait(min(self._deadline(turn, reply), give_up))
-            now = time.monotonic()
+            if turn.stop_reason is not None and give_up is None:
+                give_up = time.monotonic() + INTERRUPT_RUNG
+            limit, reason = self._limit(turn, reply)
+            until = limit if give_up is None else give_up
+            result = reply.wait(until)
             if result is not None:
                 return result
-            if now >= give_up:
+            if time.monotonic() < until:
+                continue  # something has changed: look again
+            if give_up is not None:
                 return Result(text=reply.answer.text, interrupted=True)
-            if turn.stop_reason is None and now >= self._deadline(turn, reply):
-                turn.stop(ClaudeTimeout(f"no answer within {self._rules.timeout:g} seconds"))
-            if turn.stop_reason is not None:
-                give_up = min(give_up, now + INTERRUPT_RUNG)
+            turn.stop(reason)
 
-    def _deadline(self, turn: Turn, reply: Reply) -> float:
-        """When the turn's time is over: its whole time, or in a stream the CLI's silence."""
-        since = reply.process.last_heard if turn.question.streaming else turn.begun
-        return (since or 0.0) + self._rules.timeout
+    def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
+        """When the turn has to end (monotonic), as things stand now, and why it then would.
+
+        The whole time of a turn is bounded, or in a stream the CLI's silence; and the time for
+        which nobody listens.
+        """
+        allowed = min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
+        since = reply.process.last_heard if turn.question.streaming else turn.begun or 0.0
+        until, grace = since + allowed, self._rules.disconnect_grace
+        left = turn.unread_since
+        if left is not None and grace >= 0 and left + grace < until:
+            return left + grace, TurnInterrupted("nobody listened to the turn any more")
+        return until, ClaudeTimeout(f"no answer within {allowed:g} seconds")
 
     def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
         """Why the turn did not succeed, or None."""

@@ -27,12 +27,15 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _QUEUE_LIMIT = 10_000
 _MASK = "***"
 _LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
-_secrets: set[str] = set()
+# Longest first, so that no secret's beginning hides its end; replaced whole, never changed.
+_secrets: tuple[str, ...] = ()
 
 
 def hide(*secrets: str | None) -> None:
     """Mask these values in every later line; very short ones are too common to mask."""
-    _secrets.update(secret for secret in secrets if secret and len(secret) >= 8)  # noqa: PLR2004
+    global _secrets  # noqa: PLW0603 - one log a process
+    found = {secret for secret in secrets if secret and len(secret) >= 8}  # noqa: PLR2004
+    _secrets = tuple(sorted({*_secrets, *found}, key=len, reverse=True))
 
 
 def masked(text: str) -> str:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from cowork import log as logging
@@ -46,6 +46,11 @@ class Services:
     upstream: Http | None
     stopping: threading.Event
     closed: bool = False
+    closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def on_close(self, call: Callable[[], None]) -> None:
+        """Have `close` call this too, when the turns are over."""
+        self.closers.append(call)
 
     def reasons(self) -> list[str]:
         """Why a question would not be answered now; empty when it would.  Never waits."""
@@ -96,6 +101,9 @@ class Services:
         if self.upstream is not None:
             self.upstream.close()
         self.cli.close()
+        for call in self.closers:
+            call()
+        self.conversation.turns.close()
         self.store.close()
 
     def _say_who_can_get_in(self) -> None:
@@ -144,6 +152,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         slash_commands=settings.slash_commands,
         timeout=settings.claude_timeout,
         queue_limit=settings.queue_limit,
+        disconnect_grace=settings.disconnect_grace,
+        retention=settings.turn_retention,
     )
     return Services(
         settings=settings,

@@ -9,7 +9,9 @@ tells every stream how it ended, and leaves no process behind.
 from __future__ import annotations
 
 import os
+import socket
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +24,7 @@ from gunicorn.workers.ggevent import GeventWorker
 MARGIN = 3.0
 LOOK = 0.1
 LAST_BYTES = 0.5
+TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
@@ -29,6 +32,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.alive: bool
         self._hurried = False
         self._requests = 0
 
@@ -72,6 +76,13 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         while self._requests and time.monotonic() < deadline:
             gevent.sleep(0.01)
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection; one whose peer takes nothing for too long is cut."""
+        patience = round(self.wsgi.extensions["cowork"].settings.send_timeout * 1000)
+        with suppress(OSError):  # a Unix socket has no such option
+            client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)
+        super().handle(listener, client, addr)
+
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serve one request, after everyone else had a turn.
 
@@ -81,6 +92,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self._requests += 1
         try:
             super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            self.log.info("a reader that took nothing was dropped; its turn can be resumed")
         finally:
             self._requests -= 1
 
@@ -95,4 +108,3 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         """INT or QUIT: end soon; also cuts a drain short that TERM began."""
         del sig, frame
         self._hurried, self.alive = True, False
-

@@ -41,6 +41,13 @@ def optional(raw: str) -> str | None:
     return raw.strip() or None
 
 
+def token(raw: str) -> str | None:
+    """Something that can stand in an HTTP header, or None where it is blank."""
+    if raw.strip() and not re.fullmatch(r"[!-~]+", raw.strip()):
+        raise ValueError("expected printable ASCII without spaces")
+    return raw.strip() or None
+
+
 def flag(raw: str) -> bool:
     """`true` or `false`, in the usual spellings."""
     word = raw.strip().lower()
@@ -161,7 +168,7 @@ class Settings:
     claude_timeout: float = setting("CLAUDE_TIMEOUT", "300", seconds(0.1))
 
     chat_api_base_url: str = setting("CHAT_API_BASE_URL", "http://localhost:5001", base_url)
-    chat_api_token: str | None = setting("CHAT_API_TOKEN", "", optional, secret=True)
+    chat_api_token: str | None = setting("CHAT_API_TOKEN", "", token, secret=True)
     xo_auth_start_path: str = setting("XO_AUTH_START_PATH", "/auth/browser/start", url_path)
     xo_auth_status_path: str = setting("XO_AUTH_STATUS_PATH", "/auth/browser/status", url_path)
     xo_auth_consume_path: str = setting("XO_AUTH_CONSUME_PATH", "/auth/browser/consume", url_path)
@@ -190,6 +197,9 @@ class Settings:
     queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))
     first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))
     keepalive: float = setting("COWORK_KEEPALIVE", "15", seconds(0.05))
+    disconnect_grace: float = setting("COWORK_DISCONNECT_GRACE", "30", seconds(-1.0))
+    turn_retention: float = setting("COWORK_TURN_RETENTION", "600", seconds(1.0))
+    send_timeout: float = setting("COWORK_SEND_TIMEOUT", "60", seconds(1.0))
     outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", whole(1, 10**7))
 
     graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", whole(5, 3600))

@@ -14,9 +14,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import uuid4
 
-from cowork.errors import CoworkError, ShuttingDown, TurnInterrupted
-from cowork.events import Done, Event, Failed, Status
+from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
+from cowork.events import Done, Event, Failed, Replace, Status, Token
 from cowork.stores.base import Project
+from cowork.turnlog import TurnLog
+
+# A log of more than this is a CLI gone mad, not an answer.
+LOG_LIMIT = 64 * 2**20
 
 
 class State(StrEnum):
@@ -34,7 +38,7 @@ class Question:
     """What a client asks.
 
     `skill` is the CLI's name of a skill or None.  `streaming` decides what the time limit bounds:
-    the whole turn, or the silence in it.
+    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.
     """
 
     text: str
@@ -42,14 +46,16 @@ class Question:
     message_type: str | None = None
     skill: str | None = None
     streaming: bool = False
+    timeout: float | None = None
 
 
 class Turn:
     """One question's turn.  Event n of the log (from 1) is what readers call frame n.
 
     `ahead` is how many turns of its project were before it when it was asked.
-    `done` is set with the last event; `error` says why a turn did not succeed.  Every method may
-    be called from any thread.
+    `done` is set with the last event; `error` says why a turn did not succeed.
+    `unread_since` is when its last reader left (monotonic), None while there is one or was none.
+    Every method may be called from any thread.
     """
 
     def __init__(self, project: Project, question: Question) -> None:
@@ -57,6 +63,8 @@ class Turn:
         self.project = project
         self.question = question
         self.created = datetime.now(UTC)
+        self.started: datetime | None = None
+        self.ended_at: datetime | None = None
         self.begun: float | None = None
         self.state = State.QUEUED
         self.done: Done | None = None
@@ -66,25 +74,37 @@ class Turn:
         self.session_recovered = False
         self.ahead = 0
         self.stop_reason: CoworkError | None = None
-        self._log: list[Event] = []
+        self.unread_since: float | None = None
+        self._readers = 0
+        self._log = TurnLog()
         self._changed = threading.Condition()
         self._on_stop: Callable[[], None] | None = None
+        self._on_leave: Callable[[], None] | None = None
+        self._on_end: Callable[[Turn], None] | None = None
 
     # -- writing, by whoever runs the turn
 
     def begin(self) -> None:
         """The turn's own time begins: nothing of its project is before it any more."""
         with self._changed:
+            if self.done is not None:
+                return
             self.state = State.RUNNING
             self.begun = time.monotonic()
+            self.started = datetime.now(UTC)
             self._changed.notify_all()
 
     def append(self, events: list[Event]) -> None:
         """Add to the log; what comes after the end is dropped."""
         with self._changed:
-            if self.done is None:
-                self._log += events
-                self._changed.notify_all()
+            if self.done is not None:
+                return
+            for event in events:
+                self._log.append(event)
+            too_much = self._log.size > LOG_LIMIT
+            self._changed.notify_all()
+        if too_much:
+            self.stop(ClaudeFailed("the answer is longer than 64 MiB"))
 
     def finish(self, done: Done, error: CoworkError | None = None) -> bool:
         """End the turn; False, and nothing changed, if it had ended before."""
@@ -96,9 +116,21 @@ class Turn:
             self._log.append(done)
             self.state = _end_state(error)
             self.error, self.done = error, done
-            self._on_stop = None
+            self.ended_at = datetime.now(UTC)
+            self._on_stop = self._on_leave = None
+            on_end, self._on_end = self._on_end, None
             self._changed.notify_all()
-            return True
+        if on_end is not None:
+            on_end(self)
+        return True
+
+    def on_end(self, call: Callable[[Turn], None]) -> None:
+        """What `finish` calls, once; set it before the turn runs."""
+        self._on_end = call
+
+    def queued_behind(self, ahead: int) -> None:
+        """Tell readers who asked for status events that `ahead` turns come first."""
+        self.append([Status("queued", {"position": ahead})])
 
     # -- stopping, by anyone
 
@@ -109,7 +141,6 @@ class Turn:
                 return False
             self.stop_reason = self.stop_reason or reason
             on_stop = self._on_stop
-            self._changed.notify_all()
         if on_stop is not None:
             on_stop()
         return True
@@ -124,35 +155,86 @@ class Turn:
 
     # -- reading
 
-    def read(self, after: int, until: float) -> list[Event]:
-        """The events behind number `after`, waiting for one until `until` (monotonic).
+    def join(self) -> None:
+        """A reader has come; `leave` when it goes."""
+        with self._changed:
+            self._readers += 1
+            self.unread_since = None
+
+    def leave(self) -> None:
+        """A reader has gone, whether the turn has ended or not."""
+        with self._changed:
+            self._readers -= 1
+            if self._readers == 0 and self.done is None:
+                self.unread_since = time.monotonic()
+            on_leave = self._on_leave
+        if on_leave is not None:
+            on_leave()
+
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        """What is called from now on when a reader has gone."""
+        with self._changed:
+            self._on_leave = call
+
+    def wake(self) -> None:
+        """Make every reader that waits look at its `unless` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def read(
+        self, after: int, until: float, unless: Callable[[], bool] = lambda: False
+    ) -> list[Event]:
+        """Events behind number `after`, waiting for one until `until` (monotonic) or `unless()`.
 
         An empty list means that nothing came in time, or, when `ended(after)`, that nothing will.
         """
         with self._changed:
-            while len(self._log) <= after and self.done is None:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    break
-            return self._log[after:]
+            self._wait(lambda: len(self._log) > after or self.done is not None or unless(), until)
+            return self._log.read(after)
 
     def ended(self, after: int) -> bool:
         """Whether the log holds nothing behind `after` and never will."""
         with self._changed:
             return self.done is not None and len(self._log) <= after
 
-    def wait(self, until: float) -> Done | None:
-        """The end of the turn, or None when it has not come by `until`."""
+    def wait(self, until: float, unless: Callable[[], bool] = lambda: False) -> Done | None:
+        """The end of the turn, or None when it has not come by `until` or `unless()`."""
         with self._changed:
-            while self.done is None:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    break
+            self._wait(lambda: self.done is not None or unless(), until)
             return self.done
 
-    def queued_behind(self, ahead: int) -> None:
-        """Tell readers who asked for status events that `ahead` turns come first."""
-        self.append([Status("queued", {"position": ahead})])
+    def _wait(self, true: Callable[[], bool], until: float) -> None:
+        while not true():
+            left = until - time.monotonic()
+            if left <= 0 or not self._changed.wait(left):
+                return
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        if self.done is not None:
+            return self.done.message
+        parts: list[str] = []
+        after = 0
+        while events := self.read(after, 0.0):
+            after += len(events)
+            for event in events:
+                if isinstance(event, Replace):
+                    parts = [event.text]
+                elif isinstance(event, Token):
+                    parts.append(event.text)
+        return "".join(parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the turn's log takes."""
+        return self._log.size
+
+    def close(self) -> None:
+        """Let go of the log; nobody can read it any more."""
+        with self._changed:
+            self._log.close()
+            self._log = TurnLog()
 
 
 def _end_state(error: CoworkError | None) -> State:

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, g
+import orjson
+from flask import Response, g, request
 
 from cowork.conversation import Conversation
+from cowork.kept_turns import Key
 from cowork.stores.base import Project
 from cowork.turns import Question, Turn
 from cowork.web.bodies import CoworkBlueprint
-from cowork.web.schemas import AskBody, AskReply, ProblemReply
-from cowork.web.sse import HEADERS, Stream
+from cowork.web.disconnect import Disconnects
+from cowork.web.problems import ClientGone, InvalidBody
+from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
+from cowork.web.sse import HEADERS, QUIET, Stream
+
+KEY_LIMIT = 255
 
 
 def blueprint(
-    conversation: Conversation, *, first_event_wait: float, keepalive: float
+    conversation: Conversation,
+    disconnects: Disconnects,
+    *,
+    first_event_wait: float,
+    keepalive: float,
 ) -> CoworkBlueprint:
     """The two endpoints; waits are seconds."""
     routes = CoworkBlueprint("ask", __name__, description="Questions to a project")
 
     @routes.post("/ask_question")
     @routes.arguments(AskBody)
+    @routes.arguments(AskHeaders, location="headers")
     @routes.response(200, AskReply)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
-    def ask_question(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    def ask_question(body: dict[str, Any], headers: dict[str, Any]) -> Any:
         """Ask, and get the whole answer."""
-        turn = _ask(conversation, body, streaming=False)
-        return _whole(turn), {"X-Turn-ID": turn.id}
+        turn, replied = _ask(conversation, body, headers, streaming=False)
+        turn.join()
+        try:
+            _wait(turn, disconnects)
+        finally:
+            turn.leave()
+        return _whole(turn), replied
 
     @routes.post("/ask_question_streaming")
     @routes.arguments(AskBody)
+    @routes.arguments(AskHeaders, location="headers")
     @routes.response(
         200,
         {"type": "string"},
@@ -40,38 +57,82 @@ def blueprint(
         description="`token`, `error` and other frames; the last has `done`.",
     )
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
-    def ask_question_streaming(body: dict[str, Any]) -> Response:
+    def ask_question_streaming(body: dict[str, Any], headers: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
-        turn = _ask(conversation, body, streaming=True)
-        stream = Stream(turn, frozenset(body["events"]), keepalive=keepalive)
-        stream.start(first_event_wait)
-        return Response(iter(stream), headers={**HEADERS, "X-Turn-ID": turn.id})
+        turn, replied = _ask(conversation, body, headers, streaming=True)
+        wanted = frozenset(body["events"])
+        stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
+        try:
+            stream.start(first_event_wait)
+        except BaseException:
+            stream.close()
+            raise
+        return streamed(stream, replied)
 
     return routes
 
 
-def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -> Turn:
+def streamed(stream: Stream, headers: dict[str, str]) -> Response:
+    """The reply that a stream is; the stream is closed with it, however it ends."""
+    reply = Response(iter(stream), headers={**HEADERS, **headers})
+    reply.call_on_close(stream.close)
+    return reply
+
+
+def _ask(
+    conversation: Conversation, body: dict[str, Any], headers: dict[str, Any], *, streaming: bool
+) -> tuple[Turn, dict[str, str]]:
+    """The turn, and the headers that its reply has."""
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
         message_type=body["message_type"],
         streaming=streaming,
+        timeout=body["timeout"],
     )
-    turn = conversation.ask(Project(g.owner, body["project_name"]), question, body["agent_type"])
+    turn, replayed = conversation.ask(
+        Project(g.owner, body["project_name"]),
+        question,
+        agent_type=body["agent_type"],
+        on_busy=body["on_busy"],
+        key=_key(body, headers.get("idempotency_key")),
+    )
     g.turn_id = turn.id
-    return turn
+    return turn, {"Idempotent-Replayed": "true"} if replayed else {}
+
+
+def _key(body: dict[str, Any], given: str | None) -> Key | None:
+    if given is None:
+        return None
+    if not given.strip() or len(given) > KEY_LIMIT or not given.isascii():
+        sentence = f"Input should be 1 to {KEY_LIMIT} ASCII characters"
+        place = ["header", "Idempotency-Key"]
+        raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
+    digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Key(g.owner, given, digest)
+
+
+def _wait(turn: Turn, disconnects: Disconnects) -> None:
+    """Wait for the end of the turn, which has its own time limits; raises `ClientGone`."""
+    if turn.wait(time.monotonic() + QUIET) is not None:
+        return
+    watch = disconnects.watch(request, turn.wake)
+    try:
+        while turn.wait(time.monotonic() + 60.0, lambda: watch is not None and watch.ended) is None:
+            if watch is not None and watch.ended:
+                if watch.gone():
+                    raise ClientGone
+                watch.ended = False
+    finally:
+        if watch is not None:
+            disconnects.unwatch(watch)
 
 
 def _whole(turn: Turn) -> dict[str, Any]:
-    """The reply of a turn that is waited for; its error is raised.
-
-    A turn ends by its own time limits, so this wait has theirs.
-    """
-    done = None
-    while done is None:
-        done = turn.wait(time.monotonic() + 60.0)
-    if turn.error is not None:
-        raise turn.error
+    """The reply of a turn that has ended; its error is raised."""
+    done = turn.done
+    if turn.error is not None or done is None or turn.ended_at is None:
+        raise turn.error or ClientGone
     return {
         "id": None,
         "message": done.message,
@@ -79,7 +140,7 @@ def _whole(turn: Turn) -> dict[str, Any]:
         "user_id": turn.question.user_id,
         "session_id": done.session_id,
         "is_new_session": done.is_new_session,
-        "timestamp": datetime.now(UTC).isoformat(),
+        "timestamp": turn.ended_at.isoformat(),
         "turn_id": turn.id,
         "usage": done.usage,
         "total_cost_usd": done.cost_usd,

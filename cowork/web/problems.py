@@ -54,6 +54,10 @@ _HTTP_CODES = {
 }
 
 
+class ClientGone(Exception):
+    """Nobody waits for this reply any more."""
+
+
 class InvalidBody(Exception):
     """A request that does not fit its schema; `faults` is the list that the client gets."""
 
@@ -123,6 +127,10 @@ def register(app: Flask) -> None:
             loc = ["body", error.field]
             return invalid([{"type": "value_error", "loc": loc, "msg": error.message}])
         return problem(error)
+
+    @app.errorhandler(ClientGone)
+    def on_client_gone(_error: ClientGone) -> Response:
+        return Response(status=499)  # for the log; nobody reads it
 
     @app.errorhandler(InvalidBody)
     def on_invalid(error: InvalidBody) -> Response:

@@ -13,6 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 NAME_LIMIT = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+BUSY = ("queue", "reject", "interrupt")
 EVENTS = ("tool", "thinking", "status")
 
 
@@ -73,6 +74,25 @@ class AskBody(Schema):
         metadata={"description": "Which events besides tokens the stream should carry."},
     )
 
+    on_busy = Text(
+        load_default="queue",
+        validate=validate.OneOf(BUSY),
+        metadata={"description": "What to do while the project answers another question."},
+    )
+    timeout = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(min=0, min_inclusive=False),
+        metadata={"description": "Seconds; may only shorten the server's CLAUDE_TIMEOUT."},
+    )
+
+
+class AskHeaders(Schema):
+    idempotency_key = fields.String(
+        data_key="Idempotency-Key",
+        metadata={"description": "Makes a retry find its first turn instead of asking again."},
+    )
+
 
 class AskReply(Schema):
     """The answer of the non-streaming endpoint."""
@@ -89,6 +109,39 @@ class AskReply(Schema):
     usage = fields.Dict(allow_none=True)
     total_cost_usd = fields.Float(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
+
+
+class TurnReply(Schema):
+    """A turn as it stands."""
+
+    turn_id = fields.String()
+    project_id = fields.String()
+    state = fields.String(
+        metadata={"description": "`queued`, `running`, `succeeded`, `failed`, `interrupted`."}
+    )
+    message = fields.String(metadata={"description": "The text so far."})
+    session_id = fields.String(allow_none=True)
+    is_new_session = fields.Boolean()
+    session_recovered = fields.Boolean()
+    created_at = fields.String()
+    started_at = fields.String(allow_none=True)
+    ended_at = fields.String(allow_none=True)
+    usage = fields.Dict(allow_none=True)
+    total_cost_usd = fields.Float(allow_none=True)
+    duration_ms = fields.Integer(allow_none=True)
+    error = fields.Dict(allow_none=True)
+
+
+class EventsQuery(Schema):
+    after = Text(load_default=None, metadata={"description": "As `Last-Event-ID`."})
+    events = Text(load_default="", metadata={"description": "tool, thinking, status"})
+
+
+class InterruptReply(Schema):
+    success = fields.Boolean()
+    turn_id = fields.String(allow_none=True)
+    state = fields.String(allow_none=True)
+    message = fields.String()
 
 
 class SessionsReply(Schema):

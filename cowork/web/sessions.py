@@ -1,4 +1,4 @@
-"""`GET /sessions` and `DELETE /sessions/{project_id}`."""
+"""`GET /sessions`, `DELETE /sessions/{project_id}` and its interrupt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cowork.conversation import Conversation
 from cowork.stores.base import Project, Store
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
-from cowork.web.schemas import MessageReply, SessionsReply, valid_name
+from cowork.web.schemas import InterruptReply, MessageReply, SessionsReply, valid_name
 
 
 def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
@@ -33,6 +33,17 @@ def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
         if conversation.forget(project):
             return {"success": True, "message": f"Session cleared for {project_id}"}
         return {"success": False, "message": f"No session found for {project_id}"}
+
+    @routes.post("/sessions/<project_id>/interrupt")
+    @routes.response(200, InterruptReply)
+    def interrupt_session(project_id: str) -> dict[str, Any]:
+        """Interrupt what the project is answering now; nothing to interrupt is no error."""
+        turn = conversation.interrupt_project(project_of(project_id))
+        if turn is None:
+            nothing = f"Nothing runs for {project_id}"
+            return {"success": False, "turn_id": None, "state": None, "message": nothing}
+        said = f"Interrupted {project_id}"
+        return {"success": True, "turn_id": turn.id, "state": turn.state.value, "message": said}
 
     return routes
 

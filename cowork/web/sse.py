@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from flask import request
 
 from cowork.events import (
     Done,
@@ -23,8 +24,11 @@ from cowork.events import (
     ToolUse,
 )
 from cowork.turns import Turn
+from cowork.web.disconnect import PROBE_GAP, Disconnects, Watch
+from cowork.web.problems import ClientGone
 
 KEEP_ALIVE = b": keep-alive\n\n"
+QUIET = 0.2
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -33,17 +37,31 @@ HEADERS = {
 
 
 class Stream:
-    """One reader of a turn: `start` waits for what decides the status, then iterate.
+    """One reader of a turn, from behind event `after`: `start`, iterate, `close`.
 
     `wanted` are the kinds besides tokens that the client asked for: `tool`, `thinking`, `status`.
     """
 
-    def __init__(self, turn: Turn, wanted: frozenset[str], *, keepalive: float) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        wanted: frozenset[str],
+        *,
+        keepalive: float,
+        disconnects: Disconnects,
+        after: int = 0,
+        preamble: bytes = b"",
+    ) -> None:
         self._turn = turn
         self._wanted = wanted
         self._keepalive = keepalive
-        self._after = 0
-        self._begun = b""
+        self._disconnects = disconnects
+        self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
+        self._after = after
+        self._begun = preamble
+        self._watch: Watch | None = None
+        self._closed = False
+        turn.join()
 
     def start(self, timeout: float) -> None:
         """Wait for the first frame, at most `timeout` seconds, not at all behind other turns.
@@ -52,24 +70,59 @@ class Stream:
         """
         deadline = time.monotonic() + timeout
         while not self._begun and not self._turn.ahead:
-            events = self._turn.read(self._after, deadline)
-            if not events:
-                return
+            events = self._read(deadline)
+            if self._client_ended() and self._watch is not None and self._watch.gone():
+                raise ClientGone
             failed = self._turn.error
-            begun = self._frames(events)
             if failed is not None and not _has_content(events, self._wanted):
                 raise failed
-            self._begun = begun
+            self._begun = self._frames(events)
+            if time.monotonic() >= deadline or self._turn.ended(self._after):
+                return
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._begun or KEEP_ALIVE
         while not self._turn.ended(self._after):
-            events = self._turn.read(self._after, time.monotonic() + self._keepalive)
+            events = self._read(time.monotonic() + self._keepalive)
             frames = self._frames(events)
             if frames:
                 yield frames
+            elif self._client_ended():
+                # Two writes tell: after the first, a peer that is gone refuses the second.
+                yield KEEP_ALIVE
+                time.sleep(PROBE_GAP)
+                yield KEEP_ALIVE
             elif not events:
                 yield KEEP_ALIVE
+
+    def _read(self, until: float) -> list[Event]:
+        """The next events, or none at `until`, or when the client's half of the line ended."""
+        if self._watch is None:
+            # Only a silence is worth a watch: while frames are written, a failing write tells.
+            events = self._turn.read(self._after, min(until, time.monotonic() + QUIET))
+            if events or time.monotonic() >= until or self._turn.ended(self._after):
+                return events
+            self._watch = self._disconnects.watch(self._request, self._turn.wake)
+        return self._turn.read(self._after, until, self._is_ended)
+
+    def _is_ended(self) -> bool:
+        return self._watch is not None and self._watch.ended
+
+    def _client_ended(self) -> bool:
+        """Whether the client's half has just ended; true once, then it only reads."""
+        ended = self._is_ended()
+        if ended and self._watch is not None:
+            self._watch.ended = False
+        return ended
+
+    def close(self) -> None:
+        """The reader goes; safe to call twice, and whether or not it was ever iterated."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._watch is not None:
+            self._disconnects.unwatch(self._watch)
+        self._turn.leave()
 
     def _frames(self, events: list[Event]) -> bytes:
         """The frames of these events; event n keeps its number whoever reads it."""

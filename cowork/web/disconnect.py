@@ -1,0 +1,139 @@
+"""Notices that a client has gone while nothing is being written to it.
+
+The socket of a request that waits is watched for its end.  An end is not yet a disconnect: a
+client may have closed its half and still read.  Only a write tells: the second one after the
+peer has closed fails.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from flask import Request
+
+PROBE_GAP = 0.05
+# An interim reply, which every HTTP/1.1 client skips: the only thing that can be written to a
+# client that waits for its one and only reply.
+_INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Watch:
+    """One client's socket; `ended` turns true, and `wake` is called, when its half is closed."""
+
+    def __init__(self, sock: socket.socket, wake: Callable[[], None], *, probes: bool) -> None:
+        self.sock = sock
+        self.wake = wake
+        self.ended = False
+        self._probes = probes
+
+    def gone(self) -> bool:
+        """Whether nobody reads any more, found out by writing; only before the reply begins."""
+        if not self._probes:
+            return True
+        try:
+            self.sock.sendall(_INTERIM)
+            time.sleep(PROBE_GAP)
+            self.sock.sendall(_INTERIM)
+        except OSError:
+            return True
+        return False
+
+    def look(self) -> bool:
+        """Whether the socket has ended; called when it is readable, takes nothing out of it."""
+        try:
+            self.ended = not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.ended = True
+        return self.ended
+
+
+class Disconnects:
+    """Watches the sockets of all requests that wait, with one thread for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._changes: deque[tuple[bool, Watch]] = deque()
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._closed = False
+
+    def watch(self, request: Request, wake: Callable[[], None]) -> Watch | None:
+        """Watch the client of this request, until `unwatch`; None where its socket is unknown."""
+        environ = request.environ
+        sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+        if not isinstance(sock, socket.socket):
+            return None
+        probes = environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
+        watch = Watch(sock, wake, probes=probes)
+        self._change(True, watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Leave the socket alone from now on; it may be closed or used again."""
+        self._change(False, watch)
+
+    def _change(self, begins: bool, watch: Watch) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="disconnects", daemon=True)
+                self._thread.start()
+        self._changes.append((begins, watch))
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):  # it rings already
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        # Only this thread touches the selector: gevent's does not notice others' changes.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ear, selectors.EVENT_READ)
+            while not self._closed:
+                for key, _ in selector.select(60.0):
+                    if key.data is None:
+                        with suppress(BlockingIOError):
+                            self._ear.recv(4096)
+                    elif not key.data.look():
+                        # Bytes of a next request: this client is there, and will be noticed by
+                        # what is written to it.
+                        self._drop(selector, key.data)
+                    else:
+                        self._drop(selector, key.data)
+                        key.data.wake()
+                self._apply(selector)
+
+    def _apply(self, selector: selectors.BaseSelector) -> None:
+        while self._changes:
+            begins, watch = self._changes.popleft()
+            if begins and watch.sock.fileno() >= 0:
+                with suppress(KeyError, ValueError):
+                    selector.register(watch.sock, selectors.EVENT_READ, watch)
+            else:
+                self._drop(selector, watch)
+
+    @staticmethod
+    def _drop(selector: selectors.BaseSelector, watch: Watch) -> None:
+        with suppress(KeyError, ValueError):
+            selector.unregister(watch.sock)
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._lock:
+            self._closed = True
+        self._ring()
+        if self._thread is not None:
+            self._thread.join(2.0)
+        self._ear.close()
+        self._bell.close()

@@ -1,0 +1,115 @@
+"""`/turns/*`: look at a turn, read it again from any place, interrupt it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Response, g, request
+
+from cowork.conversation import Conversation
+from cowork.turns import Turn
+from cowork.web.ask import streamed
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.disconnect import Disconnects
+from cowork.web.problems import InvalidBody
+from cowork.web.schemas import (
+    EVENTS,
+    EventsQuery,
+    InterruptReply,
+    ProblemReply,
+    TurnReply,
+)
+from cowork.web.sse import Stream
+
+RETRY = b"retry: 1000\n\n"
+
+
+def blueprint(
+    conversation: Conversation, disconnects: Disconnects, *, keepalive: float
+) -> CoworkBlueprint:
+    """The caller's own turns; another owner's are not there."""
+    routes = CoworkBlueprint("turns", __name__, description="Turns, while they run and after")
+
+    @routes.get("/turns/<turn_id>")
+    @routes.response(200, TurnReply)
+    @routes.alt_response(404, schema=ProblemReply)
+    @routes.alt_response(410, schema=ProblemReply, description="No longer kept")
+    def get_turn(turn_id: str) -> dict[str, Any]:
+        """State, text so far, usage, times and error of a turn."""
+        return _shown(conversation.turns.find(g.owner, turn_id))
+
+    @routes.get("/turns/<turn_id>/events")
+    @routes.arguments(EventsQuery, location="query")
+    @routes.response(200, {"type": "string"}, content_type="text/event-stream")
+    @routes.alt_response(204, description="Everything was read and the turn has ended")
+    @routes.alt_response(404, schema=ProblemReply)
+    def get_events(query: dict[str, Any], turn_id: str) -> Response:
+        """The turn's frames behind `Last-Event-ID` or `after`, then live."""
+        turn = conversation.turns.find(g.owner, turn_id)
+        after = _after(turn, query["after"])
+        if turn.ended(after):
+            # Without content a standard EventSource stops coming back.
+            return Response(status=204)
+        g.turn_id = turn.id
+        stream = Stream(
+            turn,
+            _wanted(query["events"]),
+            keepalive=keepalive,
+            disconnects=disconnects,
+            after=after,
+            preamble=RETRY,
+        )
+        return streamed(stream, {})
+
+    @routes.post("/turns/<turn_id>/interrupt")
+    @routes.response(200, InterruptReply)
+    @routes.alt_response(404, schema=ProblemReply)
+    def interrupt_turn(turn_id: str) -> dict[str, Any]:
+        """Interrupt a turn, also one that waits; one that has ended stays as it is."""
+        turn = conversation.turns.find(g.owner, turn_id)
+        conversation.interrupt(turn)
+        return {"success": True, "turn_id": turn.id, "state": turn.state.value}
+
+    return routes
+
+
+def _shown(turn: Turn) -> dict[str, Any]:
+    done, error = turn.done, turn.error
+    return {
+        "turn_id": turn.id,
+        "project_id": turn.project.name,
+        "state": turn.state.value,
+        "message": turn.text,
+        "session_id": turn.session_id,
+        "is_new_session": turn.is_new_session,
+        "session_recovered": turn.session_recovered,
+        "created_at": turn.created.isoformat(),
+        "started_at": turn.started.isoformat() if turn.started else None,
+        "ended_at": turn.ended_at.isoformat() if turn.ended_at else None,
+        "usage": done.usage if done else None,
+        "total_cost_usd": done.cost_usd if done else None,
+        "duration_ms": done.duration_ms if done else None,
+        "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
+    }
+
+
+def _after(turn: Turn, query: str | None) -> int:
+    """The number of the last frame the client has: `<turn id>.<n>`, or just n."""
+    given = query if query is not None else request.headers.get("Last-Event-ID")
+    if given is None or not given.strip():
+        return 0
+    found = re.fullmatch(rf"(?:{re.escape(turn.id)}\.)?([0-9]{{1,12}})", given.strip())
+    if found is None:
+        place = ["query", "after"] if query is not None else ["header", "Last-Event-ID"]
+        sentence = "Input should be the id of a frame of this turn"
+        raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
+    return int(found[1])
+
+
+def _wanted(given: str) -> frozenset[str]:
+    wanted = frozenset(word.strip() for word in given.split(",") if word.strip())
+    if not wanted <= set(EVENTS):
+        sentence = f"Input should be among {', '.join(EVENTS)}"
+        raise InvalidBody([{"type": "value_error", "loc": ["query", "events"], "msg": sentence}])
+    return wanted

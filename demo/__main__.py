@@ -1,0 +1,149 @@
+"""`python -m demo` (`make demo`): the real server and the real CLI on the demo model.
+
+Starts the model, then the server pointed at it with a HOME of its own, asks one question so that
+tokens can be seen to arrive, and serves until Ctrl-C.  Everything lives in a temporary folder and
+is gone afterwards; no account is needed and none is touched.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from demo.model import serve
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 60.0
+STOP_S = 35.0
+QUESTION = "Hello! Who are you, and what is 2+2?"
+# What the machine has set for the real service must not reach the demo.
+SCRUBBED = ("ANTHROPIC_", "CLAUDE_", "COWORK_", "XO_", "CHAT_API_")
+KEPT = ("CLAUDE_CLI_PATH", "COWORK_LOG_LEVEL", "COWORK_LOG_FORMAT", "COWORK_PROJECT_DIRS")
+
+
+def main() -> int:
+    """Run the demo until Ctrl-C; the exit status."""
+    signal.signal(signal.SIGTERM, _stop)
+    port = int(os.environ.get("PORT") or 5002)
+    with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
+        print(f"demo model    {model.url}")
+        with _server(Path(folder), model.url, port) as server, suppress(KeyboardInterrupt):
+            if not _wait_live(server, port):
+                return 1
+            print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
+            _ask(port)
+            _say_what_next(port)
+            server.wait()
+    return 0
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _server(folder: Path, model_url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The server, ended with all that it started."""
+    died_with_us = shutil.which("setpriv")
+    wrapper = [died_with_us, "--pdeathsig", "TERM", "--"] if died_with_us else []
+    server = subprocess.Popen(
+        [*wrapper, sys.executable, "-m", "cowork"],
+        cwd=folder,
+        env=_environment(folder, model_url, port),
+        stdin=subprocess.DEVNULL,
+        # Ctrl-C comes to us; we end the server before the model.
+        start_new_session=True,
+    )
+    try:
+        yield server
+    finally:
+        print("\nstopping ...")
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _environment(folder: Path, model_url: str, port: int) -> dict[str, str]:
+    home = folder / "home"
+    home.mkdir()
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SCRUBBED) or name in KEPT
+    }
+    return {
+        "COWORK_LOG_LEVEL": "warning",
+        **ours,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(home),
+        "CLAUDE_CONFIG_DIR": str(home / ".claude"),
+        "COWORK_WORKSPACE": str(folder / "workspace"),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "CHAT_API_BASE_URL": "",
+        "ANTHROPIC_BASE_URL": model_url,
+        "ANTHROPIC_API_KEY": "demo-key-that-opens-nothing",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "*",
+    }
+
+
+def _wait_live(server: subprocess.Popen[bytes], port: int) -> bool:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health/live")
+            live = connection.getresponse().status == http.client.OK
+            connection.close()
+            # Somebody else's server on that port must not pass for ours.
+            if live and server.poll() is None:
+                return True
+        time.sleep(0.1)
+    print(f"the server did not start; is port {port} taken? Try: PORT=5003 make demo")
+    return False
+
+
+def _ask(port: int) -> None:
+    """Ask one question and print its tokens as they come."""
+    print(f"\nasking        {QUESTION}\n")
+    body = json.dumps({"project_name": "demo", "question": QUESTION})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", "/ask_question_streaming", body, headers)
+    reply = connection.getresponse()
+    if reply.status != http.client.OK:
+        print(reply.read().decode())
+    for line in reply if reply.status == http.client.OK else ():
+        if line.startswith(b"data: "):
+            print(json.loads(line[6:]).get("token", ""), end="", flush=True)
+    connection.close()
+
+
+def _say_what_next(port: int) -> None:
+    print(f"""
+
+try           curl -N http://localhost:{port}/ask_question_streaming \\
+                   -H "Content-Type: application/json" \\
+                   -d '{{"project_name": "test", "question": "Hello!"}}'
+stop          Ctrl-C
+""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,383 @@
+"""The token we hold: where it comes from, how long it lasts, and who still uses it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import structlog.testing
+
+from cowork import log
+from cowork.clients.xo_auth import Grant
+from cowork.errors import (
+    BadUpstream,
+    MissingAuthSession,
+    NotLoggedIn,
+    StoreUnavailable,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from cowork.login import Login
+from cowork.stores.base import Token
+from cowork.stores.memory import MemoryStore
+from tests.upstream import until
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+GRANT = Grant("xo-token-0001", "xo-refresh-0001", 3600, "user-1", "session-1", "chat")
+NOBODY = {
+    "authenticated": False,
+    "user_id": None,
+    "expires_at": None,
+    "auth_session_id": None,
+    "token_source": "none",
+}
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOON
+
+    def __call__(self):
+        return self.now
+
+    def passes(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeXo:
+    """Answers as told and notes what it was asked; `meanwhile` happens during a call."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+        self.meanwhile = lambda: None
+
+    def _answer(self, *asked):
+        self.asked.append(asked)
+        self.meanwhile()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def start(self, scopes, client_reference, *, token):
+        return self._answer("start", scopes, client_reference, token)
+
+    def status(self, auth_session_id, poll_token, *, token):
+        return self._answer("status", auth_session_id, poll_token, token)
+
+    def consume(self, auth_session_id, poll_token, *, token):
+        return self._answer("consume", auth_session_id, poll_token, token)
+
+    def user_id(self, token):
+        return self._answer("user_id", token)
+
+
+class AwayStore(MemoryStore):
+    def token(self):
+        raise StoreUnavailable("the store is away")
+
+    def put_token(self, _token):
+        raise StoreUnavailable("the store is away")
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def make(store, clock):
+    def made(*answers, **settings):
+        return Login(store, FakeXo(*answers), clock=clock, **settings)
+
+    return made
+
+
+@pytest.fixture
+def lines():
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def refused(status):
+    return UpstreamRefused("refused", status=status, upstream="")
+
+
+def test_nobody_is_logged_in_at_first(make):
+    login = make()
+    assert login.state() == NOBODY
+    assert login.bearer() is None
+
+
+def test_consume_stores_the_token_and_tells_the_contracts_reply(make, store):
+    login = make(GRANT)
+    assert login.consume(" session-1 ", "\tpoll-1\n") == {
+        "success": True,
+        "message": "Authentication completed and token stored",
+        "user_id": "user-1",
+        "expires_in": 3600,
+        "scope": "chat",
+    }
+    assert login._xo_auth.asked == [("consume", "session-1", "poll-1", None)]
+    assert store.token() == Token(
+        "xo-token-0001", "xo-refresh-0001", NOON + timedelta(hours=1), "user-1", "session-1"
+    )
+    assert login.bearer() == "xo-token-0001"
+    assert login.state() == {
+        "authenticated": True,
+        "user_id": "user-1",
+        "expires_at": "2030-01-01T13:00:00+00:00",
+        "auth_session_id": "session-1",
+        "token_source": "dynamic_or_env",
+    }
+
+
+def test_the_time_of_a_token_is_told_in_utc(make, store):
+    zone = timezone(timedelta(hours=5))
+    store.put_token(Token("xo-token-0001", None, datetime(2030, 1, 1, 20, tzinfo=zone), None, None))
+    assert make().state()["expires_at"] == "2030-01-01T15:00:00+00:00"
+
+
+def test_a_session_that_upstream_does_not_name_is_the_one_asked_for(make, store):
+    make(Grant("xo-token-0001", None, None, None, None, None)).consume("session-9", "poll-1")
+    assert store.token() == Token("xo-token-0001", None, None, None, "session-9")
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        (("s", "p"), ("s", "p")),
+        ((None, None), ("env-s", "env-p")),
+        (("s", None), ("s", "env-p")),
+        ((" ", "p"), ("env-s", "p")),
+        (("s", "\n"), ("s", "env-p")),
+    ],
+)
+def test_each_blank_value_falls_back_on_its_own(make, body, asked):
+    login = make(GRANT, env_auth_session_id=" env-s ", env_poll_token="env-p")
+    login.consume(*body)
+    assert login._xo_auth.asked == [("consume", *asked, None)]
+
+
+@pytest.mark.parametrize("env", [("env-s", None), (None, "env-p"), (" ", " "), (None, None)])
+def test_without_both_values_nobody_is_asked(make, env):
+    login = make(env_auth_session_id=env[0], env_poll_token=env[1])
+    with pytest.raises(MissingAuthSession):
+        login.consume(None, " ")
+    assert login._xo_auth.asked == []
+
+
+@pytest.mark.parametrize("fault", [BadUpstream("b"), UpstreamTimeout("t"), refused(410)])
+def test_a_consume_that_fails_keeps_the_token_there_was(make, fault):
+    login = make(GRANT, fault)
+    login.consume("s", "p")
+    before = login.state()
+    with pytest.raises(type(fault)):
+        login.consume("s", "p")
+    assert login.state() == before
+    assert login.bearer() == "xo-token-0001"
+
+
+def test_the_stored_token_goes_first_and_the_static_one_stays(make, clock):
+    login = make(GRANT, static_token="static-token-1")
+    assert login.bearer() == "static-token-1"
+    login.consume("s", "p")
+    assert login.bearer() == "xo-token-0001"
+    clock.passes(3600)
+    assert login.bearer() == "static-token-1"
+    assert login.state()["authenticated"] is True
+
+
+def test_logging_out_forgets_the_stored_token_and_not_the_operators(make, store):
+    login = make(GRANT, static_token="static-token-1")
+    login.consume("s", "p")
+    assert login.logout() == {"success": True, "message": "Auth token cleared"}
+    assert store.token() is None
+    assert login.bearer() == "static-token-1"
+    assert login.state()["token_source"] == "dynamic_or_env"
+
+
+def test_logging_out_twice_is_no_error(make):
+    login = make()
+    assert login.logout() == login.logout()
+    assert login.state() == NOBODY
+
+
+def test_a_token_is_given_up_a_minute_before_its_end(make, clock):
+    login = make(GRANT)
+    login.consume("s", "p")
+    clock.passes(3539)
+    assert login.bearer() == "xo-token-0001"
+    clock.passes(1)
+    assert login.bearer() is None
+    assert login.state()["authenticated"] is False
+    assert login.state()["token_source"] == "dynamic_or_env"
+
+
+def test_a_token_without_an_end_lasts(make, clock):
+    login = make(Grant("xo-token-0001", None, None, None, None, None))
+    login.consume("s", "p")
+    clock.passes(86400 * 365 * 50)
+    assert login.bearer() == "xo-token-0001"
+
+
+def test_start_and_status_send_the_token_that_is_held(make):
+    login = make({"a": 1}, {"b": 2}, static_token="static-token-1")
+    assert login.start("chat", "demo") == {"a": 1}
+    assert login.status("s", "p") == {"b": 2}
+    assert login._xo_auth.asked == [
+        ("start", "chat", "demo", "static-token-1"),
+        ("status", "s", "p", "static-token-1"),
+    ]
+
+
+def test_whoami_needs_a_token(make):
+    login = make()
+    with pytest.raises(NotLoggedIn):
+        login.whoami()
+    assert login._xo_auth.asked == []
+
+
+def test_whoami_remembers_the_user(make, store):
+    login = make(GRANT, "user-2")
+    login.consume("s", "p")
+    assert login.whoami() == {"success": True, "user_id": "user-2"}
+    assert login.state()["user_id"] == "user-2"
+    assert store.token().user_id == "user-2"
+    assert store.token().access_token == "xo-token-0001"
+
+
+def test_whoami_remembers_the_user_of_the_static_token_too(make):
+    login = make("operator", GRANT, static_token="static-token-1")
+    login.whoami()
+    assert login.state()["user_id"] == "operator"
+    login.consume("s", "p")
+    assert login.state()["user_id"] == "user-1"
+    login.logout()
+    assert login.state()["user_id"] == "operator"
+
+
+def test_whoami_does_not_bring_back_a_token_that_was_logged_out_meanwhile(make, store):
+    login = make(GRANT, "user-2")
+    login.consume("s", "p")
+    login._xo_auth.meanwhile = login.logout
+    assert login.whoami()["user_id"] == "user-2"
+    assert store.token() is None
+    assert login.state() == NOBODY
+
+
+def test_whoami_does_not_rename_a_token_that_came_meanwhile(make, store):
+    login = make(GRANT, "user-2")
+    login.consume("s", "p")
+    newer = Token("xo-token-0002", None, None, "user-9", None)
+    login._xo_auth.meanwhile = lambda: store.put_token(newer)
+    login.whoami()
+    assert store.token() == newer
+
+
+def test_every_token_is_masked_in_the_log(make, store):
+    login = make(Grant("hidden-token-1", "hidden-refresh-1", None, None, None, None))
+    login.consume("s", "p")
+    assert log.masked("hidden-token-1 hidden-refresh-1") == "*** ***"
+    store.put_token(Token("hidden-token-2", "hidden-refresh-2", None, None, None))
+    login.bearer()
+    assert log.masked("hidden-token-2 hidden-refresh-2") == "*** ***"
+    make(static_token="hidden-token-3", env_poll_token="hidden-poll-4")
+    assert log.masked("hidden-token-3 hidden-poll-4") == "*** ***"
+
+
+def test_no_state_holds_a_token(make):
+    login = make(GRANT, static_token="static-token-1")
+    login.consume("s", "p")
+    assert "token-0001" not in str(login.state())
+
+
+def test_at_start_both_variables_log_in_once(make, lines):
+    login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start()
+    assert login._xo_auth.asked == [("consume", "env-s", "env-p", None)]
+    assert login.bearer() == "xo-token-0001"
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
+def test_at_start_without_variables_nothing_happens(make, lines):
+    make().consume_at_start()
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"),
+    [(("env-s", None), "XO_POLL_TOKEN"), ((" ", "env-p"), "XO_AUTH_SESSION_ID")],
+)
+def test_at_start_one_variable_alone_is_a_warning(make, lines, env, missing):
+    login = make(env_auth_session_id=env[0], env_poll_token=env[1])
+    login.consume_at_start()
+    assert login._xo_auth.asked == []
+    assert [(line["log_level"], line["missing"]) for line in lines] == [("warning", missing)]
+
+
+@pytest.mark.parametrize("fault", [BadUpstream("b"), UpstreamTimeout("t"), refused(429)])
+def test_at_start_a_failure_that_may_pass_is_tried_again(make, lines, fault):
+    login = make(fault, fault, GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start(pauses=(0, 0))
+    assert login.bearer() == "xo-token-0001"
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
+def test_at_start_tries_are_bounded_and_end_in_one_warning(make, lines):
+    faults = [BadUpstream("down") for _ in range(5)]
+    login = make(*faults, env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start(pauses=(0, 0))
+    assert len(login._xo_auth.asked) == 3
+    assert [(line["log_level"], line["code"]) for line in lines] == [("warning", "bad_upstream")]
+
+
+@pytest.mark.parametrize("fault", [refused(410), RuntimeError("poll-canary"), KeyError("x")])
+def test_at_start_any_other_failure_is_one_warning_and_never_raises(make, lines, fault):
+    login = make(fault, env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start(pauses=(0, 0))
+    assert len(login._xo_auth.asked) == 1
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert "canary" not in str(lines)
+
+
+def test_at_start_a_store_that_is_away_is_a_warning(clock, lines):
+    login = Login(
+        AwayStore(),
+        FakeXo(GRANT),
+        clock=clock,
+        env_auth_session_id="env-s",
+        env_poll_token="env-p",
+    )
+    login.consume_at_start(pauses=())
+    assert [line["code"] for line in lines] == ["store_unavailable"]
+
+
+def test_the_login_at_start_stops_when_the_server_does(make):
+    faults = [BadUpstream("down") for _ in range(5)]
+    login = make(*faults, env_auth_session_id="env-s", env_poll_token="env-p")
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=login.consume_at_start, args=(stop,), kwargs={"pauses": (60, 60)}
+    )
+    thread.start()
+    until(lambda: login._xo_auth.asked)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(login._xo_auth.asked) == 1
+
+
+def test_the_login_at_start_gives_way_to_what_a_client_did_meanwhile(make, store, lines):
+    login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
+    login._xo_auth.meanwhile = login.logout
+    login.consume_at_start()
+    assert store.token() is None
+    assert lines == []

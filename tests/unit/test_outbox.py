@@ -1,0 +1,575 @@
+"""Chat messages arrive, in order, whatever the Chat API does; and nobody waits for them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+import structlog.testing
+
+from cowork.clients.chat_api import ChatApi, NoChatApi, Refused, Unreachable
+from cowork.clients.http import Http, Limits
+from cowork.errors import OutboxFull, StoreUnavailable
+from cowork.outbox import Outbox
+from cowork.road import Pause, Road
+from cowork.stores.base import ChatMessage, Project
+from cowork.stores.memory import MemoryStore
+from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
+
+QUICK = {"first_pause": 0.005, "longest_pause": 0.02}
+
+
+def message(number, project="p", owner=""):
+    return ChatMessage(f"{project}-{number}", Project(owner, project), "u", str(number), "@xo")
+
+
+def sender_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("outbox-")]
+
+
+class History:
+    """A Chat API in memory: `answer` is called with each message and may raise; `taken` is kept."""
+
+    def __init__(self, answer=None):
+        self.answer = answer or (lambda _message: None)
+        self.tried = []
+        self.tokens = []
+        self.taken = defaultdict(list)
+        self.at_once = defaultdict(int)
+        self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def add_message(self, message, token):
+        with self._lock:
+            self.tried.append((time.monotonic(), message))
+            self.tokens.append(token)
+            self.at_once[message.project] += 1
+            assert self.at_once[message.project] == 1, "two messages of one project at once"
+            self.most_at_once = max(self.most_at_once, sum(self.at_once.values()))
+        try:
+            self.answer(message)
+            with self._lock:
+                self.taken[message.project.name].append(message.message)
+        finally:
+            with self._lock:
+                self.at_once[message.project] -= 1
+
+
+class Gate:
+    """An answer that waits until the gate is opened."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+
+    def __call__(self, _message):
+        self.opened.wait(20)
+
+
+class Weather:
+    """An answer that fails while `bad`."""
+
+    def __init__(self):
+        self.bad = True
+
+    def __call__(self, _message):
+        if self.bad:
+            raise Unreachable("the Chat API is down")
+
+
+class AwayStore(MemoryStore):
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def _fail(self):
+        if self.fault is not None:
+            raise self.fault
+
+    def put_message(self, message):
+        self._fail()
+        super().put_message(message)
+
+    def next_messages(self):
+        self._fail()
+        return super().next_messages()
+
+    def message_count(self):
+        self._fail()
+        return super().message_count()
+
+
+@pytest.fixture
+def open_outbox():
+    """Make outboxes that are closed at the end and must leave no thread."""
+    opened = []
+
+    def opener(history, store=None, bearer=lambda: "token-1", **settings):
+        box = Outbox(store or MemoryStore(), history, bearer, **(QUICK | settings))
+        opened.append(box)
+        return box
+
+    yield opener
+    for box in opened:
+        box.close(5)
+    until(lambda: not sender_threads(), 5)
+
+
+@pytest.fixture
+def upstream():
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def chat_api(upstream):
+    http = Http(upstream.url, Limits(connect=1, read=0.1, total=0.2))
+    yield ChatApi(http)
+    http.close()
+
+
+@pytest.fixture
+def lines():
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def test_messages_arrive_in_order(open_outbox):
+    history = History()
+    box = open_outbox(history)
+    for number in range(200):
+        box.add(message(number))
+    until(lambda: not box.pending)
+    assert history.taken["p"] == [str(number) for number in range(200)]
+    assert set(history.tokens) == {"token-1"}
+    until(lambda: box.state == {"enabled": True, "pending": 0, "reachable": True})
+
+
+def test_the_token_is_the_one_held_when_a_message_is_sent(open_outbox):
+    tokens = iter(["before", None, "after"])
+    history = History()
+    box = open_outbox(history, bearer=lambda: next(tokens))
+    for number in range(3):
+        box.add(message(number))
+    until(lambda: not box.pending)
+    assert history.tokens == ["before", None, "after"]
+
+
+def test_no_thread_runs_until_a_first_message_is_there(open_outbox):
+    box = open_outbox(History())
+    box.start()
+    assert box.state == {"enabled": True, "pending": 0, "reachable": None}
+    assert sender_threads() == []
+    box.add(message(1))
+    assert len(sender_threads()) == 4
+    assert all(thread.daemon for thread in sender_threads())
+
+
+def test_what_an_earlier_run_left_is_delivered_at_start(open_outbox):
+    store, history = MemoryStore(), History()
+    store.put_message(message(1))
+    box = open_outbox(history, store)
+    box.start()
+    until(lambda: not box.pending)
+    assert history.taken["p"] == ["1"]
+
+
+def test_without_a_chat_api_nothing_is_kept_and_no_thread_runs(open_outbox):
+    store = MemoryStore()
+    box = open_outbox(NoChatApi(), store)
+    box.add(message(1))
+    box.start()
+    assert store.message_count() == 0
+    assert sender_threads() == []
+    assert box.state == {"enabled": False, "pending": 0, "reachable": None}
+
+
+def test_adding_does_not_wait_while_the_api_hangs(open_outbox):
+    gate = Gate()
+    box = open_outbox(History(gate))
+    longest = 0.0
+    for number in range(500):
+        begun = time.monotonic()
+        box.add(message(number, project=f"p{number % 50}"))
+        longest = max(longest, time.monotonic() - begun)
+    assert longest < 1
+    assert box.pending == 500
+    gate.opened.set()
+    until(lambda: not box.pending)
+
+
+def test_projects_do_not_wait_for_each_other(open_outbox):
+    gate = Gate()
+    history = History(lambda sent: gate(sent) if sent.project.name == "slow" else None)
+    box = open_outbox(history)
+    box.add(message(1, "slow"))
+    until(lambda: history.tried)
+    for number in range(20):
+        box.add(message(number, "quick"))
+    until(lambda: len(history.taken["quick"]) == 20)
+    assert history.taken["slow"] == []
+    gate.opened.set()
+
+
+def test_two_owners_projects_of_one_name_do_not_wait_for_each_other(open_outbox):
+    gate = Gate()
+    history = History(lambda sent: gate(sent) if sent.project.owner == "alice" else None)
+    box = open_outbox(history)
+    box.add(message(1, owner="alice"))
+    box.add(message(2, owner="bob"))
+    until(lambda: history.taken["p"] == ["2"])
+    gate.opened.set()
+
+
+def test_no_more_than_the_senders_send_at_once(open_outbox):
+    gate = Gate()
+    history = History(gate)
+    box = open_outbox(history, senders=3)
+    for number in range(30):
+        box.add(message(number, f"p{number}"))
+    until(lambda: history.most_at_once == 3)
+    gate.opened.set()
+    until(lambda: not box.pending)
+    assert history.most_at_once == 3
+
+
+def test_a_message_delivered_while_the_store_is_read_is_not_sent_again(open_outbox):
+    class SlowToAnswer(MemoryStore):
+        """Tells what was there when it was asked; by then the message under way has arrived."""
+
+        def next_messages(self):
+            heads = super().next_messages()
+            if heads and history.tried:
+                gate.opened.set()
+                until(lambda: not box._busy)
+            return heads
+
+    gate = Gate()
+    history = History(gate)
+    store = SlowToAnswer()
+    box = open_outbox(history, store)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    box.close(5)
+    assert history.taken["p"] == ["1"]
+
+
+def test_order_holds_while_the_api_flaps(open_outbox):
+    dice = random.Random(7)  # noqa: S311 - a repeatable play
+
+    def flap(_message):
+        if dice.random() < 0.3:
+            raise Unreachable("not now")
+
+    history = History(flap)
+    box = open_outbox(history, first_pause=0.0005, longest_pause=0.002)
+    for number in range(100):
+        for project in ("a", "b", "c"):
+            box.add(message(number, project))
+    until(lambda: not box.pending, 30)
+    expected = [str(number) for number in range(100)]
+    assert history.taken == {"a": expected, "b": expected, "c": expected}
+
+
+def test_a_refused_message_is_dropped_with_one_line_and_the_next_one_goes(open_outbox, lines):
+    def refuse(sent):
+        if sent.message == "1":
+            raise Refused(422)
+
+    history = History(refuse)
+    box = open_outbox(history)
+    for number in range(3):
+        box.add(message(number))
+    until(lambda: not box.pending)
+    assert history.taken["p"] == ["0", "2"]
+    assert [(line["event"], line["status"]) for line in lines] == [
+        ("chat message refused, dropped", 422)
+    ]
+    assert lines[0]["message_id"] == "p-1"
+    until(lambda: box.state["reachable"] is True)
+
+
+def test_a_dead_api_costs_two_lines_and_few_tries(open_outbox, lines):
+    weather = Weather()
+    history = History(weather)
+    box = open_outbox(history, first_pause=0.05, longest_pause=0.1)
+    begun = time.monotonic()
+    for number in range(50):
+        for project in range(20):
+            box.add(message(number, f"p{project}"))
+    until(lambda: len(history.tried) >= 10)
+    spent = time.monotonic() - begun
+    assert len(history.tried) <= 4 + spent / 0.025 + 1
+    assert box.state["reachable"] is False
+    weather.bad = False
+    until(lambda: not box.pending and box.state["reachable"])
+    box.close(5)
+    assert [line["event"] for line in lines] == [
+        "chat api takes no messages",
+        "chat api takes messages again",
+    ]
+    assert lines[0]["reason"] == "the Chat API is down"
+
+
+def test_tries_grow_rarer_and_a_success_resets_them(open_outbox):
+    weather = Weather()
+    history = History(weather)
+    box = open_outbox(history, first_pause=0.02, longest_pause=0.16, jitter=lambda: 1.0)
+    box.add(message(1))
+    until(lambda: len(history.tried) == 7)
+    times = [at for at, _ in history.tried]
+    pauses = [after - before for before, after in pairwise(times)]
+    for pause, least in zip(pauses, [0.02, 0.04, 0.08, 0.16, 0.16, 0.16], strict=True):
+        assert least <= pause < least + 0.5
+    weather.bad = False
+    until(lambda: not box.pending)
+    weather.bad, history.tried = True, []
+    box.add(message(2))
+    until(lambda: len(history.tried) == 2)
+    assert history.tried[1][0] - history.tried[0][0] < 0.16
+    weather.bad = False
+
+
+def test_a_dead_api_is_tried_by_one_project_after_the_other(open_outbox):
+    weather = Weather()
+    history = History(weather)
+    box = open_outbox(history, senders=1)
+    for project in "abcd":
+        box.add(message(1, project))
+    until(lambda: len(history.tried) >= 8)
+    weather.bad = False
+    assert {sent.project.name for _, sent in history.tried[:8]} == set("abcd")
+
+
+def test_retry_after_is_honoured(open_outbox):
+    answers = iter([Unreachable("busy", retry_after=0.3)])
+
+    def once(_message):
+        for fault in answers:
+            raise fault
+
+    history = History(once)
+    box = open_outbox(history)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    first, second = (at for at, _ in history.tried)
+    assert 0.3 <= second - first < 2
+
+
+def test_a_message_that_always_fails_does_not_hold_up_other_projects(open_outbox):
+    def poison(sent):
+        if sent.project.name == "poisoned":
+            raise Unreachable("500 each time")
+
+    history = History(poison)
+    box = open_outbox(history, first_pause=0.005, longest_pause=10.0)
+    box.add(message(0, "poisoned"))
+    for number in range(300):
+        box.add(message(number, "well"))
+    until(lambda: len(history.taken["well"]) == 300)
+    assert sum(sent.project.name == "poisoned" for _, sent in history.tried) < 20
+    assert box.pending == 1
+
+
+def test_an_unforeseen_fault_loses_no_message(open_outbox, lines):
+    faults = iter([TypeError("canary")])
+
+    def once(_message):
+        for fault in faults:
+            raise fault
+
+    history = History(once)
+    box = open_outbox(history)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert history.taken["p"] == ["1"]
+    assert lines[0]["reason"] == "TypeError"
+    assert "canary" not in str(lines)
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("away"), OutboxFull("full"), OSError("disk")])
+def test_a_store_that_fails_fails_no_answer(open_outbox, lines, fault):
+    box = open_outbox(History(), AwayStore(fault))
+    box.add(message(1))
+    assert [line["event"] for line in lines] == ["chat message not kept"]
+    assert lines[0]["message_id"] == "p-1"
+
+
+def test_senders_outlive_a_store_that_goes_away_for_a_while(open_outbox, lines):
+    store, history = AwayStore(None), History()
+    box = open_outbox(history, store)
+    box.add(message(1))
+    until(lambda: history.taken["p"] == ["1"])
+    until(lambda: not box.pending)
+    store.fault = StoreUnavailable("away")
+    box._wake()
+    until(lambda: lines)
+    assert box.state["pending"] is None
+    store.fault = None
+    box.add(message(2))
+    until(lambda: history.taken["p"] == ["1", "2"])
+    assert [line["event"] for line in lines] == ["outbox stumbled"]
+
+
+def test_an_idle_outbox_does_nothing(open_outbox):
+    class Counting(MemoryStore):
+        reads = 0
+
+        def next_messages(self):
+            self.reads += 1
+            return super().next_messages()
+
+    store, history = Counting(), History()
+    box = open_outbox(history, store)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    box.add(message(2))
+    until(lambda: not box.pending)
+    assert store.reads <= 8  # a few for each change, none for the time in between
+
+
+def test_closing_delivers_what_waits_and_leaves_no_thread(open_outbox):
+    history = History(lambda _message: time.sleep(0.001))
+    box = open_outbox(history)
+    for number in range(100):
+        box.add(message(number))
+    box.close(10)
+    assert len(history.taken["p"]) == 100
+    assert sender_threads() == []
+
+
+def test_closing_does_not_wait_for_an_api_that_is_down(open_outbox):
+    box = open_outbox(History(Weather()), longest_pause=30.0, first_pause=30.0)
+    box.add(message(1))
+    until(lambda: box.state["reachable"] is False)
+    begun = time.monotonic()
+    box.close(10)
+    assert time.monotonic() - begun < 1
+    assert sender_threads() == []
+    assert box.pending == 1
+
+
+def test_closing_ends_in_time_while_the_api_hangs(open_outbox):
+    gate = Gate()
+    box = open_outbox(History(gate))
+    box.add(message(1))
+    box.add(message(2, "other"))
+    begun = time.monotonic()
+    box.close(0.3)
+    assert time.monotonic() - begun < 1
+    assert box.pending == 2
+    gate.opened.set()
+
+
+def test_closing_twice_or_before_anything_is_no_error(open_outbox):
+    box = open_outbox(History())
+    box.close(1)
+    box.close(1)
+
+
+def test_a_message_added_after_closing_is_kept_and_starts_no_thread(open_outbox):
+    box = open_outbox(History())
+    box.close(1)
+    box.add(message(1))
+    assert box.pending == 1
+    assert sender_threads() == []
+
+
+def test_adding_from_many_threads_loses_nothing(open_outbox):
+    history = History()
+    box = open_outbox(history)
+
+    def add_all(project):
+        for number in range(50):
+            box.add(message(number, project))
+
+    threads = [threading.Thread(target=add_all, args=(f"p{n}",)) for n in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: not box.pending)
+    expected = [str(number) for number in range(50)]
+    assert history.taken == {f"p{n}": expected for n in range(10)}
+
+
+def test_over_http_every_message_arrives_once_by_its_key(open_outbox, upstream, chat_api):
+    weather = [hangs, drops_reply, fails(500), says(503, retry_after="0"), fails(429), drops_reply]
+    box = open_outbox(chat_api)
+    for number in range(30):
+        for project in ("a", "b"):
+            box.add(message(number, project))
+        upstream.then(weather[number % len(weather)])
+    until(lambda: not box.pending, 40)
+    for project in ("a", "b"):
+        taken = [sent["message"] for sent in upstream.messages if sent["project_id"] == project]
+        assert taken == [str(number) for number in range(30)]
+
+
+def test_over_http_closing_everything_leaves_nothing_behind(open_outbox, upstream):
+    upstream.always(hangs)
+    http = Http(upstream.url, Limits(read=50))
+    box = open_outbox(ChatApi(http))
+    box.add(message(1))
+    until(lambda: upstream.seen)
+    box.close(0.2)
+    http.close()
+    until(lambda: not sender_threads(), 5)
+    assert box.pending == 1
+
+
+def test_over_http_messages_survive_an_api_that_restarts(open_outbox, upstream, chat_api, lines):
+    box = open_outbox(chat_api)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    upstream.stop()
+    box.add(message(2))
+    until(lambda: box.state["reachable"] is False)
+    upstream.start()
+    until(lambda: not box.pending)
+    box.close(5)
+    assert [sent["message"] for sent in upstream.messages] == ["1", "2"]
+    assert [line["event"] for line in lines] == [
+        "chat api takes no messages",
+        "chat api takes messages again",
+    ]
+
+
+class TestTheStoresOutbox:
+    """The memory store's part, which order and bounds rest on."""
+
+    def test_the_longest_waiting_head_comes_first(self):
+        store = MemoryStore()
+        for sent in (message(1, "a"), message(1, "b"), message(2, "a")):
+            store.put_message(sent)
+        store.drop_message(message(1, "a"))
+        assert store.next_messages() == [message(1, "b"), message(2, "a")]
+
+    def test_a_full_outbox_drops_the_message_that_waits_longest(self, lines):
+        store = MemoryStore(outbox_limit=3)
+        for sent in (message(1, "a"), message(1, "b"), message(2, "a")):
+            store.put_message(sent)
+        store.drop_message(message(1, "a"))
+        store.put_message(message(3, "a"))
+        store.put_message(message(4, "a"))
+        assert store.next_messages() == [message(2, "a")]
+        assert store.message_count() == 3
+        assert [line["message_id"] for line in lines] == ["b-1"]
+
+    def test_dropping_what_is_gone_is_no_error(self):
+        store = MemoryStore()
+        store.drop_message(message(1))
+        store.put_message(message(2))
+        store.drop_message(message(1))
+        assert store.message_count() == 1
+
+
+def test_projects_whose_messages_are_gone_are_forgotten():
+    road = Road(lambda: Pause(1.0, 60.0, lambda: 1.0))
+    road.failed(Project("", "p"), 10.0, 0.0)
+    assert road.rest_ends_in(10.0) == 1.0
+    road.forget_all_but(set())
+    assert road.rest_ends_in(10.0) is None
