@@ -12,12 +12,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from cowork import log as _log
 from cowork import settings as _settings
 
 try:
     _loaded = _settings.load()
 except _settings.SettingsError as _fault:
     sys.exit(str(_fault))
+
+_log.configure(level=_loaded.log_level, form=_loaded.log_format)
 
 bind = [f"{_loaded.host}:{_loaded.port}"]
 worker_class = "cowork.serving.Worker"  # gevent, with our own end
@@ -41,14 +44,6 @@ logconfig_dict = {
         "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": False},
     },
 }
-
-
-def on_starting(server: Any) -> None:
-    """Set up the master's log as the worker's."""
-    del server
-    from cowork import log  # noqa: PLC0415 - the master's own, before any worker
-
-    log.configure(level=_loaded.log_level, form=_loaded.log_format)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
