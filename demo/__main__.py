@@ -34,7 +34,8 @@ KEPT = ("CLAUDE_CLI_PATH", "COWORK_LOG_LEVEL", "COWORK_LOG_FORMAT", "COWORK_PROJ
 
 def main() -> int:
     """Run the demo until Ctrl-C; the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, _stop)
     port = int(os.environ.get("PORT") or 5002)
     with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
         print(f"demo model    {model.url}")

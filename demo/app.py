@@ -65,7 +65,7 @@ class _Play:
         self._envelope = wire.Envelope(exchange.body.get("model") or "demo", wire.tokens(size))
 
     def streamed(self) -> Iterator[bytes]:
-        with self._ending():
+        with self._leaving():
             # No header goes out before the first frame does.
             self._hang()
             for step in wire.steps(self._scene, self._envelope):
@@ -73,6 +73,9 @@ class _Play:
                     pause(self._connection, step.wait_s)
                 if step.word is not None:
                     self._record.wrote(self._exchange, step.word)
+                if step.event == wire.LAST_EVENT:
+                    # Noted first: whoever has the end of the answer finds it in the record.
+                    self._end("whole")
                 yield step.frame()
             if self._scene.cut:
                 self._end("cut")
@@ -80,11 +83,12 @@ class _Play:
                 raise ConnectionAbortedError("cut, as the question wanted")
 
     def whole(self) -> Iterator[bytes]:
-        with self._ending():
+        with self._leaving():
             self._hang()
             if self._scene.stall_s:
                 pause(self._connection, self._scene.stall_s)
             self._record.wrote(self._exchange, "".join(self._scene.text))
+            self._end("whole")
             yield orjson.dumps(wire.whole(self._scene, self._envelope))
 
     def _hang(self) -> None:
@@ -95,14 +99,14 @@ class _Play:
             raise ConnectionAbortedError("nothing is ever sent")
 
     @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
+    def _leaving(self) -> Iterator[None]:
+        """Note that the client left, unless another ending came first."""
         try:
             yield
         except BaseException:
             # The client left, or the generator is closed because a write failed.
             self._end("left")
             raise
-        self._end("whole")
 
     def _end(self, ending: Ending) -> None:
         self._record.end(self._exchange, 0 if self._scene.hang_s else 200, ending)

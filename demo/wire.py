@@ -13,6 +13,9 @@ import orjson
 from demo.directives import ToolCall
 from demo.script import BREAK_AFTER, Failure, Scene
 
+LAST_EVENT = "message_stop"
+"""After this event an answer is whole."""
+
 _BYTES_PER_TOKEN = 4
 _JSON_PIECE = 24
 # The service signs its thoughts; nobody checks the signature here.
@@ -67,7 +70,7 @@ def steps(scene: Scene, envelope: Envelope) -> Iterator[Step]:
     delta = {"stop_reason": scene.stop_reason, "stop_sequence": None}
     usage = {"output_tokens": _output_tokens(scene)}
     yield Step("message_delta", {"delta": delta, "usage": usage})
-    yield Step("message_stop", {})
+    yield Step(LAST_EVENT, {})
 
 
 def whole(scene: Scene, envelope: Envelope) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from cowork.web.problems import InvalidBody, faults_of
+from cowork.web.schemas import ValidationReply
 
 
 def read_json(request: Request) -> Any:
@@ -65,3 +66,11 @@ class CoworkBlueprint(Blueprint):
     """A flask-smorest blueprint that reads bodies our way."""
 
     ARGUMENTS_PARSER = Parser()
+
+    def arguments(self, schema: Any, **options: Any) -> Any:
+        """As flask-smorest's, documented with our shape of a validation error."""
+        parse = super().arguments(schema, **options)
+        document = self.alt_response(
+            422, schema=ValidationReply, description="The request does not fit its schema"
+        )
+        return lambda route: document(parse(route))

@@ -10,6 +10,7 @@ from flask import Flask, Response, send_from_directory
 from flask_smorest import Api
 
 from cowork import __version__
+from cowork.web.schemas import ProblemReply
 
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 CONFIG: dict[str, Any] = {
@@ -31,6 +32,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
+class _Api(Api):
+    """flask-smorest's, with our shape of an error."""
+
+    ERROR_SCHEMA = ProblemReply
+
+
 def register(app: Flask) -> Api:
     """Make the API that blueprints are registered with, and the page's own files."""
     app.config.update(CONFIG)
@@ -39,4 +46,6 @@ def register(app: Flask) -> Api:
     def docs_asset(name: str) -> Response:
         return send_from_directory(ASSETS, name, max_age=86400)
 
-    return Api(app)
+    api = _Api(app)
+    api.spec.components.schemas.pop("PaginationMetadata", None)  # nothing here has pages
+    return api

@@ -79,7 +79,7 @@ def problem(error: CoworkError) -> Response:
     reply.status_code = status_of(error)
     if error.retry_after is not None:
         reply.headers["Retry-After"] = str(error.retry_after)
-    if reply.status_code == 401:  # noqa: PLR2004
+    if isinstance(error, errors.Unauthorized):
         reply.headers["WWW-Authenticate"] = 'Bearer realm="xo-cowork-api"'
     return reply
 

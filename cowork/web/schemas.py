@@ -226,3 +226,15 @@ class Problem(Schema):
 
 class ProblemReply(Schema):
     detail = fields.Nested(Problem)
+
+
+class Fault(Schema):
+    """One thing that is wrong with a request."""
+
+    type = fields.String()
+    loc = fields.List(fields.Raw(), metadata={"description": "Where: `[\"body\", \"question\"]`."})
+    msg = fields.String()
+
+
+class ValidationReply(Schema):
+    detail = fields.List(fields.Nested(Fault))
