@@ -45,9 +45,9 @@ def create_app(services: Services) -> Flask:
             settings.api_keys, hosts=settings.allowed_hosts, origins=settings.allowed_origins
         ),
     )
-    problems.register(app)
     paths.register(app)
     api = docs.register(app)
+    problems.register(app)  # after the API's own handlers, which it replaces
     conversation, keepalive = services.conversation, settings.keepalive
     disconnects = Disconnects()
     services.on_close(disconnects.close)

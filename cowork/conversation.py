@@ -1,21 +1,16 @@
-"""One question to one project: its place in the queue, its session, its turn, its healing.
+"""One question to one project: its session, its process, its turn, its healing.
 
-A project answers one question at a time, since the CLI has no lock of its own and two writers to
-one session lose turns without an error.  Each busy project has a lane: a thread that runs its
-turns in order and ends when there are none left.
+`lanes.py` decides whose turn it is; here a turn is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 from cowork.claude import command
@@ -31,13 +26,12 @@ from cowork.errors import (
     CoworkError,
     Internal,
     InvalidValue,
-    ProjectBusy,
-    QueueFull,
     ShuttingDown,
     TurnInterrupted,
 )
 from cowork.events import Done
 from cowork.kept_turns import KeptTurns, Key
+from cowork.lanes import Lanes, OnBusy
 from cowork.log import logger
 from cowork.outbox import Outbox
 from cowork.stores.base import ChatMessage, Claim, Project, Session, Store
@@ -47,8 +41,7 @@ log = logger(__name__)
 
 # A session that is missing, then one that is in use, then a process that died while it was idle.
 ATTEMPTS = 4
-
-OnBusy = Literal["queue", "reject", "interrupt"]
+STOP_WAIT = INTERRUPT_RUNG + 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +57,6 @@ class Rules:
     retention: float = 600.0
 
 
-@dataclass(slots=True)
-class _Lane:
-    """A project's turns: the one that runs and those that wait."""
-
-    running: Turn | None = None
-    waiting: deque[Turn] = field(default_factory=deque)
-
-
 class Conversation:
     """Asks questions of projects; see `ask`."""
 
@@ -83,9 +68,7 @@ class Conversation:
         self._cli = cli
         self._outbox = outbox
         self._rules = rules
-        self._lock = threading.Lock()
-        self._lanes: dict[Project, _Lane] = {}
-        self._shut = False
+        self._lanes = Lanes(limit=rules.queue_limit, take=self._take, left=self._left)
         self.turns = KeptTurns(rules.retention)
 
     # -- what a caller can do
@@ -108,82 +91,28 @@ class Conversation:
         question = replace(question, skill=self._skill(project, agent_type))
         turn, replayed = self.turns.once(key, lambda: self._enter(project, question, on_busy))
         if on_busy == "interrupt" and not replayed and turn.ahead:
-            self._interrupt_running(project, but=turn)
+            running = self._lanes.running(project)
+            if running is not None and running is not turn:
+                running.stop(_interrupted())
         return turn, replayed
 
     def _enter(self, project: Project, question: Question, on_busy: OnBusy) -> Turn:
-        """Make the turn and put it into its project's lane."""
         turn = Turn(project, question)
         turn.on_end(self.turns.ended)
-        with self._lock:
-            if self._shut:
-                raise ShuttingDown("the server is shutting down", retry_after=5)
-            lane = self._lanes.get(project)
-            queued = lane is not None
-            if lane is not None:
-                self._queue(lane, turn, on_busy)
-            else:
-                lane = self._lanes[project] = _Lane(running=turn)
-        if queued:
-            turn.queued_behind(turn.ahead)
-            turn.on_stop(lambda: self._leave_queue(lane, turn))
-            return turn
-        turn.begin()
-        threading.Thread(target=self._run, args=(project, lane), name="lane", daemon=True).start()
+        self._lanes.enter(turn, on_busy)
         return turn
-
-    def _queue(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> None:
-        waiting = len(lane.waiting)
-        # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
-        ended = lane.running is not None and lane.running.done is not None
-        ahead = waiting + (0 if ended else 1)
-        if on_busy == "reject" and ahead:
-            raise ProjectBusy("the project is answering another question")
-        if ahead > self._rules.queue_limit:
-            raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
-        if on_busy == "interrupt":
-            turn.ahead = min(ahead, 1)
-            lane.waiting.appendleft(turn)
-        else:
-            turn.ahead = ahead
-            lane.waiting.append(turn)
-
-    def _interrupt_running(self, project: Project, but: Turn | None = None) -> Turn | None:
-        """Interrupt what the project is answering; the turn, or None where it answers nothing."""
-        with self._lock:
-            lane = self._lanes.get(project)
-            running = lane.running if lane is not None else None
-        if running is None or running is but or running.done is not None:
-            return None
-        running.stop(TurnInterrupted("the turn was interrupted"))
-        return running
 
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn and wait, at most a second, for its end; one that ended is no error."""
-        turn.stop(TurnInterrupted("the turn was interrupted"))
-        turn.wait(time.monotonic() + INTERRUPT_RUNG + 0.2)
+        turn.stop(_interrupted())
+        turn.wait(time.monotonic() + STOP_WAIT)
 
     def interrupt_project(self, project: Project) -> Turn | None:
         """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
-        turn = self._interrupt_running(project)
+        turn = self._lanes.running(project)
         if turn is not None:
             self.interrupt(turn)
         return turn
-
-    def _leave_queue(self, lane: _Lane, turn: Turn) -> None:
-        """A turn was stopped while it waited: it ends at once and is no longer in the way."""
-        with self._lock:
-            if turn not in lane.waiting:
-                return
-            lane.waiting.remove(turn)
-            self._tell_positions(lane)
-        self._say(turn, "question", turn.question.text, turn.question.message_type)
-        self._finish(turn, None, turn.stop_reason)
-
-    @staticmethod
-    def _tell_positions(lane: _Lane) -> None:
-        for ahead, turn in enumerate(lane.waiting, 1):
-            turn.queued_behind(ahead)
 
     def _skill(self, project: Project, agent_type: str | None) -> str | None:
         try:
@@ -195,58 +124,51 @@ class Conversation:
         return skill
 
     def forget(self, project: Project) -> bool:
-        """Delete the project's session, ending its turns first; False when it had none."""
+        """Delete the project's session, ending its turns; False when it had none."""
         session = self._store.delete_session(project)
-        with self._lock:
-            lane = self._lanes.get(project)
-            turns = [*lane.waiting, *([lane.running] if lane.running else [])] if lane else []
-        for turn in turns:
-            turn.stop(TurnInterrupted("the project's session was deleted"))
+        turns = self._lanes.of(project)
+        self._stop(turns, TurnInterrupted("the project's session was deleted"))
         if session is not None:
             self._pool.forget(session.id)
-        return session is not None
+        return session is not None or bool(turns)
 
     def busy(self) -> int:
         """How many turns run or wait."""
-        with self._lock:
-            return sum(1 + len(lane.waiting) for lane in self._lanes.values())
+        return len(self._lanes.all())
 
     def shut(self) -> None:
         """Take no new turns from now on."""
-        with self._lock:
-            self._shut = True
+        self._lanes.shut()
 
     def stop_all(self, reason: CoworkError) -> None:
         """End every turn, and wait until the last has said so; bounded by one interrupt."""
-        with self._lock:
-            lanes = list(self._lanes.values())
-            turns = [turn for lane in lanes for turn in (lane.running, *lane.waiting) if turn]
+        self._stop(self._lanes.all(), reason)
+
+    @staticmethod
+    def _stop(turns: list[Turn], reason: CoworkError) -> None:
         for turn in turns:
             turn.stop(reason)
-        deadline = time.monotonic() + INTERRUPT_RUNG + 0.5
+        deadline = time.monotonic() + STOP_WAIT
         for turn in turns:
             turn.wait(deadline)
 
-    # -- a lane
+    # -- from a lane
 
-    def _run(self, project: Project, lane: _Lane) -> None:
-        turn = lane.running
-        while turn is not None:
-            try:
-                self._take_turn(turn)
-            except Exception:
-                # The last line of defence: a turn must end, and its lane must go on.
-                log.exception("a turn broke", turn_id=turn.id)
-                self._finish(turn, None, Internal("something of ours broke; see the server's log"))
-            with self._lock:
-                turn = lane.running = lane.waiting.popleft() if lane.waiting else None
-                if turn is None:
-                    del self._lanes[project]
-                self._tell_positions(lane)
-            if turn is not None:
-                turn.begin()
+    def _left(self, turn: Turn) -> None:
+        """A turn was stopped while it waited: its question is history, its answer never was."""
+        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        self._finish(turn, None, turn.stop_reason)
 
-    def _take_turn(self, turn: Turn) -> None:
+    def _take(self, turn: Turn) -> None:
+        """Run a turn to its end, whatever happens."""
+        try:
+            self._take_claimed(turn)
+        except Exception:
+            # The last line of defence: a turn must end, and its lane must go on.
+            log.exception("a turn broke", turn_id=turn.id)
+            self._finish(turn, None, Internal("something of ours broke; see the server's log"))
+
+    def _take_claimed(self, turn: Turn) -> None:
         self._say(turn, "question", turn.question.text, turn.question.message_type)
         claim = self._store.claim(turn.project)
         if claim is None:
@@ -326,16 +248,16 @@ class Conversation:
         while True:
             if turn.stop_reason is not None and give_up is None:
                 give_up = time.monotonic() + INTERRUPT_RUNG
-            limit, reason = self._limit(turn, reply)
-            until = limit if give_up is None else give_up
-            result = reply.wait(until)
+            result = reply.wait(self._limit(turn, reply)[0] if give_up is None else give_up)
             if result is not None:
                 return result
-            if time.monotonic() < until:
-                continue  # something has changed: look again
-            if give_up is not None:
+            now = time.monotonic()
+            if give_up is not None and now >= give_up:
                 return Result(text=reply.answer.text, interrupted=True)
-            turn.stop(reason)
+            # The limit may have moved while we waited: the CLI spoke, or a reader left.
+            limit, reason = self._limit(turn, reply)
+            if turn.stop_reason is None and now >= limit:
+                turn.stop(reason)
 
     def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
         """When the turn has to end (monotonic), as things stand now, and why it then would.
@@ -356,7 +278,7 @@ class Conversation:
         if turn.stop_reason is not None and (result.interrupted or result.error is not None):
             return turn.stop_reason
         if result.interrupted:
-            return TurnInterrupted("the turn was interrupted")
+            return _interrupted()
         if isinstance(result.error, ClaudeNotAuthenticated):
             self._cli.saw_login(works=False)
         elif result.error is None:
@@ -431,6 +353,10 @@ class Conversation:
         """The directory a new session of this project works in."""
         workspace = self._rules.workspace
         return str(workspace / directory_name(project) if self._rules.project_dirs else workspace)
+
+
+def _interrupted() -> TurnInterrupted:
+    return TurnInterrupted("the turn was interrupted")
 
 
 def directory_name(project: Project) -> str:

@@ -143,7 +143,8 @@ class Answer:
 
     def _assistant(self, message: Message) -> list[Event]:
         body = message.get("message")
-        body = body if isinstance(body, dict) else {}
+        if not isinstance(body, dict):
+            return []
         if message.get("error") is not None or body.get("model") == "<synthetic>":
             return self._synthetic(message)
         events: list[Event] = []
@@ -210,7 +211,7 @@ class Answer:
             return [Status(message["status"])]
         elif subtype == "api_retry":
             return [Status("api_retry", _facts(message, _RETRY_FACTS))]
-        elif subtype in {"compact_boundary", "model_fallback"}:
+        elif subtype in ("compact_boundary", "model_fallback"):  # noqa: PLR6201 - may be no string
             return [Status(str(subtype))]
         return []
 

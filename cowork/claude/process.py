@@ -242,9 +242,10 @@ class ClaudeProcess:
             self._read_lines(self._pipe(self._child.stdout))
         except LineTooLong:
             self._fail(ClaudeFailed("the Claude CLI wrote a line of more than 16 MiB"))
-        except OSError as fault:
+        except Exception:
+            # A message of a shape that nobody foresaw, or a pipe that broke: the turn must end.
+            log.exception("reading the CLI failed", pid=self.pid)
             self._fail(ClaudeFailed("the Claude CLI's output could not be read"))
-            log.error("reading the CLI failed", pid=self.pid, error=str(fault))
         finally:
             self._at_end()
 

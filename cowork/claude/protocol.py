@@ -58,7 +58,7 @@ def parse(line: bytes) -> Message | None:
         message = orjson.loads(line)
     except orjson.JSONDecodeError:
         message = _without_surrogates(line)
-    return message if isinstance(message, dict) and "type" in message else None
+    return message if isinstance(message, dict) and isinstance(message.get("type"), str) else None
 
 
 def _without_surrogates(line: bytes) -> Any:

@@ -232,7 +232,7 @@ class Fault(Schema):
     """One thing that is wrong with a request."""
 
     type = fields.String()
-    loc = fields.List(fields.Raw(), metadata={"description": "Where: `[\"body\", \"question\"]`."})
+    loc = fields.List(fields.Raw(), metadata={"description": "Where: `body`, then the key."})
     msg = fields.String()
 
 
