@@ -18,7 +18,8 @@ from cowork.claude.answer import Result
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.failures import SessionInUse, SessionMissing
 from cowork.claude.pool import Pool
-from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone, Reply
+from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
+from cowork.claude.reply import Reply
 from cowork.errors import (
     ClaudeFailed,
     ClaudeNotAuthenticated,

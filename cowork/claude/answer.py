@@ -211,7 +211,7 @@ class Answer:
             return [Status(message["status"])]
         elif subtype == "api_retry":
             return [Status("api_retry", _facts(message, _RETRY_FACTS))]
-        elif subtype in ("compact_boundary", "model_fallback"):  # noqa: PLR6201 - may be no string
+        elif subtype in ("compact_boundary", "model_fallback"):
             return [Status(str(subtype))]
         return []
 

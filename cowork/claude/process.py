@@ -5,8 +5,6 @@ Two threads belong to each process, one for each of its pipes; both end with it.
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
 import threading
 import time
@@ -19,6 +17,8 @@ from uuid import uuid4
 from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
 from cowork.claude.protocol import Lines, LineTooLong, Message
+from cowork.claude.reply import Reply
+from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Event
 from cowork.log import logger, masked
@@ -37,61 +37,11 @@ HURRIED_RUNG = 0.5
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
-WRITE_TIMEOUT = 30.0
 SKILLS_TIMEOUT = 10.0
 
 
 class ProcessGone(ClaudeFailed):
     """The process was dead before it had read the question, so asking another one is safe."""
-
-
-class Reply:
-    """The answer to one question while it is being written.
-
-    `on_events` gets each batch of events, from the process's reader thread, before `result` says
-    that there are no more.
-    """
-
-    def __init__(
-        self, process: ClaudeProcess, answer: Answer, on_events: Callable[[list[Event]], None]
-    ) -> None:
-        self.process = process
-        self.answer = answer
-        self.on_events = on_events
-        self.result: Result | None = None
-        self.interrupted_at: float | None = None
-        self._nudged = False
-        self._changed = threading.Condition()
-
-    def wait(self, until: float) -> Result | None:
-        """The result, or None at `until` (monotonic) or when `nudge` was called."""
-        with self._changed:
-            while self.result is None and not self._nudged:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    break
-            self._nudged = False
-            return self.result
-
-    def nudge(self) -> None:
-        """Make `wait` return, so that the waiter looks at the world again."""
-        with self._changed:
-            self._nudged = True
-            self._changed.notify_all()
-
-    def interrupt(self) -> None:
-        """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
-        if self.result is None and self.interrupted_at is None:
-            self.interrupted_at = time.monotonic()
-            self.process.interrupt(self)
-        self.nudge()
-
-    def finish(self, result: Result) -> None:
-        """Called once by the process: by the result, or by its death."""
-        with self._changed:
-            if self.result is None:
-                self.result = result
-            self._changed.notify_all()
 
 
 class ClaudeProcess:
@@ -107,11 +57,9 @@ class ClaudeProcess:
         self.started = self.last_used = self.last_heard = time.monotonic()
         self.turns = 0
         self.total_cost_usd = 0.0
-        self.account: dict[str, Any] | None = None
         self._child = child
         self._marker = sweep.marker(process_id)
         self._changed = threading.Condition()
-        self._writing = threading.Lock()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
         self._ready = self._tells_state = self._hurried = False
@@ -120,8 +68,7 @@ class ClaudeProcess:
         self._spoke = False
         self._garbage = 0
         self._stderr = bytearray()
-        assert child.stdin is not None  # noqa: S101 - Popen was asked for three pipes
-        os.set_blocking(child.stdin.fileno(), False)
+        self._stdin = Stdin(self._pipe(child.stdin))
         self._readers = [self._start(self._read_stderr), self._start(self._read_stdout)]
         self._send(protocol.control_request("initialize", "initialize"))
 
@@ -202,38 +149,11 @@ class ClaudeProcess:
                 return
         self._send_interrupt()
 
+    def _send(self, message: Message, timeout: float = WRITE_TIMEOUT) -> bool:
+        return self._stdin.send(protocol.encode(message), timeout)
+
     def _send_interrupt(self) -> None:
         self._send(protocol.control_request(f"interrupt-{uuid4().hex}", "interrupt"), timeout=1.0)
-
-    # -- writing
-
-    def _send(self, message: Message, timeout: float = WRITE_TIMEOUT) -> bool:
-        """Write one line; False where the process did not take it all in time."""
-        deadline = time.monotonic() + timeout
-        if not self._writing.acquire(timeout=timeout):
-            return False
-        try:
-            return self._write(memoryview(protocol.encode(message)), deadline)
-        finally:
-            self._writing.release()
-
-    def _write(self, data: memoryview, deadline: float) -> bool:
-        stdin = self._child.stdin
-        if stdin is None or stdin.closed:
-            return False
-        poller = select.poll()
-        poller.register(stdin.fileno(), select.POLLOUT)
-        while data:
-            try:
-                data = data[os.write(stdin.fileno(), data) :]
-            except BlockingIOError:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._failure is not None:
-                    return False
-                poller.poll(min(left, 1.0) * 1000)
-            except (OSError, ValueError):
-                return False  # a broken pipe, or closed meanwhile: the reader tells of the death
-        return True
 
     # -- reading
 
@@ -305,17 +225,15 @@ class ClaudeProcess:
                 self._idle = message.get("state") == "idle"
                 self._changed.notify_all()
         elif message.get("subtype") == "init" and not self._ready:
-            self._become_ready(None)
+            self._become_ready()
 
     def _control_response(self, response: Any) -> None:
         if isinstance(response, dict) and response.get("request_id") == "initialize":
-            body = response.get("response")
-            self._become_ready(body.get("account") if isinstance(body, dict) else None)
+            self._become_ready()
 
-    def _become_ready(self, account: Any) -> None:
+    def _become_ready(self) -> None:
         with self._changed:
             self._ready = True
-            self.account = account if isinstance(account, dict) else None
             self._changed.notify_all()
 
     def _count_garbage(self, line: bytes) -> None:
@@ -367,7 +285,7 @@ class ClaudeProcess:
         with self._ending:
             hung = not self._end_turn()
             self._fail(ClaudeFailed("the Claude CLI was stopped"))
-            self._close_stdin()
+            self._stdin.close()
             if not self._gone(HUNG_STDIN_RUNG if hung else STDIN_RUNG):
                 self._child.terminate()
                 if not self._gone(TERM_RUNG):
@@ -386,17 +304,6 @@ class ClaudeProcess:
         while reply.result is None and time.monotonic() < deadline:
             reply.wait(deadline)
         return reply.result is not None
-
-    def _close_stdin(self) -> None:
-        # Not while a line is half written; a writer that is stuck gives up at `_failure`.
-        if self._writing.acquire(timeout=1.5):
-            try:
-                if self._child.stdin is not None:
-                    self._child.stdin.close()
-            except OSError:
-                pass  # it is gone already
-            finally:
-                self._writing.release()
 
     def hurry(self) -> None:
         """Make every rung of the ladder short, also of one that is being climbed."""
@@ -428,7 +335,7 @@ class ClaudeProcess:
     def _close_pipes(self) -> None:
         for thread in self._readers:
             thread.join(1.0)
-        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
+        for pipe in (self._child.stdout, self._child.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()

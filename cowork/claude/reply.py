@@ -1,0 +1,69 @@
+"""The answer to one question while it is being written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cowork.claude.answer import Answer, Result
+from cowork.events import Event
+
+
+class Interruptible(Protocol):
+    """What a reply needs of its process."""
+
+    last_heard: float
+
+    def interrupt(self, reply: Reply) -> None:
+        """Interrupt this reply's turn, and no other."""
+
+
+class Reply:
+    """The answer to one question while it is being written.
+
+    `on_events` gets each batch of events, from the process's reader thread, before `result` says
+    that there are no more.
+    """
+
+    def __init__(
+        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Event]], None]
+    ) -> None:
+        self.process = process
+        self.answer = answer
+        self.on_events = on_events
+        self.result: Result | None = None
+        self.interrupted_at: float | None = None
+        self._nudged = False
+        self._changed = threading.Condition()
+
+    def wait(self, until: float) -> Result | None:
+        """The result, or None at `until` (monotonic) or when `nudge` was called."""
+        with self._changed:
+            while self.result is None and not self._nudged:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            self._nudged = False
+            return self.result
+
+    def nudge(self) -> None:
+        """Make `wait` return, so that the waiter looks at the world again."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
+        if self.result is None and self.interrupted_at is None:
+            self.interrupted_at = time.monotonic()
+            self.process.interrupt(self)
+        self.nudge()
+
+    def finish(self, result: Result) -> None:
+        """Called once by the process: by the result, or by its death."""
+        with self._changed:
+            if self.result is None:
+                self.result = result
+            self._changed.notify_all()
