@@ -205,7 +205,12 @@ class Conversation:
     def _attempt(self, turn: Turn, session: Session, claim: Claim) -> None:
         """One try with one process, which is kept for the next turn only if it is fit for it."""
         self._check_not_stopped(turn)
-        process = self._pool.lease(session.id, session.cwd, resume=not turn.is_new_session)
+        process = self._pool.lease(
+            session.id,
+            session.cwd,
+            resume=not turn.is_new_session,
+            given_up=lambda: turn.stop_reason is not None,
+        )
         fit = False
         try:
             self._check_not_stopped(turn)

@@ -15,7 +15,8 @@ from typing import Self
 from cowork import log as logging
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
-from cowork.claude.pool import READY_TIMEOUT, Pool, find_setpriv
+from cowork.claude.pool import Pool
+from cowork.claude.start import READY_TIMEOUT, Starter, find_setpriv
 from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
@@ -128,14 +129,17 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         passed=settings.cli_env,
     )
     cli = ClaudeCli(settings.claude_cli_path, environ=environ, manner=manner)
-    pool = Pool(
+    starter = Starter(
         cli,
         environ=environ,
         manner=manner,
+        timeout=min(READY_TIMEOUT, settings.claude_timeout),
+    )
+    pool = Pool(
+        starter,
         limit=settings.max_processes,
         idle_timeout=settings.idle_timeout,
         slot_timeout=settings.queue_timeout,
-        start_timeout=min(READY_TIMEOUT, settings.claude_timeout),
     )
     upstream, history, xo_auth = _upstream(settings)
     login = Login(

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from cowork.claude import command, sweep
-from cowork.claude.cli import ClaudeCli
+from cowork.claude import sweep
 from cowork.claude.process import ClaudeProcess
-from cowork.claude.spawn import Spawner
-from cowork.errors import AtCapacity, ClaudeError, ClaudeUnavailable, ShuttingDown
+from cowork.claude.start import LOOK, NO_TRACE, Starter
+from cowork.errors import AtCapacity, ShuttingDown
 from cowork.log import logger
 
 log = logger(__name__)
 
-READY_TIMEOUT = 30.0
 CLOSE_TIMEOUT = 5.0
 PROCESS_BYTES = 350 * 2**20
 RESERVED_BYTES = 2 * 2**30
@@ -33,26 +29,12 @@ class Pool:
     """
 
     def __init__(
-        self,
-        cli: ClaudeCli,
-        *,
-        environ: Mapping[str, str],
-        manner: command.Manner,
-        limit: int,
-        idle_timeout: float,
-        slot_timeout: float,
-        start_timeout: float = READY_TIMEOUT,
+        self, starter: Starter, *, limit: int, idle_timeout: float, slot_timeout: float
     ) -> None:
-        self._cli = cli
-        self._environ = environ
-        self._manner = manner
+        self._starter = starter
         self._limit = limit or limit_by_memory()
         self._idle_timeout = idle_timeout
         self._slot_timeout = slot_timeout
-        self._start_timeout = start_timeout
-        self._spawner = Spawner()
-        # A start is half a second of CPU: more of them at once than cores only delays all.
-        self._starting = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
         self._changed = threading.Condition()
         self._idle: dict[str, ClaudeProcess] = {}
         self._leased: set[ClaudeProcess] = set()
@@ -61,18 +43,26 @@ class Pool:
         self._reaper: threading.Thread | None = None
         self._skills: dict[str, frozenset[str]] = {}
 
-    def lease(self, session_id: str, cwd: str, *, resume: bool) -> ClaudeProcess:
+    def lease(
+        self,
+        session_id: str,
+        cwd: str,
+        *,
+        resume: bool,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> ClaudeProcess:
         """The session's process, ready to be asked; `give_back` it or `discard` it.
 
+        Waits for a slot and for a start, both bounded, and no longer than until `given_up()`.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
         resident = self._resident(session_id)
         if resident is not None:
             return resident
-        self._take_slot()
+        self._take_slot(given_up)
         try:
-            process = self._start(session_id, cwd, resume=resume)
+            process = self._starter.start(session_id, cwd, resume=resume, given_up=given_up)
         except BaseException:
             self._free_slot()
             raise
@@ -132,7 +122,7 @@ class Pool:
 
     # -- slots
 
-    def _take_slot(self) -> None:
+    def _take_slot(self, given_up: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._slot_timeout
         while True:
             with self._changed:
@@ -142,15 +132,14 @@ class Pool:
                     self._taken += 1
                     return
                 evicted = self._longest_idle()
-                if evicted is None and not self._wait_for_slot(deadline):
-                    raise AtCapacity("every Claude process is busy", retry_after=5)
+                if evicted is None:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or given_up():
+                        raise AtCapacity("every Claude process is busy", retry_after=5)
+                    self._changed.wait(min(left, LOOK))
             if evicted is not None:
                 log.info("ending an idle process to make room", pid=evicted.pid)
                 self.discard(evicted)
-
-    def _wait_for_slot(self, deadline: float) -> bool:
-        left = deadline - time.monotonic()
-        return left > 0 and (self._changed.wait(left) or time.monotonic() < deadline)
 
     def _longest_idle(self) -> ClaudeProcess | None:
         oldest = min(self._idle.values(), key=lambda process: process.last_used, default=None)
@@ -163,34 +152,6 @@ class Pool:
         with self._changed:
             self._taken -= 1
             self._changed.notify_all()
-
-    # -- starting
-
-    def _start(
-        self, session_id: str, cwd: str, *, resume: bool, extra: tuple[str, ...] = ()
-    ) -> ClaudeProcess:
-        process_id = uuid4().hex
-        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=self._manner)
-        env = command.environment(
-            self._environ, marker=sweep.marker(process_id), manner=self._manner
-        )
-        with self._starting:
-            try:
-                Path(cwd).mkdir(parents=True, exist_ok=True, mode=0o700)
-                child = self._spawner.spawn([*argv, *extra], env=env, cwd=cwd)
-            except (OSError, RuntimeError) as fault:
-                log.error("the CLI could not be started", cwd=cwd, error=str(fault))
-                raise ClaudeUnavailable(
-                    "the Claude CLI could not be started; see the server's log", retry_after=5
-                ) from fault
-            process = ClaudeProcess(child, process_id=process_id, session_id=session_id, cwd=cwd)
-            try:
-                process.wait_ready(self._start_timeout)
-            except ClaudeError:
-                process.end()
-                raise
-        log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
-        return process
 
     # -- skills
 
@@ -209,11 +170,9 @@ class Pool:
             known = self._skills.get(self._skills_key(cwd))
         if known is not None:
             return known
-        self._take_slot()
+        self._take_slot(lambda: False)
         try:
-            process = self._start(
-                str(uuid4()), cwd, resume=False, extra=("--no-session-persistence",)
-            )
+            process = self._starter.start(str(uuid4()), cwd, resume=False, extra=(NO_TRACE,))
             try:
                 self.saw_skills(cwd, process.list_skills())
             finally:
@@ -225,7 +184,7 @@ class Pool:
 
     def _skills_key(self, cwd: str) -> str:
         """Skills differ between directories only where project settings are read."""
-        return cwd if self._manner.trust_projects else ""
+        return cwd if self._starter.manner.trust_projects else ""
 
     # -- the end
 
@@ -280,7 +239,7 @@ class Pool:
         if self._reaper is not None:
             self._reaper.join(1.0)
         sweep.sweep_own()
-        self._spawner.close()
+        self._starter.close()
 
 
 def limit_by_memory() -> int:
@@ -293,8 +252,3 @@ def limit_by_memory() -> int:
     except (OSError, StopIteration, ValueError):
         return 2
     return max(2, min(64, (kilobytes * 1024 - RESERVED_BYTES) // PROCESS_BYTES))
-
-
-def find_setpriv() -> str | None:
-    """util-linux's `setpriv`, which ties a child's life to ours; None where there is none."""
-    return shutil.which("setpriv") if Path("/proc/self/environ").exists() else None

@@ -19,7 +19,7 @@ from cowork.claude.answer import Answer, Result
 from cowork.claude.protocol import Lines, LineTooLong, Message
 from cowork.claude.reply import Reply
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
-from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
+from cowork.errors import ClaudeError, ClaudeFailed
 from cowork.events import Event
 from cowork.log import logger, masked
 
@@ -86,18 +86,19 @@ class ClaudeProcess:
     def busy(self) -> bool:
         return self._reply is not None
 
-    def wait_ready(self, timeout: float) -> None:
-        """Wait until the CLI answers, at most `timeout` seconds.
+    def wait_ready(self, until: float) -> bool:
+        """Whether the CLI answers, waiting for it until `until` (monotonic).
 
         Raises `SessionMissing` or `SessionInUse` where the session is the trouble, else
-        `ClaudeUnavailable`.
+        `ClaudeUnavailable`, when it ends instead.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._failure is not None, timeout)
+            self._changed.wait_for(
+                lambda: self._ready or self._failure is not None, until - time.monotonic()
+            )
             if self._failure is not None:
                 raise self._failure
-            if not self._ready:
-                raise ClaudeUnavailable("the Claude CLI did not start in time")
+            return self._ready
 
     def ask(self, prompt: str, on_events: Callable[[list[Event]], None]) -> Reply:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""

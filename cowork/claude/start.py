@@ -1,0 +1,107 @@
+"""Starts CLI processes: argv, environment, directory, and the wait until one answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from cowork.claude import command, sweep
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.process import ClaudeProcess
+from cowork.claude.spawn import Spawner
+from cowork.errors import AtCapacity, ClaudeUnavailable
+from cowork.log import logger
+
+log = logger(__name__)
+
+READY_TIMEOUT = 30.0
+LOOK = 0.2
+NO_TRACE = "--no-session-persistence"
+
+
+class Starter:
+    """Starts processes that are ready to be asked; `timeout` (seconds) bounds each start."""
+
+    def __init__(
+        self,
+        cli: ClaudeCli,
+        *,
+        environ: Mapping[str, str],
+        manner: command.Manner,
+        timeout: float = READY_TIMEOUT,
+    ) -> None:
+        self.manner = manner
+        self._cli = cli
+        self._environ = environ
+        self._timeout = timeout
+        self._spawner = Spawner()
+        # A start is half a second of CPU: more of them at once than cores only delays all.
+        self._turnstile = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
+
+    def start(
+        self,
+        session_id: str,
+        cwd: str,
+        *,
+        resume: bool,
+        given_up: Callable[[], bool] = lambda: False,
+        extra: tuple[str, ...] = (),
+    ) -> ClaudeProcess:
+        """A process for that session, ready; ended again when it is not so in time.
+
+        Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
+        """
+        deadline = time.monotonic() + self._timeout
+        if not self._turnstile.acquire(timeout=self._timeout):
+            raise AtCapacity("too many Claude processes are starting", retry_after=5)
+        try:
+            process = self._spawn(session_id, cwd, resume=resume, extra=extra)
+            self._await_ready(process, deadline, given_up)
+        finally:
+            self._turnstile.release()
+        log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
+        return process
+
+    @staticmethod
+    def _await_ready(process: ClaudeProcess, deadline: float, given_up: Callable[[], bool]) -> None:
+        ready = False
+        try:
+            while not ready and time.monotonic() < deadline and not given_up():
+                ready = process.wait_ready(min(deadline, time.monotonic() + LOOK))
+        finally:
+            if not ready:
+                process.end()
+        if not ready:
+            raise ClaudeUnavailable("the Claude CLI did not start in time")
+
+    def _spawn(
+        self, session_id: str, cwd: str, *, resume: bool, extra: tuple[str, ...]
+    ) -> ClaudeProcess:
+        process_id = uuid4().hex
+        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=self.manner)
+        env = command.environment(
+            self._environ, marker=sweep.marker(process_id), manner=self.manner
+        )
+        try:
+            Path(cwd).mkdir(parents=True, exist_ok=True, mode=0o700)
+            child = self._spawner.spawn([*argv, *extra], env=env, cwd=cwd)
+        except (OSError, RuntimeError) as fault:
+            log.error("the CLI could not be started", cwd=cwd, error=str(fault))
+            raise ClaudeUnavailable(
+                "the Claude CLI could not be started; see the server's log", retry_after=5
+            ) from fault
+        return ClaudeProcess(child, process_id=process_id, session_id=session_id, cwd=cwd)
+
+    def close(self) -> None:
+        """Let the spawning thread end; only when every process has."""
+        self._spawner.close()
+
+
+def find_setpriv() -> str | None:
+    """util-linux's `setpriv`, which ties a child's life to ours; None where there is none."""
+    return shutil.which("setpriv") if Path("/proc/self/environ").exists() else None
