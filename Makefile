@@ -52,6 +52,9 @@ lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements,
 	$(COMPILE) --upgrade -o - requirements-cli.in \
 	| awk '/^[a-z]/ {kept = /^claude-agent-sdk==/} kept' > requirements-cli.txt
 
+faults: $(STAMPS)/requirements-dev ## Run the whole loop of faults and print its report (minutes)
+	$(BIN)/python -m tests.faults
+
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 

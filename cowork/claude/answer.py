@@ -90,7 +90,7 @@ class Answer:
             delta = event.get("delta")
             self._stop_reason = delta.get("stop_reason") if isinstance(delta, dict) else None
         elif kind == "message_stop":
-            self._message_open = False
+            return self._message_stop(message)
         return []
 
     def _delta(self, delta: Any) -> list[Event]:
@@ -118,6 +118,15 @@ class Answer:
         self._message_id = body.get("id") if isinstance(body, dict) else None
         self._begin_message()
         return events
+
+    def _message_stop(self, message: Message) -> list[Event]:
+        self._message_open = False
+        if message.get("abandoned_blocks") is None or not self._live.tell():
+            return []
+        # The connection broke in a block that was never confirmed: it is asked for again.
+        self._live = StringIO()
+        del self._settled[self._message_from :]
+        return self._replace()
 
     def _begin_message(self) -> None:
         self._settle_live()

@@ -7,6 +7,7 @@ missing.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -27,6 +28,8 @@ LOGIN_ADVICE = (
 _AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}
 _LIMITS = {"rate_limit", "billing_error"}
 _SENTENCE = 500
+# The CLI names the gateway it was told to use, which is the operator's business alone.
+_ADDRESS = re.compile(r"\s*\(?\b(?:https?://[^\s)]+|[\w.-]+:\d{2,5})\b\)?")
 
 
 class SessionMissing(ClaudeFailed):
@@ -85,7 +88,7 @@ def from_death(code: int | None, stderr: str, *, spoke: bool) -> ClaudeError:
 
 def sentence(said: Any) -> str:
     """What the CLI said, as one bounded line."""
-    line = " ".join(str(said or "").split())
+    line = " ".join(_ADDRESS.sub("", str(said or "")).split())
     return line if len(line) <= _SENTENCE else line[: _SENTENCE - 1] + "…"
 
 

@@ -75,6 +75,7 @@ class Starter:
                 ready = process.wait_ready(min(deadline, time.monotonic() + LOOK))
         finally:
             if not ready:
+                process.hurry()  # it has no turn to finish
                 process.end()
         if not ready:
             raise ClaudeUnavailable("the Claude CLI did not start in time")

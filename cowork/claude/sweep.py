@@ -2,13 +2,16 @@
 
 The CLI runs its tools in sessions of their own, so neither its death nor a kill of its process
 group reaches them; the environment is inherited by all of them, `nohup setsid` ones too.
-A marker is `<server pid>:<server's start time>:<process id>`; the first two tell whether the
-server that owns a process is still alive.  Needs Linux's /proc; elsewhere it finds nothing.
+A marker is `<server pid>:<server's start time>:<pid namespace>:<process id>`; the first three tell
+whether the server that owns a process is still alive.  What does not look like that, or comes
+from another namespace (a container's server, seen from outside), is not ours to judge.
+Needs Linux's /proc; elsewhere it finds nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,11 +21,12 @@ from cowork.claude.command import MARKER
 
 _PROC = Path("/proc")
 _NEEDLE = f"{MARKER}=".encode()
+_MARKER = re.compile(r"(?P<pid>\d+):(?P<started>\d+):(?P<namespace>\d+):(?P<id>\w+)")
 
 
 def marker(process_id: str) -> str:
     """The marker of a process that this server starts; `process_id` is unique to it."""
-    return f"{os.getpid()}:{_started(os.getpid())}:{process_id}"
+    return f"{os.getpid()}:{_started(os.getpid())}:{_namespace()}:{process_id}"
 
 
 def left(wanted: str) -> list[int]:
@@ -48,7 +52,7 @@ def sweep_own() -> list[int]:
 
 def sweep_dead_servers() -> list[int]:
     """Kill what servers that no longer live have left; the pids that were killed."""
-    return [pid for pid, found in _marked() if not _owner_lives(found) and _kill(pid, found)]
+    return [pid for pid, found in _marked() if _orphaned(found) and _kill(pid, found)]
 
 
 def session_of(pid: int) -> int | None:
@@ -93,10 +97,20 @@ def _kill(pid: int, wanted: str) -> bool:
         os.close(handle)
 
 
-def _owner_lives(found: str) -> bool:
-    pid, _, rest = found.partition(":")
-    started = rest.partition(":")[0]
-    return pid.isdigit() and started.isdigit() and _started(int(pid)) == int(started)
+def _orphaned(found: str) -> bool:
+    """Whether the server that a marker names is certainly gone."""
+    parsed = _MARKER.fullmatch(found)
+    if parsed is None or parsed["namespace"] != _namespace():
+        return False
+    return _started(int(parsed["pid"])) != int(parsed["started"])
+
+
+def _namespace() -> str:
+    """The number of our pid namespace, in which alone our pids mean anything."""
+    try:
+        return "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115
+    except OSError:
+        return "0"
 
 
 def _started(pid: int) -> int:
