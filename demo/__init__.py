@@ -15,4 +15,5 @@ record.py       what was asked and what was written, for tests to look at
 server.py       sockets and threads
 app.py          the Flask app, which plays scenes
 model.py        ``serve`` for tests, and the command line
+__main__.py     the server and the real CLI on this model: ``make demo``
 """

@@ -99,7 +99,9 @@ class Served(Client):
         self.app = create_app(self.services)
         self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
         super().__init__(f"http://127.0.0.1:{self._server.server_port}")
 

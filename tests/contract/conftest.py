@@ -84,3 +84,9 @@ def another() -> Iterator[Callable[[Client], Client]]:
     yield connect
     for client in begun:
         client.close()
+
+
+@pytest.fixture
+def connect(serve: Callable[..., Served], upstream: Upstream) -> Callable[..., Served]:
+    """Start the application over the upstream; keyword arguments are settings."""
+    return lambda **environ: serve(CHAT_API_BASE_URL=upstream.url, **environ)

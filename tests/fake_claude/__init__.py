@@ -1,7 +1,7 @@
 """A `claude` that plays scenes: what the real CLI cannot be made to do on demand.
 
 `install` puts it into a folder, `configure` says how it starts, `Lifelines` counts what is left of
-it and of its children, `read_log` and `overlaps` tell what it did.  A question steers it by
+it and of its children, `read_log` and `overlaps` tell what it did, `driver.py` speaks to it.  A question steers it by
 directions at its start, such as `[[delay 50]] [[words 100]]`; `stage/script.py` lists them.
 The events are recorded from 2.1.330, see `scenes/`.
 """
@@ -14,6 +14,7 @@ import shlex
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,15 +24,20 @@ _POLL_S = 0.005
 _PIPE_FULL_OF_CALLERS = 4096
 
 
-def install(directory: Path) -> Path:
+def install(directory: Path, environment: Mapping[str, str] | None = None) -> Path:
     """Write an executable `claude` into `directory`; it runs under this very Python.
 
-    Needs nothing from the environment: PATH may be empty.
+    Needs nothing from the environment: PATH may be empty.  What is in `environment` (such as
+    `configure` and `Lifelines.environment` give) is set whoever starts it, so a server under test
+    need not be told to pass it on.
     """
     directory.mkdir(parents=True, exist_ok=True)
     wrapper = directory / "claude"
     command = shlex.join([sys.executable, "-S", "-E", str(_PLAYER)])
-    wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+    settings = "".join(
+        f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()
+    )
+    wrapper.write_text(f'#!/bin/sh\n{settings}exec {command} "$@"\n', encoding="utf-8")
     wrapper.chmod(0o755)
     return wrapper
 

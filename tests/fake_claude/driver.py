@@ -111,12 +111,18 @@ class Cli:
 
     def wait_for(self, wanted: Callable[[Event], bool], *, after: int = 0) -> Event:
         """The first event from number `after` on that is wanted."""
+        looked_at, event = after, None
+
+        def has_come() -> bool:
+            nonlocal looked_at, event
+            while event is None and looked_at < len(self.events):
+                event = self.events[looked_at] if wanted(self.events[looked_at]) else None
+                looked_at += 1
+            return event is not None or self._ended
+
         with self._changed:
-            found = self._changed.wait_for(
-                lambda: any(map(wanted, self.events[after:])) or self._ended, _PATIENCE_S
-            )
-            assert found, f"not in {_PATIENCE_S} s; so far {self.events[-5:]}, {self.errors!r}"
-            event = next(filter(wanted, self.events[after:]), None)
+            in_time = self._changed.wait_for(has_come, _PATIENCE_S)
+        assert in_time, f"not in {_PATIENCE_S} s; so far {self.events[-5:]}, {self.errors!r}"
         assert event is not None, f"it ended; {self.events[-5:]}, {self.errors!r}"
         return event
 

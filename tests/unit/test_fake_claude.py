@@ -644,15 +644,14 @@ def test_a_tool_survives_what_ends_its_cli(start, lifelines, tmp_path, number):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "config"),
-    [(signal.SIGINT, 0, {}), (signal.SIGTERM, 143, {"term_kills_tools": True})],
+    ("number", "code", "kills"), [(signal.SIGINT, 0, False), (signal.SIGTERM, 143, True)]
 )
 def test_a_tool_ends_with_sigint_and_where_the_config_says_so_with_sigterm(
-    start, lifelines, tmp_path, number, code, config
+    start, lifelines, number, code, kills
 ):
-    cli = start(config={"log": tmp_path / "log", **config})
+    cli = start(config={"term_kills_tools": kills})
     cli.ask("[[tool 30]]")
-    assert wait_for_log(tmp_path / "log", "child")
+    assert lifelines.wait_for(2)
     cli.process.send_signal(number)
     assert cli.wait() == code
     assert lifelines.wait_for(0)
@@ -676,6 +675,15 @@ def test_it_tells_its_version(claude, tmp_path):
     assert run(claude, "--version", **config).stdout == b"9.0.1 (Claude Code)\n"
     config = configure(tmp_path / "config", probe="exit:3")
     assert run(claude, "--version", **config).returncode == 3
+
+
+def test_its_settings_can_be_written_into_the_program_itself(tmp_path, lifelines):
+    config = configure(tmp_path / "config", version="it's 5")
+    claude = install(tmp_path / "bin", {**config, **lifelines.environment})
+    assert run(claude, "--version").stdout == b"it's 5\n"
+    with Cli(claude, tmp_path) as cli:
+        cli.turn("x")
+        assert lifelines.held == 1
 
 
 def test_it_tells_whether_it_is_logged_in(claude, tmp_path):
@@ -746,9 +754,9 @@ def test_a_model_can_be_set_and_an_unknown_request_is_refused(start):
 
 
 def test_it_tells_its_surroundings(start):
-    cli = start(environment={"PATH": "/nowhere", "COWORK_PROCESS": "m"})
+    cli = start(environment={"PATH": "/nowhere", "COWORK_THING": "m"})
     environment = json.loads(result_of(cli.turn("[[env]]"))["result"])
-    assert (environment["PATH"], environment["COWORK_PROCESS"]) == ("/nowhere", "m")
+    assert (environment["PATH"], environment["COWORK_THING"]) == ("/nowhere", "m")
     argv = json.loads(result_of(cli.turn("[[argv]]"))["result"])
     assert argv == [*ARGUMENTS, f"--session-id={cli.session}"]
 

@@ -33,28 +33,12 @@ def hold_lifeline() -> int | None:
 
 def start_tool(seconds: float) -> int:
     """A `sleep` in a session of its own, as the CLI's Bash tool runs a command; its pid."""
-    lifeline = hold_lifeline()
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        _become_sleep(seconds, lifeline)
-    _forget(lifeline)
-    return pid
+    return _start_sleep(seconds, detached=False)
 
 
 def leave_behind(seconds: float) -> None:
     """`nohup setsid sleep N &`: nobody's child, in nobody's group, deaf to SIGHUP."""
-    lifeline = hold_lifeline()
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        _become_sleep(seconds, lifeline)
-    os.waitpid(pid, 0)
-    _forget(lifeline)
+    os.waitpid(_start_sleep(seconds, detached=True), 0)
 
 
 def has_ended(pid: int) -> bool:
@@ -74,6 +58,27 @@ def kill(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
+def _start_sleep(seconds: float, *, detached: bool) -> int:
+    """Fork; returns once the `sleep` runs, so that no signal for us can still hit it."""
+    lifeline = hold_lifeline()
+    begun, beginning = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        if detached:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _become_sleep(seconds, lifeline)
+    for fd in (beginning, lifeline):
+        if fd is not None:
+            os.close(fd)
+    os.read(begun, 1)  # Ends when the exec closes the other end.
+    os.close(begun)
+    return pid
+
+
 def _become_sleep(seconds: float, lifeline: int | None) -> None:
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -81,12 +86,8 @@ def _become_sleep(seconds: float, lifeline: int | None) -> None:
             os.dup2(nowhere, fd)
         if lifeline is not None:
             os.set_inheritable(lifeline, True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execv(_SLEEP, ["sleep", str(seconds)])  # noqa: S606 - a constant program
     finally:
         os._exit(127)
-
-
-def _forget(fd: int | None) -> None:
-    if fd is not None:
-        os.close(fd)

@@ -12,6 +12,8 @@ state     the session's `state` changes
 
 from __future__ import annotations
 
+import signal
+
 from . import children, mishaps, scenes
 from .blanks import Blanks
 from .script import Script, words
@@ -123,7 +125,11 @@ class Performer:
 
     def _run_tool(self, seconds: float) -> None:
         process = self.process
+        ends = {signal.SIGTERM, signal.SIGHUP}
+        # Neither may come between the tool's start and our knowing its pid.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         process.tool = pid = children.start_tool(seconds)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
         process.config.log.add("child", kind="tool", child=pid)
         process.wait(process.config.lifetime_s, until=lambda: children.has_ended(pid))
         process.tool = None

@@ -4,6 +4,9 @@ A scene is a file of `../scenes`, one JSON object a line.  A line is either an e
 printed it, where a string `"$name"` stands for a value filled in at play time (a string or any
 other JSON), or a cue `{"cue": NAME, ...}` for `turn.py`: what cannot be recorded, since it depends
 on the question.
+
+They were recorded with the official SDK's bundled CLI against a loopback stand-in for the model
+API, with the environment the server gives; long lists and statistics are cut.
 """
 
 # pathlib costs 10 ms at a start that takes 20.

@@ -1,0 +1,103 @@
+"""Real gunicorn: what a server between the socket and Flask could spoil.
+
+Each start costs a second or two, so that a test here asks one server for several things.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.contract.conftest import Fakes
+from tests.contract.replies import JSON, Asides, delete, problem, send
+from tests.fake_claude import Lifelines
+from tests.serving import ROOT, Client, Gunicorn, frames, joined
+
+Another = Callable[..., Client]
+LIMIT = 2048
+KEY = "canary-api-key-0123456789-0123456789"
+NAMES = ["a/b", "a//b", "/lead", "lead", "..", "x/messages", "a%2Fb", "😀", "a?b"]
+SECRETS = {
+    "CHAT_API_TOKEN": "canary-chat-token",
+    "COWORK_API_KEYS": f"me={KEY}",
+    "SOME_OTHER_SECRET": "canary-other",
+    "GUNICORN_CMD_ARGS": "--name canary-gunicorn",
+}
+
+
+def test_gunicorn_streams_as_it_goes_and_takes_large_questions(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    server = gunicorn()
+    with server.stream("[[delay 60]] [[words 6]]") as reply:
+        assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["X-Accel-Buffering"] == "no"
+        seen = [(time.monotonic(), frame) for frame in frames(reply)]
+    assert joined([frame for _, frame in seen]) == "w1 w2 w3 w4 w5 w6"
+    assert seen[-1][0] - seen[0][0] > 0.25
+    megabyte = "wörter-und-mehr-" * 65_536
+    assert server.ask(megabyte).json()["message"] == f"You said: {megabyte}"
+
+
+def test_gunicorn_passes_every_name_and_an_interrupt(
+    gunicorn: Callable[..., Gunicorn], fakes: Fakes, aside: Asides, another: Another
+) -> None:
+    server = gunicorn(COWORK_MAX_PROCESSES="4", **fakes.settings())
+    ids = {name: server.ask("hi", name).json()["session_id"] for name in NAMES}
+    assert len(set(ids.values())) == len(NAMES)
+    assert server.get("/sessions").json()["sessions"] == ids
+    asked = aside(another(server).ask, "[[hang]]", NAMES[0])
+    fakes.wait_asked(len(NAMES) + 1)
+    for name in NAMES:
+        expected = {"success": True, "message": f"Session cleared for {name}"}
+        assert delete(server, name).json() == expected
+    problem(asked.result(), 409, "turn_interrupted")
+    assert server.get("/sessions").json() == {"sessions": {}, "count": 0}
+
+
+def test_nobody_outside_and_no_large_body_gets_past_gunicorn(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    server = gunicorn(COWORK_MAX_BODY=str(LIMIT))
+    for chunked in (False, True):
+        fits = send(server, "POST", "/ask_question", _of_size(LIMIT), JSON, chunked=chunked)
+        assert fits.status_code == 200, fits.text
+        body = _of_size(LIMIT + 1)
+        reply = send(server, "POST", "/ask_question", body, JSON, chunked=chunked)
+        assert reply.status_code == 413
+        assert list(reply.json()) == ["detail"]
+    for header in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        problem(send(server, "GET", "/sessions", None, header), 403, "forbidden")
+    for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
+        reply = send(server, "GET", "/sessions", None, {header: "203.0.113.9"})
+        problem(reply, 401, "unauthorized")
+    reply = send(server, "GET", "/nope")
+    assert reply.json() == {"detail": "Not Found"}
+    assert reply.headers["x-request-id"]
+
+
+def _of_size(size: int) -> bytes:
+    empty = json.dumps({"project_name": "p", "question": "q", "filler": ""})
+    return empty.replace('""', f'"{"x" * (size - len(empty))}"').encode()
+
+
+def test_a_disconnect_from_gunicorn_leaves_nothing_and_its_secrets_stay_its_own(
+    gunicorn: Callable[..., Gunicorn],
+    lifelines: Lifelines,
+    another: Another,
+    fake_environ: dict[str, str],
+) -> None:
+    settings = {"COWORK_IDLE_TIMEOUT": "0.2", **lifelines.environment, **SECRETS}
+    server = another(gunicorn(**settings), KEY)
+    with another(server, KEY).stream("[[delay 10]] [[words 20]]") as reply:
+        next(frames(reply))
+    assert lifelines.wait_for(0, 10), f"{lifelines.held} processes left"
+    assert server.ask("[[count]] hi").json()["message"].startswith("I see 2 questions")
+    environment = json.loads(server.ask("[[env]]").json()["message"])
+    assert "canary" not in json.dumps(environment)
+    assert environment["HOME"] == fake_environ["HOME"]
+    folder = server.ask("[[cwd]]").json()["message"]
+    assert not Path(folder).resolve().is_relative_to(ROOT)
