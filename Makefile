@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test check lint fix lock faults clean
+.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -30,9 +30,14 @@ run: install-cli ## Run the server: gunicorn with the gevent worker
 demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
 	@exec $(BIN)/python -m demo
 
-test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent
-	$(PYTEST)
-	$(PYTEST_GEVENT)
+test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, side by side
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j2 test-plain test-gevent
+
+test-plain:
+	$(PYTEST) -o cache_dir=.pytest_cache/plain
+
+test-gevent:
+	$(PYTEST_GEVENT) -o cache_dir=.pytest_cache/gevent
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
 

@@ -25,6 +25,8 @@ _ALWAYS = {
     # A resident process must never begin a turn by itself.
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     "CLAUDE_CODE_DISABLE_CRON": "1",
+    # `@/any/file` in a question would be read and sent, from outside the workspace too.
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
     # The answer is on disk when its result is printed, so a kill right after it loses nothing.
     "CLAUDE_CODE_EAGER_FLUSH": "1",
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
