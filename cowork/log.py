@@ -61,6 +61,7 @@ class Writer:
         self._fd = fd
         self._pid = 0
         self._lines: Any = None
+        self._put = self._done = 0
         self.dropped = 0
 
     def put(self, line: str) -> None:
@@ -69,17 +70,19 @@ class Writer:
         if self._lines.qsize() >= _QUEUE_LIMIT:
             self.dropped += 1
             return
+        self._put += 1
         self._lines.put(masked(line))
 
     def flush(self, timeout: float = 1.0) -> None:
         """Wait until everything is written, or `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while self._pid == os.getpid() and self._lines.qsize() and time.monotonic() < deadline:
+        while self._pid == os.getpid() and self._done < self._put and time.monotonic() < deadline:
             time.sleep(0.005)
 
     def _start(self) -> None:
         self._pid = os.getpid()
         self._lines = _queue.SimpleQueue()
+        self._put = self._done = 0
         _native_start()(self._write, (self._lines,))
 
     def _write(self, lines: Any) -> None:
@@ -93,6 +96,7 @@ class Writer:
             except OSError:
                 # Nobody can be told that the log is gone; the server goes on without it.
                 self.dropped += 1
+            self._done += 1
 
 
 def _native_start() -> Callable[..., Any]:
@@ -131,6 +135,16 @@ def _add_request_id(
     return event
 
 
+def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask before the line is written: quoting could hide a secret from the mask after it."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = masked(value)
+        elif isinstance(value, BaseException | list | tuple | dict):
+            event[name] = masked(str(value))
+    return event
+
+
 class _Lines:
     """What structlog prints with: every level is a line for the writer."""
 
@@ -147,13 +161,16 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
     shape: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
         if as_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
             _add_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            # Plain, without the values of local variables: those may be anybody's secrets.
+            structlog.processors.format_exc_info,
+            _mask,
             *shape,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -151,10 +151,19 @@ def api_keys(raw: str) -> Mapping[str, str]:
 
 
 def setting(
-    variable: str, default: str, parse: Callable[[str], Any], *, secret: bool = False
+    variable: str,
+    default: str,
+    parse: Callable[[str], Any],
+    *,
+    secret: bool = False,
+    echoed: bool = True,
 ) -> Any:
-    """A field read from `variable`; `default` is what an operator would have written."""
+    """A field read from `variable`; `default` is what an operator would have written.
+
+    A fault in it shows the value unless that is `secret`, or not to be `echoed`.
+    """
     facts = {"variable": variable, "default": default, "parse": parse, "secret": secret}
+    facts["echoed"] = echoed and not secret
     return dataclasses.field(metadata=facts, repr=not secret)
 
 
@@ -167,7 +176,12 @@ class Settings:
     claude_cli_path: str = setting("CLAUDE_CLI_PATH", "claude", text)
     claude_timeout: float = setting("CLAUDE_TIMEOUT", "300", seconds(0.1))
 
-    chat_api_base_url: str = setting("CHAT_API_BASE_URL", "http://localhost:5001", base_url)
+    chat_api_base_url: str = setting(
+        "CHAT_API_BASE_URL",
+        "http://localhost:5001",
+        base_url,
+        secret=True,  # a typo may hold one
+    )
     chat_api_token: str | None = setting("CHAT_API_TOKEN", "", token, secret=True)
     xo_auth_start_path: str = setting("XO_AUTH_START_PATH", "/auth/browser/start", url_path)
     xo_auth_status_path: str = setting("XO_AUTH_STATUS_PATH", "/auth/browser/status", url_path)
@@ -235,7 +249,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         try:
             values[field.name] = facts["parse"](raw)
         except ValueError as fault:
-            shown = "" if facts["secret"] else f", got {raw!r}"
+            shown = f", got {raw!r}" if facts["echoed"] else ""
             faults.append(f"{facts['variable']}: {fault}{shown}")
     if faults:
         raise SettingsError(faults)

@@ -55,6 +55,8 @@ class ClaudeCli:
         self._state = CliState()
         self._checked = float("-inf")
         self._checking: threading.Thread | None = None
+        self._asked: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def path(self) -> str:
         """The executable: CLAUDE_CLI_PATH, else `claude` on PATH, else the wheel's.
@@ -75,7 +77,7 @@ class ClaudeCli:
         """What is known; starts a check in the background when that is old.  Never waits."""
         with self._lock:
             old = time.monotonic() - self._checked > MAX_AGE
-            if old and self._checking is None:
+            if old and self._checking is None and not self._closed:
                 self._checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
                 self._checking.start()
             return self._state
@@ -119,24 +121,37 @@ class ClaudeCli:
             self._environ, marker=sweep.marker("check"), manner=self._manner
         )
         try:
-            done = subprocess.run(
-                [path, *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=CHECK_TIMEOUT,
-                check=False,
-                start_new_session=True,
-            )
+            return self._output_of([path, *arguments], environment)
         except (OSError, subprocess.TimeoutExpired) as fault:
             log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
             raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
-        return done.stdout.decode(errors="replace")
+
+    def _output_of(self, argv: list[str], environment: dict[str, str]) -> str:
+        child = subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with child:
+            with self._lock:
+                self._asked = child
+                closed = self._closed
+            try:
+                timeout = 0.0 if closed else CHECK_TIMEOUT
+                return child.communicate(timeout=timeout)[0].decode(errors="replace")
+            finally:
+                child.kill()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Wait for a check that is under way."""
+        """End a check that is under way."""
         with self._lock:
-            checking = self._checking
+            self._closed = True
+            checking, asked = self._checking, self._asked
+        if asked is not None:
+            asked.kill()
         if checking is not None:
             checking.join(timeout)
 

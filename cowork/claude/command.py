@@ -52,8 +52,9 @@ class Manner:
 
 
 def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> list[str]:
-    """The command of a resident process; raises ValueError for a session id that is no UUID."""
-    UUID(session_id)
+    """The command of a resident process; raises ValueError for what is no UUID as we write it."""
+    if session_id != str(UUID(session_id)):
+        raise ValueError("not a UUID in its usual form")
     wrapper = [manner.setpriv, "--pdeathsig", "TERM", "--"] if manner.setpriv else []
     sources = [] if manner.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
     return [

@@ -69,7 +69,9 @@ class ClaudeProcess:
         self._garbage = 0
         self._stderr = bytearray()
         self._stdin = Stdin(self._pipe(child.stdin))
-        self._readers = [self._start(self._read_stderr), self._start(self._read_stdout)]
+        # In this order: at the end of standard output, what standard error said is waited for.
+        self._stderr_reader = self._start(self._read_stderr)
+        self._stdout_reader = self._start(self._read_stdout)
         self._send(protocol.control_request("initialize", "initialize"))
 
     def _start(self, run: Callable[[], None]) -> threading.Thread:
@@ -262,7 +264,7 @@ class ClaudeProcess:
         """Standard output has ended: find out why, and tell whoever waits."""
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(1.0)
-        self._readers[0].join(0.5)
+        self._stderr_reader.join(0.5)
         code, stderr = self._child.poll(), self._stderr.decode(errors="replace")
         failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
         if self._failure is None and stderr.strip():
@@ -334,7 +336,7 @@ class ClaudeProcess:
             log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
 
     def _close_pipes(self) -> None:
-        for thread in self._readers:
+        for thread in (self._stdout_reader, self._stderr_reader):
             thread.join(1.0)
         for pipe in (self._child.stdout, self._child.stderr):
             if pipe is not None:

@@ -11,8 +11,9 @@ import orjson
 
 LINE_LIMIT = 16 * 2**20
 Message = dict[str, Any]
-_LONE_SURROGATE = re.compile(
-    rb"(?i:\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2})"
+# An escaped backslash (kept), a pair of surrogates (kept), or a surrogate on its own.
+_SURROGATES = re.compile(
+    rb"(?i:\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2}))"
 )
 
 
@@ -37,8 +38,9 @@ class Lines:
         if not newline:
             self._keep(block)
             return []
-        lines = (b"".join((*self._rest, head)) if self._rest else head).split(b"\n")
-        if any(len(line) > self._limit for line in (lines[0], lines[-1])):
+        whole = b"".join((*self._rest, head)) if self._rest else head
+        lines = whole.split(b"\n")
+        if len(whole) > self._limit and any(len(line) > self._limit for line in lines):
             raise LineTooLong
         self._rest, self._size = [], 0
         self._keep(tail)
@@ -63,9 +65,9 @@ def parse(line: bytes) -> Message | None:
 
 def _without_surrogates(line: bytes) -> Any:
     """The value of a line that only a lone surrogate's escape made unreadable, else None."""
-    mended, count = _LONE_SURROGATE.subn(rb"\\ufffd", line)
+    mended = _SURROGATES.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
     try:
-        return orjson.loads(mended) if count else None
+        return orjson.loads(mended) if mended != line else None
     except orjson.JSONDecodeError:
         return None
 

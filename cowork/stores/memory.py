@@ -19,7 +19,8 @@ class MemoryStore:
     def __init__(self, *, outbox_limit: int = 10_000) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[Project, Session] = {}
-        self._claims: dict[Project, Claim] = {}
+        # Beside the newest claim, the one that was given out: DELETE makes them differ.
+        self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
         self._token: Token | None = None
         self._outbox: dict[Project, deque[tuple[int, ChatMessage]]] = {}
@@ -41,7 +42,8 @@ class MemoryStore:
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         with self._lock:
-            if self._claims.get(session.project) != claim:
+            newest, _ = self._claims.get(session.project, (None, None))
+            if newest != claim:
                 return False
             self._sessions[session.project] = session
             return True
@@ -51,19 +53,23 @@ class MemoryStore:
             if project in self._claims:
                 # The turn that holds the project keeps it busy, but under a newer number that
                 # it does not know: whatever it writes at its end is refused.
-                self._claims[project] = Claim(project, next(self._numbers))
+                newest = Claim(project, next(self._numbers))
+                self._claims[project] = newest, self._claims[project][1]
             return self._sessions.pop(project, None)
 
     def claim(self, project: Project) -> Claim | None:
         with self._lock:
             if project in self._claims:
                 return None
-            self._claims[project] = Claim(project, next(self._numbers))
-            return self._claims[project]
+            claim = Claim(project, next(self._numbers))
+            self._claims[project] = claim, claim
+            return claim
 
     def release(self, claim: Claim) -> None:
         with self._lock:
-            self._claims.pop(claim.project, None)
+            _, given = self._claims.get(claim.project, (None, None))
+            if given == claim:
+                del self._claims[claim.project]
 
     def token(self) -> Token | None:
         with self._lock:

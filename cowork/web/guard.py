@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ OPEN = frozenset({"/health/live"})
 ANYONE = ""
 KEY_LIMIT = 1024
 _FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _ADVICE = (
     "set COWORK_API_KEYS on the server and send `Authorization: Bearer <key>`, "
     "or call from the machine itself"
@@ -79,7 +81,7 @@ class Guard:
         origin = caller.headers.get("Origin")
         if origin is None or self.allows_origin(origin):
             return
-        if urlsplit(origin).netloc.lower() != caller.headers.get("Host", "").lower():
+        if _authority(origin) != caller.headers.get("Host", "").lower():
             raise Forbidden("pages of this Origin may not call; see COWORK_ALLOWED_ORIGINS")
 
 
@@ -129,16 +131,26 @@ def _is_local(caller: Request) -> bool:
     if any(name in caller.headers for name in _FORWARDING):
         return False
     try:
-        return ipaddress.ip_address(caller.environ.get("REMOTE_ADDR", "")).is_loopback
+        address = ipaddress.ip_address(caller.environ.get("REMOTE_ADDR", ""))
     except ValueError:
         return False
+    # A socket that serves both families shows IPv4 callers as ::ffff:127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _host_name(host: str) -> str:
     """The name in a Host header, without its port, lower-case; brackets of IPv6 removed."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
+    found = _HOST.fullmatch(host.lower())
+    return (found["ipv6"] or found["name"]) if found is not None else ""
+
+
+def _authority(origin: str) -> str:
+    """Name and port of an origin, lower-case; empty for what is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _is_loopback_name(name: str) -> bool:
