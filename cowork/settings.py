@@ -177,10 +177,7 @@ class Settings:
     claude_timeout: float = setting("CLAUDE_TIMEOUT", "300", seconds(0.1))
 
     chat_api_base_url: str = setting(
-        "CHAT_API_BASE_URL",
-        "http://localhost:5001",
-        base_url,
-        secret=True,  # a typo may hold one
+        "CHAT_API_BASE_URL", "http://localhost:5001", base_url, echoed=False
     )
     chat_api_token: str | None = setting("CHAT_API_TOKEN", "", token, secret=True)
     xo_auth_start_path: str = setting("XO_AUTH_START_PATH", "/auth/browser/start", url_path)
