@@ -22,7 +22,8 @@ except _settings.SettingsError as _fault:
 
 _log.configure(level=_loaded.log_level, form=_loaded.log_format)
 
-bind = [f"{_loaded.host}:{_loaded.port}"]
+_host = f"[{_loaded.host}]" if ":" in _loaded.host else _loaded.host
+bind = [f"{_host}:{_loaded.port}"]
 worker_class = "cowork.serving.Worker"  # gevent, with our own end
 # One worker holds every stream; sessions, claims and turns of `memory://` live in it.
 workers = 1

@@ -78,6 +78,8 @@ def _register_requests(app: Flask) -> None:
         reply.headers["X-Request-ID"] = g.request_id
         if "turn_id" in g:
             reply.headers["X-Turn-ID"] = g.turn_id
+        if g.get("replayed"):
+            reply.headers["Idempotent-Replayed"] = "true"
         log.info(
             "request",
             method=request.method,

@@ -41,7 +41,7 @@ from cowork.turns import Question, Turn
 log = logger(__name__)
 
 # A session that is missing, then one that is in use, then a process that died while it was idle.
-ATTEMPTS = 4
+ATTEMPTS = 3
 STOP_WAIT = INTERRUPT_RUNG + 0.5
 
 
@@ -98,7 +98,7 @@ class Conversation:
         return turn, replayed
 
     def _enter(self, project: Project, question: Question, on_busy: OnBusy) -> Turn:
-        turn = Turn(project, question)
+        turn = Turn(project, question, grace=self._rules.disconnect_grace)
         turn.on_end(self.turns.ended)
         self._lanes.enter(turn, on_busy)
         return turn
@@ -127,7 +127,7 @@ class Conversation:
     def forget(self, project: Project) -> bool:
         """Delete the project's session, ending its turns; False when it had none."""
         session = self._store.delete_session(project)
-        turns = self._lanes.of(project)
+        turns = [turn for turn in self._lanes.of(project) if turn.done is None]
         self._stop(turns, TurnInterrupted("the project's session was deleted"))
         if session is not None:
             self._pool.forget(session.id)
@@ -216,6 +216,8 @@ class Conversation:
             self._check_not_stopped(turn)
             reply = self._ask(turn, process, session, claim)
             result = self._await(turn, reply)
+            if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
+                raise result.error
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._judge(turn, result)
             # Counted before the turn ends, so that whoever saw its end sees it counted.
@@ -249,7 +251,6 @@ class Conversation:
     def _await(self, turn: Turn, reply: Reply) -> Result:
         """The result, or what there is of it when the turn is stopped or its time runs out."""
         turn.on_stop(reply.interrupt)
-        turn.on_leave(reply.nudge)
         give_up: float | None = None
         while True:
             if turn.stop_reason is not None and give_up is None:
@@ -260,7 +261,7 @@ class Conversation:
             now = time.monotonic()
             if give_up is not None and now >= give_up:
                 return Result(text=reply.answer.text, interrupted=True)
-            # The limit may have moved while we waited: the CLI spoke, or a reader left.
+            # The limit may have moved while we waited: the CLI spoke.
             limit, reason = self._limit(turn, reply)
             if turn.stop_reason is None and now >= limit:
                 turn.stop(reason)
@@ -268,16 +269,11 @@ class Conversation:
     def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
         """When the turn has to end (monotonic), as things stand now, and why it then would.
 
-        The whole time of a turn is bounded, or in a stream the CLI's silence; and the time for
-        which nobody listens.
+        The whole time of a turn is bounded, or in a stream the CLI's silence.
         """
         allowed = min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
         since = reply.process.last_heard if turn.question.streaming else turn.begun or 0.0
-        until, grace = since + allowed, self._rules.disconnect_grace
-        left = turn.unread_since
-        if left is not None and grace >= 0 and left + grace < until:
-            return left + grace, TurnInterrupted("nobody listened to the turn any more")
-        return until, ClaudeTimeout(f"no answer within {allowed:g} seconds")
+        return since + allowed, ClaudeTimeout(f"no answer within {allowed:g} seconds")
 
     def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
         """Why the turn did not succeed, or None."""

@@ -9,6 +9,7 @@ tells every stream how it ended, and leaves no process behind.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -96,6 +97,16 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             self.log.info("a reader that took nothing was dropped; its turn can be resumed")
         finally:
             self._requests -= 1
+
+    def init_signals(self) -> None:
+        """As gunicorn's, and HUP drains a worker that gets it alone; it would kill it."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self.handle_exit)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """As gunicorn's, but an idle connection that ends with the server is no error."""
+        if not isinstance(exc, gevent.GreenletExit):
+            super().handle_error(req, client, addr, exc)
 
     def notify(self) -> None:
         """As gunicorn's, but a master that is gone is a reason to hurry, not to drop all."""

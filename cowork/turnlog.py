@@ -6,6 +6,7 @@ grows past `MEMORY` goes to a temporary file that has no name and vanishes with 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from array import array
 from typing import IO, Any
@@ -74,6 +75,20 @@ class TurnLog:
             events.append(_load(self._marks[index], data[place:end]))
             place = end
         return events
+
+    def text(self) -> str:
+        """The tokens behind the last `Replace`, joined: without making an event of each."""
+        begin, parts = 0, []
+        replaced = self._marks.rfind(_MARKS[Replace])
+        if replaced >= 0:
+            (event,) = self.read(replaced)[:1]
+            begin, parts = replaced + 1, [event.text if isinstance(event, Replace) else ""]
+        for run in re.finditer(b"\x00+", self._marks[begin:]):
+            first, last = begin + run.start(), begin + run.end()
+            parts.append(
+                self._bytes(self._ends[first - 1] if first else 0, self._ends[last - 1]).decode()
+            )
+        return "".join(parts)
 
     def close(self) -> None:
         """Give the file back; the log cannot be read any more."""

@@ -15,7 +15,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
-from cowork.events import Done, Event, Failed, Replace, Status, Token
+from cowork.events import Done, Event, Failed, Status
 from cowork.stores.base import Project
 from cowork.turnlog import TurnLog
 
@@ -54,11 +54,11 @@ class Turn:
 
     `ahead` is how many turns of its project were before it when it was asked.
     `done` is set with the last event; `error` says why a turn did not succeed.
-    `unread_since` is when its last reader left (monotonic), None while there is one or was none.
+    A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
     """
 
-    def __init__(self, project: Project, question: Question) -> None:
+    def __init__(self, project: Project, question: Question, *, grace: float = -1.0) -> None:
         self.id = str(uuid4())
         self.project = project
         self.question = question
@@ -74,12 +74,12 @@ class Turn:
         self.session_recovered = False
         self.ahead = 0
         self.stop_reason: CoworkError | None = None
-        self.unread_since: float | None = None
+        self._grace = grace
         self._readers = 0
+        self._patience: threading.Timer | None = None
         self._log = TurnLog()
         self._changed = threading.Condition()
         self._on_stop: Callable[[], None] | None = None
-        self._on_leave: Callable[[], None] | None = None
         self._on_end: Callable[[Turn], None] | None = None
 
     # -- writing, by whoever runs the turn
@@ -117,7 +117,8 @@ class Turn:
             self.state = _end_state(error)
             self.error, self.done = error, done
             self.ended_at = datetime.now(UTC)
-            self._on_stop = self._on_leave = None
+            self._on_stop = None
+            self._be_patient_no_more()
             on_end, self._on_end = self._on_end, None
             self._changed.notify_all()
         if on_end is not None:
@@ -159,22 +160,28 @@ class Turn:
         """A reader has come; `leave` when it goes."""
         with self._changed:
             self._readers += 1
-            self.unread_since = None
+            self._be_patient_no_more()
 
     def leave(self) -> None:
         """A reader has gone, whether the turn has ended or not."""
         with self._changed:
             self._readers -= 1
-            if self._readers == 0 and self.done is None:
-                self.unread_since = time.monotonic()
-            on_leave = self._on_leave
-        if on_leave is not None:
-            on_leave()
+            if self._readers or self.done is not None or self._grace < 0:
+                return
+            self._patience = threading.Timer(self._grace, self._stop_unread)
+            self._patience.daemon = True
+            self._patience.start()
 
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        """What is called from now on when a reader has gone."""
+    def _stop_unread(self) -> None:
         with self._changed:
-            self._on_leave = call
+            unread = self._readers == 0
+        if unread:
+            self.stop(TurnInterrupted("nobody listened to the turn any more"))
+
+    def _be_patient_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def wake(self) -> None:
         """Make every reader that waits look at its `unless` again."""
@@ -212,18 +219,13 @@ class Turn:
     @property
     def text(self) -> str:
         """The answer so far."""
-        if self.done is not None:
-            return self.done.message
-        parts: list[str] = []
-        after = 0
-        while events := self.read(after, 0.0):
-            after += len(events)
-            for event in events:
-                if isinstance(event, Replace):
-                    parts = [event.text]
-                elif isinstance(event, Token):
-                    parts.append(event.text)
-        return "".join(parts)
+        with self._changed:
+            return self._log.text() if self.done is None else self.done.message
+
+    @property
+    def frames(self) -> int:
+        """The number of the last event there is."""
+        return len(self._log)
 
     @property
     def size(self) -> int:

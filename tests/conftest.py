@@ -15,7 +15,11 @@ from cowork import settings
 from cowork.claude import sweep
 from cowork.claude.cli import bundled
 from tests import fake_claude
-from tests.serving import Gunicorn, Served, free_port
+from tests.contract.replies import Asides
+from tests.fake_claude import Lifelines
+from tests.fakes import Fakes
+from tests.serving import Client, Gunicorn, Served, free_port
+from tests.upstream import Upstream
 
 LEAK_WAIT_S = 5.0
 
@@ -128,6 +132,54 @@ def gunicorn(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[
     yield start
     for server in begun:
         server.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A Chat API that takes every message."""
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path)
+
+
+@pytest.fixture
+def logged(serve: Callable[..., Served], fakes: Fakes) -> Served:
+    """The application with default settings, its fakes keeping a log."""
+    return serve(**fakes.settings())
+
+
+# After `serve`, so that the calls end before the server is asked whether anything is left.
+@pytest.fixture
+def aside(fake_environ: dict[str, str]) -> Iterator[Asides]:  # noqa: ARG001 - orders the ends
+    """Run a call beside the test: `aside(served.ask, "hi")` is a future."""
+    calls = Asides()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def lifelines(tmp_path: Path) -> Iterator[Lifelines]:
+    """Counts the fakes and their tools that are alive."""
+    with Lifelines(tmp_path) as lines:
+        yield lines
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[[Client], Client]]:
+    """Another client of the same server: a connection of its own, and perhaps another key."""
+    begun: list[Client] = []
+
+    def connect(to: Client, key: str | None = None) -> Client:
+        begun.append(Client(to.url, key))
+        return begun[-1]
+
+    yield connect
+    for client in begun:
+        client.close()
 
 
 @pytest.fixture(scope="session")

@@ -164,6 +164,7 @@ class ClaudeProcess:
         try:
             self._read_lines(self._pipe(self._child.stdout))
         except LineTooLong:
+            self.hurry()  # nobody reads what it would say on its way out
             self._fail(ClaudeFailed("the Claude CLI wrote a line of more than 16 MiB"))
         except Exception:
             # A message of a shape that nobody foresaw, or a pipe that broke: the turn must end.
@@ -186,6 +187,8 @@ class ClaudeProcess:
     def _take(self, lines: list[bytes]) -> None:
         events: list[Event] = []
         reply = self._reply
+        if reply is not None:
+            reply.heard = True
         for line in lines:
             message = protocol.parse(line)
             if message is None:
@@ -269,15 +272,17 @@ class ClaudeProcess:
         failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
         if self._failure is None and stderr.strip():
             log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
-        self._fail(failure)
+        self._fail(failure, died=True)
 
-    def _fail(self, failure: ClaudeError) -> None:
+    def _fail(self, failure: ClaudeError, *, died: bool = False) -> None:
         """Mark the process as unusable; the first reason is the one that counts."""
         with self._changed:
             self._failure = failure = self._failure or failure
             reply, self._reply = self._reply, None
             self._changed.notify_all()
         if reply is not None:
+            if died and not reply.heard:
+                failure = ProcessGone("the Claude CLI died before it heard the question")
             reply.finish(Result(text=reply.answer.text, error=failure))
 
     def end(self) -> None:

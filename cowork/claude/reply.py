@@ -24,7 +24,7 @@ class Reply:
     """The answer to one question while it is being written.
 
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
-    that there are no more.
+    that there are no more.  `heard` is whether the CLI has said anything since it was asked.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Reply:
         self.answer = answer
         self.on_events = on_events
         self.result: Result | None = None
+        self.heard = False
         self.interrupted_at: float | None = None
         self._nudged = False
         self._changed = threading.Condition()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cowork.claude.command import MARKER
 
+LOOKS = 3
 _PROC = Path("/proc")
 _NEEDLE = f"{MARKER}=".encode()
 _MARKER = re.compile(r"(?P<pid>\d+):(?P<started>\d+):(?P<namespace>\d+):(?P<id>\w+)")
@@ -35,8 +36,17 @@ def left(wanted: str) -> list[int]:
 
 
 def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> list[int]:
-    """Kill whatever carries this marker and is not spared; the pids that were killed."""
-    return [pid for pid in left(wanted) if not spare(pid) and _kill(pid, wanted)]
+    """Kill whatever carries this marker and is not spared; the pids that were killed.
+
+    Looks again after a find: a process that was just being started shows no environment.
+    """
+    killed: list[int] = []
+    for _ in range(LOOKS):
+        found = [pid for pid in left(wanted) if not spare(pid) and _kill(pid, wanted)]
+        killed += found
+        if not found:
+            break
+    return killed
 
 
 def left_by(server_pid: int) -> list[int]:

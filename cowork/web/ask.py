@@ -20,6 +20,7 @@ from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, QUIET, Stream
 
 KEY_LIMIT = 255
+LOOK_AGAIN = 0.4
 
 
 def blueprint(
@@ -39,13 +40,13 @@ def blueprint(
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question(body: dict[str, Any], headers: dict[str, Any]) -> Any:
         """Ask, and get the whole answer."""
-        turn, replied = _ask(conversation, body, headers, streaming=False)
+        turn = _ask(conversation, body, headers, streaming=False)
         turn.join()
         try:
             _wait(turn, disconnects)
         finally:
             turn.leave()
-        return _whole(turn), replied
+        return _whole(turn)
 
     @routes.post("/ask_question_streaming")
     @routes.arguments(AskBody)
@@ -59,7 +60,7 @@ def blueprint(
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any], headers: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
-        turn, replied = _ask(conversation, body, headers, streaming=True)
+        turn = _ask(conversation, body, headers, streaming=True)
         wanted = frozenset(body["events"])
         stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
         try:
@@ -67,22 +68,21 @@ def blueprint(
         except BaseException:
             stream.close()
             raise
-        return streamed(stream, replied)
+        return streamed(stream)
 
     return routes
 
 
-def streamed(stream: Stream, headers: dict[str, str]) -> Response:
+def streamed(stream: Stream) -> Response:
     """The reply that a stream is; the stream is closed with it, however it ends."""
-    reply = Response(iter(stream), headers={**HEADERS, **headers})
+    reply = Response(iter(stream), headers=HEADERS)
     reply.call_on_close(stream.close)
     return reply
 
 
 def _ask(
     conversation: Conversation, body: dict[str, Any], headers: dict[str, Any], *, streaming: bool
-) -> tuple[Turn, dict[str, str]]:
-    """The turn, and the headers that its reply has."""
+) -> Turn:
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
@@ -97,8 +97,8 @@ def _ask(
         on_busy=body["on_busy"],
         key=_key(body, headers.get("idempotency_key")),
     )
-    g.turn_id = turn.id
-    return turn, {"Idempotent-Replayed": "true"} if replayed else {}
+    g.turn_id, g.replayed = turn.id, replayed
+    return turn
 
 
 def _key(body: dict[str, Any], given: str | None) -> Key | None:
@@ -117,12 +117,21 @@ def _wait(turn: Turn, disconnects: Disconnects) -> None:
     if turn.wait(time.monotonic() + QUIET) is not None:
         return
     watch = disconnects.watch(request, turn.wake)
+    half_open = False
     try:
-        while turn.wait(time.monotonic() + 60.0, lambda: watch is not None and watch.ended) is None:
-            if watch is not None and watch.ended:
-                if watch.gone():
-                    raise ClientGone
-                watch.ended = False
+        while (
+            turn.wait(
+                time.monotonic() + (LOOK_AGAIN if half_open else 60.0),
+                lambda: watch is not None and watch.ended,
+            )
+            is None
+        ):
+            if watch is None or not (watch.ended or half_open):
+                continue
+            if watch.gone():
+                raise ClientGone
+            # It only reads now; when it leaves altogether, nothing but a write will tell.
+            watch.ended, half_open = False, True
     finally:
         if watch is not None:
             disconnects.unwatch(watch)

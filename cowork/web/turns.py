@@ -60,7 +60,7 @@ def blueprint(
             after=after,
             preamble=RETRY,
         )
-        return streamed(stream, {})
+        return streamed(stream)
 
     @routes.post("/turns/<turn_id>/interrupt")
     @routes.response(200, InterruptReply)
@@ -100,7 +100,7 @@ def _after(turn: Turn, query: str | None) -> int:
     if given is None or not given.strip():
         return 0
     found = re.fullmatch(rf"(?:{re.escape(turn.id)}\.)?([0-9]{{1,12}})", given.strip())
-    if found is None:
+    if found is None or int(found[1]) > turn.frames:
         place = ["query", "after"] if query is not None else ["header", "Last-Event-ID"]
         sentence = "Input should be the id of a frame of this turn"
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import ASK_PATHS, invalid, is_moment, is_uuid, post_text
+from tests.fakes import Fakes
 from tests.serving import Served
 
 REPLY = {

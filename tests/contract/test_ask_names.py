@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import ASK_PATHS, delete, invalid, post_text
+from tests.fakes import Fakes
 from tests.serving import Served
 
 VALID = [

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import Asides, delete, problem, says_nothing_private
+from tests.fakes import Fakes
 from tests.serving import Client, Served, frames
 
 Another = Callable[..., Client]

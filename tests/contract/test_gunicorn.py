@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import JSON, Asides, delete, problem, send
 from tests.fake_claude import Lifelines
+from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Gunicorn, frames, joined
 
 Another = Callable[..., Client]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import Asides, delete
+from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, wait_for
 from tests.upstream import ADD_MESSAGE, Upstream, drips_body, drops_reply, fails, hangs
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import JSON, Asides, delete, problem, send
 from tests.fake_claude import Lifelines, overlaps
+from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Served, frames, joined, wait_for
 from tests.upstream import Upstream, fails, hangs
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import Asides, delete, is_uuid, problem
 from tests.fake_claude import overlaps
+from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, wait_for
 
 Another = Callable[..., Client]

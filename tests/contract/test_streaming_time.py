@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.contract.conftest import Fakes
 from tests.contract.replies import Asides, is_uuid, problem
+from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, joined
 
 Another = Callable[..., Client]

@@ -1,0 +1,77 @@
+"""Fixtures of the end-to-end suite: one server a module, or one a test with its own settings.
+
+A server that outlives a test is a child of this process, and so are the demo model's threads: the
+leak detector looks when a module ends, by when everything has to be gone.  That nothing is left of
+what a server itself started is checked as soon as it stops, by `stage.open_stage`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LEAK_WAIT_S, _descriptors, _left, _threads
+from tests.contract.replies import Asides
+from tests.e2e.stage import Stage, open_stage
+from tests.serving import Client
+
+
+# Takes the place of the detector that looks after each test.
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the last test of a module that leaves a process, thread or file descriptor behind."""
+    before = _threads(), _descriptors()
+    yield
+    deadline = time.monotonic() + LEAK_WAIT_S
+    while (left := _left(*before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if left:
+        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The server with default settings, shared by the tests of a module."""
+    with open_stage(tmp_path_factory.mktemp("stage"), real_claude) as opened:
+        yield opened
+
+
+@pytest.fixture
+def aside() -> Iterator[Asides]:
+    """Run a call beside the test: `aside(server.ask, "hi")` is a future."""
+    calls = Asides()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[..., Client]]:
+    """A client with a connection of its own: `another(stage.server.url, key)`."""
+    with ExitStack() as stack:
+
+        def connect(url: str, key: str | None = None) -> Client:
+            client = Client(url, key)
+            stack.callback(client.close)
+            return client
+
+        yield connect
+
+
+@pytest.fixture
+def staged(
+    real_claude: str,
+    tmp_path: Path,
+    aside: Asides,  # noqa: ARG001 - ends after the servers, so that no call waits for long
+) -> Iterator[Callable[..., Stage]]:
+    """Start a server of the test's own: `staged(delay=0.05, CLAUDE_TIMEOUT="1")`."""
+    with ExitStack() as stack:
+
+        def start(**settings: object) -> Stage:
+            folder = tmp_path / f"stage-{time.monotonic_ns()}"
+            return stack.enter_context(open_stage(folder, real_claude, **settings))  # type: ignore[arg-type]
+
+        yield start

@@ -1,0 +1,80 @@
+"""Debian's nginx with the site that we ship, in front of a server under test."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import missing
+from tests.serving import ROOT, Client, free_port, wait_for
+
+SITE = ROOT / "deploy" / "nginx.conf"
+STOP_S = 5.0
+MAIN = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ }}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, server_port: int) -> Iterator[str]:
+    """The URL of nginx with our site; only ports and the log's folder are others."""
+    binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin")
+    if binary is None:
+        missing("nginx", "apt-get install nginx-light")
+    folder.mkdir()
+    port = free_port()
+    (folder / "site.conf").write_text(_site(folder, port, server_port))
+    (folder / "main.conf").write_text(MAIN.format(folder=folder))
+    with (folder / "stderr.log").open("wb") as said:
+        child = subprocess.Popen(
+            [str(binary), "-p", str(folder), "-c", str(folder / "main.conf"), "-e", "stderr"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: child.poll() is not None or _answers(url), what="nginx")
+        assert child.poll() is None, (folder / "stderr.log").read_text()
+        yield url
+    finally:
+        child.terminate()
+        child.wait(STOP_S)
+
+
+def _site(folder: Path, port: int, server_port: int) -> str:
+    text = SITE.read_text()
+    for ours, theirs in (
+        ("    listen 80;", f"    listen 127.0.0.1:{port};"),
+        ("server 127.0.0.1:5002;", f"server 127.0.0.1:{server_port};"),
+        ("/var/log/nginx/", f"{folder}/"),
+    ):
+        assert ours in text, f"{SITE.name} has no {ours!r}"
+        # The second `listen 80` is a comment.
+        text = text.replace(ours, theirs)
+    return text
+
+
+def _answers(url: str) -> bool:
+    client = Client(url)
+    try:
+        return client.get("/health/live").status_code == 200
+    except OSError:  # requests' own errors are such
+        return False
+    finally:
+        client.close()

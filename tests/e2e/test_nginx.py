@@ -1,0 +1,140 @@
+"""The whole road with nginx and the site that we ship in front."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.contract.replies import ASK_PATHS, Asides, problem, segment, send
+from tests.e2e.nginx import nginx
+from tests.e2e.stage import Stage, open_stage, timed
+from tests.serving import Client
+
+pytestmark = pytest.mark.e2e
+
+KEY = "a-key-of-the-tests-0123456789-abcdef"
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+NAMES = ["a/b", "..", "x//messages", "wörter 𝄞", "100%2F", "?a=b+c#d"]
+
+
+@pytest.fixture(scope="module")
+def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server with a key, which ends a turn as soon as nobody listens."""
+    settings = {"COWORK_API_KEYS": f"tests={KEY}", "COWORK_DISCONNECT_GRACE": "0"}
+    with open_stage(tmp_path_factory.mktemp("stage"), real_claude, **settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(stage: Stage) -> Iterator[str]:
+    """Where nginx listens."""
+    with nginx(stage.folder / "nginx", stage.server.port) as url:
+        yield url
+
+
+@pytest.fixture
+def client(address: str, another: Callable[..., Client]) -> Client:
+    """A client with the key, on the other side of nginx."""
+    return another(address, KEY)
+
+
+def test_tokens_arrive_one_by_one(stage: Stage, client: Client) -> None:
+    seen = timed(client, "[[words 30]] [[delay 50]]")
+    written = stage.model.words_written[-1]
+    assert len(written) == 30
+    assert seen.first_token_at < written[4].at
+    tokens = [at for at, frame in zip(seen.at, seen.frames, strict=True) if "token" in frame.data]
+    # Each comes before the model has written five more: none waits in a buffer.
+    for at, later in zip(tokens, written[5:], strict=False):
+        assert at < later.at
+    assert seen.last["success"] is True
+
+
+def test_a_stream_says_what_it_is_and_its_headers_survive(client: Client) -> None:
+    with client.stream("[[words 2]]") as reply:
+        assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["Transfer-Encoding"] == "chunked"
+        assert reply.headers["X-Turn-ID"]
+        assert reply.headers["X-Request-ID"]
+        assert reply.text.endswith("\n\n")
+
+
+def test_every_project_name_survives(
+    address: str, client: Client, aside: Asides, another: Callable[..., Client]
+) -> None:
+    asked = {
+        name: aside(another(address, KEY).ask, f"[[echo]] {number}", name)
+        for number, name in enumerate(NAMES)
+    }
+    for number, (name, reply) in enumerate(asked.items()):
+        body = reply.result().json()
+        assert (body["project_id"], body["message"]) == (name, str(number))
+    assert {*client.get("/sessions").json()["sessions"]} >= {*NAMES}
+    for name in NAMES:
+        reply = send(client, "DELETE", f"/sessions/{segment(name)}", headers=AUTHORIZED)
+        assert reply.json() == {"success": True, "message": f"Session cleared for {name}"}
+    assert {*client.get("/sessions").json()["sessions"]}.isdisjoint(NAMES)
+
+
+def test_the_names_of_the_contract_are_found_by_their_encoded_paths(client: Client) -> None:
+    for path, name in (("a%2Fb", "a/b"), ("%2e%2e", ".."), ("w%C3%B6rter", "wörter")):
+        reply = send(client, "DELETE", f"/sessions/{path}", headers=AUTHORIZED)
+        assert reply.json()["message"] == f"No session found for {name}"
+
+
+def test_without_a_key_or_with_a_wrong_one_a_caller_is_told_what_to_send(
+    address: str, another: Callable[..., Client]
+) -> None:
+    for key in (None, "wrong-" * 8):
+        detail = problem(another(address, key).ask("hello"), 401, "unauthorized")
+        assert "Authorization: Bearer" in detail["error"]
+    assert another(address).get("/health/live").status_code == 200
+
+
+def test_a_server_without_keys_says_which_setting_lets_callers_in(
+    staged: Callable[..., Stage], tmp_path: Path, another: Callable[..., Client]
+) -> None:
+    stage = staged()
+    with nginx(tmp_path / "nginx", stage.server.port) as url:
+        detail = problem(another(url).ask("hello"), 401, "unauthorized")
+        assert "COWORK_API_KEYS" in detail["error"]
+    assert not stage.model.requests
+
+
+@pytest.mark.parametrize("path", ASK_PATHS)
+def test_a_client_that_leaves_ends_the_turn(stage: Stage, client: Client, path: str) -> None:
+    question = f"[[words 900]] [[delay 20]] {path}"
+    body = json.dumps({"project_name": "left", "question": question}).encode()
+    address = urlsplit(client.url)
+    line = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    line.request("POST", path, body, {**AUTHORIZED, "Content-Type": "application/json"})
+    exchange = stage.wait_words(question)
+    line.close()
+    assert stage.model.wait_until(lambda _model: exchange.ending == "left", 5)
+    assert len(exchange.words) < 300
+    assert client.ask("[[say well]]", "left").json()["message"] == "well"
+
+
+def test_a_body_over_the_limit_is_refused_in_the_servers_own_shape(client: Client) -> None:
+    length = str(32 * 2**20 + 1)
+    headers = {**AUTHORIZED, "Content-Type": "application/json", "Content-Length": length}
+    problem(send(client, "POST", "/ask_question", headers=headers), 413, "payload_too_large")
+
+
+def test_a_megabyte_gets_through(client: Client) -> None:
+    words = "word " * 200_000
+    reply = client.ask(f"[[say it was read]] {words}", "large")
+    assert reply.json()["message"] == "it was read"
+
+
+def test_a_poll_token_is_in_no_log(stage: Stage, client: Client) -> None:
+    client.get("/xo-auth/status/some-session?poll_token=a-secret-of-the-tests")
+    logs = [*(stage.folder / "nginx").glob("*.log")]
+    assert any("/xo-auth/status/some-session" in log.read_text() for log in logs)
+    assert not any("a-secret-of-the-tests" in log.read_text() for log in logs)

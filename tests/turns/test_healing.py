@@ -1,0 +1,142 @@
+"""A session whose transcript, process or directory is gone: the next question works."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Fakes
+from tests.serving import Served, wait_for
+from tests.turns.line import last_frame, question
+
+RECOVERED = ("is_new_session", "session_recovered")
+
+
+def kill_idle(served: Served, fakes: Fakes) -> None:
+    """SIGKILL to the last process that was started; returns when it is dead."""
+    wait_for(lambda: served.get("/health").json()["turns"] == 0, what="the end of the turn")
+    pid = fakes.entries("start")[-1]["pid"]
+    handle = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        assert ended.poll(5000), "the process does not die"
+    finally:
+        os.close(handle)
+
+
+def lose_transcripts(home: Path) -> None:
+    for transcript in home.glob(".claude/projects/*/*.jsonl"):
+        transcript.unlink()
+
+
+@pytest.mark.parametrize("form", ["whole", "stream"])
+def test_a_lost_transcript_starts_a_new_session_and_says_so(
+    form: str, logged: Served, fakes: Fakes, home: Path
+) -> None:
+    old = logged.ask("one").json()["session_id"]
+    lose_transcripts(home)
+    kill_idle(logged, fakes)
+    if form == "whole":
+        said = logged.ask("[[count]] two").json()
+        assert said["message"] == "I see 1 questions: two"
+    else:
+        said = last_frame(logged.streamed("[[count]] two"))
+        assert said["success"] is True
+    assert [said[name] for name in RECOVERED] == [True, True]
+    assert said["session_id"] != old
+    again = logged.ask("[[count]] three").json()
+    assert again["message"] == "I see 2 questions: two | three"
+    assert again["session_id"] == said["session_id"]
+    assert "session_recovered" not in again
+    assert again["is_new_session"] is False
+
+
+def test_a_process_killed_while_idle_is_replaced_without_a_word(
+    logged: Served, fakes: Fakes
+) -> None:
+    session = logged.ask("[[count]] q0").json()["session_id"]
+    for number in range(1, 6):
+        kill_idle(logged, fakes)
+        said = logged.ask(f"[[count]] q{number}").json()
+        assert said["message"].startswith(f"I see {number + 1} questions: q0 | ")
+        assert said["session_id"] == session
+        assert said["is_new_session"] is False
+        assert "session_recovered" not in said
+
+
+@pytest.mark.parametrize("mishap", ["kill", "die", "partial", "close", "nonsense"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_after_a_process_died_in_a_turn_the_next_question_works(
+    mishap: str, before: int, logged: Served
+) -> None:
+    for number in range(before):
+        logged.ask(f"q{number}")
+    reply = logged.post("/ask_question", question(f"[[{mishap}]] [[words 9]]"))
+    assert reply.status_code == 502, reply.text
+    assert reply.json()["detail"]["code"] == "claude_failed"
+    said = logged.ask("[[count]] last").json()
+    assert said["message"].startswith(f"I see {before + 2} questions: ")
+    assert said["message"].endswith(" | last")
+
+
+def test_a_process_killed_before_it_kept_anything_leaves_a_usable_project(
+    serve: Callable[..., Served], fakes: Fakes, home: Path
+) -> None:
+    served = serve(**fakes.settings())
+    assert served.ask("[[kill]] [[words 9]]").status_code == 502
+    lose_transcripts(home)
+    said = served.ask("[[count]] two").json()
+    assert said["message"] == "I see 1 questions: two"
+    assert [said[name] for name in RECOVERED] == [True, True]
+
+
+def test_a_session_id_that_is_in_use_is_given_up(
+    serve: Callable[..., Served], fake_environ: dict[str, str], tmp_path: Path, fakes: Fakes
+) -> None:
+    wrapper = tmp_path / "claude-in-use"
+    wrapper.write_text(f"""#!/bin/sh
+case "$*" in *--session-id=*)
+    if mkdir {tmp_path}/said-once 2>/dev/null; then
+        echo "Error: Session ID 1 is already in use." >&2
+        exit 1
+    fi ;;
+esac
+exec {fake_environ["CLAUDE_CLI_PATH"]} "$@"
+""")
+    wrapper.chmod(0o755)
+    served = serve(**fakes.settings(), CLAUDE_CLI_PATH=str(wrapper))
+    said = served.ask("[[count]] one")
+    assert said.status_code == 200, said.text
+    assert said.json()["message"] == "I see 1 questions: one"
+    assert said.json()["is_new_session"] is True
+    assert served.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
+
+
+def test_a_workspace_that_was_removed_is_made_again(
+    logged: Served, fakes: Fakes, fake_environ: dict[str, str]
+) -> None:
+    logged.ask("one")
+    kill_idle(logged, fakes)
+    shutil.rmtree(fake_environ["COWORK_WORKSPACE"])
+    assert logged.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
+
+
+def test_a_workspace_that_moved_costs_the_context_and_nothing_else(
+    logged: Served, fakes: Fakes, home: Path
+) -> None:
+    logged.ask("one")
+    kill_idle(logged, fakes)
+    # To the CLI a session of another directory is one that it does not know.
+    (folder,) = (home / ".claude" / "projects").iterdir()
+    folder.rename(folder.with_name("-somewhere-else"))
+    said = logged.ask("[[count]] two").json()
+    assert said["message"] == "I see 1 questions: two"
+    assert [said[name] for name in RECOVERED] == [True, True]

@@ -1,0 +1,116 @@
+"""A pool over the fake CLI that knows its own surroundings, and what tests do with one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from cowork.claude import command
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.pool import Pool
+from cowork.claude.process import ClaudeProcess
+from cowork.claude.reply import Reply
+from cowork.claude.start import Starter
+from cowork.events import Event, Token
+from tests.fake_claude import Lifelines, configure, read_log
+from tests.serving import wait_for
+
+PATIENCE_S = 20.0
+
+
+class Beside:
+    """Calls beside the test: `beside(call, argument)` is a future."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(8)
+
+    def __call__(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return self._threads.submit(call, *arguments)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+
+class PoolOfFakes(Pool):
+    """`lines` counts the fakes and their tools that live, `log` is what they did."""
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: dict[str, str],
+        lines: Lifelines,
+        *,
+        config: dict[str, Any] | None = None,
+        manner: dict[str, Any] | None = None,
+        start_timeout: float = 10.0,
+        **rules: Any,
+    ) -> None:
+        self.folder, self.lines, self.log = folder, lines, folder / "fakes.log"
+        told = configure(folder / "fakes.json", **{"log": self.log, **(config or {})})
+        full = {**environ, **told, **lines.environment}
+        passed = ("FAKE_CLAUDE_CONFIG", "FAKE_CLAUDE_LIFELINE")
+        how = command.Manner(passed=passed, **(manner or {}))
+        cli = ClaudeCli(full["CLAUDE_CLI_PATH"], environ=full, manner=how)
+        starter = Starter(cli, environ=full, manner=how, timeout=start_timeout)
+        super().__init__(starter, **{"limit": 2, "idle_timeout": 60, "slot_timeout": 0.1, **rules})
+
+    def get(self, session: str = "", *, resume: bool = False) -> ClaudeProcess:
+        """Lease a process, of a new session unless one is named."""
+        return self.lease(session or str(uuid4()), str(self.folder), resume=resume)
+
+    def did(self, event: str) -> list[dict[str, Any]]:
+        """What the fakes have logged of that kind."""
+        return [entry for entry in read_log(self.log) if entry["event"] == event]
+
+
+@contextmanager
+def pools(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., PoolOfFakes]]:
+    """A maker of pools, none of which leaves a process behind."""
+    begun: list[PoolOfFakes] = []
+    with Lifelines(folder) as lines:
+
+        def make(**rules: Any) -> PoolOfFakes:
+            full = {**environ, **rules.pop("environ", {})}
+            begun.append(PoolOfFakes(folder, full, lines, **rules))
+            return begun[-1]
+
+        yield make
+        for pool in begun:
+            for process in list(pool._leased):
+                process.hurry()
+                pool.discard(process)
+            pool.close()
+        assert lines.wait_for(0), "a process is left"
+
+
+def ask(process: ClaudeProcess, question: str, tokens: int = 0) -> Reply:
+    """The reply to a question, once so many tokens of it are there."""
+    events: list[Event] = []
+    reply = process.ask(question, events.extend)
+    wait_for(lambda: sum(isinstance(event, Token) for event in events) >= tokens, what="a token")
+    return reply
+
+
+def wait_result(reply: Reply) -> None:
+    """Wait for a result; a `wait` also returns without one, when something else has changed."""
+    wait_for(lambda: reply.wait(time.monotonic() + 0.2) is not None, PATIENCE_S, "a result")
+
+
+def answer(process: ClaudeProcess, question: str) -> str:
+    """The text of the answer."""
+    reply = ask(process, question)
+    wait_result(reply)
+    assert reply.result is not None
+    return reply.result.text
+
+
+def seconds(call: Callable[..., Any], *arguments: Any) -> float:
+    """How long a call takes."""
+    begun = time.monotonic()
+    call(*arguments)
+    return time.monotonic() - begun

@@ -1,0 +1,282 @@
+"""What every store does, whatever it keeps its state in.
+
+A store's test file has a class that derives from `StoreBehaviour`, named `Test...`, and gives
+a `store` fixture: an empty one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cowork.stores.base import ChatMessage, Project, Session, Store, Token
+
+NOW = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
+P, Q = Project("", "p"), Project("", "q")
+NAMES = [
+    "p",
+    "a/b",
+    "a//b",
+    "/lead",
+    "..",
+    "x/messages",
+    "日本 🎉",
+    "A",
+    "a",
+    "a:b",
+    "a b",
+    "'\"%*",
+]
+
+
+def session(project: Project, number: int = 1, **fields: Any) -> Session:
+    given = {"cwd": "/work", "created": NOW, "last_used": NOW + timedelta(hours=1), **fields}
+    return Session(project, f"00000000-0000-4000-8000-{number:012}", **given)
+
+
+def message(number: int, project: Project = P, **fields: Any) -> ChatMessage:
+    given = {"user_id": "u", "message": f"text {number}", "type": "@xo", **fields}
+    return ChatMessage(f"{project.owner}-{project.name}-{number}", project, **given)
+
+
+def kept(store: Store, project: Project, number: int = 1) -> Session:
+    """A session that a turn has left behind."""
+    claim = store.claim(project)
+    assert claim is not None
+    left = session(project, number)
+    assert store.put_session(left, claim)
+    store.release(claim)
+    return left
+
+
+def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """What the calls gave, made by as many threads at one moment."""
+    gate = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        gate.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+class StoreBehaviour:
+    """The tests; see the module."""
+
+    # -- sessions
+
+    def test_an_empty_store_has_nothing(self, store):
+        assert store.session(P) is None
+        assert store.sessions("") == []
+        assert store.session_count() == store.message_count() == 0
+        assert store.next_messages() == []
+        assert store.token() is None
+
+    def test_a_session_is_kept_whole(self, store):
+        claim = store.claim(P)
+        put = session(P, turns=3, cost_usd=0.125, cwd="/a b/é")
+        assert store.put_session(put, claim)
+        assert store.session(P) == put
+
+    def test_a_newer_session_takes_the_place_of_the_older(self, store):
+        claim = store.claim(P)
+        store.put_session(session(P), claim)
+        newer = session(P, 2, turns=1)
+        assert store.put_session(newer, claim)
+        assert store.session(P) == newer
+        assert store.session_count() == 1
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_any_name_is_a_project_of_its_own(self, store, name):
+        others = [kept(store, Project("", other), 2) for other in NAMES if other != name]
+        mine = kept(store, Project("", name))
+        assert store.session(Project("", name)) == mine
+        assert store.sessions("") == [*others, mine]
+        assert store.delete_session(Project("", name)) == mine
+        assert store.sessions("") == others
+
+    def test_projects_of_one_name_belong_to_their_owners(self, store):
+        ours, theirs = Project("me", "p"), Project("you", "p")
+        mine, yours = kept(store, ours, 1), kept(store, theirs, 2)
+        assert (store.session(ours), store.session(theirs)) == (mine, yours)
+        assert store.sessions("me") == [mine]
+        assert store.sessions("nobody") == []
+        assert store.session_count() == 2
+        assert store.delete_session(ours) == mine
+        assert store.session(theirs) == yours
+
+    def test_owner_and_name_do_not_run_together(self, store):
+        kept(store, Project("a", "b/c"))
+        kept(store, Project("a:b", "c"))
+        for other in (
+            Project("a/b", "c"),
+            Project("a", "b:c"),
+            Project("", "a"),
+            Project("ab", "c"),
+        ):
+            assert store.session(other) is None
+
+    def test_sessions_are_listed_oldest_first(self, store):
+        first, second, third = (kept(store, Project("", name)) for name in "cab")
+        assert store.sessions("") == [first, second, third]
+        claim = store.claim(first.project)
+        used = replace(first, turns=1)
+        store.put_session(used, claim)
+        assert store.sessions("") == [used, second, third]
+
+    def test_a_deleted_session_is_given_back_once(self, store):
+        left = kept(store, P)
+        assert store.delete_session(P) == left
+        assert store.delete_session(P) is None
+        assert store.session(P) is None
+
+    # -- claims
+
+    def test_a_project_is_claimed_by_one_turn_at_a_time(self, store):
+        assert store.claim(P) is not None
+        assert store.claim(P) is None
+        assert store.claim(Q) is not None
+        assert store.claim(Project("you", "p")) is not None
+
+    def test_a_released_project_is_claimed_under_a_greater_number(self, store):
+        numbers = []
+        for _ in range(5):
+            claim = store.claim(P)
+            numbers.append(claim.number)
+            store.release(claim)
+        assert numbers == sorted(set(numbers))
+
+    def test_of_many_claims_at_once_one_succeeds(self, store):
+        found = at_once([lambda: store.claim(P)] * 10)
+        assert sum(claim is not None for claim in found) == 1
+
+    def test_a_session_deleted_during_its_turn_is_not_put_back_by_the_turn(self, store):
+        claim = store.claim(P)
+        store.put_session(session(P), claim)
+        store.delete_session(P)
+        assert store.put_session(session(P), claim) is False
+        assert store.session(P) is None
+
+    def test_a_deletion_before_the_first_session_is_kept_counts_too(self, store):
+        claim = store.claim(P)
+        assert store.delete_session(P) is None
+        assert store.put_session(session(P), claim) is False
+
+    def test_a_deletion_leaves_the_project_to_the_turn_that_still_runs(self, store):
+        claim = store.claim(P)
+        store.delete_session(P)
+        assert store.claim(P) is None
+        store.release(claim)
+        following = store.claim(P)
+        assert following is not None
+        assert following.number > claim.number
+        assert store.put_session(session(P), following)
+
+    def test_an_old_claim_keeps_nothing(self, store):
+        old = store.claim(P)
+        store.release(old)
+        assert store.put_session(session(P), old) is False
+        new = store.claim(P)
+        assert store.put_session(session(P, 1), old) is False
+        assert store.put_session(session(P, 2), new) is True
+        assert store.session(P).id == session(P, 2).id
+
+    def test_an_old_claim_given_back_again_frees_nobody_elses(self, store):
+        old = store.claim(P)
+        store.delete_session(P)
+        store.release(old)
+        new = store.claim(P)
+        store.release(old)
+        assert store.claim(P) is None
+        assert store.put_session(session(P), new)
+
+    def test_a_claim_given_back_twice_is_no_error(self, store):
+        claim = store.claim(P)
+        store.release(claim)
+        store.release(claim)
+        assert store.claim(P) is not None
+
+    def test_a_claim_is_for_its_project_alone(self, store):
+        claim = store.claim(P)
+        assert store.put_session(session(Q), claim) is False
+        assert store.session(Q) is None
+
+    # -- the token
+
+    @pytest.mark.parametrize("expires", [None, NOW])
+    def test_the_token_is_kept_whole_and_forgotten(self, store, expires):
+        token = Token("access", "refresh", expires, "u", "s")
+        store.put_token(token)
+        assert store.token() == token
+        newer = Token("newer", None, None, None, None)
+        store.put_token(newer)
+        assert store.token() == newer
+        store.put_token(None)
+        assert store.token() is None
+
+    # -- the outbox
+
+    def test_a_message_is_kept_whole(self, store):
+        put = message(1, user_id=None, type=None, status="partial", message="日本\n\0'\"")
+        store.put_message(put)
+        assert store.next_messages() == [put]
+
+    def test_the_oldest_message_of_a_project_comes_first(self, store):
+        first, second = message(1), message(2)
+        store.put_message(first)
+        store.put_message(second)
+        assert store.next_messages() == [first]
+        assert store.message_count() == 2
+        store.drop_message(first)
+        assert store.next_messages() == [second]
+        store.drop_message(second)
+        assert store.next_messages() == []
+        assert store.message_count() == 0
+
+    def test_projects_come_in_the_order_of_their_oldest_messages(self, store):
+        theirs = Project("you", "p")
+        for each in (message(1, Q), message(1), message(2, Q), message(1, theirs)):
+            store.put_message(each)
+        assert store.next_messages() == [message(1, Q), message(1), message(1, theirs)]
+        store.drop_message(message(1, Q))
+        assert store.next_messages() == [message(1), message(2, Q), message(1, theirs)]
+
+    def test_a_message_dropped_twice_takes_no_other_along(self, store):
+        store.put_message(message(1))
+        store.put_message(message(2))
+        store.drop_message(message(1))
+        store.drop_message(message(1))
+        store.drop_message(message(9, Q))
+        assert store.next_messages() == [message(2)]
+        assert store.message_count() == 1
+
+    def test_a_message_may_be_dropped_out_of_order(self, store):
+        for number in (1, 2, 3):
+            store.put_message(message(number))
+        store.drop_message(message(2))
+        store.drop_message(message(1))
+        assert store.next_messages() == [message(3)]
+
+    def test_messages_of_many_threads_all_arrive_in_each_projects_order(self, store):
+        def put(name: str) -> None:
+            for number in range(20):
+                store.put_message(message(number, Project("", name)))
+
+        at_once([lambda name=name: put(name) for name in "abcdefgh"])
+        assert store.message_count() == 160
+        for number in range(20):
+            heads = store.next_messages()
+            assert {each.id.rpartition("-")[2] for each in heads} == {str(number)}
+            for each in heads:
+                store.drop_message(each)
+
+    def test_a_closed_store_may_be_closed_again(self, store):
+        store.close()
+        store.close()

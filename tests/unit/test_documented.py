@@ -1,0 +1,124 @@
+"""What code cannot state: every setting, error and route is written down where people look."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from cowork import errors
+from cowork.app import create_app
+from cowork.errors import CoworkError
+from cowork.services import open_services
+from cowork.settings import Settings, load
+from cowork.web import problems
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    field.metadata["variable"]: field.metadata["default"] for field in dataclasses.fields(Settings)
+}
+CODES = sorted(
+    {
+        kind.code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, CoworkError)
+    }
+)
+KEY = "k" * 32
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("variable", "default"), SETTINGS.items())
+def test_every_setting_is_in_the_example_with_its_default(variable, default):
+    example = (ROOT / ".env.example").read_text()
+    assert re.findall(rf"(?m)^#? ?{variable}=(.*)$", example) == [default]
+
+
+@pytest.mark.parametrize(("variable", "default"), SETTINGS.items())
+def test_every_setting_is_in_the_readmes_table_with_its_default(variable, default):
+    rows = re.findall(rf"(?m)^\| `{variable}` \|.*\| ([^|]*) \|$", readme())
+    assert rows == [f"`{default}`" if default else "unset"]
+
+
+@pytest.mark.parametrize("text", [".env.example", "README.md"])
+def test_nothing_is_documented_that_is_no_setting(text):
+    written = (ROOT / text).read_text()
+    named = set(re.findall(r"\b(?:COWORK|XO|CHAT_API)_[A-Z_]+[A-Z]\b", written))
+    assert named <= SETTINGS.keys()
+
+
+def test_the_example_is_one_that_can_be_used(tmp_path):
+    example = tmp_path / ".env"
+    example.write_text((ROOT / ".env.example").read_text())
+    assert load({}, dotenv=example) == load({}, dotenv=tmp_path / "none")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_code_is_in_the_readme(code):
+    assert f"`{code}`" in readme()
+
+
+@pytest.mark.parametrize("kind", problems.STATUS)
+def test_every_error_is_in_the_readme_beside_its_status(kind):
+    if kind is errors.WorkerLost:
+        return  # seen as the state of a turn, not as a reply
+    row = next(row for row in readme().splitlines() if re.search(rf"^\|.*`{kind.code}`", row))
+    assert str(problems.STATUS[kind]) in row.split("|")[1]
+
+
+@pytest.fixture
+def guarded(fake_environ, tmp_path):
+    """The application with keys configured."""
+    environ = {**fake_environ, "COWORK_API_KEYS": f"me={KEY}"}
+    services = open_services(load(environ, dotenv=tmp_path / "none"), environ)
+    yield create_app(services)
+    services.close()
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+def targets(app):
+    """A path of every route, and two of none."""
+    for rule in app.url_map.iter_rules():
+        yield re.sub(r"<[^>]+>", "x", rule.rule)
+    yield from ("/no-such-route", "/health/live/more")
+
+
+def test_no_route_is_open_but_the_one_that_says_so(guarded):
+    client, opened = guarded.test_client(), set()
+    for path in targets(guarded):
+        for method in METHODS:
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": KEY[:-1]}):
+                reply = client.open(path, method=method, headers=headers, query_string={"key": KEY})
+                if reply.status_code != 401:
+                    opened.add(path)
+                reply.close()
+    assert opened == {"/health/live"}
+
+
+def test_a_key_opens_every_route(guarded):
+    client = guarded.test_client()
+    for path in targets(guarded):
+        reply = client.open(path, method="OPTIONS", headers={"X-API-Key": KEY})
+        assert reply.status_code != 401, path
+        reply.close()
+
+
+def test_liveness_says_nothing_but_that_it_lives(guarded):
+    reply = guarded.test_client().get("/health/live")
+    assert reply.status_code == 200
+    assert len(reply.data) < 100
+
+
+def test_every_route_that_may_be_called_is_in_the_readme(guarded):
+    # Only what a client calls: files of the interactive page are its own business.
+    for rule in guarded.url_map.iter_rules():
+        if "docs" not in rule.rule:
+            written = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            assert re.search(re.sub(r"\\{\w+\\}", "[^/ ]+", re.escape(written)), readme()), written

@@ -1,0 +1,208 @@
+"""Turns can be asked for by their owner for a while, and made once however often they are asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cowork import kept_turns
+from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
+from cowork.events import Done, Token
+from cowork.kept_turns import KeptTurns, Key
+from cowork.stores.base import Project
+from cowork.turns import Question, Turn
+from tests.serving import wait_for
+
+PATIENCE_S = 10.0
+
+
+def new_turn(owner="", kind=Turn):
+    return kind(Project(owner, "p"), Question("why?"))
+
+
+def kept(turns, owner="", key=None, kind=Turn):
+    """A turn that these turns know of, and that tells them of its end."""
+
+    def start():
+        turn = new_turn(owner, kind)
+        turn.on_end(turns.ended)
+        return turn
+
+    return turns.once(key, start)[0]
+
+
+def end(turn):
+    turn.finish(Done(success=True, message="answer"))
+    return turn
+
+
+class HeavyTurn(Turn):
+    """A turn whose log is said to take a hundred mebibytes."""
+
+    @property
+    def size(self):
+        return 100 * 2**20
+
+
+def test_a_running_turn_is_found_by_its_owner_however_long_it_runs():
+    turns = KeptTurns(retention=0.0)
+    turn = kept(turns, "me")
+    assert turns.find("me", turn.id) is turn
+
+
+def test_an_ended_turn_is_found_while_it_is_kept():
+    turns = KeptTurns(retention=60.0)
+    turn = end(kept(turns))
+    assert turns.find("", turn.id) is turn
+    assert turn.read(0, time.monotonic()) == [turn.done]
+
+
+def test_a_turn_that_never_was_is_not_found():
+    with pytest.raises(TurnNotFound):
+        KeptTurns(retention=60.0).find("", "no-such-turn")
+
+
+def test_a_turn_that_is_kept_no_longer_has_expired():
+    turns = KeptTurns(retention=0.05)
+    turn = end(kept(turns))
+    wait_for(lambda: expired(turns, "", turn.id), what="the turn's expiry")
+
+
+def expired(turns, owner, turn_id):
+    try:
+        turns.find(owner, turn_id)
+    except TurnExpired:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("retention", [60.0, 0.0])
+def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
+    turns = KeptTurns(retention)
+    turn = end(kept(turns, "me"))
+    for other in ("you", "", "ME"):
+        with pytest.raises(TurnNotFound):
+            turns.find(other, turn.id)
+
+
+def test_an_expired_turn_gives_its_memory_back():
+    turns = KeptTurns(retention=0.0)
+    turn = kept(turns)
+    turn.append([Token("x" * 3_000_000)])
+    end(turn)
+    with pytest.raises(TurnExpired):
+        turns.find("", turn.id)
+    assert turn.size == 0
+    assert turns._bytes == 0
+
+
+def test_the_oldest_of_too_many_ended_turns_expire_first():
+    turns = KeptTurns(retention=600.0)
+    first, second = end(kept(turns)), end(kept(turns))
+    running = kept(turns)
+    for _ in range(kept_turns.COUNT_LIMIT - 2):
+        end(kept(turns))
+    assert turns.find("", first.id) is first
+    end(kept(turns))
+    assert expired(turns, "", first.id)
+    assert turns.find("", second.id) is second
+    assert turns.find("", running.id) is running
+    turns.close()
+
+
+def test_the_oldest_of_too_many_bytes_expire_first():
+    turns = KeptTurns(retention=600.0)
+    heavy = [end(kept(turns, kind=HeavyTurn)) for _ in range(3)]
+    assert expired(turns, "", heavy[0].id)
+    assert turns.find("", heavy[1].id) is heavy[1]
+    assert turns.find("", heavy[2].id) is heavy[2]
+
+
+KEY = Key("me", "k1", "digest")
+
+
+def test_a_key_gives_the_turn_that_it_made_before():
+    turns = KeptTurns(retention=60.0)
+    turn, replayed = turns.once(KEY, lambda: new_turn("me"))
+    assert not replayed
+    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+
+
+def test_a_key_gives_its_turn_after_the_end_too():
+    turns = KeptTurns(retention=60.0)
+    turn = end(kept(turns, "me", KEY))
+    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+
+
+def test_a_key_with_another_body_is_a_mismatch():
+    turns = KeptTurns(retention=60.0)
+    turn = kept(turns, "me", KEY)
+    with pytest.raises(IdempotencyMismatch):
+        turns.once(Key("me", "k1", "another"), lambda: pytest.fail("made"))
+    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+
+
+@pytest.mark.parametrize("other", [Key("you", "k1", "digest"), Key("me", "k2", "digest"), None])
+def test_another_key_makes_a_turn_of_its_own(other):
+    turns = KeptTurns(retention=60.0)
+    turn = kept(turns, "me", KEY)
+    second, replayed = turns.once(other, lambda: new_turn("me"))
+    assert second is not turn
+    assert not replayed
+
+
+def test_without_a_key_every_question_is_a_turn():
+    turns = KeptTurns(retention=60.0)
+    assert kept(turns) is not kept(turns)
+
+
+def test_an_expired_key_makes_a_new_turn_even_with_another_body():
+    turns = KeptTurns(retention=0.0)
+    turn = end(kept(turns, "me", KEY))
+    second, replayed = turns.once(Key("me", "k1", "another"), lambda: new_turn("me"))
+    assert second is not turn
+    assert not replayed
+
+
+def test_a_turn_that_could_not_be_made_leaves_its_key_free():
+    turns = KeptTurns(retention=60.0)
+
+    def refuse():
+        raise TurnNotFound("refused")
+
+    with pytest.raises(TurnNotFound, match="refused"):
+        turns.once(KEY, refuse)
+    turn, replayed = turns.once(KEY, lambda: new_turn("me"))
+    assert not replayed
+    assert turns.find("me", turn.id) is turn
+
+
+def test_of_ten_equal_questions_at_once_one_makes_the_turn():
+    turns, made = KeptTurns(retention=60.0), []
+    gate = threading.Barrier(10)
+
+    def start():
+        made.append(new_turn("me"))
+        return made[-1]
+
+    def ask(_):
+        gate.wait(PATIENCE_S)
+        return turns.once(KEY, start)
+
+    with ThreadPoolExecutor(10) as threads:
+        found = list(threads.map(ask, range(10)))
+    assert len(made) == 1
+    assert {turn.id for turn, _ in found} == {made[0].id}
+    assert sum(replayed for _, replayed in found) == 9
+
+
+def test_closing_lets_go_of_every_log():
+    turns = KeptTurns(retention=60.0)
+    turn = kept(turns)
+    turn.append([Token("x" * 3_000_000)])
+    end(turn)
+    turns.close()
+    assert turn.size == 0

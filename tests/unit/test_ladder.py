@@ -1,0 +1,171 @@
+"""However a process behaves, it is ended in bounded time, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from cowork.claude.process import ProcessGone
+from cowork.errors import ClaudeFailed, ShuttingDown
+from tests.serving import wait_for
+from tests.unit.pool_of_fakes import PATIENCE_S, Beside, answer, ask, pools, seconds, wait_result
+
+
+@pytest.fixture
+def beside():
+    calls = Beside()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def new_pool(fake_environ, tmp_path):
+    with pools(tmp_path, fake_environ) as make:
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("question", "tokens", "limit"),
+    [
+        (None, 0, 2),
+        ("[[stall]] [[words 9]]", 3, 2),
+        ("[[hang]]", 0, 2),
+        ("[[tool 30]]", 1, 2),
+        ("[[deaf]]", 0, 8),
+        ("[[close]] [[words 9]]", 3, 8),
+    ],
+)
+def test_a_process_is_ended_in_bounded_time_whatever_it_does(new_pool, question, tokens, limit):
+    pool = new_pool()
+    process = pool.get()
+    reply = ask(process, question, tokens) if question else None
+    if question == "[[deaf]]":
+        wait_for(lambda: pool.did("deaf"), what="deafness")
+    assert seconds(pool.discard, process) < limit
+    assert pool.lines.wait_for(0)
+    assert reply is None or reply.result is not None
+    assert seconds(process.end) < 1
+
+
+def test_an_idle_process_ends_by_itself_when_its_stdin_does(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    pool.discard(process)
+    assert [entry["code"] for entry in pool.did("exit")] == [0]
+
+
+def test_what_a_tool_left_in_the_background_ends_with_its_process(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "[[background 60]]")
+    assert pool.lines.wait_for(2)
+    pool.discard(process)
+    assert pool.lines.wait_for(0)
+
+
+def test_what_a_tool_left_can_be_swept_while_the_process_lives(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "[[background 60]]")
+    process.sweep()
+    assert pool.lines.wait_for(1)
+    assert answer(process, "[[say alive]]") == "alive"
+
+
+def test_a_question_that_nobody_reads_does_not_hold_the_end_up(new_pool, beside):
+    pool = new_pool()
+    process = pool.get()
+    os.kill(process.pid, signal.SIGSTOP)
+    asking = beside(process.ask, "x" * 5_000_000, lambda _events: None)
+    wait_for(lambda: process.busy, what="the question")
+    assert seconds(pool.discard, process) < 10
+    assert isinstance(asking.exception(PATIENCE_S), ClaudeFailed)
+
+
+def test_many_may_end_a_process_at_once(new_pool, beside):
+    process = new_pool().get()
+    for call in [beside(process.end) for _ in range(4)]:
+        call.result(PATIENCE_S)
+    assert not process.alive
+
+
+def test_closing_ends_every_process_in_a_hurry(new_pool, beside):
+    pool = new_pool(limit=4)
+    idle, deaf, stalled = pool.get(), pool.get(), pool.get()
+    pool.give_back(idle)
+    replies = [ask(deaf, "[[deaf]]"), ask(stalled, "[[stall]] [[words 9]]", 3)]
+    wait_for(lambda: pool.did("deaf"), what="deafness")
+
+    def hold(process, reply):
+        wait_result(reply)
+        pool.give_back(process)
+
+    held = [beside(hold, *pair) for pair in zip((deaf, stalled), replies, strict=True)]
+    assert seconds(pool.close) < 3.5
+    assert pool.lines.wait_for(0)
+    for call in held:
+        call.result(PATIENCE_S)
+    assert pool.counts() == {"busy": 0, "idle": 0, "limit": 4}
+    with pytest.raises(ShuttingDown):
+        pool.get()
+
+
+# A CLI that is at a turn of its own when it starts, and asks for a permission in each of ours.
+MOODY = """#!{python} -S
+import json, sys
+
+def say(**fields):
+    print(json.dumps(fields), flush=True)
+
+def turn(state):
+    say(type="system", subtype="session_state_changed", state=state)
+
+for line in sys.stdin:
+    got = json.loads(line)
+    if got["type"] == "user":
+        turn("running")
+        say(type="control_request", request_id="c1", request={{"subtype": "can_use_tool"}})
+        told = json.loads(sys.stdin.readline())["response"]
+        said = told["subtype"] + " " + told["request_id"]
+        say(type="result", subtype="success", is_error=False, result=said)
+        turn("idle")
+    elif got["request"]["subtype"] == "initialize":
+        turn("running")
+        say(type="control_response", response={{"subtype": "success", "request_id": "initialize"}})
+    elif {stops}:
+        turn("idle")
+"""
+
+
+@pytest.fixture
+def moody(new_pool, tmp_path):
+    """The process of a CLI with a mind of its own, which `stops` its turn when it is told to."""
+
+    def start(*, stops):
+        program = tmp_path / "moody"
+        program.write_text(MOODY.format(python=sys.executable, stops=stops))
+        program.chmod(0o755)
+        return new_pool(environ={"CLAUDE_CLI_PATH": str(program)}).get()
+
+    return start
+
+
+def test_a_turn_of_the_clis_own_is_interrupted_for_ours(moody):
+    process = moody(stops=True)
+    assert answer(process, "one")
+    assert answer(process, "two")
+
+
+def test_a_permission_that_the_cli_asks_for_is_refused_and_the_turn_goes_on(moody):
+    assert answer(moody(stops=True), "hi") == "error c1"
+
+
+def test_a_process_that_does_not_end_its_own_turn_takes_no_question(moody):
+    process = moody(stops=False)
+    with pytest.raises(ProcessGone):
+        process.ask("hi", lambda _events: None)
+    assert not process.busy

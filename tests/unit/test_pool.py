@@ -1,0 +1,250 @@
+"""The resident processes: leased, kept for the next turn, bounded in number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from cowork.claude.pool import Pool, limit_by_memory
+from cowork.claude.start import find_setpriv
+from cowork.errors import AtCapacity, ClaudeUnavailable
+from tests.serving import wait_for
+from tests.unit.pool_of_fakes import PATIENCE_S, Beside, answer, ask, pools, seconds
+
+
+@pytest.fixture
+def beside():
+    calls = Beside()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def new_pool(fake_environ, tmp_path):
+    with pools(tmp_path, fake_environ) as make:
+        yield make
+
+
+def test_a_sessions_process_is_kept_for_its_next_turn(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    assert pool.counts() == {"busy": 1, "idle": 0, "limit": 2}
+    pool.give_back(process)
+    assert pool.counts() == {"busy": 0, "idle": 1, "limit": 2}
+    assert pool.get(process.session_id, resume=True) is process
+    assert len(pool.did("start")) == 1
+
+
+def test_a_process_that_died_while_idle_is_replaced(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    pool.give_back(process)
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not process.alive, what="its death")
+    second = pool.get(process.session_id, resume=True)
+    assert second.pid != process.pid
+    assert answer(second, "[[count]]b").startswith("I see 2 questions")
+    assert pool.counts()["busy"] == 1
+
+
+def test_a_process_that_is_unfit_is_not_kept(new_pool):
+    pool = new_pool()
+    failed, busy = pool.get(), pool.get()
+    answer(failed, "[[kill]] [[words 9]]")
+    ask(busy, "[[hang]]")
+    pool.give_back(failed)
+    pool.give_back(busy)
+    assert pool.counts() == {"busy": 0, "idle": 0, "limit": 2}
+
+
+def test_the_process_that_was_used_longest_ago_makes_room(new_pool):
+    pool = new_pool()
+    first, second = pool.get(), pool.get()
+    answer(first, "[[say used later]]")
+    for process in (first, second):
+        pool.give_back(process)
+    third = pool.get()
+    assert pool.get(first.session_id, resume=True) is first
+    assert not second.alive
+    assert third.alive
+
+
+def test_a_busy_process_never_makes_room(new_pool):
+    pool = new_pool(limit=1, slot_timeout=0.2)
+    process = pool.get()
+    begun = time.monotonic()
+    with pytest.raises(AtCapacity) as caught:
+        pool.get()
+    assert 0.2 <= time.monotonic() - begun < 3
+    assert caught.value.retry_after > 0
+    assert answer(process, "[[say still here]]") == "still here"
+
+
+@pytest.mark.parametrize("end", [Pool.give_back, Pool.discard])
+def test_whoever_waits_for_a_slot_gets_the_next_that_is_free(new_pool, beside, end):
+    pool = new_pool(limit=1, slot_timeout=PATIENCE_S)
+    process = pool.get()
+    waiting = beside(pool.get)
+    assert not waiting.done()
+    end(pool, process)
+    assert waiting.result(PATIENCE_S).alive
+    assert pool.counts()["busy"] == 1
+
+
+def test_a_wait_for_a_slot_can_be_given_up(new_pool):
+    pool, gone = new_pool(limit=1, slot_timeout=60), threading.Event()
+    pool.get()
+    gone.set()
+    with pytest.raises(AtCapacity):
+        pool.lease(str(uuid4()), str(pool.folder), resume=False, given_up=gone.is_set)
+
+
+def test_there_are_never_more_processes_than_the_limit(new_pool, beside):
+    pool, most, counting = new_pool(limit=2, slot_timeout=PATIENCE_S), [], threading.Lock()
+
+    def turn():
+        process = pool.get()
+        with counting:
+            most.append(pool.lines.held)
+        answer(process, "[[say x]]")
+        pool.give_back(process)
+
+    for call in [beside(turn) for _ in range(8)]:
+        call.result(PATIENCE_S)
+    assert max(most) <= 2
+
+
+def test_a_forgotten_session_has_no_process_any_more(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    pool.give_back(process)
+    pool.forget(process.session_id)
+    pool.forget("no-such-session")
+    assert pool.counts()["idle"] == 0
+    assert pool.lines.wait_for(0)
+
+
+def test_a_process_that_idles_too_long_is_ended(new_pool):
+    pool = new_pool(idle_timeout=0.2)
+    process = pool.get()
+    pool.give_back(process)
+    assert pool.lines.wait_for(0)
+    wait_for(lambda: pool.counts() == {"busy": 0, "idle": 0, "limit": 2}, what="an empty pool")
+    assert not process.alive
+
+
+@pytest.mark.skipif(find_setpriv() is None, reason="setpriv is missing: apt-get install util-linux")
+def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, beside):
+    pool = new_pool(manner={"setpriv": find_setpriv()})
+    process = beside(pool.get).result(PATIENCE_S)
+    beside.close()
+    assert answer(process, "[[say alive]]") == "alive"
+
+
+def test_a_limit_by_memory_is_within_its_bounds():
+    assert 2 <= limit_by_memory() <= 64
+
+
+# -- starting
+
+
+def broken(kind: str, folder: Path) -> str:
+    path = folder / "broken"
+    if kind == "directory":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_text({"exits": "#!/bin/sh\nexit 1\n", "silent": "#!/bin/sh\n"}.get(kind, "\0x"))
+        path.chmod(0o644 if kind == "not executable" else 0o755)
+    return str(path)
+
+
+KINDS = ["missing", "not executable", "directory", "no program", "exits", "silent"]
+
+
+@pytest.mark.parametrize("setpriv", [None, find_setpriv()])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cli_that_cannot_be_started_is_unavailable_and_costs_nothing(
+    new_pool, tmp_path, kind, setpriv
+):
+    environ = {"CLAUDE_CLI_PATH": broken(kind, tmp_path)}
+    pool = new_pool(environ=environ, manner={"setpriv": setpriv}, start_timeout=3.0)
+
+    def fail():
+        with pytest.raises(ClaudeUnavailable) as caught:
+            pool.get()
+        assert str(tmp_path) not in caught.value.message
+        assert "in time" not in caught.value.message
+
+    fail()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
+    for _ in range(100 if setpriv is None else 5):
+        fail()
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+    assert pool.counts()["busy"] == 0
+
+
+def test_a_cli_that_is_mended_is_used_without_a_restart(new_pool, fake_environ, tmp_path):
+    wrapper = Path(fake_environ["CLAUDE_CLI_PATH"])
+    wrapper.rename(tmp_path / "away")
+    pool = new_pool()
+    with pytest.raises(ClaudeUnavailable):
+        pool.get()
+    (tmp_path / "away").rename(wrapper)
+    assert pool.get().alive
+
+
+def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
+    pool = new_pool(config={"start": "hang"}, start_timeout=0.3)
+    assert seconds(pytest.raises, ClaudeUnavailable, pool.get) < 4
+    assert pool.lines.wait_for(0)
+    assert pool.counts()["busy"] == 0
+
+
+def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ClaudeUnavailable):
+        new_pool().lease(str(uuid4()), str(tmp_path / "file" / "x"), resume=False)
+
+
+# -- skills
+
+
+def test_the_skills_are_those_that_the_cli_lists_and_are_asked_for_once(new_pool):
+    pool = new_pool(config={"skills": ["code-writer"]})
+    assert {"code-writer", "verify"} <= pool.skills(str(pool.folder))
+    assert pool.skills("/anywhere/else") == pool.skills(str(pool.folder))
+    assert len(pool.did("start")) == 1
+    assert pool.counts()["busy"] == 0
+    assert pool.lines.wait_for(0)
+
+
+def test_skills_that_a_turn_has_told_need_no_process(new_pool):
+    pool = new_pool()
+    pool.saw_skills("/x", ("mine",))
+    pool.saw_skills("/x", None)
+    assert pool.skills("/x") == {"mine"}
+    assert len(pool.did("start")) == 0
+
+
+def test_trusted_projects_have_skills_of_their_own(new_pool):
+    pool = new_pool(manner={"trust_projects": True})
+    pool.saw_skills("/x", ("mine",))
+    assert "mine" not in pool.skills(str(pool.folder))
+    assert pool.skills("/x") == {"mine"}
+
+
+def test_skills_that_could_not_be_asked_for_are_asked_for_again(new_pool):
+    pool = new_pool(config={"start": "exit"})
+    for _ in range(2):
+        with pytest.raises(ClaudeUnavailable):
+            pool.skills(str(pool.folder))
+    assert len(pool.did("start")) == 2
+    assert pool.counts()["busy"] == 0

@@ -1,0 +1,227 @@
+"""Settings are read whole, checked, and their faults told all at once, without a secret."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cowork import settings
+from cowork.settings import Settings, SettingsError
+
+NO_FILE = Path("/nonexistent/.env")
+KEY = "k" * 32
+
+
+def load(**environ: str) -> Settings:
+    return settings.load(environ, dotenv=NO_FILE)
+
+
+def faults(**environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(**environ)
+    return caught.value.faults
+
+
+def test_without_any_variable_everything_has_its_default():
+    found = load()
+    assert (found.host, found.port) == ("0.0.0.0", 5002)  # noqa: S104
+    assert found.chat_api_base_url == "http://localhost:5001"
+    assert found.claude_timeout == 300.0
+    assert found.api_keys == {}
+    assert found.workspace == Path("~/.xo-cowork/workspace").expanduser()
+    assert found.store == "memory://"
+
+
+def test_every_fault_is_told_at_once():
+    wrong = {"PORT": "x", "CLAUDE_TIMEOUT": "-1", "COWORK_STORE": "what://", "COWORK_API_KEYS": "a"}
+    found = faults(**wrong)
+    assert sorted(line.partition(":")[0] for line in found) == sorted(wrong)
+    with pytest.raises(SettingsError) as caught:
+        load(**wrong)
+    assert all(line in str(caught.value) for line in found)
+
+
+def test_a_fault_names_what_was_expected_and_what_was_given():
+    (line,) = faults(PORT="99999")
+    assert line == "PORT: expected a whole number from 0 to 65535, got '99999'"
+
+
+VARIABLES = {field.metadata["variable"]: field for field in dataclasses.fields(Settings)}
+SECRETS = [name for name, field in VARIABLES.items() if field.metadata["secret"]]
+
+
+def test_what_is_secret_is_known():
+    assert sorted(SECRETS) == [
+        "CHAT_API_TOKEN",
+        "COWORK_API_KEYS",
+        "XO_AUTH_SESSION_ID",
+        "XO_POLL_TOKEN",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "raw"),
+    [
+        ("CHAT_API_TOKEN", "canary with a space"),
+        ("CHAT_API_TOKEN", "canary\nsecond"),
+        ("COWORK_API_KEYS", "canary"),
+        ("COWORK_API_KEYS", "me=canary"),
+        ("COWORK_API_KEYS", f"canary{KEY}"),
+        ("COWORK_API_KEYS", f"me=canary{KEY},me=canary{KEY}"),
+        ("COWORK_API_KEYS", f"me=canary{KEY}é"),
+        ("CHAT_API_BASE_URL", "http://user:canary@example.com"),
+        ("CHAT_API_BASE_URL", "http://example.com?token=canary"),
+    ],
+)
+def test_no_fault_shows_a_secret(variable, raw):
+    (line,) = faults(**{variable: raw})
+    assert "canary" not in line
+
+
+def test_settings_shown_show_no_secret():
+    given_all = {
+        "CHAT_API_TOKEN": "canary-1",
+        "XO_AUTH_SESSION_ID": "canary-2",
+        "XO_POLL_TOKEN": "canary-3",
+        "COWORK_API_KEYS": f"me=canary-4{KEY}",
+    }
+    found = load(**given_all)
+    assert "canary" not in repr(found)
+    assert "canary" not in str(found)
+    assert found.secrets() == ("canary-1", "canary-2", "canary-3", f"canary-4{KEY}")
+
+
+@pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "CHAT_API_BASE_URL"])
+def test_a_blank_variable_means_its_default(variable):
+    for blank in ("", " ", "\t\n"):
+        assert load(**{variable: blank}) == load()
+
+
+def test_a_blank_chat_api_is_switched_off():
+    assert load(CHAT_API_BASE_URL="").chat_api_base_url == ""
+
+
+def test_every_default_is_one_that_an_operator_could_have_written():
+    assert load(**{name: field.metadata["default"] for name, field in VARIABLES.items()}) == load()
+
+
+def test_the_environment_goes_before_the_file(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("PORT=7001\nHOST=127.0.0.1\nUNKNOWN=x\n")
+    found = settings.load({"PORT": "7002"}, dotenv=file)
+    assert (found.port, found.host) == (7002, "127.0.0.1")
+
+
+def test_a_faulty_file_is_told_like_the_environment(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("PORT=many\n")
+    with pytest.raises(SettingsError, match="PORT"):
+        settings.load({}, dotenv=file)
+
+
+def test_a_file_is_read_as_it_is_written(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text(f"CHAT_API_TOKEN=a${{HOME}}b\nCOWORK_API_KEYS='me={KEY}'\nXO_POLL_TOKEN\n")
+    found = settings.load({"HOME": "/root"}, dotenv=file)
+    assert found.chat_api_token == "a${HOME}b"
+    assert found.api_keys == {"me": KEY}
+    assert found.xo_poll_token is None
+
+
+def test_nothing_in_the_file_is_exported(tmp_path, monkeypatch):
+    monkeypatch.delenv("PORT", raising=False)
+    file = tmp_path / ".env"
+    file.write_text("PORT=7001\n")
+    environ: dict[str, str] = {}
+    settings.load(environ, dotenv=file)
+    assert environ == {}
+    assert settings.load(dotenv=NO_FILE).port == 5002
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load().port = 1
+
+
+TABLE = [
+    (settings.text, " a b ", "a b"),
+    (settings.optional, "  ", None),
+    (settings.optional, " x ", "x"),
+    (settings.token, " ", None),
+    (settings.token, " a!~b ", "a!~b"),
+    *[(settings.flag, word, True) for word in ("1", "true", "YES", " On ")],
+    *[(settings.flag, word, False) for word in ("0", "False", "no", "off")],
+    (settings.whole(0, 9), " 9 ", 9),
+    (settings.whole(-1, 9), "-1", -1),
+    (settings.seconds(0.1), "0.1", 0.1),
+    (settings.seconds(-1.0), "-1", -1.0),
+    (settings.seconds(0.0), "86400", 86400.0),
+    (settings.choice("a", "b"), " b ", "b"),
+    (settings.base_url, "", ""),
+    (settings.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
+    (settings.base_url, "http://[::1]:80", "http://[::1]:80"),
+    (settings.url_path, " /a/b ", "/a/b"),
+    (settings.names, " a, b ,,c", ("a", "b", "c")),
+    (settings.names, "", ()),
+    (settings.folder, "/a/b", Path("/a/b")),
+    (settings.folder, "~/x", Path("~/x").expanduser()),
+    (settings.store_url, "memory://", "memory://"),
+    (settings.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
+    (settings.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
+    (settings.api_keys, "", {}),
+]
+
+
+@pytest.mark.parametrize(("parse", "raw", "value"), TABLE)
+def test_what_can_be_used_is_read(parse, raw, value):
+    assert parse(raw) == value
+
+
+WRONG = [
+    *[(settings.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
+    *[(settings.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
+    *[(settings.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
+    *[
+        (settings.seconds(0.1), raw)
+        for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")
+    ],
+    *[(settings.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
+    *[(settings.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
+    *[
+        (settings.base_url, raw)
+        for raw in ("http://u@x", "http://u:p@x", "http://x?q", "http://x#f")
+    ],
+    *[
+        (settings.base_url, raw)
+        for raw in ("http://x:0", "http://x:99999", "http://x:a", "http://[")
+    ],
+    *[
+        (settings.url_path, raw)
+        for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")
+    ],
+    *[(settings.folder, raw) for raw in ("", "a/b", "./a", "../a")],
+    *[(settings.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
+    *[(settings.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
+    *[(settings.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],
+]
+
+
+@pytest.mark.parametrize(("parse", "raw"), WRONG)
+def test_what_cannot_be_used_is_refused_in_words(parse, raw):
+    with pytest.raises(ValueError, match="expected"):
+        parse(raw)
+
+
+@given(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30))
+def test_no_value_of_a_variable_breaks_the_reading(variable, raw):
+    told = []
+    try:
+        load(**{variable: raw})
+    except SettingsError as error:
+        told = error.faults
+    assert len(told) <= 1
+    assert all(line.startswith(f"{variable}: expected") for line in told)

@@ -1,0 +1,285 @@
+"""A turn ends once, is stopped for the first reason given, and is read by whoever comes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from cowork.errors import (
+    ClaudeFailed,
+    ClaudeTimeout,
+    ShuttingDown,
+    TurnInterrupted,
+)
+from cowork.events import Done, Failed, Replace, Status, Token
+from cowork.stores.base import Project
+from cowork.turns import LOG_LIMIT, Question, State, Turn
+from tests.serving import wait_for
+
+ANSWER = Done(success=True, message="answer")
+PATIENCE_S = 10.0
+
+
+def new_turn(grace=-1.0):
+    return Turn(Project("", "p"), Question("why?"), grace=grace)
+
+
+def soon():
+    return time.monotonic() + PATIENCE_S
+
+
+class Beside:
+    """A call in a thread of its own; `result` is what it gave."""
+
+    def __init__(self, call):
+        self.result = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        self.result = self._call()
+
+    def end(self):
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        return self.result
+
+
+def test_a_new_turn_waits_and_has_an_id_of_its_own():
+    turn, other = new_turn(), new_turn()
+    assert turn.state is State.QUEUED
+    assert turn.id != other.id
+    assert (turn.done, turn.error, turn.text) == (None, None, "")
+
+
+def test_a_turn_that_begins_runs():
+    turn = new_turn()
+    turn.begin()
+    assert turn.state is State.RUNNING
+    assert turn.begun <= time.monotonic()
+    assert turn.started >= turn.created
+
+
+def test_events_are_numbered_from_one_and_read_behind_a_number():
+    turn = new_turn()
+    turn.append([Token("a"), Token("b")])
+    assert turn.read(0, soon()) == [Token("a"), Token("b")]
+    assert turn.read(1, soon()) == [Token("b")]
+    assert turn.read(2, time.monotonic()) == []
+    assert not turn.ended(2)
+
+
+def test_the_end_is_the_last_event():
+    turn = new_turn()
+    turn.append([Token("a")])
+    turn.finish(ANSWER)
+    assert turn.read(0, soon()) == [Token("a"), ANSWER]
+    assert turn.ended(2)
+    assert not turn.ended(1)
+    assert turn.read(2, soon()) == []
+
+
+def test_a_failure_is_told_before_the_end():
+    turn = new_turn()
+    error = ClaudeFailed("it broke", retry_after=3, signal=9)
+    done = Done(success=False, message="half")
+    turn.finish(done, error)
+    failed = Failed("claude_failed", "it broke", {"signal": 9, "retry_after": 3})
+    assert turn.read(0, soon()) == [failed, done]
+    assert turn.error is error
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (None, State.SUCCEEDED),
+        (ClaudeFailed("x"), State.FAILED),
+        (ClaudeTimeout("x"), State.FAILED),
+        (TurnInterrupted("x"), State.INTERRUPTED),
+        (ShuttingDown("x"), State.INTERRUPTED),
+    ],
+)
+def test_the_state_of_an_ended_turn_says_how_it_ended(error, state):
+    turn = new_turn()
+    turn.finish(Done(success=error is None, message=""), error)
+    assert turn.state is state
+    assert turn.ended_at is not None
+
+
+def test_of_many_ends_one_counts():
+    turn, ends = new_turn(), []
+    turn.on_end(ends.append)
+    gate = threading.Barrier(10)
+
+    def finish(number):
+        gate.wait(PATIENCE_S)
+        return turn.finish(Done(success=True, message=str(number)))
+
+    calls = [Beside(lambda number=number: finish(number)) for number in range(10)]
+    assert sum(call.end() for call in calls) == 1
+    assert ends == [turn]
+    assert turn.read(0, soon()) == [turn.done]
+
+
+def test_what_comes_after_the_end_is_dropped():
+    turn = new_turn()
+    turn.finish(ANSWER)
+    turn.append([Token("late")])
+    turn.begin()
+    turn.queued_behind(1)
+    assert turn.finish(Done(success=False, message=""), ClaudeFailed("late")) is False
+    assert turn.read(0, soon()) == [ANSWER]
+    assert (turn.state, turn.error) == (State.SUCCEEDED, None)
+
+
+def test_the_first_reason_to_stop_counts():
+    turn, calls = new_turn(), []
+    first, second = TurnInterrupted("first"), ClaudeTimeout("second")
+    turn.on_stop(lambda: calls.append(turn.stop_reason))
+    assert turn.stop(first)
+    assert turn.stop(second)
+    assert turn.stop_reason is first
+    assert calls[0] is first
+
+
+def test_a_turn_that_has_ended_is_not_stopped():
+    turn, calls = new_turn(), []
+    turn.on_stop(lambda: calls.append(1))
+    turn.finish(ANSWER)
+    assert turn.stop(TurnInterrupted("late")) is False
+    assert (turn.stop_reason, calls) == (None, [])
+
+
+def test_whoever_comes_after_the_stop_is_told_at_once():
+    turn, calls = new_turn(), []
+    turn.stop(TurnInterrupted("x"))
+    turn.on_stop(lambda: calls.append("told"))
+    assert calls == ["told"]
+
+
+def test_only_the_last_who_asked_is_told_of_a_stop():
+    turn, calls = new_turn(), []
+    turn.on_stop(lambda: calls.append("old"))
+    turn.on_stop(lambda: calls.append("new"))
+    turn.stop(TurnInterrupted("x"))
+    assert calls == ["new"]
+    turn.on_stop(None)
+    turn.stop(TurnInterrupted("y"))
+    assert calls == ["new"]
+
+
+def test_a_waiting_turn_tells_its_place():
+    turn = new_turn()
+    turn.queued_behind(2)
+    assert turn.read(0, soon()) == [Status("queued", {"position": 2})]
+
+
+def test_a_reader_gets_what_comes_while_it_waits():
+    turn = new_turn()
+    reader = Beside(lambda: turn.read(0, soon()))
+    turn.append([Token("a")])
+    assert reader.end() == [Token("a")]
+
+
+def test_a_reader_that_waits_at_the_end_is_let_go():
+    turn = new_turn()
+    reader, waiter = Beside(lambda: turn.read(0, soon())), Beside(lambda: turn.wait(soon()))
+    turn.finish(ANSWER)
+    assert reader.end() == [ANSWER]
+    assert waiter.end() == ANSWER
+
+
+def test_a_reader_waits_no_longer_than_it_wants():
+    turn = new_turn()
+    begun = time.monotonic()
+    assert turn.read(0, begun + 0.05) == []
+    assert turn.wait(begun + 0.1) is None
+    assert 0.1 <= time.monotonic() - begun < 5
+
+
+def test_a_woken_reader_looks_at_its_condition_again():
+    turn, gone = new_turn(), threading.Event()
+    reader = Beside(lambda: turn.read(0, soon(), gone.is_set))
+    waiter = Beside(lambda: turn.wait(soon(), gone.is_set))
+    turn.wake()
+    gone.set()
+    turn.wake()
+    assert reader.end() == []
+    assert waiter.end() is None
+
+
+def test_many_readers_get_the_same():
+    turn = new_turn()
+
+    def read_all():
+        found = []
+        while not turn.ended(len(found)):
+            found += turn.read(len(found), soon())
+        return found
+
+    readers = [Beside(read_all) for _ in range(8)]
+    tokens = [Token(str(number)) for number in range(500)]
+    for token in tokens:
+        turn.append([token])
+    turn.finish(ANSWER)
+    assert all(reader.end() == [*tokens, ANSWER] for reader in readers)
+
+
+def test_a_turn_stops_when_its_last_reader_has_been_gone_for_the_grace():
+    turn = new_turn(grace=0.05)
+    turn.join()
+    turn.join()
+    turn.leave()
+    time.sleep(0.15)  # what must not happen has no condition to wait for
+    assert turn.stop_reason is None
+    turn.leave()
+    wait_for(lambda: turn.stop_reason is not None, timeout=5)
+    assert isinstance(turn.stop_reason, TurnInterrupted)
+
+
+def test_a_reader_that_comes_back_in_time_keeps_the_turn_going():
+    turn = new_turn(grace=0.2)
+    turn.join()
+    turn.leave()
+    turn.join()
+    time.sleep(0.4)  # what must not happen has no condition to wait for
+    assert turn.stop_reason is None
+
+
+def test_a_turn_that_has_ended_is_not_missed_by_anyone():
+    turn = new_turn(grace=0.0)
+    turn.join()
+    turn.finish(ANSWER)
+    turn.leave()
+    assert turn.stop_reason is None
+
+
+def test_the_text_follows_replacements_and_is_the_ends_in_the_end():
+    turn = new_turn()
+    turn.append([Token("a"), Token("b"), Replace("new "), Status("x"), Token("c")])
+    assert turn.text == "new c"
+    turn.finish(ANSWER)
+    assert turn.text == "answer"
+
+
+def test_a_log_beyond_all_bounds_stops_the_turn():
+    turn = new_turn()
+    block = Token("x" * (LOG_LIMIT // 8))
+    turn.append([block] * 7)
+    assert turn.stop_reason is None
+    turn.append([block] * 2)
+    assert isinstance(turn.stop_reason, ClaudeFailed)
+    turn.close()
+
+
+def test_a_closed_turn_reads_as_ended():
+    turn = new_turn()
+    turn.append([Token("x" * 2**21)])
+    turn.finish(ANSWER)
+    turn.close()
+    turn.close()
+    assert turn.read(0, soon()) == []
+    assert turn.ended(0)
