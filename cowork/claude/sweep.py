@@ -40,13 +40,13 @@ def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> lis
 
     Looks again after a find: a process that was just being started shows no environment.
     """
-    killed: list[int] = []
+    killed: set[int] = set()
     for _ in range(LOOKS):
-        found = [pid for pid in left(wanted) if not spare(pid) and _kill(pid, wanted)]
-        killed += found
+        found = [pid for pid in left(wanted) if pid not in killed and not spare(pid)]
         if not found:
             break
-    return killed
+        killed.update(pid for pid in found if _kill(pid, wanted))
+    return sorted(killed)
 
 
 def left_by(server_pid: int) -> list[int]:
