@@ -83,6 +83,7 @@ def _register_requests(app: Flask) -> None:
         log.info(
             "request",
             method=request.method,
+            turn_id=g.get("turn_id"),
             path=request.path,  # never the query: it may hold a poll token
             status=reply.status_code,
             ms=round((time.monotonic() - g.begun) * 1000),

@@ -90,18 +90,20 @@ class Conversation:
         `IdempotencyMismatch`, `ClaudeUnavailable`.
         """
         question = replace(question, skill=self._skill(project, agent_type))
-        turn, replayed = self.turns.once(key, lambda: self._enter(project, question, on_busy))
-        if on_busy == "interrupt" and not replayed and turn.ahead:
-            running = self._lanes.running(project)
-            if running is not None and running is not turn:
+        before: list[Turn] = []
+
+        def enter() -> Turn:
+            turn = Turn(project, question, grace=self._rules.disconnect_grace)
+            turn.on_end(self.turns.ended)
+            running = self._lanes.enter(turn, on_busy)
+            before.extend([running] if running is not None else [])
+            return turn
+
+        turn, replayed = self.turns.once(key, enter)
+        if on_busy == "interrupt":
+            for running in before:
                 running.stop(_interrupted())
         return turn, replayed
-
-    def _enter(self, project: Project, question: Question, on_busy: OnBusy) -> Turn:
-        turn = Turn(project, question, grace=self._rules.disconnect_grace)
-        turn.on_end(self.turns.ended)
-        self._lanes.enter(turn, on_busy)
-        return turn
 
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn and wait, at most a second, for its end; one that ended is no error."""
@@ -171,16 +173,18 @@ class Conversation:
 
     def _take_claimed(self, turn: Turn) -> None:
         self._say(turn, "question", turn.question.text, turn.question.message_type)
-        claim = self._store.claim(turn.project)
-        if claim is None:
-            raise RuntimeError("the lane's project is claimed by somebody else")
+        claim: Claim | None = None
         try:
+            claim = self._store.claim(turn.project)
+            if claim is None:
+                raise RuntimeError("the lane's project is claimed by somebody else")
             self._converse(turn, claim)
         except CoworkError as error:
             self._finish(turn, None, turn.stop_reason or error)
         finally:
             # Not before the process is put away: two writers to one session lose turns.
-            self._store.release(claim)
+            if claim is not None:
+                self._store.release(claim)
 
     # -- a turn
 
@@ -204,16 +208,19 @@ class Conversation:
 
     def _attempt(self, turn: Turn, session: Session, claim: Claim) -> None:
         """One try with one process, which is kept for the next turn only if it is fit for it."""
+        # Until there is a reply to interrupt, a turn that is stopped has nothing to wait for.
+        turn.on_stop(lambda: self._finish(turn, None, turn.stop_reason))
         self._check_not_stopped(turn)
         process = self._pool.lease(
             session.id,
             session.cwd,
             resume=not turn.is_new_session,
-            given_up=lambda: turn.stop_reason is not None,
+            given_up=lambda: self._out_of_time(turn),
         )
-        fit = False
+        fit = True
         try:
             self._check_not_stopped(turn)
+            fit = False
             reply = self._ask(turn, process, session, claim)
             result = self._await(turn, reply)
             if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
@@ -266,14 +273,25 @@ class Conversation:
             if turn.stop_reason is None and now >= limit:
                 turn.stop(reason)
 
+    def _allowed(self, turn: Turn) -> float:
+        """Seconds; the request may only shorten what the operator allows."""
+        return min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
+
+    def _out_of_time(self, turn: Turn) -> bool:
+        """Whether to go on waiting for a process is pointless; says so to the turn's readers."""
+        allowed = self._allowed(turn)
+        if time.monotonic() >= (turn.begun or 0.0) + allowed:
+            turn.stop(_too_late(allowed))
+        return turn.stop_reason is not None
+
     def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
         """When the turn has to end (monotonic), as things stand now, and why it then would.
 
         The whole time of a turn is bounded, or in a stream the CLI's silence.
         """
-        allowed = min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
+        allowed = self._allowed(turn)
         since = reply.process.last_heard if turn.question.streaming else turn.begun or 0.0
-        return since + allowed, ClaudeTimeout(f"no answer within {allowed:g} seconds")
+        return since + allowed, _too_late(allowed)
 
     def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
         """Why the turn did not succeed, or None."""
@@ -313,6 +331,7 @@ class Conversation:
         log.info(
             "turn ended",
             turn_id=turn.id,
+            request_id=turn.request_id,
             state=turn.state.value,
             code=error.code if error is not None else None,
             ms=done.duration_ms,
@@ -359,6 +378,10 @@ class Conversation:
 
 def _interrupted() -> TurnInterrupted:
     return TurnInterrupted("the turn was interrupted")
+
+
+def _too_late(allowed: float) -> ClaudeTimeout:
+    return ClaudeTimeout(f"no answer within {allowed:g} seconds")
 
 
 def directory_name(project: Project) -> str:

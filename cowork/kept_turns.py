@@ -8,13 +8,22 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
+from cowork.errors import (
+    AtCapacity,
+    ClaudeUnavailable,
+    IdempotencyMismatch,
+    ShuttingDown,
+    StoreUnavailable,
+    TurnExpired,
+    TurnNotFound,
+)
 from cowork.turns import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
 COUNT_LIMIT = 10_000
 BYTES_LIMIT = 256 * 2**20
 FORGOTTEN_LIMIT = 100_000
+NOT_ASKED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,13 @@ class KeptTurns:
             return turn, False
 
     def ended(self, turn: Turn) -> None:
-        """A turn has ended; its retention begins."""
+        """A turn has ended; its retention begins.
+
+        One that failed before its question was asked gives its key back, so that a retry asks.
+        """
         with self._lock:
+            if isinstance(turn.error, NOT_ASKED):
+                self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             self._ended.append((time.monotonic(), turn))
             self._bytes += turn.size
             self._expire()

@@ -42,31 +42,32 @@ class Lanes:
         self._lanes: dict[Project, _Lane] = {}
         self._shut = False
 
-    def enter(self, turn: Turn, on_busy: OnBusy) -> None:
+    def enter(self, turn: Turn, on_busy: OnBusy) -> Turn | None:
         """Begin the turn, or let it wait; never waits itself.
 
+        Gives the turn that runs before it, if there is one.
         Raises `ShuttingDown`, `ProjectBusy` (`reject`) and `QueueFull`.
         """
         with self._lock:
             if self._shut:
                 raise ShuttingDown("the server is shutting down", retry_after=5)
             lane = self._lanes.get(turn.project)
-            if lane is None:
-                lane = self._lanes[turn.project] = _Lane(running=turn)
-                begins = True
-            else:
-                self._queue(lane, turn, on_busy)
-                begins = False
-        if begins:
-            turn.begin()
+            if lane is not None:
+                return self._queue(lane, turn, on_busy)
+            lane = self._lanes[turn.project] = _Lane(running=turn)
+        turn.begin()
+        try:
             threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True).start()
-        else:
-            turn.queued_behind(turn.ahead)
-            turn.on_stop(lambda: self._leave(lane, turn))
+        except RuntimeError:  # no thread can be started
+            with self._lock:
+                del self._lanes[turn.project]
+            raise
+        return None
 
-    def _queue(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> None:
+    def _queue(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> Turn | None:
         # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
-        running = lane.running is not None and lane.running.done is None
+        before = lane.running if lane.running is not None and lane.running.done is None else None
+        running = before is not None
         ahead = len(lane.waiting) + (1 if running else 0)
         if on_busy == "reject" and ahead:
             raise ProjectBusy("the project is answering another question")
@@ -74,12 +75,16 @@ class Lanes:
             raise QueueFull(
                 f"the project has {len(lane.waiting)} questions waiting already", retry_after=5
             )
-        if on_busy == "interrupt":
-            turn.ahead = 1 if running else 0
+        first = on_busy == "interrupt"
+        turn.ahead = int(running) if first else ahead
+        # While nobody else sees the turn: once it waits, anyone may stop it.
+        turn.queued_behind(turn.ahead)
+        turn.on_stop(lambda: self._leave(lane, turn))
+        if first:
             lane.waiting.appendleft(turn)
         else:
-            turn.ahead = ahead
             lane.waiting.append(turn)
+        return before
 
     def _leave(self, lane: _Lane, turn: Turn) -> None:
         with self._lock:
@@ -93,14 +98,20 @@ class Lanes:
         turn = lane.running
         while turn is not None:
             project = turn.project
-            self._take(turn)
-            with self._lock:
-                turn = lane.running = lane.waiting.popleft() if lane.waiting else None
-                if turn is None:
-                    del self._lanes[project]
-                _tell_positions(lane)
+            try:
+                self._take(turn)
+            finally:
+                turn = self._advance(lane, project)
             if turn is not None:
                 turn.begin()
+
+    def _advance(self, lane: _Lane, project: Project) -> Turn | None:
+        with self._lock:
+            turn = lane.running = lane.waiting.popleft() if lane.waiting else None
+            if turn is None:
+                del self._lanes[project]
+            _tell_positions(lane)
+            return turn
 
     def running(self, project: Project) -> Turn | None:
         """The turn that the project is answering now."""

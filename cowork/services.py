@@ -95,8 +95,11 @@ class Services:
             return
         self.closed = True
         self.drain(0.0)
-        if self.settings.store == "memory://" and self.store.session_count():
-            log.warning("sessions of memory:// are gone now", sessions=self.store.session_count())
+        sessions, token = self.store.session_count(), self.store.token() is not None
+        if self.settings.store == "memory://" and (sessions or token):
+            log.warning(
+                "sessions of memory:// are gone now", sessions=sessions, and_the_token=token
+            )
         self.pool.close()
         self.outbox.close(OUTBOX_CLOSE)
         if self.upstream is not None:

@@ -24,6 +24,9 @@ from cowork.events import (
     ToolResult,
     ToolUse,
 )
+from cowork.log import logger
+
+log = logger(__name__)
 
 MEMORY = 1 << 20
 BATCH = 1 << 18
@@ -41,6 +44,7 @@ class TurnLog:
         self._tail = bytearray()
         self._tail_from = 0
         self._file: IO[bytes] | None = None
+        self._spills = True
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -55,7 +59,7 @@ class TurnLog:
         self._tail += event.text.encode(errors="replace") if mark == 0 else _dump(event)  # type: ignore[union-attr]
         self._marks.append(mark)
         self._ends.append(self._tail_from + len(self._tail))
-        if len(self._tail) > MEMORY:
+        if len(self._tail) > MEMORY and self._spills:
             self._spill()
 
     def read(self, after: int) -> list[Event]:
@@ -96,11 +100,18 @@ class TurnLog:
             self._file.close()
 
     def _spill(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="cowork-turn-")  # noqa: SIM115 - close()
-        self._file.seek(self._tail_from)
-        self._file.write(self._tail)
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="cowork-turn-")  # noqa: SIM115 - close()
+            self._file.seek(self._tail_from)
+            self._file.write(self._tail)
+            self._file.flush()
+        except OSError as fault:
+            # The disk is full, or there are no more files: the rest stays in memory, within the
+            # limit that every turn has.
+            self._spills = False
+            log.error("a turn's log cannot be spilled to a file", error=str(fault))
+            return
         self._tail_from += len(self._tail)
         self._tail = bytearray()
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Event, Failed, Status
+from cowork.log import request_id
 from cowork.stores.base import Project
 from cowork.turnlog import TurnLog
 
@@ -62,6 +63,7 @@ class Turn:
         self.id = str(uuid4())
         self.project = project
         self.question = question
+        self.request_id = request_id.get()
         self.created = datetime.now(UTC)
         self.started: datetime | None = None
         self.ended_at: datetime | None = None
@@ -76,6 +78,7 @@ class Turn:
         self.stop_reason: CoworkError | None = None
         self._grace = grace
         self._readers = 0
+        self._closing = False
         self._patience: threading.Timer | None = None
         self._log = TurnLog()
         self._changed = threading.Condition()
@@ -104,7 +107,7 @@ class Turn:
             too_much = self._log.size > LOG_LIMIT
             self._changed.notify_all()
         if too_much:
-            self.stop(ClaudeFailed("the answer is longer than 64 MiB"))
+            self.stop(ClaudeFailed("the turn said more than 64 MiB, tools and thinking included"))
 
     def finish(self, done: Done, error: CoworkError | None = None) -> bool:
         """End the turn; False, and nothing changed, if it had ended before."""
@@ -166,6 +169,7 @@ class Turn:
         """A reader has gone, whether the turn has ended or not."""
         with self._changed:
             self._readers -= 1
+            self._let_go()
             if self._readers or self.done is not None or self._grace < 0:
                 return
             self._patience = threading.Timer(self._grace, self._stop_unread)
@@ -233,8 +237,13 @@ class Turn:
         return self._log.size
 
     def close(self) -> None:
-        """Let go of the log; nobody can read it any more."""
+        """Let go of the log, when its last reader has left; nobody new may come."""
         with self._changed:
+            self._closing = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._closing and not self._readers:
             self._log.close()
             self._log = TurnLog()
 

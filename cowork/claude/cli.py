@@ -22,6 +22,7 @@ log = logger(__name__)
 
 CHECK_TIMEOUT = 15.0
 MAX_AGE = 300.0
+PROBLEM_AGE = 15.0
 INSTALL_ADVICE = (
     "set CLAUDE_CLI_PATH, put `claude` on PATH, or run `make install-cli` to get the one that "
     "comes in the claude-agent-sdk wheel"
@@ -76,7 +77,8 @@ class ClaudeCli:
     def state(self) -> CliState:
         """What is known; starts a check in the background when that is old.  Never waits."""
         with self._lock:
-            old = time.monotonic() - self._checked > MAX_AGE
+            age = MAX_AGE if self._state.problem is None else PROBLEM_AGE
+            old = time.monotonic() - self._checked > age
             if old and self._checking is None and not self._closed:
                 self._checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
                 self._checking.start()
@@ -84,6 +86,7 @@ class ClaudeCli:
 
     def check(self) -> CliState:
         """Ask the CLI for its version and its login; takes about a second."""
+        state = CliState(problem="the Claude CLI could not be checked; see the server's log")
         try:
             path = self.path()
             version = self._run(path, "--version").split(" ")[0].strip() or None
@@ -92,8 +95,9 @@ class ClaudeCli:
             state = CliState(path, version, logged_in, method, problem)
         except ClaudeUnavailable as fault:
             state = CliState(problem=fault.message)
-        with self._lock:
-            self._state, self._checked, self._checking = state, time.monotonic(), None
+        finally:
+            with self._lock:
+                self._state, self._checked, self._checking = state, time.monotonic(), None
         return state
 
     def saw_login(self, *, works: bool) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from cowork.claude import sweep
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.start import LOOK, NO_TRACE, Starter
-from cowork.errors import AtCapacity, ShuttingDown
+from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.log import logger
 
 log = logger(__name__)
@@ -38,9 +38,11 @@ class Pool:
         self._changed = threading.Condition()
         self._idle: dict[str, ClaudeProcess] = {}
         self._leased: set[ClaudeProcess] = set()
+        self._forgotten: set[ClaudeProcess] = set()
         self._taken = 0
         self._closed = False
         self._reaper: threading.Thread | None = None
+        self._asking_skills = threading.Lock()
         self._skills: dict[str, frozenset[str]] = {}
 
     def lease(
@@ -88,6 +90,7 @@ class Pool:
         """Keep the process for its session's next turn, or end it if it is no longer fit."""
         with self._changed:
             keep = process.alive and not process.busy and not self._closed
+            keep = keep and process not in self._forgotten
             if keep:
                 self._leased.discard(process)
                 self._idle[process.session_id] = process
@@ -103,11 +106,13 @@ class Pool:
         finally:
             with self._changed:
                 self._leased.discard(process)
+                self._forgotten.discard(process)
             self._free_slot()
 
     def forget(self, session_id: str) -> None:
-        """End the idle process of a session that is no more."""
+        """End the process of a session that is no more, at once or when its turn is over."""
         with self._changed:
+            self._forgotten.update(each for each in self._leased if each.session_id == session_id)
             process = self._idle.pop(session_id, None)
             if process is not None:
                 self._leased.add(process)
@@ -166,21 +171,28 @@ class Pool:
 
         Raises as `lease`.
         """
+        with self._asking_skills:
+            with self._changed:
+                known = self._skills.get(self._skills_key(cwd))
+            if known is None:
+                self.saw_skills(cwd, self._ask_skills(cwd))
         with self._changed:
-            known = self._skills.get(self._skills_key(cwd))
-        if known is not None:
-            return known
+            return self._skills[self._skills_key(cwd)]
+
+    def _ask_skills(self, cwd: str) -> tuple[str, ...]:
         self._take_slot(lambda: False)
         try:
             process = self._starter.start(str(uuid4()), cwd, resume=False, extra=(NO_TRACE,))
             try:
-                self.saw_skills(cwd, process.list_skills())
+                skills = process.list_skills()
             finally:
+                process.hurry()
                 process.end()
         finally:
             self._free_slot()
-        with self._changed:
-            return self._skills.get(self._skills_key(cwd), frozenset())
+        if skills is None:
+            raise ClaudeUnavailable("the Claude CLI did not say which skills it has")
+        return skills
 
     def _skills_key(self, cwd: str) -> str:
         """Skills differ between directories only where project settings are read."""
@@ -211,7 +223,10 @@ class Pool:
                 if not due:
                     self._changed.wait(self._next_look(now))
             for process in due:
-                self.discard(process)
+                try:
+                    self.discard(process)
+                except Exception:
+                    log.exception("ending an idle process failed", pid=process.pid)
 
     def _next_look(self, now: float) -> float:
         oldest = min((process.last_used for process in self._idle.values()), default=now)
@@ -244,11 +259,32 @@ class Pool:
 
 def limit_by_memory() -> int:
     """How many processes fit: what is free but 2 GiB, at 350 MiB each; 2 at least, 64 at most."""
+    free = min(
+        (found for found in (_machine_free(), _cgroup_free()) if found is not None), default=0
+    )
+    return max(2, min(64, (free - RESERVED_BYTES) // PROCESS_BYTES))
+
+
+def _machine_free() -> int | None:
+    """Bytes that the machine can still give."""
     try:
         meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-        kilobytes = next(
-            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvail")
+        return next(
+            int(line.split()[1]) * 1024
+            for line in meminfo.splitlines()
+            if line.startswith("MemAvail")
         )
     except (OSError, StopIteration, ValueError):
-        return 2
-    return max(2, min(64, (kilobytes * 1024 - RESERVED_BYTES) // PROCESS_BYTES))
+        return None
+
+
+def _cgroup_free() -> int | None:
+    """Bytes that our container can still give; None where it sets no limit."""
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip()
+        folder = Path("/sys/fs/cgroup") / group.lstrip("/")
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = (folder / "memory.current").read_text(encoding="ascii").strip()
+        return int(limit) - int(used)
+    except (OSError, ValueError):
+        return None

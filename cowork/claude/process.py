@@ -299,8 +299,10 @@ class ClaudeProcess:
                 if not self._gone(TERM_RUNG):
                     self._child.kill()
                     self._gone(KILL_RUNG)
-            self.sweep()
-            self._close_pipes()
+            try:
+                self.sweep()
+            finally:
+                self._close_pipes()
 
     def _end_turn(self) -> bool:
         """Interrupt the running turn, if there is one; False when the CLI does not react."""
@@ -341,10 +343,13 @@ class ClaudeProcess:
             log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
 
     def _close_pipes(self) -> None:
-        for thread in (self._stdout_reader, self._stderr_reader):
+        for thread, pipe in (
+            (self._stdout_reader, self._child.stdout),
+            (self._stderr_reader, self._child.stderr),
+        ):
             thread.join(1.0)
-        for pipe in (self._child.stdout, self._child.stderr):
-            if pipe is not None:
+            # A pipe that somebody else still holds has a reader still; closing it would wait.
+            if pipe is not None and not thread.is_alive():
                 with suppress(OSError):
                     pipe.close()
 

@@ -57,8 +57,9 @@ class Starter:
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
         deadline = time.monotonic() + self._timeout
-        if not self._turnstile.acquire(timeout=self._timeout):
-            raise AtCapacity("too many Claude processes are starting", retry_after=5)
+        while not self._turnstile.acquire(timeout=LOOK):
+            if time.monotonic() >= deadline or given_up():
+                raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
             process = self._spawn(session_id, cwd, resume=resume, extra=extra)
             self._await_ready(process, deadline, given_up)

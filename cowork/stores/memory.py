@@ -13,10 +13,14 @@ from cowork.stores.base import ChatMessage, Claim, Project, Session, Token
 log = logger(__name__)
 
 
+# A chat message may be as large as a question; ten thousand of those would be too many.
+OUTBOX_BYTES = 256 * 2**20
+
+
 class MemoryStore:
     """Everything in dictionaries under one lock, which is never held while anything waits."""
 
-    def __init__(self, *, outbox_limit: int = 10_000) -> None:
+    def __init__(self, *, outbox_limit: int = 10_000, outbox_bytes: int = OUTBOX_BYTES) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[Project, Session] = {}
         # Beside the newest claim, the one that was given out: DELETE makes them differ.
@@ -27,6 +31,8 @@ class MemoryStore:
         self._arrivals = count()
         self._outbox_limit = outbox_limit
         self._outbox_size = 0
+        self._outbox_bytes_limit = outbox_bytes
+        self._outbox_bytes = 0
 
     def session(self, project: Project) -> Session | None:
         with self._lock:
@@ -84,9 +90,17 @@ class MemoryStore:
             waiting = self._outbox.setdefault(message.project, deque())
             waiting.append((next(self._arrivals), message))
             self._outbox_size += 1
-            dropped = self._drop_oldest() if self._outbox_size > self._outbox_limit else None
-        if dropped is not None:
-            log.warning("outbox full, oldest message dropped", message_id=dropped.id)
+            self._outbox_bytes += len(message.message)
+            dropped = []
+            while self._outbox_size > 1 and self._outbox_is_over():
+                dropped.append(self._drop_oldest().id)
+        for message_id in dropped:
+            log.warning("outbox full, oldest message dropped", message_id=message_id)
+
+    def _outbox_is_over(self) -> bool:
+        if self._outbox_size > self._outbox_limit:
+            return True
+        return self._outbox_bytes > self._outbox_bytes_limit
 
     def _drop_oldest(self) -> ChatMessage:
         """Make room: the message that has waited longest goes."""
@@ -96,6 +110,7 @@ class MemoryStore:
 
     def _take_out(self, project: Project, place: int) -> None:
         waiting = self._outbox[project]
+        self._outbox_bytes -= len(waiting[place][1].message)
         del waiting[place]
         self._outbox_size -= 1
         if not waiting:

@@ -118,14 +118,14 @@ class Disconnects:
         while self._changes:
             begins, watch = self._changes.popleft()
             if begins and watch.sock.fileno() >= 0:
-                with suppress(KeyError, ValueError):
+                with suppress(KeyError, ValueError, OSError):
                     selector.register(watch.sock, selectors.EVENT_READ, watch)
             else:
                 self._drop(selector, watch)
 
     @staticmethod
     def _drop(selector: selectors.BaseSelector, watch: Watch) -> None:
-        with suppress(KeyError, ValueError):
+        with suppress(KeyError, ValueError, OSError):
             selector.unregister(watch.sock)
 
     def close(self) -> None:

@@ -43,13 +43,11 @@ class Guard:
 
     def owner(self, caller: Request) -> str:
         """The name whose sessions this caller has; raises `Unauthorized` or `Forbidden`."""
+        if not self._digests and not _is_local(caller):
+            raise Unauthorized(f"only callers on this machine get in without a key: {_ADVICE}")
         self._check_host(caller)
         self._check_origin(caller)
-        if self._digests:
-            return self._owner_of_key(caller)
-        if not _is_local(caller):
-            raise Unauthorized(f"only callers on this machine get in without a key: {_ADVICE}")
-        return ANYONE
+        return self._owner_of_key(caller) if self._digests else ANYONE
 
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of this origin may call from another site."""
@@ -103,7 +101,9 @@ def register(app: Flask, guard: Guard) -> None:
         origin = request.headers.get("Origin")
         if origin is not None and guard.allows_origin(origin):
             reply.headers["Access-Control-Allow-Origin"] = origin
-            reply.headers["Access-Control-Expose-Headers"] = "X-Request-ID, X-Turn-ID, Retry-After"
+            reply.headers["Access-Control-Expose-Headers"] = (
+                "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
+            )
             if request.method == "OPTIONS":
                 reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
                 reply.headers["Access-Control-Allow-Headers"] = (

@@ -59,6 +59,7 @@ class Stream:
         self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
         self._after = after
         self._begun = preamble
+        self._written = time.monotonic()
         self._watch: Watch | None = None
         self._closed = False
         turn.join()
@@ -69,7 +70,7 @@ class Stream:
         Raises the turn's error where it failed before anything was written.
         """
         deadline = time.monotonic() + timeout
-        while not self._begun and not self._turn.ahead:
+        while not self._begun and not self._turn.ahead and time.monotonic() < deadline:
             events = self._read(deadline)
             if self._client_ended() and self._watch is not None and self._watch.gone():
                 raise ClientGone
@@ -77,14 +78,12 @@ class Stream:
             if failed is not None and not _has_content(events, self._wanted):
                 raise failed
             self._begun = self._frames(events)
-            if time.monotonic() >= deadline or self._turn.ended(self._after):
-                return
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._begun or KEEP_ALIVE
+        self._written = time.monotonic()
         while not self._turn.ended(self._after):
-            events = self._read(time.monotonic() + self._keepalive)
-            frames = self._frames(events)
+            frames = self._frames(self._read(self._written + self._keepalive))
             if frames:
                 yield frames
             elif self._client_ended():
@@ -92,17 +91,24 @@ class Stream:
                 yield KEEP_ALIVE
                 time.sleep(PROBE_GAP)
                 yield KEEP_ALIVE
-            elif not events:
+            elif time.monotonic() < self._written + self._keepalive:
+                continue  # events that this client did not ask for
+            else:
                 yield KEEP_ALIVE
+            self._written = time.monotonic()
 
     def _read(self, until: float) -> list[Event]:
         """The next events, or none at `until`, or when the client's half of the line ended."""
         if self._watch is None:
             # Only a silence is worth a watch: while frames are written, a failing write tells.
-            events = self._turn.read(self._after, min(until, time.monotonic() + QUIET))
-            if events or time.monotonic() >= until or self._turn.ended(self._after):
+            quiet = min(until, self._written + QUIET)
+            events = self._turn.read(self._after, quiet)
+            now = time.monotonic()
+            if now < quiet or now >= until or self._turn.ended(self._after + len(events)):
                 return events
             self._watch = self._disconnects.watch(self._request, self._turn.wake)
+            if events:
+                return events
         return self._turn.read(self._after, until, self._is_ended)
 
     def _is_ended(self) -> bool:

@@ -111,11 +111,25 @@ def test_a_page_may_call_from_here_or_from_a_named_origin(origin, status):
     assert allowed == (origin if origin and origin.lower() == ORIGIN else None)
 
 
-@pytest.mark.parametrize("keys", [{}, KEYS])
-@pytest.mark.parametrize("peer", ["127.0.0.1", "8.8.8.8"])
-def test_a_strangers_page_is_refused_before_its_key_is_looked_at(keys, peer):
+@pytest.mark.parametrize(
+    ("keys", "peer", "status"),
+    [
+        ({}, "127.0.0.1", 403),
+        (KEYS, "127.0.0.1", 403),
+        (KEYS, "8.8.8.8", 403),
+        # Without keys a caller from elsewhere is told what would let it in, whatever else is odd.
+        ({}, "8.8.8.8", 401),
+    ],
+)
+def test_a_strangers_page_is_refused_before_its_key_is_looked_at(keys, peer, status):
     asked = call(client(keys), peer=peer, Origin="https://evil.example", X_API_Key=KEY)
-    assert asked.status_code == 403
+    assert asked.status_code == status
+
+
+def test_without_keys_a_caller_from_elsewhere_is_told_of_keys_and_not_of_hosts():
+    asked = call(client(), peer="10.0.0.9", Host="server:5002")
+    assert asked.status_code == 401
+    assert "COWORK_API_KEYS" in asked.get_json()["detail"]["error"]
 
 
 def test_a_reply_to_a_page_depends_on_its_origin():

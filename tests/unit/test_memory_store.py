@@ -6,6 +6,7 @@ import pytest
 import structlog.testing
 
 from cowork.stores import open_store
+from cowork.stores.base import ChatMessage, Project
 from cowork.stores.memory import MemoryStore
 from tests.unit.store_suite import P, Q, StoreBehaviour, message
 
@@ -50,3 +51,14 @@ def test_a_store_is_opened_by_its_url():
 def test_a_url_that_names_no_store_is_refused(url):
     with pytest.raises(ValueError, match="store"):
         open_store(url, outbox_limit=1)
+
+
+def test_an_outbox_of_large_messages_is_bounded_by_their_size():
+    store = MemoryStore(outbox_bytes=1000)
+    project = Project("", "p")
+    for number in range(5):
+        store.put_message(ChatMessage(str(number), project, None, "x" * 400, None))
+    assert store.message_count() == 2
+    assert store.next_messages()[0].id == "3"
+    store.put_message(ChatMessage("huge", project, None, "x" * 5000, None))
+    assert [message.id for message in store.next_messages()] == ["huge"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import tracemalloc
 
 import pytest
@@ -215,3 +216,16 @@ def test_a_fact_of_an_odd_kind_does_not_break_the_log(value):
     log = TurnLog()
     log.append(Status("x", {"fact": value}))
     assert isinstance(log.read(0)[0].facts["fact"], str)
+
+
+def test_a_log_that_cannot_be_spilled_goes_on_in_memory(monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    log = TurnLog()
+    tokens = [Token("x" * 1000 + str(number)) for number in range(3000)]
+    for token in tokens:
+        log.append(token)
+    assert log.size > 2 * MEMORY
+    assert log.text() == "".join(token.text for token in tokens)
