@@ -20,13 +20,15 @@ from cowork.claude.start import READY_TIMEOUT, Starter, find_setpriv
 from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
-from cowork.conversation import Conversation, Rules
+from cowork.conversation import Conversation
 from cowork.errors import ShuttingDown
 from cowork.login import Login
 from cowork.outbox import Outbox
+from cowork.runner import Rules, Runner
 from cowork.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.base import Store
+from cowork.workspace import Workspace
 
 log = logging.logger(__name__)
 
@@ -154,8 +156,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     outbox = Outbox(store, history, login.bearer)
     rules = Rules(
-        workspace=settings.workspace,
-        project_dirs=settings.project_dirs,
+        workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
         slash_commands=settings.slash_commands,
         timeout=settings.claude_timeout,
         queue_limit=settings.queue_limit,
@@ -169,7 +170,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         pool=pool,
         outbox=outbox,
         login=login,
-        conversation=Conversation(store, pool, cli, outbox, rules),
+        conversation=Conversation(store, pool, Runner(store, pool, cli, outbox, rules), rules),
         upstream=upstream,
         stopping=threading.Event(),
     )

@@ -1,0 +1,286 @@
+"""Takes a turn: its session, a process for it, its answer, and what heals when one is missing.
+
+`lanes.py` decides whose turn it is, and calls this from the lane's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from cowork.claude import command
+from cowork.claude.answer import Result
+from cowork.claude.cli import ClaudeCli
+from cowork.claude.failures import SessionInUse, SessionMissing
+from cowork.claude.pool import Pool
+from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
+from cowork.claude.reply import Reply
+from cowork.errors import (
+    ClaudeFailed,
+    ClaudeNotAuthenticated,
+    ClaudeTimeout,
+    CoworkError,
+    Internal,
+    ShuttingDown,
+    TurnInterrupted,
+)
+from cowork.events import Done
+from cowork.log import logger
+from cowork.outbox import Outbox
+from cowork.stores.base import ChatMessage, Claim, Project, Session, Store
+from cowork.turns import Turn
+from cowork.workspace import Workspace
+
+log = logger(__name__)
+
+# A session that is missing, then one that is in use, then a process that died while it was idle.
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided about turns; durations are seconds."""
+
+    workspace: Workspace
+    slash_commands: bool = False
+    timeout: float = 300.0
+    queue_limit: int = 8
+    disconnect_grace: float = 30.0
+    retention: float = 600.0
+
+
+class Runner:
+    """Runs turns, one call each, from any number of lanes."""
+
+    def __init__(
+        self, store: Store, pool: Pool, cli: ClaudeCli, outbox: Outbox, rules: Rules
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._cli = cli
+        self._outbox = outbox
+        self._rules = rules
+
+    def left(self, turn: Turn) -> None:
+        """A turn was stopped while it waited: its question is history, its answer never was."""
+        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        self._finish(turn, None, turn.stop_reason)
+
+    def take(self, turn: Turn) -> None:
+        """Run a turn to its end, whatever happens."""
+        try:
+            self._take_claimed(turn)
+        except Exception:
+            # The last line of defence: a turn must end, and its lane must go on.
+            log.exception("a turn broke", turn_id=turn.id)
+            self._finish(turn, None, Internal("something of ours broke; see the server's log"))
+
+    def _take_claimed(self, turn: Turn) -> None:
+        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        claim: Claim | None = None
+        try:
+            claim = self._store.claim(turn.project)
+            if claim is None:
+                raise RuntimeError("the lane's project is claimed by somebody else")
+            self._converse(turn, claim)
+        except CoworkError as error:
+            self._finish(turn, None, turn.stop_reason or error)
+        finally:
+            # Not before the process is put away: two writers to one session lose turns.
+            if claim is not None:
+                self._store.release(claim)
+
+    # -- a turn
+
+    def _converse(self, turn: Turn, claim: Claim) -> None:
+        """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
+        found = self._store.session(turn.project)
+        session = found or self._new_session(turn.project)
+        for _ in range(ATTEMPTS):
+            turn.session_id, turn.is_new_session = session.id, session is not found
+            turn.session_recovered = found is not None and session is not found
+            try:
+                self._attempt(turn, session, claim)
+            except (SessionMissing, SessionInUse) as fault:
+                log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
+                session = self._new_session(turn.project)
+            except ProcessGone as fault:
+                log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
+            else:
+                return
+        raise ClaudeFailed("the Claude CLI did not take the question")
+
+    def _attempt(self, turn: Turn, session: Session, claim: Claim) -> None:
+        """One try with one process, which is kept for the next turn only if it is fit for it."""
+        # Until there is a reply to interrupt, a turn that is stopped has nothing to wait for.
+        turn.on_stop(lambda: self._finish(turn, None, turn.stop_reason))
+        self._check_not_stopped(turn)
+        process = self._pool.lease(
+            session.id,
+            session.cwd,
+            resume=not turn.is_new_session,
+            given_up=lambda: self._out_of_time(turn),
+        )
+        fit = True
+        try:
+            self._check_not_stopped(turn)
+            fit = False
+            turn.on_stop(None)
+            reply = self._ask(turn, process, session, claim)
+            result = self._await(turn, reply)
+            if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
+                raise result.error
+            self._pool.saw_skills(session.cwd, reply.answer.skills)
+            error = self._judge(turn, result)
+            # Counted before the turn ends, so that whoever saw its end sees it counted.
+            kept = self._keep(session, result, claim)
+            # A process that has seen no login would not notice a new one.
+            fit = kept and not isinstance(error, ClaudeNotAuthenticated)
+            self._finish(turn, result, error)
+            if reply.answer.used_tools:
+                process.sweep()
+        finally:
+            if fit:
+                self._pool.give_back(process)
+            else:
+                self._pool.discard(process)
+
+    @staticmethod
+    def _check_not_stopped(turn: Turn) -> None:
+        if turn.stop_reason is not None:
+            raise turn.stop_reason
+
+    def _ask(self, turn: Turn, process: ClaudeProcess, session: Session, claim: Claim) -> Reply:
+        """Send the question; from here on the session is the project's."""
+        question = turn.question
+        said = command.prompt(
+            question.text, question.skill, slash_commands=self._rules.slash_commands
+        )
+        if not self._store.put_session(session, claim):
+            raise TurnInterrupted("the project's session was deleted")
+        return process.ask(said, turn.append)
+
+    def _await(self, turn: Turn, reply: Reply) -> Result:
+        """The result, or what there is of it when the turn is stopped or its time runs out."""
+        turn.on_stop(reply.interrupt)
+        give_up: float | None = None
+        while True:
+            if turn.stop_reason is not None and give_up is None:
+                give_up = time.monotonic() + INTERRUPT_RUNG
+            result = reply.wait(self._limit(turn, reply)[0] if give_up is None else give_up)
+            if result is not None:
+                return result
+            now = time.monotonic()
+            if give_up is not None and now >= give_up:
+                return Result(text=reply.answer.text, interrupted=True)
+            # The limit may have moved while we waited: the CLI spoke.
+            limit, reason = self._limit(turn, reply)
+            if turn.stop_reason is None and now >= limit:
+                turn.stop(reason)
+
+    def _allowed(self, turn: Turn) -> float:
+        """Seconds; the request may only shorten what the operator allows."""
+        return min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
+
+    def _out_of_time(self, turn: Turn) -> bool:
+        """Whether to go on waiting for a process is pointless; says so to the turn's readers."""
+        allowed = self._allowed(turn)
+        if time.monotonic() >= (turn.begun or 0.0) + allowed:
+            turn.stop(_too_late(allowed))
+        return turn.stop_reason is not None
+
+    def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
+        """When the turn has to end (monotonic), as things stand now, and why it then would.
+
+        The whole time of a turn is bounded, or in a stream the CLI's silence.
+        """
+        allowed = self._allowed(turn)
+        since = reply.process.last_heard if turn.question.streaming else turn.begun or 0.0
+        return since + allowed, _too_late(allowed)
+
+    def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
+        """Why the turn did not succeed, or None."""
+        if turn.stop_reason is not None and (result.interrupted or result.error is not None):
+            return turn.stop_reason
+        if result.interrupted:
+            return interrupted()
+        if isinstance(result.error, ClaudeNotAuthenticated):
+            self._cli.saw_login(works=False)
+        elif result.error is None:
+            self._cli.saw_login(works=True)
+        return result.error
+
+    def _finish(self, turn: Turn, result: Result | None, error: CoworkError | None) -> None:
+        """End the turn, its answer on its way to the chat history first."""
+        if turn.done is not None:
+            return
+        text = result.text if result is not None else ""
+        if error is None:
+            self._say(turn, "answer", text, "agent")
+        elif text.strip():
+            stopped = isinstance(error, TurnInterrupted | ShuttingDown)
+            self._say(turn, "answer", text, "agent", status="partial" if stopped else "failed")
+        begun = turn.begun if turn.begun is not None else time.monotonic()
+        done = Done(
+            success=error is None,
+            message=text,
+            session_id=turn.session_id,
+            is_new_session=turn.is_new_session,
+            session_recovered=turn.session_recovered,
+            replaced=result.replaced if result is not None else False,
+            usage=result.usage if result is not None else None,
+            cost_usd=result.cost_usd if result is not None else None,
+            duration_ms=round((time.monotonic() - begun) * 1000),
+        )
+        turn.finish(done, error)
+        log.info(
+            "turn ended",
+            turn_id=turn.id,
+            request_id=turn.request_id,
+            state=turn.state.value,
+            code=error.code if error is not None else None,
+            ms=done.duration_ms,
+        )
+
+    def _keep(self, session: Session, result: Result, claim: Claim) -> bool:
+        """Note the turn in the session; False, and rightly, if that was deleted meanwhile."""
+        return self._store.put_session(
+            replace(
+                session,
+                last_used=datetime.now(UTC),
+                turns=session.turns + 1,
+                cost_usd=session.cost_usd + (result.cost_usd or 0.0),
+            ),
+            claim,
+        )
+
+    def _say(
+        self, turn: Turn, role: str, text: str, kind: str | None, status: str | None = None
+    ) -> None:
+        """Put a message on its way to the chat history."""
+        self._outbox.add(
+            ChatMessage(
+                id=f"{turn.id}-{role}",
+                project=turn.project,
+                user_id=turn.question.user_id,
+                message=text,
+                type=kind,
+                status=status,
+            )
+        )
+
+    def _new_session(self, project: Project) -> Session:
+        now = datetime.now(UTC)
+        cwd = self._rules.workspace.cwd(project)
+        return Session(project, str(uuid4()), cwd, created=now, last_used=now)
+
+
+def interrupted() -> TurnInterrupted:
+    """The error of a turn that somebody interrupted."""
+    return TurnInterrupted("the turn was interrupted")
+
+
+def _too_late(allowed: float) -> ClaudeTimeout:
+    return ClaudeTimeout(f"no answer within {allowed:g} seconds")

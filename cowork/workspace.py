@@ -1,0 +1,31 @@
+"""Where the CLI works: one directory for all projects, or one for each."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from cowork.stores.base import Project
+
+
+class Workspace:
+    """The operator's choice of directories; they are made when a process is started in them."""
+
+    def __init__(self, root: Path, *, per_project: bool = False) -> None:
+        self._root = root
+        self._per_project = per_project
+
+    def cwd(self, project: Project) -> str:
+        """The directory a new session of this project works in."""
+        return str(self._root / directory_name(project) if self._per_project else self._root)
+
+
+def directory_name(project: Project) -> str:
+    """A directory's name for a project: safe whatever the name holds, and no two alike.
+
+    Readable where the name is (`my-app-1f0c...`); the hash covers owner and exact name.
+    """
+    digest = hashlib.sha256(f"{project.owner}\0{project.name}".encode()).hexdigest()[:32]
+    readable = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-")[:40].strip("-")
+    return f"{readable}-{digest}" if readable else digest
