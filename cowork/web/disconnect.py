@@ -7,6 +7,7 @@ peer has closed fails.
 
 from __future__ import annotations
 
+import _socket
 import selectors
 import socket
 import threading
@@ -45,13 +46,23 @@ class Watch:
         return False
 
     def look(self) -> bool:
-        """Whether the socket has ended; called when it is readable, takes nothing out of it."""
+        """Whether the socket has ended; takes nothing out of it and never waits.
+
+        Asked of the interpreter's own socket: gevent's would wait where there is nothing to read,
+        and its owner, who reads the next request, would then be refused.
+        """
         try:
-            self.ended = not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            raw = _socket.socket(fileno=self.sock.fileno())
+        except (OSError, ValueError):
+            return False  # closed: its request is over
+        try:
+            self.ended = not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
             self.ended = True
+        finally:
+            raw.detach()
         return self.ended
 
 

@@ -27,7 +27,10 @@ def alive(pid: int) -> bool:
 
 
 def is_sleeping(pid: int) -> bool:
-    return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    except OSError:
+        return False
 
 
 def wait_gone(pid: int) -> None:
@@ -46,14 +49,16 @@ def detach() -> Iterator[Detach]:
     begun: list[int] = []
 
     def start(marker: str) -> int:
-        command = "setsid nohup sleep 60 </dev/null >/dev/null 2>&1 & echo $!"
-        environ = {"PATH": os.environ["PATH"], MARKER: marker, "ANOTHER": f"x{MARKER}=no"}
+        # Only the sleep is marked: whatever server starts on this machine may sweep it at once.
+        marked = f"{MARKER}={marker}"
+        command = f"setsid nohup env '{marked}' sleep 60 </dev/null >/dev/null 2>&1 & echo $!"
+        environ = {"PATH": os.environ["PATH"], "ANOTHER": f"x{MARKER}=no"}
         said = subprocess.run(
             ["/bin/sh", "-c", command], env=environ, capture_output=True, check=True
         )
         begun.append(pid := int(said.stdout))
         # A process has no environment to read while it becomes another program.
-        wait_for(lambda: is_sleeping(pid), what="the sleep")
+        wait_for(lambda: is_sleeping(pid) or not alive(pid), what="the sleep")
         return pid
 
     yield start
