@@ -25,6 +25,8 @@ log = logger(__name__)
 # Of the time that `close` is given, the part for sending; the rest is for the threads to end.
 _FLUSH_SHARE = 0.9
 _STUMBLE_PAUSE = 1.0
+# Of so many projects at once the one is chosen whose message goes next.
+_PROJECTS = 1000
 
 
 class Outbox:
@@ -135,28 +137,36 @@ class Outbox:
                 with self._changed:
                     if self._stopped:
                         return None
-                    changes, busy = self._changes, set(self._busy)
+                    changes = self._changes
                     wait = self._road.opens_in(monotonic())
                 if wait == 0.0:
-                    chosen, wait = self._pick(busy)
+                    chosen, wait = self._pick()
                     if chosen is not None:
                         return chosen
                 self._wait(changes, wait)
 
-    def _pick(self, busy: set[Project]) -> tuple[ChatMessage | None, float | None]:
-        """Read the store without the lock, so that `add` never waits for it, and choose.
+    def _pick(self) -> tuple[ChatMessage | None, float | None]:
+        """Choose, reading the store without the lock, so that `add` never waits for it.
 
-        `busy` are the projects that had a message under way before the store was read: what it
-        tells of them may be sent by now.  Only the thread at the turnstile makes others busy.
+        The first message of a project that is not busy is not under way, whenever it is read.
         """
-        heads = self._store.next_messages()
+        projects = self._store.waiting_projects(_PROJECTS)
         with self._changed:
             now = monotonic()
-            self._road.forget_all_but({head.project for head in heads})
-            chosen = self._road.choose(heads, busy, now)
-            if chosen is not None:
-                self._busy.add(chosen.project)
-            return chosen, self._road.rest_ends_in(now)
+            self._road.forget_all_but(set(projects))
+            project = self._road.choose(projects, self._busy, now)
+            if project is None:
+                return None, self._road.rest_ends_in(now)
+            self._busy.add(project)
+        message: ChatMessage | None = None
+        try:
+            message = self._store.next_message(project)
+        finally:
+            if message is None:
+                with self._changed:
+                    self._road.spared(project)
+                    self._free(project)
+        return message, 0.0
 
     def _wait(self, changes: int, seconds: float | None) -> None:
         with self._changed:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cowork.stores.base import ChatMessage, Project
+from cowork.stores.base import Project
 
 
 @dataclass(slots=True)
@@ -49,19 +49,24 @@ class Road:
             return None
         return max(self._pause.until - now, 0.0)
 
-    def choose(
-        self, heads: Iterable[ChatMessage], busy: set[Project], now: float
-    ) -> ChatMessage | None:
-        """The message to send now: of the project tried longest ago, then the first of `heads`."""
+    def choose(self, waiting: Iterable[Project], busy: set[Project], now: float) -> Project | None:
+        """Whose message to send now: the project's tried longest ago, then the first waiting."""
         free = [
-            head for head in heads if head.project not in busy and self._rests_until(head) <= now
+            project
+            for project in waiting
+            if project not in busy and self._rests_until(project) <= now
         ]
         if not free:
             return None
-        chosen = min(free, key=lambda head: self._tried.get(head.project, 0.0))
+        chosen = min(free, key=lambda project: self._tried.get(project, 0.0))
         if self.reachable is False:
-            self._probe = chosen.project
+            self._probe = chosen
         return chosen
+
+    def spared(self, project: Project) -> None:
+        """The chosen project turned out to have no message."""
+        if self._probe == project:
+            self._probe = None
 
     def rest_ends_in(self, now: float) -> float | None:
         """Seconds until the first resting project may try again; None where none rests."""
@@ -95,6 +100,6 @@ class Road:
             for project in notes.keys() - waiting:
                 del notes[project]
 
-    def _rests_until(self, head: ChatMessage) -> float:
-        rest = self._rests.get(head.project)
+    def _rests_until(self, project: Project) -> float:
+        rest = self._rests.get(project)
         return 0.0 if rest is None else rest.until

@@ -268,6 +268,7 @@ class Runner:
                 message=text,
                 type=kind,
                 status=status,
+                created=datetime.now(UTC),
             )
         )
 

@@ -1,14 +1,17 @@
 """What every store offers, and the values it keeps.
 
 Each method is atomic and safe to call from any thread.  A store that is away raises
-`StoreUnavailable`; none of them waits longer than a second.
+`StoreUnavailable`; none of them waits longer than a second.  Times are UTC, with their zone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+# Dead letters kept at most, of all owners.
+DEAD_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class ChatMessage:
     """A message for the Chat API.
 
     `id` is `<turn id>-question` or `<turn id>-answer` and doubles as its idempotency key;
-    `status` is None, `"partial"` or `"failed"`.
+    `status` is None, `"partial"` or `"failed"`.  No two messages have one id.
     """
 
     id: str
@@ -75,10 +78,48 @@ class ChatMessage:
     message: str
     type: str | None
     status: str | None = None
+    created: datetime = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A chat message that the Chat API refused for good, without its text.
+
+    `type` and `status` are the message's; `why` is one sentence; `died` is when it was refused.
+    """
+
+    id: str
+    project: Project
+    type: str | None
+    status: str | None
+    created: datetime
+    why: str
+    died: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCounts:
+    """The outbox at one moment, over all owners.
+
+    `oldest` is when the longest waiting message was created, `dropped` how many a bound has cost
+    since the store was opened, `full` whether a further question has to be refused.
+    """
+
+    waiting: int
+    oldest: datetime | None
+    dead: int
+    dropped: int
+    full: bool
 
 
 class Store(Protocol):
-    """Sessions, claims, the token and the outbox."""
+    """Sessions, claims, the token and the outbox.
+
+    `shared` tells whether another process may use the same store.
+    """
+
+    @property
+    def shared(self) -> bool: ...
 
     def session(self, project: Project) -> Session | None:
         """The project's session, or None."""
@@ -107,17 +148,55 @@ class Store(Protocol):
     def put_token(self, token: Token | None) -> None:
         """Replace the token; None forgets it."""
 
+    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+        """As `put_token`, if `expected` is the stored access token (None: there is none).
+
+        False, and nothing changed, if it is not: somebody logged in or out meanwhile.
+        """
+
+    # A bound of the outbox costs a store that forgets at restart its oldest message.  A durable
+    # one takes every message, since the answer of an accepted turn must not be lost, and is
+    # `full` at its bound: whoever accepts a turn raises `OutboxFull` then.
+
     def put_message(self, message: ChatMessage) -> None:
         """Append to the outbox, behind every earlier message of its project."""
 
-    def next_messages(self) -> list[ChatMessage]:
-        """The oldest waiting message of each project, the longest waiting first."""
+    def waiting_projects(self, limit: int) -> list[Project]:
+        """Projects with a waiting message, that whose first has waited longest first."""
+
+    def next_message(self, project: Project) -> ChatMessage | None:
+        """The project's first waiting message."""
 
     def drop_message(self, message: ChatMessage) -> None:
-        """Take a message out of the outbox: it was delivered, or it never will be."""
+        """Take the message of that id out of the outbox: it was delivered; absent is no error."""
 
     def message_count(self) -> int:
         """How many messages wait in the outbox."""
+
+    def outbox_counts(self) -> OutboxCounts:
+        """How the outbox is, in one look."""
+
+    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+        """Move the message of that id from the outbox to the dead letters; absent is no error.
+
+        Beyond `DEAD_LIMIT` dead letters the one that died first is dropped, and counted.
+        """
+
+    def dead_letters(self, owner: str) -> list[DeadLetter]:
+        """The owner's dead letters, that which died first first."""
+
+    def revive_dead(self, owner: str) -> int:
+        """Put the owner's dead letters back in their old places, and tell how many.
+
+        Messages die at the head of their project, so that place is before every message that
+        waits there now.  A bound of the outbox does not keep them out.
+        """
+
+    def lease_relay(self, holder: str, seconds: float) -> bool:
+        """Take, or prolong, the one right to deliver messages; False while another holds it.
+
+        It ends by itself `seconds` after the last call; 0 gives it back.
+        """
 
     def close(self) -> None:
         """Let go of files and connections; calling it twice is no error."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from datetime import datetime
 from itertools import count
-from operator import itemgetter
+from time import monotonic
 
 from cowork.log import logger
-from cowork.stores.base import ChatMessage, Claim, Project, Session, Token
+from cowork.stores.base import (
+    ChatMessage,
+    Claim,
+    DeadLetter,
+    OutboxCounts,
+    Project,
+    Session,
+    Token,
+)
+from cowork.stores.memory_outbox import MemoryOutbox
 
 log = logger(__name__)
 
@@ -20,6 +29,8 @@ OUTBOX_BYTES = 256 * 2**20
 class MemoryStore:
     """Everything in dictionaries under one lock, which is never held while anything waits."""
 
+    shared = False
+
     def __init__(self, *, outbox_limit: int = 10_000, outbox_bytes: int = OUTBOX_BYTES) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[Project, Session] = {}
@@ -27,12 +38,8 @@ class MemoryStore:
         self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
         self._token: Token | None = None
-        self._outbox: dict[Project, deque[tuple[int, ChatMessage]]] = {}
-        self._arrivals = count()
-        self._outbox_limit = outbox_limit
-        self._outbox_size = 0
-        self._outbox_bytes_limit = outbox_bytes
-        self._outbox_bytes = 0
+        self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
+        self._relay: tuple[str, float] = ("", 0.0)
 
     def session(self, project: Project) -> Session | None:
         with self._lock:
@@ -85,53 +92,63 @@ class MemoryStore:
         with self._lock:
             self._token = token
 
+    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+        with self._lock:
+            held = None if self._token is None else self._token.access_token
+            if held != expected:
+                return False
+            self._token = token
+            return True
+
     def put_message(self, message: ChatMessage) -> None:
         with self._lock:
-            waiting = self._outbox.setdefault(message.project, deque())
-            waiting.append((next(self._arrivals), message))
-            self._outbox_size += 1
-            self._outbox_bytes += len(message.message)
-            dropped = []
-            while self._outbox_size > 1 and self._outbox_is_over():
-                dropped.append(self._drop_oldest().id)
+            self._outbox.put(message)
+            dropped = self._outbox.shrink()
         for message_id in dropped:
             log.warning("outbox full, oldest message dropped", message_id=message_id)
 
-    def _outbox_is_over(self) -> bool:
-        if self._outbox_size > self._outbox_limit:
-            return True
-        return self._outbox_bytes > self._outbox_bytes_limit
-
-    def _drop_oldest(self) -> ChatMessage:
-        """Make room: the message that has waited longest goes."""
-        _, oldest = min((waiting[0] for waiting in self._outbox.values()), key=itemgetter(0))
-        self._take_out(oldest.project, 0)
-        return oldest
-
-    def _take_out(self, project: Project, place: int) -> None:
-        waiting = self._outbox[project]
-        self._outbox_bytes -= len(waiting[place][1].message)
-        del waiting[place]
-        self._outbox_size -= 1
-        if not waiting:
-            del self._outbox[project]
-
-    def next_messages(self) -> list[ChatMessage]:
+    def waiting_projects(self, limit: int) -> list[Project]:
         with self._lock:
-            heads = sorted((waiting[0] for waiting in self._outbox.values()), key=itemgetter(0))
-            return [message for _, message in heads]
+            return self._outbox.projects()[:limit]
+
+    def next_message(self, project: Project) -> ChatMessage | None:
+        with self._lock:
+            return self._outbox.first(project)
 
     def drop_message(self, message: ChatMessage) -> None:
         with self._lock:
-            waiting = self._outbox.get(message.project, ())
-            found = (place for place, (_, kept) in enumerate(waiting) if kept == message)
-            place = next(found, None)
-            if place is not None:
-                self._take_out(message.project, place)
+            self._outbox.take(message)
 
     def message_count(self) -> int:
         with self._lock:
-            return self._outbox_size
+            return self._outbox.size
+
+    def outbox_counts(self) -> OutboxCounts:
+        with self._lock:
+            return self._outbox.counts()
+
+    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+        with self._lock:
+            dropped = self._outbox.bury(message, why, died)
+        if dropped is not None:
+            log.warning("too many dead letters, oldest dropped", message_id=dropped)
+
+    def dead_letters(self, owner: str) -> list[DeadLetter]:
+        with self._lock:
+            return [letter for letter, *_ in self._outbox.dead_of(owner)]
+
+    def revive_dead(self, owner: str) -> int:
+        with self._lock:
+            return self._outbox.revive(owner)
+
+    def lease_relay(self, holder: str, seconds: float) -> bool:
+        with self._lock:
+            held_by, until = self._relay
+            now = monotonic()
+            if held_by != holder and now < until:
+                return False
+            self._relay = holder, now + seconds
+            return True
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,7 +16,8 @@ from cowork.clients.http import Http
 from cowork.stores.base import ChatMessage, Project
 
 URL = "http://chat.test:5001/chat/add_message"
-MESSAGE = ChatMessage("turn-1-answer", Project("alice", "a/b"), "user-1", "4", "agent")
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+MESSAGE = ChatMessage("turn-1-answer", Project("alice", "a/b"), "user-1", "4", "agent", created=NOW)
 
 
 @pytest.fixture
@@ -52,14 +54,16 @@ def test_a_message_is_sent_with_exactly_the_keys_of_the_contract(server, chat_ap
 
 def test_a_message_without_user_and_type_says_null(server, chat_api):
     server.post(URL, json={})
-    chat_api.add_message(ChatMessage("i", Project("", "p"), None, "m", None), None)
+    chat_api.add_message(
+        replace(MESSAGE, project=Project("", "p"), user_id=None, message="m", type=None), None
+    )
     assert sent(server) == {"project_id": "p", "user_id": None, "message": "m", "type": None}
 
 
 @pytest.mark.parametrize("status", ["partial", "failed"])
 def test_only_a_partial_or_failed_turn_sends_its_status(server, chat_api, status):
     server.post(URL, json={})
-    chat_api.add_message(ChatMessage("i", Project("", "p"), "u", "m", "agent", status=status), None)
+    chat_api.add_message(replace(MESSAGE, status=status), None)
     assert sent(server)["status"] == status
 
 

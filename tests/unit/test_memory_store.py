@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from cowork.stores import open_store
-from cowork.stores.base import ChatMessage, Project
+from cowork.stores import memory_outbox, open_store
 from cowork.stores.memory import MemoryStore
-from tests.unit.store_suite import P, Q, StoreBehaviour, message
+from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message
 
 
 class TestMemoryStore(StoreBehaviour):
+    limited = memory_outbox
+
     @pytest.fixture
     def store(self):
         return MemoryStore()
@@ -23,7 +24,7 @@ def test_a_full_outbox_drops_the_message_that_waited_longest_and_says_so():
         for each in (message(1, Q), message(1), message(2), message(3)):
             store.put_message(each)
     assert store.message_count() == 3
-    assert store.next_messages() == [message(1)]
+    assert heads(store) == [message(1)]
     assert [entry["message_id"] for entry in logs] == [message(1, Q).id]
 
 
@@ -32,9 +33,9 @@ def test_a_full_outbox_keeps_the_order_of_a_project():
     for number in range(10):
         store.put_message(message(number, P))
     left = []
-    while heads := store.next_messages():
-        left += heads
-        store.drop_message(heads[0])
+    while (head := store.next_message(P)) is not None:
+        left.append(head)
+        store.drop_message(head)
     assert left == [message(7), message(8), message(9)]
 
 
@@ -55,10 +56,20 @@ def test_a_url_that_names_no_store_is_refused(url):
 
 def test_an_outbox_of_large_messages_is_bounded_by_their_size():
     store = MemoryStore(outbox_bytes=1000)
-    project = Project("", "p")
     for number in range(5):
-        store.put_message(ChatMessage(str(number), project, None, "x" * 400, None))
+        store.put_message(message(number, message="x" * 400))
     assert store.message_count() == 2
-    assert store.next_messages()[0].id == "3"
-    store.put_message(ChatMessage("huge", project, None, "x" * 5000, None))
-    assert [message.id for message in store.next_messages()] == ["huge"]
+    assert heads(store)[0].id == "-p-3"
+    store.put_message(message(9, message="x" * 5000))
+    assert [each.id for each in heads(store)] == ["-p-9"]
+
+
+def test_large_dead_letters_make_room_before_any_message_that_waits():
+    store = MemoryStore(outbox_bytes=1000)
+    for number in range(2):
+        store.put_message(message(number, message="x" * 400))
+    store.bury_message(message(0), "why", NOW)
+    store.put_message(message(2, message="x" * 400))
+    assert store.dead_letters("") == []
+    counts = store.outbox_counts()
+    assert (counts.waiting, counts.dropped) == (2, 1)

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -20,11 +21,17 @@ from cowork.stores.base import ChatMessage, Project
 from cowork.stores.memory import MemoryStore
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
+NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
 QUICK = {"first_pause": 0.005, "longest_pause": 0.02}
 
 
 def message(number, project="p", owner=""):
-    return ChatMessage(f"{project}-{number}", Project(owner, project), "u", str(number), "@xo")
+    name, where = f"{project}-{number}", Project(owner, project)
+    return ChatMessage(name, where, "u", str(number), "@xo", created=NOW)
+
+
+def heads(store):
+    return [store.next_message(project) for project in store.waiting_projects(100)]
 
 
 def sender_threads():
@@ -93,9 +100,9 @@ class AwayStore(MemoryStore):
         self._fail()
         super().put_message(message)
 
-    def next_messages(self):
+    def waiting_projects(self, limit):
         self._fail()
-        return super().next_messages()
+        return super().waiting_projects(limit)
 
     def message_count(self):
         self._fail()
@@ -240,12 +247,12 @@ def test_a_message_delivered_while_the_store_is_read_is_not_sent_again(open_outb
     class SlowToAnswer(MemoryStore):
         """Tells what was there when it was asked; by then the message under way has arrived."""
 
-        def next_messages(self):
-            heads = super().next_messages()
-            if heads and history.tried:
+        def waiting_projects(self, limit):
+            projects = super().waiting_projects(limit)
+            if projects and history.tried:
                 gate.opened.set()
                 until(lambda: not box._busy)
-            return heads
+            return projects
 
     gate = Gate()
     history = History(gate)
@@ -418,9 +425,9 @@ def test_an_idle_outbox_does_nothing(open_outbox):
     class Counting(MemoryStore):
         reads = 0
 
-        def next_messages(self):
+        def waiting_projects(self, limit):
             self.reads += 1
-            return super().next_messages()
+            return super().waiting_projects(limit)
 
     store, history = Counting(), History()
     box = open_outbox(history, store)
@@ -546,7 +553,7 @@ class TestTheStoresOutbox:
         for sent in (message(1, "a"), message(1, "b"), message(2, "a")):
             store.put_message(sent)
         store.drop_message(message(1, "a"))
-        assert store.next_messages() == [message(1, "b"), message(2, "a")]
+        assert heads(store) == [message(1, "b"), message(2, "a")]
 
     def test_a_full_outbox_drops_the_message_that_waits_longest(self, lines):
         store = MemoryStore(outbox_limit=3)
@@ -555,7 +562,7 @@ class TestTheStoresOutbox:
         store.drop_message(message(1, "a"))
         store.put_message(message(3, "a"))
         store.put_message(message(4, "a"))
-        assert store.next_messages() == [message(2, "a")]
+        assert heads(store) == [message(2, "a")]
         assert store.message_count() == 3
         assert [line["message_id"] for line in lines] == ["b-1"]
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,7 +34,8 @@ from tests.upstream import (
 )
 
 QUICK = Limits(connect=0.5, read=0.3, total=0.6)
-MESSAGE = ChatMessage("turn-1-question", Project("", "p"), "u", "hi", "@xo")
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+MESSAGE = ChatMessage("turn-1-question", Project("", "p"), "u", "hi", "@xo", created=NOW)
 POLL_TOKEN = "poll-token-canary"
 
 SESSION_IDS = {

@@ -1,0 +1,123 @@
+"""The memory store's part for chat messages on their way."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from itertools import count
+
+from cowork.stores.base import DEAD_LIMIT, ChatMessage, DeadLetter, OutboxCounts, Project
+
+
+class MemoryOutbox:
+    """Waiting messages and dead letters, each with the number of its arrival; has no lock."""
+
+    def __init__(self, limit: int, bytes_limit: int) -> None:
+        self._waiting: dict[Project, OrderedDict[str, tuple[int, ChatMessage]]] = {}
+        self.size = 0
+        self._limit = limit
+        self._bytes = 0
+        self._bytes_limit = bytes_limit
+        self._arrivals = count()
+        self.dropped = 0
+        self._dead: OrderedDict[str, tuple[DeadLetter, int, ChatMessage]] = OrderedDict()
+
+    def put(self, message: ChatMessage) -> None:
+        self._add(next(self._arrivals), message)
+
+    def _add(self, arrival: int, message: ChatMessage) -> None:
+        waiting = self._waiting.setdefault(message.project, OrderedDict())
+        waiting[message.id] = arrival, message
+        self.size += 1
+        self._bytes += len(message.message)
+
+    def projects(self) -> list[Project]:
+        return sorted(self._waiting, key=self._first)
+
+    def _first(self, project: Project) -> int:
+        return next(iter(self._waiting[project].values()))[0]
+
+    def first(self, project: Project) -> ChatMessage | None:
+        for _, message in self._waiting.get(project, {}).values():
+            return message
+        return None
+
+    def take(self, message: ChatMessage) -> tuple[int, ChatMessage] | None:
+        waiting = self._waiting.get(message.project, OrderedDict())
+        found = waiting.pop(message.id, None)
+        if found is None:
+            return None
+        if not waiting:
+            del self._waiting[message.project]
+        self.size -= 1
+        self._bytes -= len(found[1].message)
+        return found
+
+    def shrink(self) -> list[str]:
+        """Make room: the messages that died or have waited longest go, but never the last."""
+        dropped = []
+        while self._dead and self._is_large():
+            dropped.append(self._drop_dead())
+        while self.size > 1 and (self.size > self._limit or self._is_large()):
+            dropped.append(self._drop_oldest())
+        self.dropped += len(dropped)
+        return dropped
+
+    def _drop_oldest(self) -> str:
+        waiting = self._waiting[min(self._waiting, key=self._first)]
+        _, oldest = next(iter(waiting.values()))
+        self.take(oldest)
+        return oldest.id
+
+    def _is_large(self) -> bool:
+        return self._bytes > self._bytes_limit
+
+    def counts(self) -> OutboxCounts:
+        heads = [next(iter(waiting.values())) for waiting in self._waiting.values()]
+        oldest = min(heads, key=lambda head: head[0], default=None)
+        return OutboxCounts(
+            waiting=self.size,
+            oldest=None if oldest is None else oldest[1].created,
+            dead=len(self._dead),
+            dropped=self.dropped,
+            full=False,
+        )
+
+    def bury(self, message: ChatMessage, why: str, died: datetime) -> str | None:
+        """Also tells the id of the dead letter that had to go for it."""
+        found = self.take(message)
+        if found is None:
+            return None
+        arrival, kept = found
+        self._bytes += len(kept.message)
+        letter = DeadLetter(
+            id=kept.id,
+            project=kept.project,
+            type=kept.type,
+            status=kept.status,
+            created=kept.created,
+            why=why,
+            died=died,
+        )
+        self._dead[kept.id] = letter, arrival, kept
+        if len(self._dead) <= DEAD_LIMIT:
+            return None
+        self.dropped += 1
+        return self._drop_dead()
+
+    def _drop_dead(self) -> str:
+        message_id, (_, _, message) = self._dead.popitem(last=False)
+        self._bytes -= len(message.message)
+        return message_id
+
+    def dead_of(self, owner: str) -> list[tuple[DeadLetter, int, ChatMessage]]:
+        return [kept for kept in self._dead.values() if kept[0].project.owner == owner]
+
+    def revive(self, owner: str) -> int:
+        found = self.dead_of(owner)
+        for letter, arrival, message in reversed(found):
+            del self._dead[letter.id]
+            self._bytes -= len(message.message)
+            self._add(arrival, message)
+            self._waiting[message.project].move_to_end(message.id, last=False)
+        return len(found)
