@@ -20,6 +20,15 @@ class Token(NamedTuple):
     text: str
 
 
+class Tokens(NamedTuple):
+    """Several tokens in a row, each as the JSON string it came as: the way a turn is told them.
+
+    The log numbers and gives back every one of them as a `Token` of its own.
+    """
+
+    literals: list[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Replace:
     """The answer so far was wrong (the model's connection broke); `text` stands in its place."""
@@ -94,3 +103,4 @@ class Done:
 
 
 Event = Token | Replace | Thinking | ToolUse | ToolResult | Status | Failed | Done
+Said = Event | Tokens

@@ -1,6 +1,7 @@
 """The log of one turn: events by number, in bounded memory.
 
-Tokens are most of it and small, so they are kept as bytes in one buffer, not as objects; what
+An event is kept as one line of JSON, a token as its JSON string alone, in one buffer: the CLI
+writes tokens as JSON and clients read them as JSON, so on the way nothing is made of them.  What
 grows past `MEMORY` goes to a temporary file that has no name and vanishes with the process.
 """
 
@@ -9,7 +10,10 @@ from __future__ import annotations
 import re
 import tempfile
 from array import array
-from typing import IO, Any
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import IO, Any, overload
 
 import orjson
 
@@ -18,9 +22,11 @@ from cowork.events import (
     Event,
     Failed,
     Replace,
+    Said,
     Status,
     Thinking,
     Token,
+    Tokens,
     ToolResult,
     ToolUse,
 )
@@ -29,10 +35,44 @@ from cowork.log import logger
 log = logger(__name__)
 
 MEMORY = 1 << 20
+# What is read in one go: little enough to be written without holding up other readers.
 BATCH = 1 << 18
+BATCH_EVENTS = 2048
 # The place in this table is the event's mark in the log; 0 is a token's.
 _KINDS: tuple[type, ...] = (Token, Replace, Thinking, ToolUse, ToolResult, Status, Failed, Done)
 _MARKS = {kind: mark for mark, kind in enumerate(_KINDS)}
+_RUNS = re.compile(rb"\x00+|[^\x00]")
+
+
+class Batch(Sequence[Event]):
+    """Events in a row.  Each is made when it is looked at; `runs` spares that for the tokens."""
+
+    __slots__ = ("_lines", "_marks")
+
+    def __init__(self, marks: bytes, lines: list[bytes]) -> None:
+        self._marks = marks
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    @overload
+    def __getitem__(self, place: int) -> Event: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Event]: ...
+    def __getitem__(self, place: int | slice) -> Event | list[Event]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        return _load(self._marks[place], self._lines[place])
+
+    def runs(self) -> Iterator[list[bytes] | Event]:
+        """All events in order: the JSON strings of tokens in a row, or another event alone."""
+        for run in _RUNS.finditer(self._marks):
+            first = run.start()
+            yield self._lines[first : run.end()] if self._marks[first] == 0 else self[first]
+
+
+NOTHING = Batch(b"", [])
 
 
 class TurnLog:
@@ -54,44 +94,44 @@ class TurnLog:
         """How many bytes the log's events take."""
         return self._tail_from + len(self._tail)
 
-    def append(self, event: Event) -> None:
-        mark = _MARKS[type(event)]
-        self._tail += event.text.encode(errors="replace") if mark == 0 else _dump(event)  # type: ignore[union-attr]
-        self._marks.append(mark)
-        self._ends.append(self._tail_from + len(self._tail))
+    def append(self, event: Said) -> None:
+        if isinstance(event, Tokens):
+            self._append(b"\x00" * len(event.literals), event.literals)
+        else:
+            self._append(bytes((_MARKS[type(event)],)), [_dump(event)])
+
+    def _append(self, marks: bytes, lines: list[bytes]) -> None:
+        ends = accumulate([len(line) + 1 for line in lines], initial=self.size)
+        next(ends)
+        self._ends.extend(ends)
+        self._marks += marks
+        self._tail += b"\n".join((*lines, b""))
         if len(self._tail) > MEMORY and self._spills:
             self._spill()
 
-    def read(self, after: int) -> list[Event]:
+    def read(self, after: int) -> Batch:
         """The events behind number `after`: all, or as many as fit into one batch."""
         count = len(self._marks)
         if after >= count:
-            return []
+            return NOTHING
         begin = self._ends[after - 1] if after else 0
-        last = after + 1
-        while last < count and self._ends[last] - begin <= BATCH:
-            last += 1
-        data = self._bytes(begin, self._ends[last - 1])
-        events: list[Event] = []
-        place = 0
-        for index in range(after, last):
-            end = self._ends[index] - begin
-            events.append(_load(self._marks[index], data[place:end]))
-            place = end
-        return events
+        most = min(count, after + BATCH_EVENTS)
+        last = bisect_right(self._ends, begin + BATCH, after + 1, most)
+        lines = self._bytes(begin, self._ends[last - 1]).split(b"\n")
+        del lines[-1]
+        return Batch(bytes(self._marks[after:last]), lines)
 
     def text(self) -> str:
         """The tokens behind the last `Replace`, joined: without making an event of each."""
         begin, parts = 0, []
         replaced = self._marks.rfind(_MARKS[Replace])
         if replaced >= 0:
-            (event,) = self.read(replaced)[:1]
+            event = self.read(replaced)[0]
             begin, parts = replaced + 1, [event.text if isinstance(event, Replace) else ""]
         for run in re.finditer(b"\x00+", self._marks[begin:]):
             first, last = begin + run.start(), begin + run.end()
-            parts.append(
-                self._bytes(self._ends[first - 1] if first else 0, self._ends[last - 1]).decode()
-            )
+            lines = self._bytes(self._ends[first - 1] if first else 0, self._ends[last - 1] - 1)
+            parts += orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
         return "".join(parts)
 
     def close(self) -> None:
@@ -124,12 +164,18 @@ class TurnLog:
         return data + bytes(self._tail[: max(0, end - self._tail_from)])
 
 
-def _dump(event: Any) -> bytes:
+def _dump(event: Event) -> bytes:
+    if isinstance(event, Token):
+        try:
+            return orjson.dumps(event.text)
+        except orjson.JSONEncodeError:  # a lone surrogate, which no encoding has
+            return orjson.dumps(event.text.encode(errors="replace").decode())
     return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)
 
 
-def _load(mark: int, data: bytes) -> Event:
+def _load(mark: int, line: bytes) -> Event:
     if mark == 0:
-        return Token(data.decode())
-    event: Event = _KINDS[mark](**orjson.loads(data))
+        return Token(orjson.loads(line))
+    fields: dict[str, Any] = orjson.loads(line)
+    event: Event = _KINDS[mark](**fields)
     return event

@@ -15,10 +15,10 @@ from enum import StrEnum
 from uuid import uuid4
 
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
-from cowork.events import Done, Event, Failed, Status
+from cowork.events import Done, Failed, Said, Status
 from cowork.log import request_id
 from cowork.stores.base import Project
-from cowork.turnlog import TurnLog
+from cowork.turnlog import Batch, TurnLog
 
 # A log of more than this is a CLI gone mad, not an answer.
 LOG_LIMIT = 64 * 2**20
@@ -97,7 +97,7 @@ class Turn:
             self.started = datetime.now(UTC)
             self._changed.notify_all()
 
-    def append(self, events: list[Event]) -> None:
+    def append(self, events: list[Said]) -> None:
         """Add to the log; what comes after the end is dropped."""
         with self._changed:
             if self.done is not None:
@@ -192,12 +192,10 @@ class Turn:
         with self._changed:
             self._changed.notify_all()
 
-    def read(
-        self, after: int, until: float, unless: Callable[[], bool] = lambda: False
-    ) -> list[Event]:
+    def read(self, after: int, until: float, unless: Callable[[], bool] = lambda: False) -> Batch:
         """Events behind number `after`, waiting for one until `until` (monotonic) or `unless()`.
 
-        An empty list means that nothing came in time, or, when `ended(after)`, that nothing will.
+        An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
         """
         with self._changed:
             self._wait(lambda: len(self._log) > after or self.done is not None or unless(), until)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+import orjson
+
 from cowork.claude import failures
-from cowork.claude.protocol import Message, content_blocks, text_of
+from cowork.claude.protocol import Message, TextRun, content_blocks, text_of
 from cowork.errors import CoworkError
-from cowork.events import Event, Replace, Status, Thinking, Token, ToolResult, ToolUse
+from cowork.events import Event, Replace, Status, Thinking, Token, Tokens, ToolResult, ToolUse
 
 _SEPARATOR = "\n\n"
 _TOOL_RESULT_LIMIT = 64 * 1024
@@ -74,6 +76,16 @@ class Answer:
             return []
         reader = _READERS.get(message["type"])
         return reader(self, message) if reader is not None else []
+
+    def read_run(self, run: TextRun) -> Tokens:
+        """What many deltas at once add; the same as `read` of each."""
+        literals = run.literals
+        if self._prefix:
+            self._settled.append(self._prefix)
+            literals = [orjson.dumps(self._prefix)[:-1] + literals[0][1:], *literals[1:]]
+            self._prefix = ""
+        self._live.write(run.text)
+        return Tokens(literals)
 
     # -- what the model is writing
 

@@ -20,7 +20,7 @@ from cowork.claude.protocol import Lines, LineTooLong, Message
 from cowork.claude.reply import Reply
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed
-from cowork.events import Event
+from cowork.events import Said
 from cowork.log import logger, masked
 
 log = logger(__name__)
@@ -102,7 +102,7 @@ class ClaudeProcess:
                 raise self._failure
             return self._ready
 
-    def ask(self, prompt: str, on_events: Callable[[list[Event]], None]) -> Reply:
+    def ask(self, prompt: str, on_events: Callable[[list[Said]], None]) -> Reply:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
         uuid = str(uuid4())
@@ -184,11 +184,19 @@ class ClaudeProcess:
                 time.sleep(0.0001)
                 worked = 0.0
 
-    def _take(self, lines: list[bytes]) -> None:
-        events: list[Event] = []
+    def _take(self, lines: bytes) -> None:
         reply = self._reply
         if reply is not None:
             reply.heard = True
+            run = protocol.text_run(lines)
+            if run is not None:
+                reply.on_events([reply.answer.read_run(run)])
+                return
+        self._take_each(lines.split(b"\n")[:-1])
+
+    def _take_each(self, lines: list[bytes]) -> None:
+        events: list[Said] = []
+        reply = self._reply
         for line in lines:
             message = protocol.parse(line)
             if message is None:
@@ -207,7 +215,7 @@ class ClaudeProcess:
         if events and reply is not None:
             reply.on_events(events)
 
-    def _complete(self, reply: Reply, events: list[Event], result: Result) -> None:
+    def _complete(self, reply: Reply, events: list[Said], result: Result) -> None:
         if events:
             reply.on_events(events)
         self.last_used = time.monotonic()

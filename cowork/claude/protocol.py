@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 LINE_LIMIT = 16 * 2**20
+RUN_LIMIT = 2**18
 Message = dict[str, Any]
 # An escaped backslash (kept), a pair of surrogates (kept), or a surrogate on its own.
 _SURROGATES = re.compile(
     rb"(?i:\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2}))"
+)
+
+_STREAM_EVENT = b'{"type":"stream_event",'
+_STRING = rb'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+# A whole line.  The delta's place in it depends on the version, and on who wrote the event.
+_TEXT_DELTA = re.compile(
+    rb'^\{"type":"stream_event","event":\{(?:"type":"content_block_delta",)?"index":[0-9]+,'
+    rb'"delta":\{"type":"text_delta","text":(?!"")(%b)\}(?:,"type":"content_block_delta")?\},'
+    rb'"session_id":%b,"parent_tool_use_id":null(?:,"[a-z_]+":(?:%b|null|[0-9.]+))*\}\n'
+    % (_STRING, _STRING, _STRING),
+    re.MULTILINE,
 )
 
 
@@ -32,19 +44,23 @@ class Lines:
         self._rest: list[bytes] = []
         self._size = 0
 
-    def feed(self, block: bytes) -> list[bytes]:
-        """The lines that `block` completes; raises `LineTooLong`."""
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
+    def feed(self, block: bytes) -> bytes:
+        """The lines that `block` completes, each with its end; raises `LineTooLong`."""
+        cut = block.rfind(b"\n") + 1
+        if not cut:
             self._keep(block)
-            return []
-        whole = b"".join((*self._rest, head)) if self._rest else head
-        lines = whole.split(b"\n")
-        if len(whole) > self._limit and any(len(line) > self._limit for line in lines):
+            return b""
+        head = block[:cut]
+        lines = b"".join((*self._rest, head)) if self._rest else head
+        if len(lines) > self._limit and self._longest(lines) > self._limit:
             raise LineTooLong
         self._rest, self._size = [], 0
-        self._keep(tail)
+        self._keep(block[cut:])
         return lines
+
+    @staticmethod
+    def _longest(lines: bytes) -> int:
+        return max(map(len, lines.split(b"\n")))
 
     def _keep(self, part: bytes) -> None:
         if part:
@@ -52,6 +68,30 @@ class Lines:
             self._size += len(part)
             if self._size > self._limit:
                 raise LineTooLong
+
+
+class TextRun(NamedTuple):
+    """Text deltas in a row: each one's JSON string, and their text joined."""
+
+    literals: list[bytes]
+    text: str
+
+
+def text_run(lines: bytes) -> TextRun | None:
+    """The main agent's text deltas, where `lines` holds nothing else; None for the slow way.
+
+    This is what makes a relay fast: nearly all that a CLI writes are such lines, and a regular
+    expression takes a block of them apart in a third of the time of parsing each.
+    """
+    if not lines.startswith(_STREAM_EVENT) or len(lines) > RUN_LIMIT:
+        return None
+    literals = _TEXT_DELTA.findall(lines)
+    if not literals or len(literals) != lines.count(b"\n"):
+        return None
+    try:
+        return TextRun(literals, "".join(orjson.loads(b"[%b]" % b",".join(literals))))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def parse(line: bytes) -> Message | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cowork.claude.answer import Answer, Result
-from cowork.events import Event
+from cowork.events import Said
 
 
 class Interruptible(Protocol):
@@ -28,7 +28,7 @@ class Reply:
     """
 
     def __init__(
-        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Event]], None]
+        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Said]], None]
     ) -> None:
         self.process = process
         self.answer = answer

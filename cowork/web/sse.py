@@ -23,6 +23,7 @@ from cowork.events import (
     ToolResult,
     ToolUse,
 )
+from cowork.turnlog import Batch
 from cowork.turns import Turn
 from cowork.web.disconnect import PROBE_GAP, Disconnects, Watch
 from cowork.web.problems import ClientGone
@@ -59,6 +60,10 @@ class Stream:
         self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
         self._after = after
         self._begun = preamble
+        self._frame = b"id: %b.%%d\ndata: %%b\n\n" % turn.id.encode()
+        self._token_frame = self._frame.replace(
+            b"data: %b", b'data: {"type": "token", "token": %b}'
+        )
         self._written = time.monotonic()
         self._watch: Watch | None = None
         self._closed = False
@@ -97,7 +102,7 @@ class Stream:
                 yield KEEP_ALIVE
             self._written = time.monotonic()
 
-    def _read(self, until: float) -> list[Event]:
+    def _read(self, until: float) -> Batch:
         """The next events, or none at `until`, or when the client's half of the line ended."""
         if self._watch is None:
             # Only a silence is worth a watch: while frames are written, a failing write tells.
@@ -130,23 +135,25 @@ class Stream:
             self._disconnects.unwatch(self._watch)
         self._turn.leave()
 
-    def _frames(self, events: list[Event]) -> bytes:
+    def _frames(self, events: Batch) -> bytes:
         """The frames of these events; event n keeps its number whoever reads it."""
-        first = self._after + 1
+        number = self._after + 1
         self._after += len(events)
-        prefix = f"id: {self._turn.id}."
         parts: list[bytes] = []
-        for number, event in enumerate(events, first):
-            data = data_of(event, self._wanted, self._turn.id)
+        for run in events.runs():
+            if isinstance(run, list):
+                parts += map(self._token_frame.__mod__, enumerate(run, number))
+                number += len(run)
+                continue
+            data = data_of(run, self._wanted, self._turn.id)
             if data is not None:
-                parts.append(b"%s%d\ndata: %s\n\n" % (prefix.encode(), number, data))
+                parts.append(self._frame % (number, data))
+            number += 1
         return b"".join(parts)
 
 
 def data_of(event: Event, wanted: frozenset[str], turn_id: str) -> bytes | None:
-    """The JSON of an event's frame, or None where this client gets none."""
-    if type(event) is Token:
-        return b'{"type": "token", "token": %s}' % orjson.dumps(event.text)
+    """The JSON of an event's frame, or None where this client gets none; for all but tokens."""
     if isinstance(event, Done):
         return orjson.dumps(_done(event, turn_id))
     body = _body(event, wanted)
@@ -188,7 +195,7 @@ def _done(done: Done, turn_id: str) -> dict[str, Any]:
     return body
 
 
-def _has_content(events: list[Event], wanted: frozenset[str]) -> bool:
+def _has_content(events: Batch, wanted: frozenset[str]) -> bool:
     """Whether a frame that is neither error nor end is among these."""
     return any(
         isinstance(event, Token) or _body(event, wanted) is not None

@@ -133,7 +133,8 @@ def test_questions_to_one_project_never_overlap(
     streams = [aside(another(logged).streamed, f"[[pause 30]] stream {n}") for n in range(2)]
     assert {one.result().status_code for one in asked} == {200}
     assert all(one.result()[-1].data["success"] for one in streams)
-    assert len(fakes.entries("turn")) == 6
+    # The fake notes a turn when it has said its last word, which may be after we have heard it.
+    wait_for(lambda: len(fakes.entries("turn")) == 6, what="the note of the last turn")
     assert overlaps(fakes.log) == []
     assert fakes.entries("overlap") == []
     assert logged.ask("[[count]] last").json()["message"].startswith("I see 7 questions: ")

@@ -16,9 +16,9 @@ from cowork.claude.pool import Pool
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.reply import Reply
 from cowork.claude.start import Starter
-from cowork.events import Event, Token
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.serving import wait_for
+from tests.unit.heard import Heard
 
 PATIENCE_S = 20.0
 
@@ -90,9 +90,9 @@ def pools(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., PoolO
 
 def ask(process: ClaudeProcess, question: str, tokens: int = 0) -> Reply:
     """The reply to a question, once so many tokens of it are there."""
-    events: list[Event] = []
-    reply = process.ask(question, events.extend)
-    wait_for(lambda: sum(isinstance(event, Token) for event in events) >= tokens, what="a token")
+    heard = Heard()
+    reply = process.ask(question, heard.take)
+    wait_for(lambda: heard.tokens >= tokens, what="a token")
     return reply
 
 

@@ -57,7 +57,7 @@ def test_an_ended_turn_is_found_while_it_is_kept():
     turns = KeptTurns(retention=60.0)
     turn = end(kept(turns))
     assert turns.find("", turn.id) is turn
-    assert turn.read(0, time.monotonic()) == [turn.done]
+    assert list(turn.read(0, time.monotonic())) == [turn.done]
 
 
 def test_a_turn_that_never_was_is_not_found():

@@ -21,6 +21,7 @@ from cowork.errors import ClaudeFailed, ClaudeUnavailable
 from cowork.events import Replace, Token
 from tests.fake_claude import configure, read_log
 from tests.serving import wait_for
+from tests.unit.heard import Heard
 
 Start = Callable[..., ClaudeProcess]
 PATIENCE_S = 20.0
@@ -59,18 +60,18 @@ def result_of(reply):
 
 def ask(process, question):
     """The result of a question, and the text of its tokens behind the last replacement."""
-    events = []
-    result = result_of(process.ask(question, events.extend))
-    last = max((n for n, event in enumerate(events) if isinstance(event, Replace)), default=0)
-    texts = [event.text for event in events[last:] if isinstance(event, Token | Replace)]
+    heard = Heard()
+    result = result_of(process.ask(question, heard.take))
+    last = max((n for n, event in enumerate(heard) if isinstance(event, Replace)), default=0)
+    texts = [event.text for event in heard[last:] if isinstance(event, Token | Replace)]
     return result, "".join(texts)
 
 
 def begin_turn(process, question, tokens=1):
     """Ask, and wait for the first tokens; the reply."""
-    events = []
-    reply = process.ask(question, events.extend)
-    wait_for(lambda: sum(isinstance(event, Token) for event in events) >= tokens, what="a token")
+    heard = Heard()
+    reply = process.ask(question, heard.take)
+    wait_for(lambda: heard.tokens >= tokens, what="a token")
     return reply
 
 
@@ -97,10 +98,10 @@ def test_a_turn_costs_its_share_of_what_the_process_has_cost(start):
 
 
 def test_every_event_is_there_before_the_result_is(start):
-    process, events = start(), []
-    reply = process.ask("[[words 300]]", events.extend)
+    process, heard = start(), Heard()
+    reply = process.ask("[[words 300]]", heard.take)
     result_of(reply)
-    assert events[-1] == Token("w300")
+    assert heard[-1] == Token("w300")
 
 
 def test_a_wait_ends_at_its_time_or_at_a_nudge(start):

@@ -66,9 +66,9 @@ def test_a_turn_that_begins_runs():
 def test_events_are_numbered_from_one_and_read_behind_a_number():
     turn = new_turn()
     turn.append([Token("a"), Token("b")])
-    assert turn.read(0, soon()) == [Token("a"), Token("b")]
-    assert turn.read(1, soon()) == [Token("b")]
-    assert turn.read(2, time.monotonic()) == []
+    assert list(turn.read(0, soon())) == [Token("a"), Token("b")]
+    assert list(turn.read(1, soon())) == [Token("b")]
+    assert list(turn.read(2, time.monotonic())) == []
     assert not turn.ended(2)
 
 
@@ -76,10 +76,10 @@ def test_the_end_is_the_last_event():
     turn = new_turn()
     turn.append([Token("a")])
     turn.finish(ANSWER)
-    assert turn.read(0, soon()) == [Token("a"), ANSWER]
+    assert list(turn.read(0, soon())) == [Token("a"), ANSWER]
     assert turn.ended(2)
     assert not turn.ended(1)
-    assert turn.read(2, soon()) == []
+    assert list(turn.read(2, soon())) == []
 
 
 def test_a_failure_is_told_before_the_end():
@@ -88,7 +88,7 @@ def test_a_failure_is_told_before_the_end():
     done = Done(success=False, message="half")
     turn.finish(done, error)
     failed = Failed("claude_failed", "it broke", {"signal": 9, "retry_after": 3})
-    assert turn.read(0, soon()) == [failed, done]
+    assert list(turn.read(0, soon())) == [failed, done]
     assert turn.error is error
 
 
@@ -121,7 +121,7 @@ def test_of_many_ends_one_counts():
     calls = [Beside(lambda number=number: finish(number)) for number in range(10)]
     assert sum(call.end() for call in calls) == 1
     assert ends == [turn]
-    assert turn.read(0, soon()) == [turn.done]
+    assert list(turn.read(0, soon())) == [turn.done]
 
 
 def test_what_comes_after_the_end_is_dropped():
@@ -131,7 +131,7 @@ def test_what_comes_after_the_end_is_dropped():
     turn.begin()
     turn.queued_behind(1)
     assert turn.finish(Done(success=False, message=""), ClaudeFailed("late")) is False
-    assert turn.read(0, soon()) == [ANSWER]
+    assert list(turn.read(0, soon())) == [ANSWER]
     assert (turn.state, turn.error) == (State.SUCCEEDED, None)
 
 
@@ -174,19 +174,19 @@ def test_only_the_last_who_asked_is_told_of_a_stop():
 def test_a_waiting_turn_tells_its_place():
     turn = new_turn()
     turn.queued_behind(2)
-    assert turn.read(0, soon()) == [Status("queued", {"position": 2})]
+    assert list(turn.read(0, soon())) == [Status("queued", {"position": 2})]
 
 
 def test_a_reader_gets_what_comes_while_it_waits():
     turn = new_turn()
-    reader = Beside(lambda: turn.read(0, soon()))
+    reader = Beside(lambda: list(turn.read(0, soon())))
     turn.append([Token("a")])
     assert reader.end() == [Token("a")]
 
 
 def test_a_reader_that_waits_at_the_end_is_let_go():
     turn = new_turn()
-    reader, waiter = Beside(lambda: turn.read(0, soon())), Beside(lambda: turn.wait(soon()))
+    reader, waiter = Beside(lambda: list(turn.read(0, soon()))), Beside(lambda: turn.wait(soon()))
     turn.finish(ANSWER)
     assert reader.end() == [ANSWER]
     assert waiter.end() == ANSWER
@@ -195,14 +195,14 @@ def test_a_reader_that_waits_at_the_end_is_let_go():
 def test_a_reader_waits_no_longer_than_it_wants():
     turn = new_turn()
     begun = time.monotonic()
-    assert turn.read(0, begun + 0.05) == []
+    assert list(turn.read(0, begun + 0.05)) == []
     assert turn.wait(begun + 0.1) is None
     assert 0.1 <= time.monotonic() - begun < 5
 
 
 def test_a_woken_reader_looks_at_its_condition_again():
     turn, gone = new_turn(), threading.Event()
-    reader = Beside(lambda: turn.read(0, soon(), gone.is_set))
+    reader = Beside(lambda: list(turn.read(0, soon(), gone.is_set)))
     waiter = Beside(lambda: turn.wait(soon(), gone.is_set))
     turn.wake()
     gone.set()
@@ -281,5 +281,5 @@ def test_a_closed_turn_reads_as_ended():
     turn.finish(ANSWER)
     turn.close()
     turn.close()
-    assert turn.read(0, soon()) == []
+    assert list(turn.read(0, soon())) == []
     assert turn.ended(0)
