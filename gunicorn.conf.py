@@ -31,8 +31,12 @@ worker_connections = 2000
 graceful_timeout = _loaded.graceful_timeout
 # Liveness of the event loop, not the length of a request.
 timeout = 30
-# Also the time that a request's head may take; longer than nginx keeps its connections.
+# Longer than nginx keeps its connections; a request's head has COWORK_READ_TIMEOUT.
 keepalive = 65
+# What a proxy says of its clients is judged by web/guard.py alone.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+umask = 0o077
 control_socket_disable = True
 accesslog = None  # our own line has the request id and no query string
 logconfig_dict = {

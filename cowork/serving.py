@@ -1,9 +1,10 @@
-"""The gunicorn worker: gevent's, with an end of its own.
+"""The gunicorn worker: gevent's, with patience and an end of its own.
 
 gunicorn's gevent worker learns of a signal after up to a second and is killed by its arbiter
 before its own grace is over, and it waits for idle keep-alive connections.  This one stops
 accepting at once, lets turns go on until `MARGIN` seconds before the arbiter's patience ends,
-tells every stream how it ended, and leaves no process behind.
+tells every stream how it ended, and leaves no process behind.  How long a client may take to say
+something is `connections.py`'s.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ import socket
 import time
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn import http, util
+from gunicorn.http import errors as faults
 from gunicorn.workers.ggevent import GeventWorker
+
+from cowork.connections import Body, Line, drained, refuse
+from cowork.log import logger
+
+log = logger(__name__)
 
 # The interrupt, the processes' ladder and the last bytes of each stream fit into this.
 MARGIN = 3.0
@@ -78,11 +87,49 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             gevent.sleep(0.01)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection; one whose peer takes nothing for too long is cut."""
-        patience = round(self.wsgi.extensions["cowork"].settings.send_timeout * 1000)
+        """Serve one connection; one whose peer says or takes nothing for too long is cut."""
+        settings = self.wsgi.extensions["cowork"].settings
         with suppress(OSError):  # a Unix socket has no such option
+            patience = round(settings.send_timeout * 1000)
             client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)
-        super().handle(listener, client, addr)
+        client.setblocking(1)
+        line = Line(client, patience=settings.read_timeout, idle=self.cfg.keepalive)
+        try:
+            self._converse(listener, client, addr, line)
+        except (BrokenPipeError, ConnectionResetError, faults.NoMoreData):
+            log.debug("a client left", peer=addr)
+        except OSError as fault:
+            log.info("a connection broke", peer=addr, error=str(fault))
+        finally:
+            util.close(client)
+
+    def _converse(self, listener: Any, client: Any, addr: Any, line: Line) -> None:
+        """One request after the other, until either side has enough."""
+        listener_name = listener.getsockname()
+        parser = http.get_parser(self.cfg, line, addr)
+        request = None
+        try:
+            while True:
+                request = None
+                line.await_head()
+                request = next(parser)
+                line.await_body()
+                request.body.reader = Body(request.body.reader)
+                self.handle_request(listener_name, request, client, addr)
+                if not drained(parser, line):
+                    line.linger()
+                    return
+        except StopIteration:  # gunicorn's word for the end of a connection
+            if request is not None and not drained(parser, line):
+                line.linger()
+        except TimeoutError as fault:
+            if line.heard:  # an idle connection's end is no error
+                self.handle_error(request, client, addr, fault)
+        except OSError:
+            raise
+        except BaseException as fault:  # noqa: BLE001 - as gunicorn's: it ends with the connection
+            self.handle_error(request, client, addr, fault)
+            line.linger()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serve one request, after everyone else had a turn.
@@ -104,9 +151,15 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         signal.signal(signal.SIGHUP, self.handle_exit)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """As gunicorn's, but an idle connection that ends with the server is no error."""
-        if not isinstance(exc, gevent.GreenletExit):
-            super().handle_error(req, client, addr, exc)
+        """Say what was wrong in the shape of all our errors; nothing that the client sent is."""
+        if isinstance(exc, gevent.GreenletExit):
+            return  # an idle connection that ends with the server is no error
+        status, request_id = refuse(client, exc)
+        facts = {"peer": addr, "status": status, "request_id": request_id}
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("a request broke", path=getattr(req, "path", None), exc_info=exc, **facts)
+        else:
+            log.info("a request was refused unread", fault=type(exc).__name__, **facts)
 
     def notify(self) -> None:
         """As gunicorn's, but a master that is gone is a reason to hurry, not to drop all."""

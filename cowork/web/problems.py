@@ -48,7 +48,7 @@ STATUS: dict[type[CoworkError], int] = {
 
 _HTTP_CODES = {
     400: ("bad_request", "the request cannot be understood"),
-    408: ("request_timeout", "the request's body took too long to arrive"),
+    408: ("request_timeout", "the request took too long"),
     413: ("payload_too_large", "the request's body is too large"),
     415: ("unsupported_media_type", "the body must be JSON: send Content-Type: application/json"),
 }

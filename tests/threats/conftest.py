@@ -1,0 +1,7 @@
+"""Fixtures of the threat tests; those on the real CLI use the end-to-end suite's stage."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import aside, staged
+
+__all__ = ["aside", "staged"]
