@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 
 from cowork import log as logging
 from cowork.services import Services
-from cowork.web import ask, docs, guard, health, paths, problems, sessions, turns, xo_auth
+from cowork.web import ask, docs, guard, health, outbox, paths, problems, sessions, turns, xo_auth
 from cowork.web.disconnect import Disconnects
 
 log = logging.logger(__name__)
@@ -58,6 +58,7 @@ def create_app(services: Services) -> Flask:
         turns.blueprint(conversation, disconnects, keepalive=keepalive),
         sessions.blueprint(conversation, services.store),
         xo_auth.blueprint(services.login),
+        outbox.blueprint(services.outbox),
     ):
         api.register_blueprint(blueprint)
     return app

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from cowork.clients.xo_auth import Grant, XoUpstream
+from cowork.clients.xo_auth import Grant, XoUpstream, holds_secret
 from cowork.errors import (
     BadUpstream,
     CoworkError,
@@ -30,6 +30,7 @@ log = logger(__name__)
 # A token that ends within this time may end on its way to the upstream.
 _SKEW = timedelta(seconds=60)
 _PAUSES = (1.0, 5.0)
+_NO_SUCH_PATH = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 _WORTH_A_RETRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -63,7 +64,14 @@ class Login:
         self._clock = clock
         self._lock = threading.Lock()
         self._changes = 0
+        self._renewing = threading.Lock()
+        self._renewals = 0
+        self._on_change: Callable[[], None] = lambda: None
         hide(static_token, env_auth_session_id, env_poll_token)
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have `call` called, from any thread, when another token is used from now on."""
+        self._on_change = call
 
     def start(self, scopes: Any = None, client_reference: Any = None) -> dict[str, Any]:
         """Begin a login; the upstream's JSON object as it is."""
@@ -88,7 +96,9 @@ class Login:
             )
         grant = self._xo_auth.consume(session, poll, token=self.bearer())
         with self._lock:
-            self._keep(grant, session)
+            self._store.put_token(self._token(grant, session))
+            self._changes += 1
+        self._on_change()
         return {
             "success": True,
             "message": "Authentication completed and token stored",
@@ -100,9 +110,15 @@ class Login:
     def whoami(self) -> dict[str, Any]:
         """Ask the upstream whose token we hold, and remember it; raises `NotLoggedIn`."""
         token = self.bearer()
+        if token is None and self.renew(None):
+            token = self.bearer()
         if token is None:
             raise NotLoggedIn("no XO token is held; log in with POST /xo-auth/start")
         user_id = self._xo_auth.user_id(token)
+        stored = self._store.token()
+        refresh_token = stored.refresh_token if stored is not None else None
+        if holds_secret(user_id, token, refresh_token, self._static_token):
+            raise BadUpstream("the upstream's answer has a token for a user_id")
         self._remember(user_id, token)
         return {"success": True, "user_id": user_id}
 
@@ -122,12 +138,65 @@ class Login:
         with self._lock:
             self._store.put_token(None)
             self._changes += 1
+        self._on_change()
         return {"success": True, "message": "Auth token cleared"}
 
     def bearer(self) -> str | None:
         """The token for a call to the upstream: the stored one while it lasts, then the static."""
         held = self._held()
         return held.access_token if held is not None and self._lasts(held) else None
+
+    def renew(self, rejected: str | None) -> bool:
+        """Get another token than `rejected` (None: than none) where there is a way.
+
+        True where another is held now.  Who asks while another asks waits for its outcome.
+        """
+        renewals = self._renewals
+        with self._renewing:
+            if self._renewals == renewals and self.bearer() in {None, rejected}:
+                try:
+                    self._refresh(rejected)
+                finally:
+                    self._renewals += 1
+        return self.bearer() not in {None, rejected}
+
+    def _refresh(self, rejected: str | None) -> None:
+        """Ask for a grant with the stored token's refresh token, if that one is of no use now."""
+        stored = self._store.token()
+        if stored is None or stored.refresh_token is None:
+            return
+        if stored.access_token != rejected and self._lasts(stored):
+            return
+        try:
+            grant = self._xo_auth.refresh(stored.refresh_token)
+        except CoworkError as fault:
+            self._refresh_failed(stored, fault)
+            return
+        if grant is None:
+            return
+        token = self._token(grant, stored.auth_session_id)
+        token = dataclasses.replace(
+            token,
+            refresh_token=token.refresh_token or stored.refresh_token,
+            user_id=token.user_id or stored.user_id,
+        )
+        if self._store.swap_token(stored.access_token, token):
+            self._changes += 1
+            log.info("xo token renewed")
+            self._on_change()
+
+    def _refresh_failed(self, stored: Token, fault: CoworkError) -> None:
+        final = isinstance(fault, UpstreamRefused) and not (
+            _passes(fault) or fault.status in _NO_SUCH_PATH
+        )
+        if final:
+            # The access token stays: who is logged in, and whether, is not for this to decide.
+            self._store.swap_token(
+                stored.access_token, dataclasses.replace(stored, refresh_token=None)
+            )
+        log.warning(
+            "xo token not renewed", code=fault.code, reason=masked(fault.message), for_good=final
+        )
 
     def consume_at_start(
         self, stop: threading.Event | None = None, *, pauses: Sequence[float] = _PAUSES
@@ -154,7 +223,7 @@ class Login:
     def _try_at_start(
         self, session: str, poll: str, stop: threading.Event, pauses: Sequence[float]
     ) -> None:
-        changes = self._changes
+        changes, before = self._changes, self._store.token()
         for pause in (*pauses, None):
             if stop.is_set() or self._changes != changes:
                 return
@@ -166,32 +235,33 @@ class Login:
                 stop.wait(pause)
                 continue
             with self._lock:
-                if self._changes != changes:
-                    return  # a client logged in or out since; that is newer than our wish
-                self._keep(grant, session)
+                expected = None if before is None else before.access_token
+                token = self._token(grant, session)
+                # A client that logged in or out since did what is newer than our wish.
+                if self._changes != changes or not self._store.swap_token(expected, token):
+                    return
+                self._changes += 1
             log.info("logged in at start", user_id=grant.user_id)
+            self._on_change()
             return
 
-    def _keep(self, grant: Grant, auth_session_id: str) -> None:
-        """Store the grant as our token; the caller holds the lock."""
+    def _token(self, grant: Grant, auth_session_id: str | None) -> Token:
         hide(grant.access_token, grant.refresh_token)
         lifetime = grant.expires_in
-        token = Token(
+        return Token(
             access_token=grant.access_token,
             refresh_token=grant.refresh_token,
             expires_at=None if lifetime is None else self._clock() + timedelta(seconds=lifetime),
             user_id=grant.user_id,
             auth_session_id=grant.auth_session_id or auth_session_id,
         )
-        self._store.put_token(token)
-        self._changes += 1
 
     def _remember(self, user_id: str, asked_with: str) -> None:
         """Note the user id, unless the token was replaced or forgotten while we asked."""
         with self._lock:
             stored = self._store.token()
             if stored is not None and stored.access_token == asked_with:
-                self._store.put_token(dataclasses.replace(stored, user_id=user_id))
+                self._store.swap_token(asked_with, dataclasses.replace(stored, user_id=user_id))
             if self._static_token == asked_with:
                 self._static_user_id = user_id
 

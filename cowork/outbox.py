@@ -4,6 +4,10 @@
 are equals: whoever stands at the turnstile picks the next message that may go (`road.py`), steps
 aside and sends it, while the next one picks.  A project has one message under way at a time,
 which keeps its order; projects do not wait for each other.
+
+A message that is refused for good becomes a dead letter, and the next one goes.  One that the
+Chat API takes from no one without another token waits for a login.  Of several processes on one
+store, one delivers (`lease.py`), and looks at the store now and then for what others put there.
 """
 
 from __future__ import annotations
@@ -11,14 +15,16 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from cowork.clients.chat_api import ChatHistory, NoChatApi, Refused, Unreachable
-from cowork.errors import CoworkError
+from cowork.clients.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
+from cowork.errors import CoworkError, OutboxFull
+from cowork.lease import RelayLease
 from cowork.log import logger
 from cowork.road import Pause, Road
-from cowork.stores.base import ChatMessage, Project, Store
+from cowork.stores.base import ChatMessage, DeadLetter, OutboxCounts, Project, Store
 
 log = logger(__name__)
 
@@ -27,13 +33,19 @@ _FLUSH_SHARE = 0.9
 _STUMBLE_PAUSE = 1.0
 # Of so many projects at once the one is chosen whose message goes next.
 _PROJECTS = 1000
+_LOOK = 1.0
+# The two kinds of trouble, as the log says them.
+_DOWN = "chat api takes no messages"
+_NO_LOGIN = "chat api wants a login"
 
 
 class Outbox:
     """Takes chat messages at once and delivers them in the background.
 
-    `bearer` tells the token to send along, at the time of sending.  Durations are seconds.
-    Threads are started by the first message, or by `start` where an earlier run left some.
+    `bearer` tells the token to send along, at the time of sending; `renew` is asked, once, when
+    the Chat API takes a message with that token no more, and says whether there is another now.
+    Durations are seconds; `max_age` is when a waiting message is a reason not to be ready (0:
+    never).  Threads are started by the first message, or by `start` where there may be some.
     """
 
     def __init__(
@@ -42,6 +54,8 @@ class Outbox:
         history: ChatHistory,
         bearer: Callable[[], str | None],
         *,
+        renew: Callable[[str | None], bool] = lambda _: False,
+        max_age: float = 0.0,
         senders: int = 4,
         first_pause: float = 0.2,
         longest_pause: float = 60.0,
@@ -50,32 +64,49 @@ class Outbox:
         self._store = store
         self._history = history
         self._bearer = bearer
+        self._renew = renew
+        self._max_age = max_age
         self._senders = senders
-        self._enabled = not isinstance(history, NoChatApi)
+        self._longest_pause = longest_pause
+        self.enabled = not isinstance(history, NoChatApi)
+        self._lease = RelayLease(store)
         self._turnstile = threading.Lock()
         self._changed = threading.Condition()  # guards all that follows
         self._changes = 0
         self._road = Road(lambda: Pause(first_pause, longest_pause, jitter))
+        self._trouble: str | None = None
         self._busy: set[Project] = set()
+        # What was decided on a message that the store still has: at most one a project.
+        self._fates: dict[str, Refused | None] = {}
         self._threads: list[threading.Thread] = []
         self._stumbling = False
         self._closing = False
         self._stopped = False
 
+    # -- what the server puts in and asks
+
     def add(self, message: ChatMessage) -> None:
         """Keep `message` for delivery; never waits for the network, never raises."""
-        if not self._enabled:
+        if not self.enabled:
             return
         try:
             self._store.put_message(message)
-            self._wake()
+            self.wake()
         except Exception as fault:  # noqa: BLE001 - an answer must not fail for its history
             log.warning("chat message not kept", message_id=message.id, fault=_name(fault))
 
+    def check_room(self) -> None:
+        """Raise `OutboxFull` where a question could not be kept, or `StoreUnavailable`."""
+        if self.enabled and self._store.outbox_counts().full:
+            raise OutboxFull(
+                "too many chat messages wait for the Chat API, which takes none",
+                retry_after=round(self._longest_pause),
+            )
+
     def start(self) -> None:
-        """Deliver what an earlier run left in the store; without such, start no thread."""
-        if self._enabled and self._store.message_count():
-            self._wake()
+        """Deliver what an earlier run or another process puts in the store."""
+        if self.enabled and (self._store.shared or self._store.message_count()):
+            self.wake()
 
     def close(self, timeout: float) -> None:
         """Deliver what waits, while the Chat API takes it, and stop: `timeout` seconds at most.
@@ -92,6 +123,10 @@ class Outbox:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(max(end - monotonic(), 0.0))
+        try:
+            self._lease.give_back()
+        except CoworkError as fault:
+            log.warning("outbox could not hand over", fault=_name(fault))
 
     @property
     def pending(self) -> int:
@@ -100,24 +135,71 @@ class Outbox:
 
     @property
     def state(self) -> dict[str, Any]:
-        """For `/health`: `{"enabled": bool, "pending": int | None, "reachable": bool | None}`.
+        """For `/health`, over all owners; what the store would tell is None while it is away.
 
-        `pending` is None while the store is away, `reachable` until a first message was tried.
+        `{"enabled": bool, "pending": int, "oldest_age_s": float | None, "dead": int,
+        "dropped": int, "reachable": bool | None, "wants_login": bool}`; `reachable` is None until
+        a first message was tried.
         """
         with self._changed:
-            reachable = self._road.reachable
-        return {"enabled": self._enabled, "pending": self._count(), "reachable": reachable}
+            reachable, wants_login = self._road.reachable, self._trouble == _NO_LOGIN
+        return {
+            "enabled": self.enabled,
+            **_told(self._counts()),
+            "reachable": True if wants_login else reachable,
+            "wants_login": wants_login,
+        }
 
-    def _wake(self) -> None:
+    def reasons(self) -> list[str]:
+        """Why a question would not be answered, or history is too late."""
+        counts = self._counts() if self.enabled else None
+        if counts is None:
+            return []
+        found = ["the outbox is full: the Chat API takes no messages"] if counts.full else []
+        if self._max_age and (_age(counts) or 0.0) > self._max_age:
+            found.append(f"chat messages have waited longer than {self._max_age:g} s")
+        return found
+
+    def wake(self) -> None:
+        """Look at the store: a message was put there."""
         with self._changed:
-            self._changes += 1
-            self._changed.notify_all()
-            if self._threads or self._closing:
+            self._tell()
+            if self._threads or self._closing or not self.enabled:
                 return
             for number in range(self._senders):
                 thread = threading.Thread(target=self._run, name=f"outbox-{number}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
+
+    def token_changed(self) -> None:
+        """Try again at once, if it was a login that was wanted."""
+        with self._changed:
+            if self._trouble == _NO_LOGIN:
+                self._road.reopen()
+                self._tell()
+
+    # -- dead letters
+
+    def listed(self, owner: str) -> tuple[dict[str, Any], list[DeadLetter]]:
+        """The counts, as in `state`, and the owner's dead letters, the first one first.
+
+        Raises `StoreUnavailable`.
+        """
+        letters = self._store.dead_letters(owner)
+        return {**_told(self._store.outbox_counts()), "dead": len(letters)}, letters
+
+    def retry(self, owner: str) -> int:
+        """Try the owner's dead letters again, each in its old place; how many they are.
+
+        Raises `StoreUnavailable`.
+        """
+        revived = self._store.revive_dead(owner)
+        if revived:
+            log.info("dead letters are tried again", owner=owner, messages=revived)
+            self.wake()
+        return revived
+
+    # -- the senders
 
     def _run(self) -> None:
         while True:
@@ -143,6 +225,8 @@ class Outbox:
                     chosen, wait = self._pick()
                     if chosen is not None:
                         return chosen
+                    if self._store.shared:
+                        wait = _LOOK if wait is None else min(wait, _LOOK)
                 self._wait(changes, wait)
 
     def _pick(self) -> tuple[ChatMessage | None, float | None]:
@@ -151,6 +235,8 @@ class Outbox:
         The first message of a project that is not busy is not under way, whenever it is read.
         """
         projects = self._store.waiting_projects(_PROJECTS)
+        if projects and not self._lease.take():
+            return None, _LOOK
         with self._changed:
             now = monotonic()
             self._road.forget_all_but(set(projects))
@@ -174,9 +260,12 @@ class Outbox:
 
     def _send(self, message: ChatMessage) -> None:
         try:
-            self._history.add_message(message, self._bearer())
-        except Refused as refusal:
-            self._settle(message, refusal)
+            if message.id not in self._fates:
+                self._fates[message.id] = self._deliver(message)
+        except LoginNeeded as fault:
+            self._postpone(message, str(fault), self._longest_pause, trouble=_NO_LOGIN)
+            if self._bearer() != fault.token:  # somebody logged in while we were told that
+                self.token_changed()
         except Unreachable as fault:
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
@@ -184,33 +273,67 @@ class Outbox:
         else:
             self._settle(message)
 
-    def _settle(self, message: ChatMessage, refusal: Refused | None = None) -> None:
-        """Take the message out of the store, then let its project's next one go."""
+    def _deliver(self, message: ChatMessage) -> Refused | None:
+        """Give the message to the Chat API, with another token if the first is not taken."""
+        token = self._bearer()
         try:
-            if refusal is not None:
+            try:
+                self._history.add_message(message, token)
+            except LoginNeeded:
+                if not self._renew(token):
+                    raise
+                self._history.add_message(message, self._bearer())
+        except Refused as refusal:
+            return refusal
+        return None
+
+    def _settle(self, message: ChatMessage) -> None:
+        """Take the message out of the store, then let its project's next one go.
+
+        While the store does not take that, the message's fate is remembered, so that it is not
+        sent again and again.
+        """
+        try:
+            refusal = self._fates[message.id]
+            if refusal is None:
+                self._store.drop_message(message)
+            else:
                 self._bury(message, refusal)
-            self._store.drop_message(message)
+            del self._fates[message.id]
         finally:
             with self._changed:
-                news = self._road.answered(message.project)
+                self._road.answered(message.project)
+                news, self._trouble = self._trouble is not None, None
                 self._free(message.project)
         if news:
             log.info("chat api takes messages again", pending=self._count())
 
     def _bury(self, message: ChatMessage, refusal: Refused) -> None:
-        """What happens to a message that will never be taken; dead letters will be kept here."""
-        log.warning("chat message refused, dropped", message_id=message.id, status=refusal.status)
+        self._store.bury_message(message, str(refusal), datetime.now(UTC))
+        log.warning(
+            "chat message refused, now a dead letter",
+            message_id=message.id,
+            owner=message.project.owner,
+            status=refusal.status,
+        )
 
-    def _postpone(self, message: ChatMessage, reason: str, retry_after: float) -> None:
+    def _postpone(
+        self, message: ChatMessage, reason: str, at_least: float, trouble: str = _DOWN
+    ) -> None:
         with self._changed:
-            news = self._road.failed(message.project, monotonic(), retry_after)
+            tells = self._road.failed(message.project, monotonic(), at_least)
+            news = tells and trouble != self._trouble
+            self._trouble = trouble if tells else self._trouble
             self._free(message.project)
         if news:
-            log.warning("chat api takes no messages", reason=reason, pending=self._count())
+            log.warning(trouble, reason=reason, pending=self._count())
 
     def _free(self, project: Project) -> None:
         """Let the project's next message go; the caller holds the lock."""
         self._busy.discard(project)
+        self._tell()
+
+    def _tell(self) -> None:
         self._changes += 1
         self._changed.notify_all()
 
@@ -224,13 +347,37 @@ class Outbox:
 
     def _is_flushed(self) -> bool:
         """Whether waiting on is of no use: all is sent, or nothing can be."""
-        return self._road.reachable is False or not (self._busy or self._count())
+        if self._road.reachable is False or not self._lease.held:
+            return True
+        return not (self._busy or self._count())
 
     def _count(self) -> int | None:
+        counts = self._counts()
+        return None if counts is None else counts.waiting
+
+    def _counts(self) -> OutboxCounts | None:
         try:
-            return self._store.message_count()
+            return self._store.outbox_counts()
         except CoworkError:
             return None
+
+
+def _told(counts: OutboxCounts | None) -> dict[str, Any]:
+    if counts is None:
+        return dict.fromkeys(("pending", "oldest_age_s", "dead", "dropped"))
+    return {
+        "pending": counts.waiting,
+        "oldest_age_s": _age(counts),
+        "dead": counts.dead,
+        "dropped": counts.dropped,
+    }
+
+
+def _age(counts: OutboxCounts) -> float | None:
+    """Seconds by the time of day, which may have been set back meanwhile."""
+    if counts.oldest is None:
+        return None
+    return round(max((datetime.now(UTC) - counts.oldest).total_seconds(), 0.0), 1)
 
 
 def _name(fault: Exception) -> str:

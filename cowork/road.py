@@ -73,26 +73,28 @@ class Road:
         ends = [rest.until - now for rest in self._rests.values() if rest.until > now]
         return min(ends, default=None)
 
-    def answered(self, project: Project) -> bool:
-        """Note that a message got an answer; True where that is news."""
-        news = self.reachable is False
+    def answered(self, project: Project) -> None:
+        """Note that a message got an answer."""
         self.reachable, self._probe = True, None
         self._pause = self._new_pause()
         self._rests.pop(project, None)
         self._tried.clear()
-        return news
+
+    def reopen(self) -> None:
+        """Let the next message go at once: what stood in the way may be gone."""
+        self._pause.until = 0.0
+        self._rests.clear()
 
     def failed(self, project: Project, now: float, retry_after: float) -> bool:
-        """Note that a message got through to nobody; True where that is news."""
+        """Note that a message did not get through; True where that tells how the road is."""
         self._tried[project] = now
-        news = self.reachable is not False
-        if news:
+        if self.reachable is not False:
             self._rests.setdefault(project, self._new_pause()).grow(now)
         elif self._probe != project:
-            return False  # it was under way when the road closed, and tells nothing new
+            return False  # it was under way when the road closed
         self.reachable, self._probe = False, None
         self._pause.grow(now, retry_after)
-        return news
+        return True
 
     def forget_all_but(self, waiting: set[Project]) -> None:
         """Keep no notes on projects whose messages are gone."""

@@ -64,7 +64,7 @@ class Services:
             found.append("the server is shutting down")
         if counts["busy"] >= counts["limit"]:
             found.append("every Claude process is busy")
-        return found
+        return [*found, *self.outbox.reasons()]
 
     def start(self) -> Self:
         """Begin what runs in the background; nothing here makes the caller wait."""
@@ -154,7 +154,10 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         env_auth_session_id=settings.xo_auth_session_id,
         env_poll_token=settings.xo_poll_token,
     )
-    outbox = Outbox(store, history, login.bearer)
+    outbox = Outbox(
+        store, history, login.bearer, renew=login.renew, max_age=settings.outbox_max_age
+    )
+    login.on_change(outbox.token_changed)
     rules = Rules(
         workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
         slash_commands=settings.slash_commands,
@@ -186,5 +189,6 @@ def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]
         status=settings.xo_auth_status_path,
         consume=settings.xo_auth_consume_path,
         user_id=settings.xo_get_user_id_path,
+        refresh=settings.xo_refresh_path,
     )
     return http, ChatApi(http), XoAuth(http, paths)

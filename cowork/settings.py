@@ -115,6 +115,11 @@ def url_path(raw: str) -> str:
     return raw.strip()
 
 
+def optional_path(raw: str) -> str | None:
+    """A path that begins with a slash, or None where it is blank."""
+    return url_path(raw) if raw.strip() else None
+
+
 def names(raw: str) -> tuple[str, ...]:
     """Comma-separated words."""
     return tuple(word.strip() for word in raw.split(",") if word.strip())
@@ -187,6 +192,8 @@ class Settings:
     xo_auth_session_id: str | None = setting("XO_AUTH_SESSION_ID", "", optional, secret=True)
     xo_poll_token: str | None = setting("XO_POLL_TOKEN", "", optional, secret=True)
 
+    xo_refresh_path: str | None = setting("COWORK_XO_REFRESH_PATH", "", optional_path)
+
     api_keys: Mapping[str, str] = setting("COWORK_API_KEYS", "", api_keys, secret=True)
     allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", names)
     allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", names)
@@ -213,6 +220,7 @@ class Settings:
     read_timeout: float = setting("COWORK_READ_TIMEOUT", "10", seconds(0.1, 3600.0))
     send_timeout: float = setting("COWORK_SEND_TIMEOUT", "60", seconds(1.0))
     outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", whole(1, 10**7))
+    outbox_max_age: float = setting("COWORK_OUTBOX_MAX_AGE", "0", seconds(0.0, 10**9))
 
     graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", whole(5, 3600))
     log_level: str = setting(

@@ -3,10 +3,11 @@
 What a reply means for a message:
 
     2xx                             delivered; the body is of no interest
-    401, 403                        not now: there is no token, or it ran out; a login mends that
+    401; 403 to a call without one  not now: another token mends that
     408, 425, 429, 5xx, 3xx, none   not now
     every other 4xx                 never: the same message would be refused again
-                                    (409 included: the message is there already, or clashes)
+                                    (409 included: the message is there already, or clashes;
+                                    403 to a call with a token: whose it is may not do this)
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from cowork.stores.base import ChatMessage
 
 _NOT_NOW = frozenset(
     {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_EARLY,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -41,6 +40,14 @@ class Refused(NotDelivered):
         self.status = status
 
 
+class LoginNeeded(NotDelivered):
+    """The Chat API takes no message with `token`, the one that was sent, or with none."""
+
+    def __init__(self, status: int, token: str | None) -> None:
+        super().__init__(f"the Chat API answered {status}")
+        self.token = token
+
+
 class Unreachable(NotDelivered):
     """The message was not taken now, and may be later.
 
@@ -57,7 +64,7 @@ class ChatHistory(Protocol):
     """Where chat messages go."""
 
     def add_message(self, message: ChatMessage, token: str | None) -> None:
-        """Deliver one message; raises `Refused` (for good) or `Unreachable` (for now)."""
+        """Deliver one message; raises `Refused`, `LoginNeeded` or `Unreachable`."""
 
 
 class ChatApi:
@@ -74,6 +81,8 @@ class ChatApi:
             )
         except (BadUpstream, UpstreamTimeout) as fault:
             raise Unreachable(fault.message) from None
+        if _wants_login(reply.status, token):
+            raise LoginNeeded(reply.status, token)
         if reply.refused and reply.status not in _NOT_NOW:
             raise Refused(reply.status)
         if not reply.ok:
@@ -86,6 +95,11 @@ class NoChatApi:
 
     def add_message(self, message: ChatMessage, token: str | None) -> None:
         """Nothing is kept anywhere."""
+
+
+def _wants_login(status: int, token: str | None) -> bool:
+    # Servers that know bearer tokens alone answer 403 to a call that has none.
+    return status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and token is None)
 
 
 def _body(message: ChatMessage) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The XO browser login as the upstream offers it; what it answers is checked before it is used."""
+"""The XO browser login as the upstream offers it; what it answers is checked before it is used.
+
+An answer in which the token that was sent comes back is wrong too: it would reach a client.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Grant:
 
 
 class XoUpstream(Protocol):
-    """The login's four calls; `token` is sent along where one is held.
+    """The login's calls; `token` is sent along where one is held.
 
     Errors of each: `UpstreamRefused` (its 4xx), `BadUpstream` (5xx, a redirect, or an answer that
     cannot be right), `UpstreamTimeout`.
@@ -55,15 +58,19 @@ class XoUpstream(Protocol):
     def user_id(self, token: str) -> str:
         """Whose token this is."""
 
+    def refresh(self, refresh_token: str) -> Grant | None:
+        """A new grant for an old one's refresh token; None where the upstream offers no such."""
+
 
 @dataclass(frozen=True, slots=True)
 class XoPaths:
-    """The paths of the four calls, each beginning with a slash."""
+    """The paths of the calls, each beginning with a slash; `refresh` where there is such."""
 
     start: str = "/auth/browser/start"
     status: str = "/auth/browser/status"
     consume: str = "/auth/browser/consume"
     user_id: str = "/get-user-id"
+    refresh: str | None = None
 
 
 XO_PATHS = XoPaths()
@@ -80,28 +87,17 @@ class XoAuth:
         body = {"scopes": scopes, "client_reference": client_reference}
         found = _object(self._http.call("POST", self._paths.start, body=body, token=token), token)
         _check_link(found.get("authorize_url"))
-        return found
+        return _passed_on(found, token)
 
     def status(self, auth_session_id: str, poll_token: str, *, token: str | None) -> dict[str, Any]:
         path = f"{self._paths.status}/{segment(auth_session_id)}"
         reply = self._http.call("GET", path, query={"poll_token": poll_token}, token=token)
-        return _object(reply, token, poll_token)
+        return _passed_on(_object(reply, token, poll_token), token)
 
     def consume(self, auth_session_id: str, poll_token: str, *, token: str | None) -> Grant:
         body = {"auth_session_id": auth_session_id, "poll_token": poll_token}
         reply = self._http.call("POST", self._paths.consume, body=body, token=token)
-        found = _object(reply, token, poll_token)
-        access_token = _text(found, "access_token", _TOKEN_LENGTH, _TOKEN)
-        if access_token is None:
-            _lies("access_token")
-        return Grant(
-            access_token=access_token,
-            refresh_token=_text(found, "refresh_token", _TOKEN_LENGTH, _TOKEN),
-            expires_in=_lifetime(found),
-            user_id=_text(found, "user_id", _NAME_LENGTH, _WORDS),
-            auth_session_id=_text(found, "auth_session_id", _NAME_LENGTH, _WORDS),
-            scope=_text(found, "scope", _SCOPE_LENGTH, _WORDS),
-        )
+        return _grant(_object(reply, token, poll_token), token)
 
     def user_id(self, token: str) -> str:
         reply = self._http.call("GET", self._paths.user_id, token=token)
@@ -109,6 +105,14 @@ class XoAuth:
         if found is None:
             _lies("user_id")
         return found
+
+    def refresh(self, refresh_token: str) -> Grant | None:
+        if self._paths.refresh is None:
+            return None
+        body = {"refresh_token": refresh_token}
+        reply = self._http.call("POST", self._paths.refresh, body=body)
+        # The refresh token may come back: some upstreams let it be used again.
+        return _grant(_object(reply, refresh_token), refresh_token)
 
 
 class NoXoAuth:
@@ -126,6 +130,9 @@ class NoXoAuth:
     def user_id(self, token: str) -> str:  # noqa: ARG002 - the real one's signature
         _is_off()
 
+    def refresh(self, refresh_token: str) -> Grant | None:  # noqa: ARG002
+        return None
+
 
 def _is_off() -> NoReturn:
     raise BadUpstream("CHAT_API_BASE_URL is empty, so the XO login is off")
@@ -133,6 +140,40 @@ def _is_off() -> NoReturn:
 
 def _lies(key: str) -> NoReturn:
     raise BadUpstream(f"the upstream's answer has no usable {key}")
+
+
+def _grant(found: dict[str, Any], sent: str | None) -> Grant:
+    access_token = _text(found, "access_token", _TOKEN_LENGTH, _TOKEN)
+    if access_token is None:
+        _lies("access_token")
+    refresh_token = _text(found, "refresh_token", _TOKEN_LENGTH, _TOKEN)
+    secrets = (access_token, refresh_token, sent)
+    return Grant(
+        access_token=access_token,
+        refresh_token=refresh_token,
+        expires_in=_lifetime(found),
+        user_id=_name(found, "user_id", _NAME_LENGTH, secrets),
+        auth_session_id=_name(found, "auth_session_id", _NAME_LENGTH, secrets),
+        scope=_name(found, "scope", _SCOPE_LENGTH, secrets),
+    )
+
+
+def _name(
+    found: dict[str, Any], key: str, limit: int, secrets: tuple[str | None, ...]
+) -> str | None:
+    """The text at `key`, which clients are shown, so that it must hold none of `secrets`."""
+    name = _text(found, key, limit, _WORDS)
+    if name is not None and holds_secret(name, *secrets):
+        _lies(key)
+    return name
+
+
+def holds_secret(text: str, *secrets: str | None) -> bool:
+    """Whether one of `secrets` stands in `text`; a very short one may do so by chance."""
+    return any(
+        secret is not None and (secret == text or (len(secret) >= _MASKABLE and secret in text))
+        for secret in secrets
+    )
 
 
 def _object(reply: Reply, *secrets: str | None) -> dict[str, Any]:
@@ -148,6 +189,17 @@ def _object(reply: Reply, *secrets: str | None) -> dict[str, Any]:
     found = _parsed(reply.body)
     if not isinstance(found, dict):
         raise BadUpstream("the upstream's answer is not a JSON object")
+    return found
+
+
+def _passed_on(found: dict[str, Any], token: str | None) -> dict[str, Any]:
+    """The object, which goes to a client as it is, if the token that was sent is not in it."""
+    if (
+        token is not None
+        and len(token) >= _MASKABLE
+        and json.dumps(token)[1:-1] in json.dumps(found)
+    ):
+        raise BadUpstream("the upstream's answer holds the token it was sent")
     return found
 
 

@@ -190,6 +190,31 @@ class ReadyReply(Schema):
     reasons = fields.List(fields.String())
 
 
+class DeadLetterReply(Schema):
+    """A message that the Chat API refused for good; its text is not shown."""
+
+    id = fields.String(metadata={"description": "`<turn_id>-question` or `<turn_id>-answer`."})
+    project_id = fields.String()
+    type = fields.String(allow_none=True)
+    status = fields.String(allow_none=True, metadata={"description": "`partial` or `failed`."})
+    why = fields.String()
+    created_at = fields.String(metadata={"description": "ISO 8601."})
+    died_at = fields.String(metadata={"description": "ISO 8601."})
+
+
+class OutboxReply(Schema):
+    pending = fields.Integer(metadata={"description": "Messages that wait, of all callers."})
+    oldest_age_s = fields.Float(allow_none=True)
+    dropped = fields.Integer(metadata={"description": "Lost to a bound since the start."})
+    dead = fields.Integer(metadata={"description": "The caller's dead letters."})
+    dead_letters = fields.List(fields.Nested(DeadLetterReply))
+
+
+class RetryReply(Schema):
+    success = fields.Boolean()
+    retried = fields.Integer()
+
+
 class AuthStartBody(Schema):
     scopes = fields.Raw(load_default=None, allow_none=True)
     client_reference = Text(load_default=None, allow_none=True)

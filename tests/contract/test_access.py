@@ -21,6 +21,8 @@ ROUTES = [
     ("GET", "/xo-auth/whoami"),
     ("GET", "/xo-auth/state"),
     ("POST", "/xo-auth/logout"),
+    ("GET", "/outbox"),
+    ("POST", "/outbox/retry"),
 ]
 FORWARDED = {
     "X-Forwarded-For": "203.0.113.9",

@@ -25,6 +25,8 @@ ENDPOINTS = {
     ("get", "/xo-auth/whoami"),
     ("get", "/xo-auth/state"),
     ("post", "/xo-auth/logout"),
+    ("get", "/outbox"),
+    ("post", "/outbox/retry"),
 }
 WRONG_METHODS = [
     ("POST", "/", "GET"),
@@ -39,6 +41,8 @@ WRONG_METHODS = [
     ("POST", "/xo-auth/whoami", "GET"),
     ("DELETE", "/xo-auth/state", "GET"),
     ("GET", "/xo-auth/logout", "POST"),
+    ("POST", "/outbox", "GET"),
+    ("GET", "/outbox/retry", "POST"),
 ]
 WITH_BODY = ["/ask_question", "/ask_question_streaming", "/xo-auth/start", "/xo-auth/consume"]
 OTHER_TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None]

@@ -11,7 +11,7 @@ import pytest
 import requests
 import responses
 
-from cowork.clients.chat_api import ChatApi, NoChatApi, Refused, Unreachable
+from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.clients.http import Http
 from cowork.stores.base import ChatMessage, Project
 
@@ -87,12 +87,27 @@ def test_a_4xx_is_for_good(server, chat_api, status):
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 301, 302, 500, 502, 503, 504, 599])
-def test_what_time_or_a_login_may_mend_is_for_now(server, chat_api, status):
+@pytest.mark.parametrize("status", [408, 425, 429, 301, 302, 500, 502, 503, 504, 599])
+def test_what_time_may_mend_is_for_now(server, chat_api, status):
     server.post(URL, status=status)
     with pytest.raises(Unreachable) as caught:
         chat_api.add_message(MESSAGE, None)
     assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize(("status", "token"), [(401, None), (401, "token-1"), (403, None)])
+def test_what_another_token_may_mend_wants_a_login(server, chat_api, status, token):
+    server.post(URL, status=status)
+    with pytest.raises(LoginNeeded) as caught:
+        chat_api.add_message(MESSAGE, token)
+    assert caught.value.token == token
+    assert "token-1" not in str(caught.value)
+
+
+def test_what_a_token_does_not_allow_is_for_good(server, chat_api):
+    server.post(URL, status=403)
+    with pytest.raises(Refused):
+        chat_api.add_message(MESSAGE, "token-1")
 
 
 @pytest.mark.parametrize(

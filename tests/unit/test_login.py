@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -72,6 +75,9 @@ class FakeXo:
 
     def user_id(self, token):
         return self._answer("user_id", token)
+
+    def refresh(self, refresh_token):
+        return self._answer("refresh", refresh_token)
 
 
 class AwayStore(MemoryStore):
@@ -380,4 +386,164 @@ def test_the_login_at_start_gives_way_to_what_a_client_did_meanwhile(make, store
     login._xo_auth.meanwhile = login.logout
     login.consume_at_start()
     assert store.token() is None
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["xo-token-0001", "xo-refresh-0001", "static-token-1", "me=xo-token-0001;", "xo-refresh-0001 "],
+)
+def test_whoami_passes_no_token_on_as_a_user_id(make, store, said):
+    login = make(GRANT, said, static_token="static-token-1")
+    login.consume("s", "p")
+    before = store.token()
+    with pytest.raises(BadUpstream):
+        login.whoami()
+    assert store.token() == before
+
+
+# -- another token for one that is taken no more
+
+NEWER = Grant("xo-token-0002", "xo-refresh-0002", 3600, None, None, None)
+
+
+@pytest.fixture
+def logged_in(make):
+    """A login whose token has just come; further answers are the refresh's."""
+
+    def made(*answers, **settings):
+        login = make(GRANT, *answers, **settings)
+        login.consume("session-1", "p")
+        login._xo_auth.asked.clear()
+        login.changes = []
+        login.on_change(lambda: login.changes.append(login.bearer()))
+        return login
+
+    return made
+
+
+def test_a_refused_token_is_renewed_with_the_refresh_token(logged_in, store):
+    login = logged_in(NEWER)
+    assert login.renew("xo-token-0001") is True
+    assert login._xo_auth.asked == [("refresh", "xo-refresh-0001")]
+    expires = NOON + timedelta(hours=1)
+    assert store.token() == Token(
+        "xo-token-0002", "xo-refresh-0002", expires, "user-1", "session-1"
+    )
+    assert login.changes == ["xo-token-0002"]
+
+
+def test_a_refresh_token_that_is_not_replaced_is_kept(logged_in, store):
+    login = logged_in(Grant("xo-token-0002", None, None, "user-2", "session-2", None))
+    login.renew("xo-token-0001")
+    assert store.token() == Token("xo-token-0002", "xo-refresh-0001", None, "user-2", "session-2")
+
+
+def test_a_token_that_ran_out_is_renewed_too(logged_in, clock):
+    login = logged_in(NEWER)
+    clock.passes(7200)
+    assert login.bearer() is None
+    assert login.renew(None) is True
+    assert login.bearer() == "xo-token-0002"
+
+
+def test_whoami_renews_a_token_that_ran_out(logged_in, clock):
+    login = logged_in(NEWER, "user-2")
+    clock.passes(7200)
+    assert login.whoami() == {"success": True, "user_id": "user-2"}
+    assert login._xo_auth.asked[-1] == ("user_id", "xo-token-0002")
+
+
+def test_a_token_that_was_replaced_meanwhile_is_used_as_it_is(logged_in, store):
+    login = logged_in()
+    store.put_token(Token("xo-token-0009", "xo-refresh-0009", None, None, None))
+    assert login.renew("xo-token-0001") is True
+    assert login._xo_auth.asked == []
+
+
+@pytest.mark.parametrize("rejected", ["xo-token-0001", "static-token-1", None])
+def test_without_a_refresh_token_there_is_no_way(make, rejected):
+    grant = Grant("xo-token-0001", None, None, None, None, None)
+    login = make(grant)
+    login.consume("s", "p")
+    assert login.renew(rejected) is (rejected != "xo-token-0001")
+    assert len(login._xo_auth.asked) == 1
+
+
+def test_an_upstream_that_offers_no_refresh_changes_nothing(logged_in, store):
+    login = logged_in(None)
+    before = store.token()
+    assert login.renew("xo-token-0001") is False
+    assert store.token() == before
+    assert login.changes == []
+
+
+def test_a_refused_refresh_forgets_the_refresh_token_alone(logged_in, store, lines):
+    login = logged_in(refused(400))
+    before = store.token()
+    assert login.renew("xo-token-0001") is False
+    assert store.token() == replace(before, refresh_token=None)
+    assert login.renew("xo-token-0001") is False
+    assert len(login._xo_auth.asked) == 1
+    assert [(line["event"], line["for_good"]) for line in lines] == [("xo token not renewed", True)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [BadUpstream("b"), UpstreamTimeout("t"), refused(429), refused(408), refused(404)],
+)
+def test_a_refresh_that_may_succeed_later_forgets_nothing(logged_in, store, lines, fault):
+    login = logged_in(fault, NEWER)
+    before = store.token()
+    assert login.renew("xo-token-0001") is False
+    assert store.token() == before
+    assert [line["for_good"] for line in lines] == [False]
+    assert login.renew("xo-token-0001") is True
+
+
+def test_a_refresh_does_not_undo_a_logout_or_a_login(logged_in, store):
+    login = logged_in(NEWER)
+    login._xo_auth.meanwhile = login.logout
+    assert login.renew("xo-token-0001") is False
+    assert store.token() is None
+    login = logged_in(refused(400))
+    newer = Token("xo-token-0003", "xo-refresh-0003", None, None, None)
+    login._xo_auth.meanwhile = lambda: store.put_token(newer)
+    assert login.renew("xo-token-0001") is True
+    assert store.token() == newer
+
+
+def test_of_many_who_ask_for_a_renewal_one_asks_upstream(logged_in):
+    for answers, found in (((NEWER,), True), ((BadUpstream("down"),), False)):
+        login = logged_in(*answers)
+        asking, go_on = threading.Event(), threading.Event()
+
+        def meanwhile(asking=asking, go_on=go_on):
+            asking.set()
+            go_on.wait(10)
+
+        login._xo_auth.meanwhile = meanwhile
+        with ThreadPoolExecutor(8) as pool:
+            renewals = [pool.submit(login.renew, "xo-token-0001") for _ in range(8)]
+            asking.wait(10)
+            until(pool._work_queue.empty)
+            time.sleep(0.05)  # so that the others are at the lock too
+            go_on.set()
+            assert [renewal.result(10) for renewal in renewals] == [found] * 8
+        assert len(login._xo_auth.asked) == 1
+
+
+def test_whoever_uses_the_token_is_told_of_each_change(logged_in):
+    login = logged_in(GRANT)
+    login.consume("s", "p")
+    login.logout()
+    assert login.changes == ["xo-token-0001", None]
+
+
+def test_the_login_at_start_gives_way_to_another_process_too(make, store, lines):
+    login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
+    theirs = Token("xo-token-0009", None, None, None, None)
+    login._xo_auth.meanwhile = lambda: store.put_token(theirs)
+    login.consume_at_start()
+    assert store.token() == theirs
     assert lines == []

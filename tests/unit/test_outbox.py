@@ -6,13 +6,14 @@ import random
 import threading
 import time
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 import structlog.testing
 
-from cowork.clients.chat_api import ChatApi, NoChatApi, Refused, Unreachable
+from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.clients.http import Http, Limits
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.outbox import Outbox
@@ -23,6 +24,17 @@ from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
 QUICK = {"first_pause": 0.005, "longest_pause": 0.02}
+
+
+IDLE = {
+    "enabled": True,
+    "pending": 0,
+    "oldest_age_s": None,
+    "dead": 0,
+    "dropped": 0,
+    "reachable": None,
+    "wants_login": False,
+}
 
 
 def message(number, project="p", owner=""):
@@ -108,6 +120,10 @@ class AwayStore(MemoryStore):
         self._fail()
         return super().message_count()
 
+    def outbox_counts(self):
+        self._fail()
+        return super().outbox_counts()
+
 
 @pytest.fixture
 def open_outbox():
@@ -152,7 +168,7 @@ def test_messages_arrive_in_order(open_outbox):
     until(lambda: not box.pending)
     assert history.taken["p"] == [str(number) for number in range(200)]
     assert set(history.tokens) == {"token-1"}
-    until(lambda: box.state == {"enabled": True, "pending": 0, "reachable": True})
+    until(lambda: box.state == {**IDLE, "reachable": True})
 
 
 def test_the_token_is_the_one_held_when_a_message_is_sent(open_outbox):
@@ -168,7 +184,7 @@ def test_the_token_is_the_one_held_when_a_message_is_sent(open_outbox):
 def test_no_thread_runs_until_a_first_message_is_there(open_outbox):
     box = open_outbox(History())
     box.start()
-    assert box.state == {"enabled": True, "pending": 0, "reachable": None}
+    assert box.state == IDLE
     assert sender_threads() == []
     box.add(message(1))
     assert len(sender_threads()) == 4
@@ -191,7 +207,7 @@ def test_without_a_chat_api_nothing_is_kept_and_no_thread_runs(open_outbox):
     box.start()
     assert store.message_count() == 0
     assert sender_threads() == []
-    assert box.state == {"enabled": False, "pending": 0, "reachable": None}
+    assert box.state == {**IDLE, "enabled": False}
 
 
 def test_adding_does_not_wait_while_the_api_hangs(open_outbox):
@@ -281,7 +297,9 @@ def test_order_holds_while_the_api_flaps(open_outbox):
     assert history.taken == {"a": expected, "b": expected, "c": expected}
 
 
-def test_a_refused_message_is_dropped_with_one_line_and_the_next_one_goes(open_outbox, lines):
+def test_a_refused_message_becomes_a_dead_letter_with_one_line_and_the_next_goes(
+    open_outbox, lines
+):
     def refuse(sent):
         if sent.message == "1":
             raise Refused(422)
@@ -293,10 +311,265 @@ def test_a_refused_message_is_dropped_with_one_line_and_the_next_one_goes(open_o
     until(lambda: not box.pending)
     assert history.taken["p"] == ["0", "2"]
     assert [(line["event"], line["status"]) for line in lines] == [
-        ("chat message refused, dropped", 422)
+        ("chat message refused, now a dead letter", 422)
     ]
     assert lines[0]["message_id"] == "p-1"
     until(lambda: box.state["reachable"] is True)
+    counts, letters = box.listed("")
+    assert (counts["pending"], counts["dead"]) == (0, 1)
+    assert [(letter.id, letter.why) for letter in letters] == [
+        ("p-1", "the Chat API refused the message with 422")
+    ]
+
+
+def test_dead_letters_are_tried_again_when_asked_for_and_only_their_owners(open_outbox):
+    strict = True
+
+    def refuse(_sent):
+        if strict:
+            raise Refused(400)
+
+    history = History(refuse)
+    box = open_outbox(history)
+    for number in range(3):
+        box.add(message(number, "mine", "me"))
+        box.add(message(number, "yours", "you"))
+    until(lambda: not box.pending)
+    assert (box.listed("me")[0]["dead"], box.state["dead"]) == (3, 6)
+    strict = False
+    assert box.retry("me") == 3
+    until(lambda: not box.pending)
+    assert history.taken == {"mine": ["0", "1", "2"]}
+    assert box.listed("me")[1] == []
+    assert [letter.id for letter in box.listed("you")[1]] == ["yours-0", "yours-1", "yours-2"]
+    assert box.retry("me") == 0
+
+
+class Door:
+    """An answer that wants a certain token."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+        self.held = None
+        self.shown = []
+
+    def bearer(self):
+        return self.held
+
+    def add_message(self, message, token):
+        self.shown.append((message.message, token))
+        if token != self.wanted:
+            raise LoginNeeded(401, token)
+
+
+def test_without_the_right_token_messages_wait_for_a_login_and_a_line_says_so(open_outbox, lines):
+    door = Door("good")
+    box = open_outbox(door, bearer=door.bearer, longest_pause=600.0)
+    for number in range(5):
+        for project in "abc":
+            box.add(message(number, project))
+    until(lambda: box.state["wants_login"])
+    assert box.state["reachable"] is True
+    tried = len(door.shown)
+    assert tried <= 4
+    box.add(message(5, "a"))
+    assert box.pending == 16
+    door.held = "good"
+    box.token_changed()
+    until(lambda: not box.pending)
+    assert not box.state["wants_login"]
+    assert sum(token is None for _, token in door.shown) == tried
+    for project in "abc":
+        box.add(message(9, project))
+    until(lambda: not box.pending)
+    assert [line["event"] for line in lines] == [
+        "chat api wants a login",
+        "chat api takes messages again",
+    ]
+    assert "good" not in str(lines)
+
+
+def test_a_login_while_the_old_token_is_refused_is_not_overlooked(open_outbox):
+    door = Door("good")
+
+    def add_message(message, token):
+        try:
+            Door.add_message(door, message, token)
+        except LoginNeeded:
+            door.held = "good"
+            box.token_changed()  # too early: nobody waits for a login yet
+            raise
+
+    door.add_message = add_message
+    box = open_outbox(door, bearer=door.bearer, longest_pause=600.0)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert door.shown == [("1", None), ("1", "good")]
+
+
+def test_a_refused_token_is_renewed_once(open_outbox):
+    door, renewed = Door("good"), []
+
+    def renew(rejected):
+        renewed.append(rejected)
+        door.held = "good"
+        return True
+
+    door.held = "old"
+    box = open_outbox(door, bearer=door.bearer, renew=renew)
+    box.add(message(1))
+    box.add(message(2))
+    until(lambda: not box.pending)
+    assert renewed == ["old"]
+    assert door.shown == [("1", "old"), ("1", "good"), ("2", "good")]
+
+
+def test_a_renewed_token_that_is_refused_too_is_not_renewed_again_at_once(open_outbox, lines):
+    door, renewed = Door("good"), []
+
+    def renew(rejected):
+        renewed.append(rejected)
+        door.held = f"new-{len(renewed)}"
+        return True
+
+    box = open_outbox(door, bearer=door.bearer, renew=renew, longest_pause=600.0)
+    box.add(message(1))
+    until(lambda: box.state["wants_login"])
+    box.add(message(2, "other"))
+    time.sleep(0.1)
+    assert renewed == [None]
+    assert door.shown == [("1", None), ("1", "new-1")]
+    assert [line["event"] for line in lines] == ["chat api wants a login"]
+
+
+def test_a_login_is_tried_now_and_then_even_if_nobody_says_there_was_one(open_outbox):
+    door = Door("good")
+    box = open_outbox(door, bearer=door.bearer)
+    box.add(message(1))
+    until(lambda: box.state["wants_login"])
+    door.held = "good"  # another process logged in
+    until(lambda: not box.pending)
+
+
+def test_each_kind_of_trouble_has_its_line(open_outbox, lines):
+    faults = [Unreachable("down"), Unreachable("down"), LoginNeeded(401, "token-1")]
+    faults += [LoginNeeded(401, "token-1"), Unreachable("down")]
+
+    def play(_message):
+        if faults:
+            raise faults.pop(0)
+
+    box = open_outbox(History(play))
+    box.add(message(1))
+    until(lambda: not box.pending)
+    until(lambda: box.state["reachable"])
+    box.close(5)
+    assert [line["event"] for line in lines] == [
+        "chat api takes no messages",
+        "chat api wants a login",
+        "chat api takes no messages",
+        "chat api takes messages again",
+    ]
+
+
+@pytest.mark.parametrize("refusal", [None, Refused(400)])
+def test_a_message_whose_fate_the_store_does_not_take_is_not_sent_again(open_outbox, refusal):
+    class FullDisk(MemoryStore):
+        full = True
+
+        def _write(self):
+            if self.full:
+                raise StoreUnavailable("disk full")
+
+        def drop_message(self, message):
+            self._write()
+            super().drop_message(message)
+
+        def bury_message(self, message, why, died):
+            self._write()
+            super().bury_message(message, why, died)
+
+    def answer(_message):
+        if refusal is not None:
+            raise refusal
+
+    store, history = FullDisk(), History(answer)
+    box = open_outbox(history, store)
+    box.add(message(1))
+    until(lambda: box._stumbling)
+    time.sleep(0.2)
+    assert len(history.tried) == 1
+    store.full = False
+    until(lambda: not box.pending)
+    assert len(history.tried) == 1
+    assert box.state["dead"] == (refusal is not None)
+
+
+class SharedStore(MemoryStore):
+    shared = True
+
+
+def test_of_two_processes_on_one_store_one_delivers(open_outbox):
+    store, history = SharedStore(), History()
+    one, two = open_outbox(history, store), open_outbox(history, store)
+    one.start()
+    two.start()
+    for number in range(50):
+        for project in "abcd":
+            (one if number % 2 else two).add(message(number, project))
+    until(lambda: not store.message_count(), 20)
+    assert history.taken == {project: [str(number) for number in range(50)] for project in "abcd"}
+    assert [one._lease.held, two._lease.held].count(True) == 1
+
+
+def test_what_another_process_puts_in_the_store_is_seen(open_outbox):
+    store, history = SharedStore(), History()
+    box = open_outbox(history, store)
+    box.start()
+    store.put_message(message(1))
+    until(lambda: history.taken["p"] == ["1"])
+
+
+def test_a_relay_that_closes_hands_over_at_once(open_outbox):
+    store = SharedStore()
+    first, second = History(), History()
+    one = open_outbox(first, store)
+    one.add(message(1))
+    until(lambda: first.taken["p"] == ["1"])
+    two = open_outbox(second, store)
+    two.add(message(2))
+    one.close(5)
+    until(lambda: second.taken["p"] == ["2"] or first.taken["p"] == ["1", "2"])
+    two.add(message(3))
+    until(lambda: second.taken["p"][-1:] == ["3"], 3)
+
+
+def test_a_durable_outbox_that_is_full_takes_no_question(open_outbox):
+    class Full(MemoryStore):
+        def outbox_counts(self):
+            return replace(super().outbox_counts(), full=True)
+
+    box = open_outbox(History(), Full())
+    with pytest.raises(OutboxFull) as caught:
+        box.check_room()
+    assert caught.value.retry_after == 0
+    assert box.reasons() == ["the outbox is full: the Chat API takes no messages"]
+    open_outbox(NoChatApi(), Full()).check_room()
+    open_outbox(History()).check_room()
+
+
+def test_messages_that_wait_too_long_are_a_reason_only_where_an_age_is_set(open_outbox):
+    store = MemoryStore()
+    store.put_message(message(1))
+    age = open_outbox(History(), store).state["oldest_age_s"]
+    assert age > 0
+    assert open_outbox(History(), store).reasons() == []
+    assert open_outbox(History(), store, max_age=age * 2).reasons() == []
+    assert open_outbox(History(), store, max_age=age / 2).reasons() == [
+        f"chat messages have waited longer than {age / 2:g} s"
+    ]
+    store.drop_message(message(1))
+    assert open_outbox(History(), store, max_age=1.0).reasons() == []
 
 
 def test_a_dead_api_costs_two_lines_and_few_tries(open_outbox, lines):
@@ -412,7 +685,7 @@ def test_senders_outlive_a_store_that_goes_away_for_a_while(open_outbox, lines):
     until(lambda: history.taken["p"] == ["1"])
     until(lambda: not box.pending)
     store.fault = StoreUnavailable("away")
-    box._wake()
+    box.wake()
     until(lambda: lines)
     assert box.state["pending"] is None
     store.fault = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import requests
@@ -21,6 +22,7 @@ START = f"{BASE}/auth/browser/start"
 STATUS = f"{BASE}/auth/browser/status/s-1"
 CONSUME = f"{BASE}/auth/browser/consume"
 WHOAMI = f"{BASE}/get-user-id"
+REFRESH = f"{BASE}/auth/refresh"
 HELD = Token("held-token-123", None, None, "held-user", "held-session")
 
 
@@ -84,6 +86,11 @@ LYING_GRANTS = {
     "session id a list": with_token(auth_session_id=[]),
     "scope a list": with_token(scope=["chat"]),
     "scope too long": with_token(scope="x" * 4097),
+    "user id is the token": with_token(user_id="a-token-123"),
+    "user id holds the token": with_token(user_id="you: a-token-123!"),
+    "user id is the refresh token": with_token(refresh_token="r-token-123", user_id="r-token-123"),
+    "session id is the token": with_token(auth_session_id="a-token-123"),
+    "scope holds the token": with_token(scope="chat a-token-123"),
 }
 LYING_LINKS = [
     "javascript:alert(1)",
@@ -110,18 +117,19 @@ def server():
 @pytest.fixture
 def xo_auth():
     http = Http(BASE)
-    yield XoAuth(http)
+    yield XoAuth(http, XoPaths(refresh="/auth/refresh"))
     http.close()
 
 
 @pytest.fixture
 def call(xo_auth):
-    """Each of the four calls by its name."""
+    """Each of the calls by its name."""
     return {
         "start": lambda: xo_auth.start(None, None, token="held-token-123"),
         "status": lambda: xo_auth.status("s-1", "poll-token-1", token="held-token-123"),
         "consume": lambda: xo_auth.consume("s-1", "poll-token-1", token="held-token-123"),
         "whoami": lambda: xo_auth.user_id("held-token-123"),
+        "refresh": lambda: xo_auth.refresh("held-refresh-1"),
     }
 
 
@@ -130,6 +138,7 @@ ADDRESSES = {
     "status": ("GET", STATUS),
     "consume": ("POST", CONSUME),
     "whoami": ("GET", WHOAMI),
+    "refresh": ("POST", REFRESH),
 }
 
 
@@ -172,6 +181,49 @@ def test_user_id_asks_with_the_token(server, xo_auth):
         responses.matchers.header_matcher({"Authorization": "Bearer t"}),
     ])  # fmt: skip
     assert xo_auth.user_id("t") == "u-1"
+
+
+def test_refresh_sends_the_refresh_token_alone(server, xo_auth):
+    server.post(REFRESH, body=with_token(refresh_token="r-2"), match=[
+        responses.matchers.json_params_matcher({"refresh_token": "r-1"}),
+    ])  # fmt: skip
+    grant = xo_auth.refresh("r-1")
+    assert (grant.access_token, grant.refresh_token, grant.expires_in) == ("a-token-123", "r-2", 60)
+    assert "Authorization" not in server.calls[0].request.headers
+
+
+def test_without_a_path_nobody_is_asked_for_a_refresh(server):
+    http = Http(BASE)
+    assert XoAuth(http).refresh("r-1") is None
+    assert NoXoAuth().refresh("r-1") is None
+    assert len(server.calls) == 0
+    http.close()
+
+
+@pytest.mark.parametrize("name", ["start", "status"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"status": "held-token-123"},
+        {"deep": [{"x": "Bearer held-token-123"}]},
+        {"held-token-123": 1},
+    ],
+    ids=str,
+)
+def test_an_answer_that_holds_the_token_it_was_sent_is_not_passed_on(server, call, name, reply):
+    server.add(*ADDRESSES[name], json=reply)
+    with pytest.raises(BadUpstream):
+        call[name]()
+
+
+@pytest.mark.parametrize("body", (LYING_GRANTS | NOT_AN_OBJECT).values(), ids=LYING_GRANTS | NOT_AN_OBJECT)  # fmt: skip
+def test_a_lying_refresh_changes_nothing(server, xo_auth, body):
+    store = MemoryStore()
+    held = replace(HELD, refresh_token="held-refresh-1")
+    store.put_token(held)
+    server.post(REFRESH, body=body)
+    assert Login(store, xo_auth).renew("held-token-123") is False
+    assert store.token() == held
 
 
 def test_the_paths_can_be_set(server):

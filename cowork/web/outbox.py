@@ -1,0 +1,54 @@
+"""`GET /outbox` and `POST /outbox/retry`: chat messages that wait, and those that were refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g
+
+from cowork.errors import Forbidden
+from cowork.outbox import Outbox
+from cowork.stores.base import DeadLetter
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.guard import ANYONE
+from cowork.web.schemas import OutboxReply, RetryReply
+
+
+def blueprint(outbox: Outbox) -> CoworkBlueprint:
+    """The caller's own dead letters; for callers with a key alone."""
+    routes = CoworkBlueprint("outbox", __name__, description="Messages for the Chat API")
+
+    @routes.get("/outbox")
+    @routes.response(200, OutboxReply)
+    def read_outbox() -> dict[str, Any]:
+        """How many messages wait, since when, and which the Chat API refused for good."""
+        counts, letters = outbox.listed(_key_owner())
+        return {**counts, "dead_letters": [_shown(letter) for letter in letters]}
+
+    @routes.post("/outbox/retry")
+    @routes.response(200, RetryReply)
+    def retry_dead_letters() -> dict[str, Any]:
+        """Try the caller's dead letters again, each in its old place in its project's order."""
+        return {"success": True, "retried": outbox.retry(_key_owner())}
+
+    return routes
+
+
+def _key_owner() -> str:
+    """The caller's name; a server without keys has nobody who may see what was said on it."""
+    owner: str = g.owner
+    if owner == ANYONE:
+        raise Forbidden("the outbox is for callers with a key: set COWORK_API_KEYS on the server")
+    return owner
+
+
+def _shown(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "project_id": letter.project.name,
+        "type": letter.type,
+        "status": letter.status,
+        "why": letter.why,
+        "created_at": letter.created.isoformat(),
+        "died_at": letter.died.isoformat(),
+    }
