@@ -1,89 +1,34 @@
-"""Chat messages on their way to the Chat API: at least once, in order within each project.
+"""The outbox: chat messages that wait for the Chat API, and those that it refused for good.
 
-`add` puts a message in the store and returns; sender threads take it from there.  The senders
-are equals: whoever stands at the turnstile picks the next message that may go (`road.py`), steps
-aside and sends it, while the next one picks.  A project has one message under way at a time,
-which keeps its order; projects do not wait for each other.
-
-A message that is refused for good becomes a dead letter, and the next one goes.  One that the
-Chat API takes from no one without another token waits for a login.  Of several processes on one
-store, one delivers (`lease.py`), and looks at the store now and then for what others put there.
+`add` puts a message in the store and returns; `relay.py` delivers it from there.
 """
 
 from __future__ import annotations
 
-import random
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
 
-from cowork.clients.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.errors import CoworkError, OutboxFull
-from cowork.lease import RelayLease
 from cowork.log import logger
-from cowork.road import Pause, Road
-from cowork.stores.base import ChatMessage, DeadLetter, OutboxCounts, Project, Store
+from cowork.relay import Relay
+from cowork.stores.base import ChatMessage, DeadLetter, OutboxCounts, Store
 
 log = logger(__name__)
 
-# Of the time that `close` is given, the part for sending; the rest is for the threads to end.
-_FLUSH_SHARE = 0.9
-_STUMBLE_PAUSE = 1.0
-# Of so many projects at once the one is chosen whose message goes next.
-_PROJECTS = 1000
-_LOOK = 1.0
-# The two kinds of trouble, as the log says them.
-_DOWN = "chat api takes no messages"
-_NO_LOGIN = "chat api wants a login"
+_FULL_RETRY = 60
 
 
 class Outbox:
-    """Takes chat messages at once and delivers them in the background.
+    """Takes chat messages at once and has the relay deliver them; without a Chat API, takes none.
 
-    `bearer` tells the token to send along, at the time of sending; `renew` is asked, once, when
-    the Chat API takes a message with that token no more, and says whether there is another now.
-    Durations are seconds; `max_age` is when a waiting message is a reason not to be ready (0:
-    never).  Threads are started by the first message, or by `start` where there may be some.
+    `max_age` is when a waiting message is a reason not to be ready (seconds; 0: never).
     """
 
-    def __init__(
-        self,
-        store: Store,
-        history: ChatHistory,
-        bearer: Callable[[], str | None],
-        *,
-        renew: Callable[[str | None], bool] = lambda _: False,
-        max_age: float = 0.0,
-        senders: int = 4,
-        first_pause: float = 0.2,
-        longest_pause: float = 60.0,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, store: Store, relay: Relay, *, max_age: float = 0.0) -> None:
         self._store = store
-        self._history = history
-        self._bearer = bearer
-        self._renew = renew
+        self._relay = relay
         self._max_age = max_age
-        self._senders = senders
-        self._longest_pause = longest_pause
-        self.enabled = not isinstance(history, NoChatApi)
-        self._lease = RelayLease(store)
-        self._turnstile = threading.Lock()
-        self._changed = threading.Condition()  # guards all that follows
-        self._changes = 0
-        self._road = Road(lambda: Pause(first_pause, longest_pause, jitter))
-        self._trouble: str | None = None
-        self._busy: set[Project] = set()
-        # What was decided on a message that the store still has: at most one a project.
-        self._fates: dict[str, Refused | None] = {}
-        self._threads: list[threading.Thread] = []
-        self._stumbling = False
-        self._closing = False
-        self._stopped = False
-
-    # -- what the server puts in and asks
+        self.enabled = relay.has_upstream
 
     def add(self, message: ChatMessage) -> None:
         """Keep `message` for delivery; never waits for the network, never raises."""
@@ -93,14 +38,14 @@ class Outbox:
             self._store.put_message(message)
             self.wake()
         except Exception as fault:  # noqa: BLE001 - an answer must not fail for its history
-            log.warning("chat message not kept", message_id=message.id, fault=_name(fault))
+            log.warning("chat message not kept", message_id=message.id, fault=type(fault).__name__)
 
     def check_room(self) -> None:
         """Raise `OutboxFull` where a question could not be kept, or `StoreUnavailable`."""
         if self.enabled and self._store.outbox_counts().full:
             raise OutboxFull(
                 "too many chat messages wait for the Chat API, which takes none",
-                retry_after=round(self._longest_pause),
+                retry_after=_FULL_RETRY,
             )
 
     def start(self) -> None:
@@ -111,22 +56,9 @@ class Outbox:
     def close(self, timeout: float) -> None:
         """Deliver what waits, while the Chat API takes it, and stop: `timeout` seconds at most.
 
-        What is not delivered stays in the store.  A call that hangs is left to its daemon thread,
-        which ends when the client behind the history is closed.
+        What is not delivered stays in the store.
         """
-        end = monotonic() + timeout
-        with self._changed:
-            self._closing = True
-            if self._threads:
-                self._changed.wait_for(self._is_flushed, timeout * _FLUSH_SHARE)
-            self._stopped = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(max(end - monotonic(), 0.0))
-        try:
-            self._lease.give_back()
-        except CoworkError as fault:
-            log.warning("outbox could not hand over", fault=_name(fault))
+        self._relay.close(timeout)
 
     @property
     def pending(self) -> int:
@@ -141,13 +73,11 @@ class Outbox:
         "dropped": int, "reachable": bool | None, "wants_login": bool}`; `reachable` is None until
         a first message was tried.
         """
-        with self._changed:
-            reachable, wants_login = self._road.reachable, self._trouble == _NO_LOGIN
         return {
             "enabled": self.enabled,
             **_told(self._counts()),
-            "reachable": True if wants_login else reachable,
-            "wants_login": wants_login,
+            "reachable": self._relay.reachable,
+            "wants_login": self._relay.wants_login,
         }
 
     def reasons(self) -> list[str]:
@@ -161,22 +91,13 @@ class Outbox:
         return found
 
     def wake(self) -> None:
-        """Look at the store: a message was put there."""
-        with self._changed:
-            self._tell()
-            if self._threads or self._closing or not self.enabled:
-                return
-            for number in range(self._senders):
-                thread = threading.Thread(target=self._run, name=f"outbox-{number}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+        """Look at the store: a message was put there by somebody else than `add`."""
+        if self.enabled:
+            self._relay.wake()
 
     def token_changed(self) -> None:
         """Try again at once, if it was a login that was wanted."""
-        with self._changed:
-            if self._trouble == _NO_LOGIN:
-                self._road.reopen()
-                self._tell()
+        self._relay.token_changed()
 
     # -- dead letters
 
@@ -198,162 +119,6 @@ class Outbox:
             log.info("dead letters are tried again", owner=owner, messages=revived)
             self.wake()
         return revived
-
-    # -- the senders
-
-    def _run(self) -> None:
-        while True:
-            try:
-                message = self._take()
-                if message is None:
-                    return
-                self._send(message)
-                self._stumbling = False
-            except Exception as fault:  # noqa: BLE001 - a sender that died would die in silence
-                self._stumble(fault)
-
-    def _take(self) -> ChatMessage | None:
-        """Wait for a message that may go, and mark its project busy; None once we are closed."""
-        with self._turnstile:
-            while True:
-                with self._changed:
-                    if self._stopped:
-                        return None
-                    changes = self._changes
-                    wait = self._road.opens_in(monotonic())
-                if wait == 0.0:
-                    chosen, wait = self._pick()
-                    if chosen is not None:
-                        return chosen
-                    if self._store.shared:
-                        wait = _LOOK if wait is None else min(wait, _LOOK)
-                self._wait(changes, wait)
-
-    def _pick(self) -> tuple[ChatMessage | None, float | None]:
-        """Choose, reading the store without the lock, so that `add` never waits for it.
-
-        The first message of a project that is not busy is not under way, whenever it is read.
-        """
-        projects = self._store.waiting_projects(_PROJECTS)
-        if projects and not self._lease.take():
-            return None, _LOOK
-        with self._changed:
-            now = monotonic()
-            self._road.forget_all_but(set(projects))
-            project = self._road.choose(projects, self._busy, now)
-            if project is None:
-                return None, self._road.rest_ends_in(now)
-            self._busy.add(project)
-        message: ChatMessage | None = None
-        try:
-            message = self._store.next_message(project)
-        finally:
-            if message is None:
-                with self._changed:
-                    self._road.spared(project)
-                    self._free(project)
-        return message, 0.0
-
-    def _wait(self, changes: int, seconds: float | None) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._changes != changes, seconds)
-
-    def _send(self, message: ChatMessage) -> None:
-        try:
-            if message.id not in self._fates:
-                self._fates[message.id] = self._deliver(message)
-        except LoginNeeded as fault:
-            self._postpone(message, str(fault), self._longest_pause, trouble=_NO_LOGIN)
-            if self._bearer() != fault.token:  # somebody logged in while we were told that
-                self.token_changed()
-        except Unreachable as fault:
-            self._postpone(message, fault.reason, fault.retry_after or 0.0)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
-            self._postpone(message, _name(fault), 0.0)
-        else:
-            self._settle(message)
-
-    def _deliver(self, message: ChatMessage) -> Refused | None:
-        """Give the message to the Chat API, with another token if the first is not taken."""
-        token = self._bearer()
-        try:
-            try:
-                self._history.add_message(message, token)
-            except LoginNeeded:
-                if not self._renew(token):
-                    raise
-                self._history.add_message(message, self._bearer())
-        except Refused as refusal:
-            return refusal
-        return None
-
-    def _settle(self, message: ChatMessage) -> None:
-        """Take the message out of the store, then let its project's next one go.
-
-        While the store does not take that, the message's fate is remembered, so that it is not
-        sent again and again.
-        """
-        try:
-            refusal = self._fates[message.id]
-            if refusal is None:
-                self._store.drop_message(message)
-            else:
-                self._bury(message, refusal)
-            del self._fates[message.id]
-        finally:
-            with self._changed:
-                self._road.answered(message.project)
-                news, self._trouble = self._trouble is not None, None
-                self._free(message.project)
-        if news:
-            log.info("chat api takes messages again", pending=self._count())
-
-    def _bury(self, message: ChatMessage, refusal: Refused) -> None:
-        self._store.bury_message(message, str(refusal), datetime.now(UTC))
-        log.warning(
-            "chat message refused, now a dead letter",
-            message_id=message.id,
-            owner=message.project.owner,
-            status=refusal.status,
-        )
-
-    def _postpone(
-        self, message: ChatMessage, reason: str, at_least: float, trouble: str = _DOWN
-    ) -> None:
-        with self._changed:
-            tells = self._road.failed(message.project, monotonic(), at_least)
-            news = tells and trouble != self._trouble
-            self._trouble = trouble if tells else self._trouble
-            self._free(message.project)
-        if news:
-            log.warning(trouble, reason=reason, pending=self._count())
-
-    def _free(self, project: Project) -> None:
-        """Let the project's next message go; the caller holds the lock."""
-        self._busy.discard(project)
-        self._tell()
-
-    def _tell(self) -> None:
-        self._changes += 1
-        self._changed.notify_all()
-
-    def _stumble(self, fault: Exception) -> None:
-        """The store is away, or we have a bug: say it once, and do not spin."""
-        with self._changed:
-            if not self._stumbling:
-                log.warning("outbox stumbled", fault=_name(fault))
-            self._stumbling = True
-            self._changed.wait_for(lambda: self._stopped, _STUMBLE_PAUSE)
-
-    def _is_flushed(self) -> bool:
-        """Whether waiting on is of no use: all is sent, or nothing can be."""
-        if self._road.reachable is False or not self._lease.held:
-            return True
-        return not (self._busy or self._count())
-
-    def _count(self) -> int | None:
-        counts = self._counts()
-        return None if counts is None else counts.waiting
 
     def _counts(self) -> OutboxCounts | None:
         try:
@@ -378,7 +143,3 @@ def _age(counts: OutboxCounts) -> float | None:
     if counts.oldest is None:
         return None
     return round(max((datetime.now(UTC) - counts.oldest).total_seconds(), 0.0), 1)
-
-
-def _name(fault: Exception) -> str:
-    return fault.code if isinstance(fault, CoworkError) else type(fault).__name__

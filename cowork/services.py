@@ -24,6 +24,7 @@ from cowork.conversation import Conversation
 from cowork.errors import ShuttingDown
 from cowork.login import Login
 from cowork.outbox import Outbox
+from cowork.relay import Relay
 from cowork.runner import Rules, Runner
 from cowork.settings import Settings
 from cowork.stores import open_store
@@ -154,9 +155,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         env_auth_session_id=settings.xo_auth_session_id,
         env_poll_token=settings.xo_poll_token,
     )
-    outbox = Outbox(
-        store, history, login.bearer, renew=login.renew, max_age=settings.outbox_max_age
-    )
+    relay = Relay(store, history, login.bearer, renew=login.renew)
+    outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
     login.on_change(outbox.token_changed)
     rules = Rules(
         workspace=Workspace(settings.workspace, per_project=settings.project_dirs),

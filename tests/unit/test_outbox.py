@@ -17,6 +17,7 @@ from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Un
 from cowork.clients.http import Http, Limits
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.outbox import Outbox
+from cowork.relay import Relay
 from cowork.road import Pause, Road
 from cowork.stores.base import ChatMessage, Project
 from cowork.stores.memory import MemoryStore
@@ -130,8 +131,10 @@ def open_outbox():
     """Make outboxes that are closed at the end and must leave no thread."""
     opened = []
 
-    def opener(history, store=None, bearer=lambda: "token-1", **settings):
-        box = Outbox(store or MemoryStore(), history, bearer, **(QUICK | settings))
+    def opener(history, store=None, bearer=lambda: "token-1", max_age=0.0, **settings):
+        store = store or MemoryStore()
+        relay = Relay(store, history, bearer, **(QUICK | settings))
+        box = Outbox(store, relay, max_age=max_age)
         opened.append(box)
         return box
 
@@ -267,7 +270,7 @@ def test_a_message_delivered_while_the_store_is_read_is_not_sent_again(open_outb
             projects = super().waiting_projects(limit)
             if projects and history.tried:
                 gate.opened.set()
-                until(lambda: not box._busy)
+                until(lambda: not box._relay._busy)
             return projects
 
     gate = Gate()
@@ -496,7 +499,7 @@ def test_a_message_whose_fate_the_store_does_not_take_is_not_sent_again(open_out
     store, history = FullDisk(), History(answer)
     box = open_outbox(history, store)
     box.add(message(1))
-    until(lambda: box._stumbling)
+    until(lambda: box._relay._stumbling)
     time.sleep(0.2)
     assert len(history.tried) == 1
     store.full = False
@@ -519,7 +522,7 @@ def test_of_two_processes_on_one_store_one_delivers(open_outbox):
             (one if number % 2 else two).add(message(number, project))
     until(lambda: not store.message_count(), 20)
     assert history.taken == {project: [str(number) for number in range(50)] for project in "abcd"}
-    assert [one._lease.held, two._lease.held].count(True) == 1
+    assert [one._relay._lease.held, two._relay._lease.held].count(True) == 1
 
 
 def test_what_another_process_puts_in_the_store_is_seen(open_outbox):
@@ -552,7 +555,7 @@ def test_a_durable_outbox_that_is_full_takes_no_question(open_outbox):
     box = open_outbox(History(), Full())
     with pytest.raises(OutboxFull) as caught:
         box.check_room()
-    assert caught.value.retry_after == 0
+    assert caught.value.retry_after == 60
     assert box.reasons() == ["the outbox is full: the Chat API takes no messages"]
     open_outbox(NoChatApi(), Full()).check_room()
     open_outbox(History()).check_room()
