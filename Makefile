@@ -1,9 +1,10 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults clean
+.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults key clean
 
 PYTHON ?= python3
 VENV ?= .venv
+NAME ?= me
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMPS := $(VENV)/.stamps
@@ -59,6 +60,9 @@ lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements,
 
 faults: $(STAMPS)/requirements-dev ## Run the whole loop of faults and print its report (minutes)
 	$(BIN)/python -m tests.faults
+
+key: ## Print a new API key for a file of keys: make key NAME=web >> keys
+	@$(PYTHON) -c 'import secrets; print("$(NAME)=" + secrets.token_urlsafe(32))'
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

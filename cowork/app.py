@@ -13,7 +13,19 @@ from flask.json.provider import JSONProvider
 
 from cowork import log as logging
 from cowork.services import Services
-from cowork.web import ask, docs, guard, health, outbox, paths, problems, sessions, turns, xo_auth
+from cowork.web import (
+    ask,
+    docs,
+    guard,
+    health,
+    outbox,
+    paths,
+    peers,
+    problems,
+    sessions,
+    turns,
+    xo_auth,
+)
 from cowork.web.disconnect import Disconnects
 
 log = logging.logger(__name__)
@@ -42,7 +54,10 @@ def create_app(services: Services) -> Flask:
     guard.register(
         app,
         guard.Guard(
-            settings.api_keys, hosts=settings.allowed_hosts, origins=settings.allowed_origins
+            services.keys,
+            hosts=settings.allowed_hosts,
+            origins=settings.allowed_origins,
+            peers=peers.Peers(settings.trusted_proxies),
         ),
     )
     paths.register(app)

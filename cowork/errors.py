@@ -25,6 +25,7 @@
     │   └── Internal                internal                  anything of ours that broke
     ├── AccessError
     │   ├── Unauthorized            unauthorized
+    │   ├── TooManyAttempts         too_many_attempts         wrong keys
     │   └── Forbidden               forbidden
     └── LoginError                                            the XO login and its upstream
         ├── MissingAuthSession      missing_auth_session
@@ -153,6 +154,10 @@ class AccessError(CoworkError):
 
 class Unauthorized(AccessError):
     code = "unauthorized"
+
+
+class TooManyAttempts(AccessError):
+    code = "too_many_attempts"
 
 
 class Forbidden(AccessError):

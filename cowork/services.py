@@ -22,6 +22,7 @@ from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.conversation import Conversation
 from cowork.errors import ShuttingDown
+from cowork.keys import Keys
 from cowork.login import Login
 from cowork.outbox import Outbox
 from cowork.relay import Relay
@@ -41,6 +42,7 @@ class Services:
     """Every part of the server, connected; `close` ends all of them, in order."""
 
     settings: Settings
+    keys: Keys
     store: Store
     cli: ClaudeCli
     pool: Pool
@@ -78,6 +80,7 @@ class Services:
             target=self.login.consume_at_start, args=(self.stopping,), name="consume", daemon=True
         ).start()
         self._say_who_can_get_in()
+        self._warn()
         return self
 
     def drain(self, timeout: float, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -114,10 +117,28 @@ class Services:
         self.store.close()
 
     def _say_who_can_get_in(self) -> None:
-        if self.settings.api_keys:
-            log.info("callers need a key", keys=len(self.settings.api_keys))
-        else:
-            log.info("only callers on this machine get in: COWORK_API_KEYS is not set")
+        """One line that says who is served, and where."""
+        given = self.settings
+        where = {"host": given.host, "port": given.port}
+        if not self.keys.needed:
+            log.info(
+                "only callers on this machine get in; COWORK_API_KEYS or COWORK_API_KEYS_FILE "
+                "lets others in who hold a key",
+                **where,
+            )
+            return
+        log.info(
+            "whoever holds a key gets in",
+            keys=len(self.keys),
+            file=str(given.api_keys_file) if given.api_keys_file else None,
+            hosts=", ".join(given.allowed_hosts) or "any",
+            foreign_pages=", ".join(given.allowed_origins) or "none",
+            **where,
+        )
+        if given.api_keys_file is not None and given.api_keys_file.stat().st_mode & 0o077:
+            log.warning("others on this machine may read or write the file of keys: chmod 600 it")
+
+    def _warn(self) -> None:
         if self.settings.permission_mode == "bypassPermissions":
             log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
 
@@ -168,6 +189,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     return Services(
         settings=settings,
+        keys=Keys(settings.api_keys, settings.api_keys_file),
         store=store,
         cli=cli,
         pool=pool,

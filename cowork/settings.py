@@ -9,6 +9,7 @@ To add a setting: a line in `Settings`, a row in the README's table, a line in `
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -19,8 +20,10 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from cowork import keys
+
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan")
-KEY_LENGTH = 32
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -142,17 +145,45 @@ def store_url(raw: str) -> str:
 
 def api_keys(raw: str) -> Mapping[str, str]:
     """`name=key` pairs, comma-separated; the parts are never echoed in a fault."""
-    keys: dict[str, str] = {}
-    for pair in names(raw):
-        name, _, key = pair.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) or not key.isascii():
-            raise ValueError("expected name=key pairs, names of letters, digits and . _ -")
-        if len(key) < KEY_LENGTH:
-            raise ValueError(f"expected keys of at least {KEY_LENGTH} characters")
-        if name in keys:
-            raise ValueError("expected each name once")
-        keys[name] = key
-    return keys
+    return keys.pairs(names(raw))
+
+
+def keys_file(raw: str) -> Path | None:
+    """A file of keys that can be read and has one at least, or None where it is blank."""
+    if not raw.strip():
+        return None
+    file = folder(raw)
+    try:
+        found = keys.read(file)
+    except OSError as fault:
+        raise ValueError(f"cannot be read: {fault.strerror}") from None
+    if not found:
+        raise ValueError("expected a key at least: `make key` prints one")
+    return file
+
+
+def hosts(raw: str) -> tuple[str, ...]:
+    """Names as they stand in `Host`, without a port."""
+    found = names(raw)
+    if not all(re.fullmatch(r"[^\s/:@*]+|\[[0-9a-fA-F:.]+\]", name) for name in found):
+        raise ValueError("expected names without scheme, port or *, comma-separated")
+    return found
+
+
+def origins(raw: str) -> tuple[str, ...]:
+    """Origins as browsers write them."""
+    found = names(raw)
+    if not all(re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@*]+/?", name) for name in found):
+        raise ValueError("expected scheme://name[:port], without * or a path, comma-separated")
+    return found
+
+
+def networks(raw: str) -> tuple[Network, ...]:
+    """Addresses and networks (`10.0.0.0/8`)."""
+    try:
+        return tuple(ipaddress.ip_network(name, strict=False) for name in names(raw))
+    except ValueError:
+        raise ValueError("expected addresses or networks, comma-separated") from None
 
 
 def setting(
@@ -195,8 +226,10 @@ class Settings:
     xo_refresh_path: str | None = setting("COWORK_XO_REFRESH_PATH", "", optional_path)
 
     api_keys: Mapping[str, str] = setting("COWORK_API_KEYS", "", api_keys, secret=True)
-    allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", names)
-    allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", names)
+    api_keys_file: Path | None = setting("COWORK_API_KEYS_FILE", "", keys_file)
+    allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", hosts)
+    allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", origins)
+    trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)
     max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
 
     store: str = setting("COWORK_STORE", "memory://", store_url)

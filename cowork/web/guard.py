@@ -5,81 +5,110 @@ Decided before a body is read.  Docs and health are no exception, but for `/heal
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
+from werkzeug.exceptions import UnsupportedMediaType
 
-from cowork.errors import Forbidden, Unauthorized
+from cowork.errors import Forbidden, TooManyAttempts, Unauthorized
+from cowork.keys import KEY_LIMIT, Holder, Keys
+from cowork.web.peers import Budget, Peers
+from cowork.web.problems import problem
 
 OPEN = frozenset({"/health/live"})
 ANYONE = ""
-KEY_LIMIT = 1024
-_FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _ADVICE = (
     "set COWORK_API_KEYS on the server and send `Authorization: Bearer <key>`, "
     "or call from the machine itself"
+)
+_NEEDS_KEY = "a valid API key is needed: send `Authorization: Bearer <key>`"
+_NO_BODY = frozenset({None, "", "0"})
+_GONE = (
+    b'data: {"type": "error", "error": "the key is not valid any more", "code": "unauthorized"}'
+    b'\n\ndata: {"done": true, "success": false}\n\n'
 )
 
 
 class Guard:
     """Decides whether a request may go on, and for whom.
 
-    `keys` maps names to keys.  `hosts` and `origins` are what else than this machine's own names
-    and pages may stand in `Host` and `Origin`.
+    `hosts` and `origins` are what else than this machine's own names and pages may stand in
+    `Host` and `Origin`.
     """
 
     def __init__(
-        self, keys: Mapping[str, str], *, hosts: tuple[str, ...], origins: tuple[str, ...]
+        self,
+        keys: Keys,
+        *,
+        hosts: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        peers: Peers | None = None,
     ) -> None:
-        self._digests = {_digest(key): name for name, key in keys.items()}
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self.keys = keys
+        self.named_origins = bool(origins)
+        self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._peers = peers or Peers()
+        self._wrong = Budget()
 
-    def owner(self, caller: Request) -> str:
-        """The name whose sessions this caller has; raises `Unauthorized` or `Forbidden`."""
-        if not self._digests and not _is_local(caller):
+    def admit(self, caller: Request) -> Holder | None:
+        """Whose key the caller has shown, None where none is needed.
+
+        Raises `Unauthorized`, `TooManyAttempts` or `Forbidden`.
+        """
+        self.check_place(caller)
+        return self._holder(caller) if self.keys.needed else None
+
+    def check_place(self, caller: Request) -> None:
+        """Refuse callers, Hosts and pages that may not call, whatever key they have."""
+        environ = caller.environ
+        if not self.keys.needed and not self._peers.is_local(environ):
             raise Unauthorized(f"only callers on this machine get in without a key: {_ADVICE}")
-        self._check_host(caller)
-        self._check_origin(caller)
-        return self._owner_of_key(caller) if self._digests else ANYONE
+        self._check_host(environ.get("HTTP_HOST", ""))
+        target = environ.get("RAW_URI", "/")
+        if not target.startswith("/"):  # `GET http://name/path`: the name counts as a Host
+            self._check_host(_authority(target))
+        self._check_page(
+            environ.get("HTTP_ORIGIN"),
+            environ.get("HTTP_SEC_FETCH_SITE"),
+            environ.get("HTTP_HOST", "").lower(),
+        )
 
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of this origin may call from another site."""
         return origin.lower() in self._origins
 
-    def _owner_of_key(self, caller: Request) -> str:
+    def _holder(self, caller: Request) -> Holder:
         given = _key_of(caller)
-        if given is None or len(given) > KEY_LIMIT:
-            raise Unauthorized("a valid API key is needed: send `Authorization: Bearer <key>`")
-        digest = _digest(given)
-        # Every key is compared, in constant time, whichever matches.
-        owners = [
-            name for known, name in self._digests.items() if hmac.compare_digest(known, digest)
-        ]
-        if not owners:
-            raise Unauthorized("a valid API key is needed: send `Authorization: Bearer <key>`")
-        return owners[0]
+        if not given:
+            raise Unauthorized(_NEEDS_KEY)
+        holder = self.keys.find(given) if len(given) <= KEY_LIMIT else None
+        if holder is None:
+            wait = self._wrong.spend(self._peers.source(caller.environ))
+            if wait is not None:
+                raise TooManyAttempts("too many wrong keys came from here", retry_after=wait)
+            raise Unauthorized(_NEEDS_KEY)
+        return holder
 
-    def _check_host(self, caller: Request) -> None:
-        host = _host_name(caller.headers.get("Host", ""))
+    def _check_host(self, given: str) -> None:
+        host = _host_name(given)
         if self._hosts:
             allowed = host in self._hosts or _is_loopback_name(host)
         else:
-            allowed = bool(self._digests) or _is_loopback_name(host)
+            allowed = _is_loopback_name(host) or (self.keys.needed and bool(host))
         if not allowed:
             raise Forbidden("this Host is not served here; see COWORK_ALLOWED_HOSTS")
 
-    def _check_origin(self, caller: Request) -> None:
-        origin = caller.headers.get("Origin")
-        if origin is None or self.allows_origin(origin):
+    def _check_page(self, origin: str | None, site: str | None, host: str) -> None:
+        if origin is not None and self.allows_origin(origin):
             return
-        if _authority(origin) != caller.headers.get("Host", "").lower():
+        foreign = origin is not None and _authority(origin) != host
+        if foreign or (site is not None and site.strip().lower() == "cross-site"):
             raise Forbidden("pages of this Origin may not call; see COWORK_ALLOWED_ORIGINS")
 
 
@@ -88,55 +117,86 @@ def register(app: Flask, guard: Guard) -> None:
 
     @app.before_request
     def check() -> Response | None:
-        g.owner = ANYONE
+        g.owner, g.holder = ANYONE, None
         if request.path in OPEN:
             return None
-        if request.method == "OPTIONS" and guard.allows_origin(request.headers.get("Origin", "")):
-            return Response(status=204)  # a preflight carries no key
-        g.owner = guard.owner(request)
+        if _is_preflight(request) and guard.allows_origin(request.headers["Origin"]):
+            guard.check_place(request)
+            return Response(status=204)  # it carries no key
+        g.holder = guard.admit(request)
+        g.owner = g.holder.name if g.holder is not None else ANYONE
+        _check_type(request)
         return None
 
     @app.after_request
-    def allow_origin(reply: Response) -> Response:
-        origin = request.headers.get("Origin")
-        if origin is not None and guard.allows_origin(origin):
-            reply.headers["Access-Control-Allow-Origin"] = origin
-            reply.headers["Access-Control-Expose-Headers"] = (
-                "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
+    def finish(reply: Response) -> Response:
+        if guard.keys.changing and g.get("holder") is not None:
+            reply = _revocable(reply, guard.keys, g.holder)
+        return _allow_origin(reply, guard)
+
+
+def _check_type(caller: Request) -> None:
+    """Refuse a body that does not call itself JSON, on routes that take none too.
+
+    A page of another site can send any other type without asking first.
+    """
+    environ = caller.environ
+    if caller.url_rule is None or caller.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    if environ.get("CONTENT_LENGTH") in _NO_BODY and "HTTP_TRANSFER_ENCODING" not in environ:
+        return
+    if not caller.is_json:
+        raise UnsupportedMediaType
+
+
+def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
+    """The reply as long as the key is good: what it was asked with may be gone by its end."""
+    if not keys.still(holder):
+        reply.close()
+        return problem(Unauthorized(_NEEDS_KEY))
+    if reply.is_streamed:
+        reply.response = _while_good(reply.response, keys, holder)
+    return reply
+
+
+def _while_good(frames: Iterable[Any], keys: Keys, holder: Holder) -> Iterator[bytes]:
+    for frame in frames:
+        if not keys.still(holder):
+            yield _GONE
+            return
+        yield frame
+
+
+def _allow_origin(reply: Response, guard: Guard) -> Response:
+    origin = request.headers.get("Origin")
+    if origin is not None and guard.allows_origin(origin):
+        reply.headers["Access-Control-Allow-Origin"] = origin
+        reply.headers["Access-Control-Expose-Headers"] = (
+            "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
+        )
+        if _is_preflight(request):
+            reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+            reply.headers["Access-Control-Allow-Headers"] = (
+                "Authorization, Content-Type, X-API-Key, Last-Event-ID, Idempotency-Key"
             )
-            if request.method == "OPTIONS":
-                reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
-                reply.headers["Access-Control-Allow-Headers"] = (
-                    "Authorization, Content-Type, X-API-Key, Last-Event-ID, Idempotency-Key"
-                )
-                reply.headers["Access-Control-Max-Age"] = "600"
-        if origin is not None:
-            reply.vary.add("Origin")
-        return reply
+            reply.headers["Access-Control-Max-Age"] = "600"
+            if "Access-Control-Request-Private-Network" in request.headers:
+                reply.headers["Access-Control-Allow-Private-Network"] = "true"
+    if origin is not None or guard.named_origins:
+        reply.vary.add("Origin")
+    return reply
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def _is_preflight(caller: Request) -> bool:
+    asks = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in caller.environ
+    return caller.method == "OPTIONS" and asks and "HTTP_ORIGIN" in caller.environ
 
 
 def _key_of(caller: Request) -> str | None:
-    kind, _, key = caller.headers.get("Authorization", "").partition(" ")
+    kind, _, key = caller.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if kind.lower() == "bearer" and key.strip():
-        return key.strip()
+        return str(key).strip()
     return caller.headers.get("X-API-Key")
-
-
-def _is_local(caller: Request) -> bool:
-    """Whether the caller is on this machine: not merely a proxy that is."""
-    if any(name in caller.headers for name in _FORWARDING):
-        return False
-    try:
-        address = ipaddress.ip_address(caller.environ.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    # A socket that serves both families shows IPv4 callers as ::ffff:127.0.0.1.
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _host_name(host: str) -> str:

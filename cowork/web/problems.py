@@ -39,6 +39,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.OutboxFull: 503,
     errors.Internal: 500,
     errors.Unauthorized: 401,
+    errors.TooManyAttempts: 429,
     errors.Forbidden: 403,
     errors.MissingAuthSession: 400,
     errors.NotLoggedIn: 401,

@@ -124,10 +124,12 @@ def test_a_listed_origin_is_served_and_told_so(serve: Callable[..., Served]) -> 
 
 
 def test_where_there_are_keys_everyone_needs_one(serve: Callable[..., Served]) -> None:
-    served = serve(COWORK_API_KEYS=KEYS)
-    for method, path in ROUTES:
+    served = serve(COWORK_API_KEYS=KEYS, COWORK_TRUSTED_PROXIES="127.0.0.1")
+    for number, (method, path) in enumerate(ROUTES):
+        # Addresses of their own: wrong keys from one are soon too many.
+        source = {"X-Forwarded-For": f"203.0.113.{number}"}
         for headers in WRONG:
-            reply = _try(served, method, path, headers)
+            reply = _try(served, method, path, {**source, **headers})
             problem(reply, 401, "unauthorized")
             assert reply.headers["www-authenticate"].startswith("Bearer")
         in_url = f"{path}{'&' if '?' in path else '?'}api_key={KEY}&key={KEY}"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from flask import Flask, g, jsonify
 
+from cowork.keys import Keys
 from cowork.web import guard, problems
 from cowork.web.guard import Guard
+from cowork.web.peers import Peers
 
 KEY, OTHER = "k" * 32, "o" * 32
 KEYS = {"me": KEY, "you": OTHER}
 ORIGIN = "https://app.example"
+ASKS = {"Access-Control-Request-Method": "POST"}
 
 
-def client(keys=None, hosts=(), origins=()):
+def client(keys=None, hosts=(), origins=(), trusted=()):
     app = Flask("guard", static_folder=None)
-    guard.register(app, Guard(keys or {}, hosts=hosts, origins=origins))
+    peers = Peers(tuple(ip_network(each) for each in trusted))
+    guard.register(app, Guard(Keys(keys or {}), hosts=hosts, origins=origins, peers=peers))
     problems.register(app)
     for path in ("/who", "/health/live"):
         app.add_url_rule(path, path, lambda: jsonify(g.owner))
@@ -137,7 +143,9 @@ def test_a_reply_to_a_page_depends_on_its_origin():
 
 
 def test_a_preflight_of_a_named_origin_needs_no_key():
-    asked = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", peer="8.8.8.8", Origin=ORIGIN)
+    asked = call(
+        client(KEYS, origins=(ORIGIN,)), method="OPTIONS", peer="8.8.8.8", Origin=ORIGIN, **ASKS
+    )
     assert asked.status_code == 204
     assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Credentials" not in asked.headers
@@ -145,7 +153,7 @@ def test_a_preflight_of_a_named_origin_needs_no_key():
 
 @pytest.mark.parametrize("origin", [None, "https://evil.example", "null"])
 def test_any_other_preflight_is_refused(origin):
-    asked = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", Origin=origin)
+    asked = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", Origin=origin, **ASKS)
     assert asked.status_code in {401, 403}
     assert "Access-Control-Allow-Origin" not in asked.headers
 
@@ -225,3 +233,105 @@ def test_a_caller_without_a_key_learns_nothing_of_what_there_is():
 def test_liveness_is_open_to_everybody(peer):
     asked = call(client(KEYS), "/health/live", peer=peer, host="evil.example", Origin="null")
     assert asked.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/who", 200),
+        ("http://localhost:5002/who", 200),
+        ("http://evil.example/who", 403),
+        ("http://localhost@evil.example/who", 403),
+        ("https://127.0.0.1.evil.example/who", 403),
+        ("http:///who", 403),
+        ("*", 403),
+    ],
+)
+def test_a_target_that_names_a_host_is_judged_by_it_too(target, status):
+    asked = client().get(
+        "/who", headers={"Host": "localhost"}, environ_overrides={"RAW_URI": target}
+    )
+    assert asked.status_code == status
+
+
+@pytest.mark.parametrize("keys", [{}, KEYS])
+def test_a_request_that_names_no_host_is_refused(keys):
+    assert call(client(keys), host=None, X_API_Key=KEY).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "origin", "status"),
+    [
+        ("cross-site", None, 403),
+        (" Cross-Site ", None, 403),
+        ("cross-site", "http://localhost:5002", 403),
+        ("cross-site", ORIGIN, 200),
+        ("same-origin", None, 200),
+        ("same-site", None, 200),
+        ("none", None, 200),
+    ],
+)
+def test_a_browser_that_says_cross_site_is_believed(site, origin, status):
+    asked = call(client(origins=(ORIGIN,)), Sec_Fetch_Site=site, Origin=origin)
+    assert asked.status_code == status
+
+
+def test_a_preflight_of_a_named_origin_asks_a_host_that_is_served():
+    named = client(KEYS, hosts=("cowork.example",), origins=(ORIGIN,))
+    for host, status in (("cowork.example", 204), ("evil.example", 403)):
+        asked = call(named, method="OPTIONS", host=host, Origin=ORIGIN, **ASKS)
+        assert asked.status_code == status
+
+
+def test_a_preflight_is_told_of_the_private_network_only_where_its_page_is_named():
+    asks = {**ASKS, "Access-Control-Request-Private-Network": "true"}
+    named = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", Origin=ORIGIN, **asks)
+    assert named.headers["Access-Control-Allow-Private-Network"] == "true"
+    foreign = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", Origin=f"{ORIGIN}.x", **asks)
+    assert not [name for name, _ in foreign.headers if name.startswith("Access-Control")]
+
+
+def test_an_options_request_that_is_no_preflight_needs_a_key():
+    asked = call(client(KEYS, origins=(ORIGIN,)), method="OPTIONS", Origin=ORIGIN)
+    assert asked.status_code == 401
+
+
+def test_where_pages_are_named_every_reply_depends_on_the_origin():
+    assert "Origin" in call(client(origins=(ORIGIN,))).headers["Vary"]
+    assert "Vary" not in call(client()).headers
+
+
+def test_too_many_wrong_keys_are_refused_but_a_right_one_never():
+    asked = client(KEYS)
+    for _ in range(30):
+        assert call(asked, X_API_Key="x" * 32).status_code == 401
+        assert call(asked).status_code == 401  # no key at all is no guess
+    over = call(asked, X_API_Key="x" * 32)
+    assert over.status_code == 429
+    assert 0 < int(over.headers["Retry-After"]) <= 60
+    assert over.get_json()["detail"]["code"] == "too_many_attempts"
+    assert call(asked).status_code == 401
+    assert call(asked, X_API_Key=KEY).status_code == 200
+    assert call(asked, X_API_Key="x" * 32, peer="8.8.8.8").status_code == 401
+
+
+def test_wrong_keys_are_counted_by_the_address_a_trusted_proxy_tells():
+    asked = client(KEYS, trusted=("127.0.0.1",))
+    for _ in range(31):
+        last = call(asked, X_API_Key="x" * 32, X_Forwarded_For="203.0.113.1")
+    assert last.status_code == 429
+    other = call(asked, X_API_Key="x" * 32, X_Forwarded_For="203.0.113.2")
+    assert other.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/json", b"{}", 405),
+        ("text/plain", b"{}", 405),
+        ("text/plain", b"", 405),
+    ],
+)
+def test_what_no_route_takes_is_not_judged_by_its_type(kind, body, status):
+    asked = client().post("/who", data=body, headers={"Host": "localhost", "Content-Type": kind})
+    assert asked.status_code == status

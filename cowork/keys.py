@@ -1,0 +1,156 @@
+"""API keys: those of COWORK_API_KEYS, and those of a file that is read again when it changes.
+
+Keys are kept as digests.  No key, and no part of one, is ever in a fault or in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cowork import log as logging
+
+log = logging.logger(__name__)
+
+KEY_LENGTH = 32
+KEY_LIMIT = 1024
+FILE_LIMIT = 2**20
+# The file is looked at so often (s) at most, and only when a request comes.
+LOOK = 1.0
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEY = re.compile(r"[!-~]*")
+
+
+class Holder(NamedTuple):
+    """Whoever has shown a key: its name, and the digest of the very key."""
+
+    name: str
+    digest: bytes
+
+
+def pairs(items: Iterable[str]) -> dict[str, str]:
+    """Keys by name from `name=key` items; raises ValueError, which names no part of any."""
+    keys: dict[str, str] = {}
+    for item in items:
+        name, _, key = item.partition("=")
+        if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
+            raise ValueError("expected name=key pairs, names of letters, digits and . _ -")
+        if not KEY_LENGTH <= len(key) <= KEY_LIMIT:
+            raise ValueError(f"expected keys of at least {KEY_LENGTH} characters")
+        if name in keys or key in keys.values():
+            raise ValueError("expected each name and each key once")
+        keys[name] = key
+    return keys
+
+
+def read(file: Path) -> dict[str, str]:
+    """The keys of a file: `name=key` a line; blank lines and those with `#` in front say nothing.
+
+    Raises OSError, and ValueError as `pairs` does.
+    """
+    with file.open("rb") as source:
+        content = source.read(FILE_LIMIT + 1)
+    if len(content) > FILE_LIMIT:
+        raise ValueError(f"expected at most {FILE_LIMIT} bytes")
+    try:
+        lines = [line.strip() for line in content.decode().splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError("expected UTF-8 text") from None  # the fault would quote it
+    return pairs(line for line in lines if line and not line.startswith("#"))
+
+
+class Keys:
+    """Who holds which key now.
+
+    A file that has become unreadable or wrong leaves the last good one in force, with an error
+    in the log; an emptied one lets nobody in any more.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, str],
+        file: Path | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.needed = bool(given) or file is not None
+        self._given = dict(given)
+        self._file = file
+        self._now = now
+        self._lock = threading.Lock()
+        self._stamp: object = None
+        self._next = float("-inf")
+        self._names = _digests(given)
+        self._look()
+
+    @property
+    def changing(self) -> bool:
+        """Whether a key that is good now may be none later."""
+        return self._file is not None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def find(self, key: str) -> Holder | None:
+        """Who holds this key; every key is compared, in constant time, whichever matches."""
+        self._look()
+        digest = _digest(key)
+        found = None
+        for known, name in self._names.items():
+            if hmac.compare_digest(known, digest):
+                found = Holder(name, known)
+        return found
+
+    def still(self, holder: Holder) -> bool:
+        """Whether the key that was shown is good yet."""
+        self._look()
+        return self._names.get(holder.digest) == holder.name
+
+    def _look(self) -> None:
+        """Read the file again where it has changed; never twice at once."""
+        if self._file is None or self._now() < self._next or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._next = self._now() + LOOK
+            stamp = _stamp(self._file)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._take(self._file)
+        finally:
+            self._lock.release()
+
+    def _take(self, file: Path) -> None:
+        try:
+            found = read(file)
+            if found.keys() & self._given.keys() or set(found.values()) & set(self._given.values()):
+                raise ValueError("expected no name and no key of COWORK_API_KEYS")  # noqa: TRY301
+        except (OSError, ValueError) as fault:
+            log.error("the file of keys cannot be used; its last good content counts", error=fault)
+            return
+        logging.hide(*found.values())
+        self._names = _digests({**self._given, **found})
+        log.info("the file of keys was read", keys=len(found))
+
+
+def _digests(keys: Mapping[str, str]) -> dict[bytes, str]:
+    return {_digest(key): name for name, key in keys.items()}
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _stamp(file: Path) -> object:
+    """What changes with the file's content; None where there is no file."""
+    try:
+        seen = os.stat(file)  # noqa: PTH116 - a hot path
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_ino, seen.st_size

@@ -1,0 +1,162 @@
+"""T1: nobody calls anything without a key, and everybody may ask whether the server lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from cowork.app import create_app
+from cowork.services import open_services
+from cowork.settings import SettingsError, load
+from tests.serving import Client, Gunicorn, Served, wait_for
+
+KEY, OTHER = "k" * 40, "o" * 40
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+# Who may call what, decided for each route: "owner" sees what is the key's own, "holder" is
+# anybody with a key and is served what belongs to the server as a whole, "all" needs no key.
+DECIDED = {
+    "GET /": "holder",
+    "GET /health": "holder",
+    "GET /health/live": "all",
+    "GET /health/ready": "holder",
+    "GET /docs": "holder",
+    "GET /docs/assets/<name>": "holder",
+    "GET /openapi.json": "holder",
+    "POST /ask_question": "owner",
+    "POST /ask_question_streaming": "owner",
+    "GET /sessions": "owner",
+    "DELETE /sessions/<project_id>": "owner",
+    "POST /sessions/<project_id>/interrupt": "owner",
+    "GET /turns/<turn_id>": "owner",
+    "GET /turns/<turn_id>/events": "owner",
+    "POST /turns/<turn_id>/interrupt": "owner",
+    "GET /outbox": "owner",
+    "POST /outbox/retry": "owner",
+    # The XO login is the server's, whoever began it.
+    "POST /xo-auth/start": "holder",
+    "GET /xo-auth/status/<auth_session_id>": "holder",
+    "POST /xo-auth/consume": "holder",
+    "GET /xo-auth/whoami": "holder",
+    "GET /xo-auth/state": "holder",
+    "POST /xo-auth/logout": "holder",
+}
+
+
+@pytest.fixture
+def guarded(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    """The application with keys configured."""
+    environ = {**fake_environ, "COWORK_API_KEYS": f"me={KEY},you={OTHER}"}
+    services = open_services(load(environ, dotenv=tmp_path / "none"), environ)
+    yield create_app(services)
+    services.close()
+
+
+def routes(app: Flask) -> dict[str, str]:
+    """Every route with its method, and a path that it matches."""
+    found = {}
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            path = rule.rule
+            for name in rule.arguments:
+                path = path.replace(f"<{name}>", "x")
+            found[f"{method} {rule.rule}"] = path
+    return found
+
+
+def test_t01_every_route_has_a_decision_about_who_may_call_it(guarded: Flask) -> None:
+    assert routes(guarded).keys() == DECIDED.keys()
+
+
+def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) -> None:
+    client = guarded.test_client()
+    for name, path in routes(guarded).items():
+        for method in METHODS:
+            reply = client.open(path, method=method)
+            if DECIDED[name] == "all":
+                assert reply.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
+            else:
+                assert reply.status_code == 401, f"{method} {path}"
+                assert reply.headers["WWW-Authenticate"]
+            assert "Set-Cookie" not in reply.headers
+            reply.close()
+
+
+def test_t01_what_there_is_not_needs_a_key_too(guarded: Flask) -> None:
+    client = guarded.test_client()
+    for path in (
+        "/nope",
+        "/health/live/",
+        "/health/livex",
+        "//health/live",
+        "/health/live%2F",
+        "/docs/assets/../../x",
+    ):
+        assert client.get(path).status_code == 401, path
+
+
+def test_t01_every_wrong_key_is_answered_alike(guarded: Flask) -> None:
+    client = guarded.test_client()
+    seen = set()
+    wrong = [{}, {"X-API-Key": KEY[:-1]}, {"X-API-Key": "k" * 10_000}, {"X-API-Key": "ü" * 40}]
+    wrong += [{"Authorization": f"Basic {KEY}"}, {"Authorization": f"Bearer {KEY}x"}]
+    for headers in wrong:
+        for query in ("", f"?key={KEY}&api_key={KEY}&access_token={KEY}"):
+            reply = client.get(f"/sessions{query}", headers=headers)
+            seen.add((reply.status_code, reply.text, reply.headers["WWW-Authenticate"]))
+    assert len(seen) == 1
+    assert next(iter(seen))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "short", ["me=short", f"me={'k' * 31}", "me=", f"={KEY}", f"me={KEY},me={OTHER}"]
+)
+def test_t01_a_key_that_is_too_easy_is_refused_at_start(short: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as fault:
+        load({"COWORK_API_KEYS": short}, dotenv=tmp_path / "none")
+    assert "k" * 31 not in str(fault.value)
+
+
+def test_t01_without_keys_the_start_says_who_gets_in(gunicorn: Callable[..., Gunicorn]) -> None:
+    server = gunicorn(HOST="0.0.0.0", COWORK_LOG_LEVEL="info")  # noqa: S104 - what is tested
+    said = [line for line in server.log.read_text().splitlines() if "get in" in line]
+    assert len(said) == 1
+    assert "only callers on this machine" in said[0]
+
+
+def test_t01_a_removed_key_is_of_no_use_any_more_nor_is_its_stream(
+    serve: Callable[..., Served], another: Callable[..., Client], tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"me={KEY}\nyou={OTHER}\n")
+    served = serve(COWORK_API_KEYS_FILE=str(file), COWORK_KEEPALIVE="0.2")
+    me, you = another(served, KEY), another(served, OTHER)
+    with (
+        me.stream("[[delay 100]] [[words 300]]", "mine") as mine,
+        you.stream("[[delay 20]] [[words 100]]", "yours") as yours,
+    ):
+        lines = mine.iter_lines(chunk_size=1)
+        next(lines)
+        file.write_text(f"you={OTHER}\n")
+        rest = b"\n".join(lines)
+        assert '"success":true' in yours.text
+    assert b'"code": "unauthorized"' in rest
+    assert b'{"done": true, "success": false}' in rest
+    wait_for(lambda: me.get("/sessions").status_code == 401, 5, "the end of the key")
+    assert you.get("/sessions").status_code == 200
+
+
+def test_t01_an_answer_is_not_for_a_key_that_was_removed_meanwhile(
+    serve: Callable[..., Served], another: Callable[..., Client], tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"me={KEY}\n")
+    served = serve(COWORK_API_KEYS_FILE=str(file))
+    # The fake writes for longer than the file is left alone.
+    file.write_text(f"me={OTHER}\n")
+    reply = another(served, KEY).ask("[[delay 150]] [[words 10]]")
+    assert reply.status_code == 401
+    assert "w1" not in reply.text
