@@ -88,8 +88,7 @@ class Conversation:
         session = self._store.delete_session(project)
         turns = [turn for turn in self._lanes.of(project) if turn.done is None]
         self._stop(turns, TurnInterrupted("the project's session was deleted"))
-        if session is not None:
-            self._pool.forget(session.id)
+        self._pool.forget(project, session.id if session is not None else None)
         return session is not None or bool(turns)
 
     def busy(self) -> int:

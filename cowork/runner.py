@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from uuid import uuid4
 
 from cowork.claude import command
 from cowork.claude.answer import Result
@@ -96,33 +95,35 @@ class Runner:
 
     def _converse(self, turn: Turn, claim: Claim) -> None:
         """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
-        found = self._store.session(turn.project)
-        session = found or self._new_session(turn.project)
+        session = found = self._store.session(turn.project)
         for _ in range(ATTEMPTS):
-            turn.session_id, turn.is_new_session = session.id, session is not found
-            turn.session_recovered = found is not None and session is not found
+            turn.session_id = session.id if session is not None else None
+            turn.is_new_session = session is None
+            turn.session_recovered = found is not None and session is None
             try:
                 self._attempt(turn, session, claim)
             except (SessionMissing, SessionInUse) as fault:
                 log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
-                session = self._new_session(turn.project)
+                session = None
             except ProcessGone as fault:
                 log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
             else:
                 return
         raise ClaudeFailed("the Claude CLI did not take the question")
 
-    def _attempt(self, turn: Turn, session: Session, claim: Claim) -> None:
+    def _attempt(self, turn: Turn, known: Session | None, claim: Claim) -> None:
         """One try with one process, which is kept for the next turn only if it is fit for it."""
         # Until there is a reply to interrupt, a turn that is stopped has nothing to wait for.
         turn.on_stop(lambda: self._finish(turn, None, turn.stop_reason))
         self._check_not_stopped(turn)
         process = self._pool.lease(
-            session.id,
-            session.cwd,
-            resume=not turn.is_new_session,
+            turn.project,
+            known.cwd if known is not None else self._rules.workspace.cwd(turn.project),
+            session_id=known.id if known is not None else None,
             given_up=lambda: self._out_of_time(turn),
         )
+        session = known or _new_session(turn.project, process)
+        turn.session_id = session.id
         fit = True
         try:
             self._check_not_stopped(turn)
@@ -272,10 +273,11 @@ class Runner:
             )
         )
 
-    def _new_session(self, project: Project) -> Session:
-        now = datetime.now(UTC)
-        cwd = self._rules.workspace.cwd(project)
-        return Session(project, str(uuid4()), cwd, created=now, last_used=now)
+
+def _new_session(project: Project, process: ClaudeProcess) -> Session:
+    """The session that begins with this process's first question."""
+    now = datetime.now(UTC)
+    return Session(project, process.session_id, process.cwd, created=now, last_used=now)
 
 
 def interrupted() -> TurnInterrupted:

@@ -67,6 +67,8 @@ class Services:
             found.append("the server is shutting down")
         if counts["busy"] >= counts["limit"]:
             found.append("every Claude process is busy")
+        if self.pool.spares.problem is not None:
+            found.append(self.pool.spares.problem)
         return [*found, *self.outbox.reasons()]
 
     def start(self) -> Self:
@@ -75,6 +77,7 @@ class Services:
         if swept:
             log.warning("swept what a killed server left behind", killed=len(swept))
         self.cli.state()
+        self.pool.start()
         self.outbox.start()
         threading.Thread(
             target=self.login.consume_at_start, args=(self.stopping,), name="consume", daemon=True
@@ -90,6 +93,7 @@ class Services:
         """
         self.stopping.set()
         self.conversation.shut()
+        self.pool.spares.stop()
         deadline = time.monotonic() + timeout
         while self.conversation.busy() and time.monotonic() < deadline and not hurry():
             time.sleep(0.05)
@@ -167,6 +171,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         limit=settings.max_processes,
         idle_timeout=settings.idle_timeout,
         slot_timeout=settings.queue_timeout,
+        spares=settings.spare_processes,
+        # A process stays in the directory that it was started in.
+        spare_cwd=None if settings.project_dirs else str(settings.workspace),
     )
     upstream, history, xo_auth = _upstream(settings)
     login = Login(

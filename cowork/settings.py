@@ -244,6 +244,7 @@ class Settings:
     max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
     idle_timeout: float = setting("COWORK_IDLE_TIMEOUT", "900", seconds(0.1))
     queue_timeout: float = setting("COWORK_QUEUE_TIMEOUT", "30", seconds(0.0))
+    spare_processes: int = setting("COWORK_SPARE_PROCESSES", "1", whole(0, 64))
 
     queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))
     first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))

@@ -5,286 +5,270 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
 from cowork.claude import sweep
+from cowork.claude.failures import SessionMissing
+from cowork.claude.keeper import Keeper
+from cowork.claude.memory import limit_by_memory
+from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
+from cowork.claude.skills import Skills
+from cowork.claude.slots import Slot, Slots, State, Wanted
+from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, NO_TRACE, Starter
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.log import logger
+from cowork.stores.base import Project
 
 log = logger(__name__)
 
 CLOSE_TIMEOUT = 5.0
-PROCESS_BYTES = 350 * 2**20
-RESERVED_BYTES = 2 * 2**30
+# Longer than a start and the ladder of an end may take together.
+OWN_TIMEOUT = 60.0
 
 
 class Pool:
     """Leases a process to one turn at a time.
 
-    `lease` finds a session's process or starts one, `give_back` keeps it for the next turn.  When
-    all slots are taken, the idle process that was used longest ago goes; a busy one never does.
+    `lease` finds a project's process or starts one, `give_back` keeps it for the next turn.  When
+    all slots are taken, a spare goes first, then the idle process that was used longest ago; a
+    busy one never does.  Durations are seconds, `memory_limit` bytes; a limit of 0 is none.
     """
 
     def __init__(
-        self, starter: Starter, *, limit: int, idle_timeout: float, slot_timeout: float
+        self,
+        starter: Starter,
+        *,
+        limit: int,
+        idle_timeout: float,
+        slot_timeout: float,
+        spares: int = 0,
+        spare_cwd: str | None = None,
+        memory_limit: int = 0,
+        max_turns: int = 0,
     ) -> None:
         self._starter = starter
-        self._limit = limit or limit_by_memory()
-        self._idle_timeout = idle_timeout
         self._slot_timeout = slot_timeout
-        self._changed = threading.Condition()
-        self._idle: dict[str, ClaudeProcess] = {}
-        self._leased: set[ClaudeProcess] = set()
-        self._forgotten: set[ClaudeProcess] = set()
-        self._taken = 0
-        self._closed = False
-        self._reaper: threading.Thread | None = None
-        self._asking_skills = threading.Lock()
-        self._skills: dict[str, frozenset[str]] = {}
+        self._max_turns = max_turns
+        self._slots = Slots(limit or limit_by_memory())
+        self._changed = self._slots.changed
+        self._keeper = Keeper(self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit)
+        self.spares = Spares(self._slots, starter, count=spares, cwd=spare_cwd)
+        self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
+        self.skills, self.saw_skills = self._skills.of, self._skills.saw
+
+    def start(self) -> None:
+        """Begin to keep spares ready; processes can be leased without it."""
+        self.spares.start()
 
     def lease(
         self,
-        session_id: str,
+        project: Project | None,
         cwd: str,
         *,
-        resume: bool,
+        session_id: str | None = None,
+        needs: Needs = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
     ) -> ClaudeProcess:
-        """The session's process, ready to be asked; `give_back` it or `discard` it.
+        """A process of that session, or of a new one; `give_back` it or `discard` it.
 
         Waits for a slot and for a start, both bounded, and no longer than until `given_up()`.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        resident = self._resident(session_id)
-        if resident is not None:
-            return resident
-        self._take_slot(given_up)
+        wanted = Wanted(project, cwd, session_id, needs)
+        slot = self._slot_for(wanted, given_up)
+        if slot.process is None:
+            return self._fill(slot, given_up)
+        if slot.process.turns == 0:
+            self.spares.saw_success()
+        return slot.process
+
+    def _slot_for(self, wanted: Wanted, given_up: Callable[[], bool]) -> Slot:
+        """A slot that is ours: with a process that fits, or with none yet."""
+        begun = time.monotonic()
+        while True:
+            with self._changed:
+                if self._slots.closed:
+                    raise ShuttingDown("the server is shutting down")
+                held = self._slots.is_held(wanted)
+                slot = None if held else self._slots.take(wanted)
+                end = None if held or slot else self._slots.in_the_way(wanted)
+                if not held and slot is None and end is None:
+                    if self._slots.room:
+                        return self._slots.add(wanted)
+                    end = self._slots.least_needed()
+                if slot is not None:
+                    return slot
+                if end is None:
+                    patience = OWN_TIMEOUT if held else self._slot_timeout
+                    crowds = not held and not wanted.suits_spare
+                    self._await_change(begun + patience, given_up, crowds=crowds)
+            if end is not None:
+                log.info("ending a process to make room", pid=end.process and end.process.pid)
+                self._slots.end(end)
+
+    def _await_change(self, deadline: float, given_up: Callable[[], bool], *, crowds: bool) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0 or given_up():
+            raise AtCapacity("every Claude process is busy", retry_after=5)
+        self._slots.crowd += crowds
         try:
-            process = self._starter.start(session_id, cwd, resume=resume, given_up=given_up)
+            self._changed.wait(min(left, LOOK))
+        finally:
+            self._slots.crowd -= crowds
+
+    def _fill(
+        self, slot: Slot, given_up: Callable[[], bool], extra: tuple[str, ...] = ()
+    ) -> ClaudeProcess:
+        """Start the process of a new slot."""
+        wanted = slot.wanted
+        try:
+            process = self._starter.start(
+                wanted.session_id or str(uuid4()),
+                wanted.cwd,
+                resume=wanted.session_id is not None,
+                needs=wanted.needs,
+                given_up=given_up,
+                extra=extra,
+                on_spawn=slot.hold,
+            )
         except BaseException:
-            self._free_slot()
+            with self._changed:
+                self._slots.free(slot)
             raise
+        self.spares.saw_success()
         with self._changed:
-            self._leased.add(process)
-            closed = self._closed
+            self._slots.begun(slot, State.BUSY)
+            closed = self._slots.closed
         if closed:
             self.discard(process)
             raise ShuttingDown("the server is shutting down")
         return process
 
-    def _resident(self, session_id: str) -> ClaudeProcess | None:
-        with self._changed:
-            process = self._idle.pop(session_id, None)
-            if process is not None:
-                self._leased.add(process)
-        if process is not None and not process.alive:
-            self.discard(process)
-            return None
-        return process
-
     def give_back(self, process: ClaudeProcess) -> None:
         """Keep the process for its session's next turn, or end it if it is no longer fit."""
+        worn = 0 < self._max_turns <= process.turns
         with self._changed:
-            keep = process.alive and not process.busy and not self._closed
-            keep = keep and process not in self._forgotten
-            if keep:
-                self._leased.discard(process)
-                self._idle[process.session_id] = process
-                self._start_reaper()
+            slot = self._slots.of(process)
+            keep = slot is not None and not slot.unwanted and not self._slots.closed
+            keep = keep and process.alive and not process.busy and not worn
+            if keep and slot is not None:
+                slot.state = State.IDLE
                 self._changed.notify_all()
-        if not keep:
+        if keep:
+            self._keeper.start()
+        else:
             self.discard(process)
 
     def discard(self, process: ClaudeProcess) -> None:
         """End a leased process and free its slot; takes as long as its ladder."""
-        try:
-            process.end()
-        finally:
-            with self._changed:
-                self._leased.discard(process)
-                self._forgotten.discard(process)
-            self._free_slot()
-
-    def forget(self, session_id: str) -> None:
-        """End the process of a session that is no more, at once or when its turn is over."""
         with self._changed:
-            self._forgotten.update(each for each in self._leased if each.session_id == session_id)
-            process = self._idle.pop(session_id, None)
-            if process is not None:
-                self._leased.add(process)
-        if process is not None:
-            self.discard(process)
+            slot = self._slots.ending(self._slots.of(process))
+        if slot is not None:
+            self._slots.end(slot)
+
+    def forget(self, project: Project, session_id: str | None) -> None:
+        """End the process of a session that is no more, at once or when its turn is over.
+
+        Also one that was readied for the project and has no session yet.
+        """
+        with self._changed:
+            theirs = [
+                slot
+                for slot in self._slots
+                if slot.project == project
+                and (slot.process is None or not slot.process.turns or slot.is_of(session_id))
+            ]
+            idle = [slot for slot in theirs if slot.state == State.IDLE]
+            for slot in theirs:
+                slot.unwanted = True
+            for slot in idle:
+                self._slots.ending(slot)
+        for slot in idle:
+            self._slots.end(slot)
+
+    def warm(self, project: Project, cwd: str, session_id: str | None) -> None:
+        """Have a process ready for the project's next turn; it idles until then.
+
+        Nothing happens where there is one already, busy or idle.  A session that the CLI no
+        longer has gets a process for a new one.  Raises as `lease`.
+        """
+        if self._is_resident(project):
+            return
+        try:
+            process = self._lease_for_later(project, cwd, session_id)
+        except AtCapacity:
+            if self._is_busy(project):
+                return
+            raise
+        self.give_back(process)
+
+    def _lease_for_later(self, project: Project, cwd: str, session_id: str | None) -> ClaudeProcess:
+        def given_up() -> bool:
+            return self._is_busy(project)
+
+        try:
+            return self.lease(project, cwd, session_id=session_id, given_up=given_up)
+        except SessionMissing:
+            return self.lease(project, cwd, given_up=given_up)
+
+    def _is_resident(self, project: Project) -> bool:
+        with self._changed:
+            return any(
+                slot.project == project and slot.state in (State.BUSY, State.IDLE) and slot.usable
+                for slot in self._slots
+            )
+
+    def _is_busy(self, project: Project) -> bool:
+        with self._changed:
+            return any(slot.project == project and slot.state == State.BUSY for slot in self._slots)
 
     def counts(self) -> dict[str, int]:
-        """How many processes there are: `busy`, `idle` and the `limit` of both."""
+        """How many processes are `busy`, `idle`, `spare` and `starting`, and the `limit` of all."""
         with self._changed:
-            idle = len(self._idle)
-            return {"busy": self._taken - idle, "idle": idle, "limit": self._limit}
-
-    # -- slots
-
-    def _take_slot(self, given_up: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self._slot_timeout
-        while True:
-            with self._changed:
-                if self._closed:
-                    raise ShuttingDown("the server is shutting down")
-                if self._taken < self._limit:
-                    self._taken += 1
-                    return
-                evicted = self._longest_idle()
-                if evicted is None:
-                    left = deadline - time.monotonic()
-                    if left <= 0 or given_up():
-                        raise AtCapacity("every Claude process is busy", retry_after=5)
-                    self._changed.wait(min(left, LOOK))
-            if evicted is not None:
-                log.info("ending an idle process to make room", pid=evicted.pid)
-                self.discard(evicted)
-
-    def _longest_idle(self) -> ClaudeProcess | None:
-        oldest = min(self._idle.values(), key=lambda process: process.last_used, default=None)
-        if oldest is not None:
-            del self._idle[oldest.session_id]
-            self._leased.add(oldest)
-        return oldest
-
-    def _free_slot(self) -> None:
-        with self._changed:
-            self._taken -= 1
-            self._changed.notify_all()
-
-    # -- skills
-
-    def saw_skills(self, cwd: str, skills: tuple[str, ...] | None) -> None:
-        """A process has listed the skills it knows in `cwd`."""
-        if skills is not None:
-            with self._changed:
-                self._skills[self._skills_key(cwd)] = frozenset(skills)
-
-    def skills(self, cwd: str) -> frozenset[str]:
-        """The skills that the CLI lists in `cwd`; asks a process of its own where not known yet.
-
-        Raises as `lease`.
-        """
-        with self._asking_skills:
-            with self._changed:
-                known = self._skills.get(self._skills_key(cwd))
-            if known is None:
-                self.saw_skills(cwd, self._ask_skills(cwd))
-        with self._changed:
-            return self._skills[self._skills_key(cwd)]
+            return self._slots.counts()
 
     def _ask_skills(self, cwd: str) -> tuple[str, ...]:
-        self._take_slot(lambda: False)
+        """What a process of a throwaway session says of its skills."""
+        slot = self._slot_for(Wanted(None, cwd), lambda: False)
+        process = self._fill(slot, lambda: False, (NO_TRACE,))
         try:
-            process = self._starter.start(str(uuid4()), cwd, resume=False, extra=(NO_TRACE,))
-            try:
-                skills = process.list_skills()
-            finally:
-                process.hurry()
-                process.end()
+            skills = process.list_skills()
         finally:
-            self._free_slot()
+            process.hurry()
+            self.discard(process)
         if skills is None:
             raise ClaudeUnavailable("the Claude CLI did not say which skills it has")
         return skills
 
-    def _skills_key(self, cwd: str) -> str:
-        """Skills differ between directories only where project settings are read."""
-        return cwd if self._starter.manner.trust_projects else ""
-
-    # -- the end
-
-    def _start_reaper(self) -> None:
-        if self._reaper is None:
-            self._reaper = threading.Thread(target=self._reap, name="claude-reaper", daemon=True)
-            self._reaper.start()
-
-    def _reap(self) -> None:
-        """End what has been idle too long, and what died while idle."""
-        while True:
-            with self._changed:
-                if self._closed:
-                    return
-                now = time.monotonic()
-                due = [
-                    process
-                    for process in self._idle.values()
-                    if not process.alive or now - process.last_used >= self._idle_timeout
-                ]
-                for process in due:
-                    del self._idle[process.session_id]
-                    self._leased.add(process)
-                if not due:
-                    self._changed.wait(self._next_look(now))
-            for process in due:
-                try:
-                    self.discard(process)
-                except Exception:
-                    log.exception("ending an idle process failed", pid=process.pid)
-
-    def _next_look(self, now: float) -> float:
-        oldest = min((process.last_used for process in self._idle.values()), default=now)
-        return min(5.0, max(0.05, oldest + self._idle_timeout - now))
-
     def close(self) -> None:
         """End every process, all at once and in a hurry: in about two seconds."""
+        self.spares.stop()
+        self._keeper.stop()
         with self._changed:
-            self._closed = True
-            idle, leased = [*self._idle.values()], [*self._leased]
-            self._leased.update(idle)
-            self._idle.clear()
-            for process in self._leased:
-                process.hurry()
+            self._slots.closed = True
+            ends = [self._ended_in_a_hurry(slot) for slot in self._slots if slot.process]
             self._changed.notify_all()
-        ends = [threading.Thread(target=self.discard, args=(each,), daemon=True) for each in idle]
-        # Whoever leased one gives it back when its turn has ended, and frees the slot.
-        ends += [threading.Thread(target=each.end, daemon=True) for each in leased]
         for end in ends:
             end.start()
         for end in ends:
             end.join(CLOSE_TIMEOUT)
         with self._changed:
-            self._changed.wait_for(lambda: self._taken == 0, CLOSE_TIMEOUT)
-        if self._reaper is not None:
-            self._reaper.join(1.0)
+            self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT)
+        self._keeper.join()
+        self.spares.join()
         sweep.sweep_own()
         self._starter.close()
 
-
-def limit_by_memory() -> int:
-    """How many processes fit: what is free but 2 GiB, at 350 MiB each; 2 at least, 64 at most."""
-    free = min(
-        (found for found in (_machine_free(), _cgroup_free()) if found is not None), default=0
-    )
-    return max(2, min(64, (free - RESERVED_BYTES) // PROCESS_BYTES))
-
-
-def _machine_free() -> int | None:
-    """Bytes that the machine can still give."""
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-        return next(
-            int(line.split()[1]) * 1024
-            for line in meminfo.splitlines()
-            if line.startswith("MemAvail")
-        )
-    except (OSError, StopIteration, ValueError):
-        return None
-
-
-def _cgroup_free() -> int | None:
-    """Bytes that our container can still give; None where it sets no limit."""
-    try:
-        group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip()
-        folder = Path("/sys/fs/cgroup") / group.lstrip("/")
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        used = (folder / "memory.current").read_text(encoding="ascii").strip()
-        return int(limit) - int(used)
-    except (OSError, ValueError):
-        return None
+    def _ended_in_a_hurry(self, slot: Slot) -> threading.Thread:
+        """A thread, not begun yet, that ends the slot's process."""
+        process = slot.process
+        assert process is not None  # noqa: S101 - the caller has looked
+        process.hurry()
+        if slot.state in (State.IDLE, State.SPARE):
+            self._slots.ending(slot)
+            return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
+        # Whoever leased it gives it back when its turn has ended, and frees the slot.
+        return threading.Thread(target=process.end, daemon=True)

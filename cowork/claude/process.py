@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
@@ -45,10 +45,19 @@ class ProcessGone(ClaudeFailed):
 
 
 class ClaudeProcess:
-    """A running CLI and the session it speaks for; answers one question at a time."""
+    """A running CLI and the session it speaks for; answers one question at a time.
+
+    `initialize` holds the fields of the request that begins it.
+    """
 
     def __init__(
-        self, child: subprocess.Popen[bytes], *, process_id: str, session_id: str, cwd: str
+        self,
+        child: subprocess.Popen[bytes],
+        *,
+        process_id: str,
+        session_id: str,
+        cwd: str,
+        initialize: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = process_id
         self.pid = child.pid
@@ -72,7 +81,7 @@ class ClaudeProcess:
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr_reader = self._start(self._read_stderr)
         self._stdout_reader = self._start(self._read_stdout)
-        self._send(protocol.control_request("initialize", "initialize"))
+        self._send(protocol.control_request("initialize", "initialize", **(initialize or {})))
 
     def _start(self, run: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=run, name=f"claude-{self.pid}", daemon=True)

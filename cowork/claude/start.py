@@ -7,11 +7,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
+from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -49,11 +51,14 @@ class Starter:
         cwd: str,
         *,
         resume: bool,
+        needs: Needs = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
         extra: tuple[str, ...] = (),
+        on_spawn: Callable[[ClaudeProcess], None] = lambda _process: None,
     ) -> ClaudeProcess:
         """A process for that session, ready; ended again when it is not so in time.
 
+        `on_spawn` is called as soon as there is a process.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
         deadline = time.monotonic() + self._timeout
@@ -61,7 +66,8 @@ class Starter:
             if time.monotonic() >= deadline or given_up():
                 raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
-            process = self._spawn(session_id, cwd, resume=resume, extra=extra)
+            process = self._spawn(session_id, cwd, resume=resume, needs=needs, extra=extra)
+            on_spawn(process)
             self._await_ready(process, deadline, given_up)
         finally:
             self._turnstile.release()
@@ -82,10 +88,13 @@ class Starter:
             raise ClaudeUnavailable("the Claude CLI did not start in time")
 
     def _spawn(
-        self, session_id: str, cwd: str, *, resume: bool, extra: tuple[str, ...]
+        self, session_id: str, cwd: str, *, resume: bool, needs: Needs, extra: tuple[str, ...]
     ) -> ClaudeProcess:
         process_id = uuid4().hex
-        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=self.manner)
+        manner = self.manner
+        if needs.permission_mode is not None:
+            manner = replace(manner, permission_mode=needs.permission_mode)
+        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner)
         env = command.environment(
             self._environ, marker=sweep.marker(process_id), manner=self.manner
         )
@@ -97,7 +106,13 @@ class Starter:
             raise ClaudeUnavailable(
                 "the Claude CLI could not be started; see the server's log", retry_after=5
             ) from fault
-        return ClaudeProcess(child, process_id=process_id, session_id=session_id, cwd=cwd)
+        return ClaudeProcess(
+            child,
+            process_id=process_id,
+            session_id=session_id,
+            cwd=cwd,
+            initialize=needs.initialize(),
+        )
 
     def close(self) -> None:
         """Let the spawning thread end; only when every process has."""

@@ -144,6 +144,8 @@ def _environment(folder: Path, claude: str, model: Model) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CHAT_API_BASE_URL": "",
         "COWORK_WORKSPACE": str(folder / "workspace"),
+        # Tests count processes; those about spares ask for them.
+        "COWORK_SPARE_PROCESSES": "0",
         "COWORK_LOG_LEVEL": "info",
         "COWORK_LOG_FORMAT": "text",
     }

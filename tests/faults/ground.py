@@ -44,6 +44,8 @@ class Ground:
             "CLAUDE_CLI_PATH": str(fake_claude.install(folder / "bin")),
             "CHAT_API_BASE_URL": "",
             "COWORK_WORKSPACE": str(folder / "workspace"),
+            # Tests count processes; those about spares ask for them.
+            "COWORK_SPARE_PROCESSES": "0",
             "COWORK_CLI_ENV": "FAKE_CLAUDE_CONFIG,FAKE_CLAUDE_LIFELINE",
             "COWORK_LOG_LEVEL": "warning",
             "COWORK_MAX_PROCESSES": "16",
@@ -112,7 +114,7 @@ class Ground:
     def residents(self) -> int:
         """How many processes the server itself knows of."""
         counts = fresh(self.server).get("/health").json()["processes"]
-        return int(counts["idle"] + counts["busy"])
+        return int(sum(counts.values()) - counts["limit"])
 
     def settled(self, timeout: float = SETTLE_S) -> str | None:
         """Wait until no turn runs and every process that lives is a known one; or what is left."""

@@ -15,19 +15,22 @@ from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.reply import Reply
+from cowork.claude.slots import State
 from cowork.claude.start import Starter
+from cowork.stores.base import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.serving import wait_for
 from tests.unit.heard import Heard
 
 PATIENCE_S = 20.0
+EMPTY = {"busy": 0, "idle": 0, "spare": 0, "starting": 0}
 
 
 class Beside:
     """Calls beside the test: `beside(call, argument)` is a future."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(8)
+    def __init__(self, threads: int = 8) -> None:
+        self._threads = ThreadPoolExecutor(threads)
 
     def __call__(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self._threads.submit(call, *arguments)
@@ -51,17 +54,35 @@ class PoolOfFakes(Pool):
         **rules: Any,
     ) -> None:
         self.folder, self.lines, self.log = folder, lines, folder / "fakes.log"
-        told = configure(folder / "fakes.json", **{"log": self.log, **(config or {})})
+        self.projects: dict[str, Project] = {}
+        told = self.tell(**(config or {}))
         full = {**environ, **told, **lines.environment}
         passed = ("FAKE_CLAUDE_CONFIG", "FAKE_CLAUDE_LIFELINE")
         how = command.Manner(passed=passed, **(manner or {}))
         cli = ClaudeCli(full["CLAUDE_CLI_PATH"], environ=full, manner=how)
         starter = Starter(cli, environ=full, manner=how, timeout=start_timeout)
-        super().__init__(starter, **{"limit": 2, "idle_timeout": 60, "slot_timeout": 0.1, **rules})
+        usual = {"limit": 2, "idle_timeout": 60, "slot_timeout": 0.1, "spare_cwd": str(folder)}
+        super().__init__(starter, **{**usual, **rules})
 
-    def get(self, session: str = "", *, resume: bool = False) -> ClaudeProcess:
-        """Lease a process, of a new session unless one is named."""
-        return self.lease(session or str(uuid4()), str(self.folder), resume=resume)
+    def tell(self, **config: Any) -> dict[str, str]:
+        """How fakes behave that start from now on; the environment that makes them look."""
+        return configure(self.folder / "fakes.json", **{"log": self.log, **config})
+
+    def get(self, name: str = "", **wanted: Any) -> ClaudeProcess:
+        """Lease a process, of a new session of a new project unless one is named."""
+        project = Project("", name or str(uuid4()))
+        process = self.lease(project, str(self.folder), **wanted)
+        self.projects[process.session_id] = project
+        return process
+
+    def again(self, process: ClaudeProcess, **wanted: Any) -> ClaudeProcess:
+        """Lease a process of the session of that one."""
+        project = self.projects[process.session_id]
+        return self.lease(project, str(self.folder), session_id=process.session_id, **wanted)
+
+    def count(self, state: str) -> int:
+        """How many processes are in that state."""
+        return self.counts()[state]
 
     def did(self, event: str) -> list[dict[str, Any]]:
         """What the fakes have logged of that kind."""
@@ -81,9 +102,10 @@ def pools(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., PoolO
 
         yield make
         for pool in begun:
-            for process in list(pool._leased):
-                process.hurry()
-                pool.discard(process)
+            for slot in pool._slots:
+                if slot.state == State.BUSY and slot.process is not None:
+                    slot.process.hurry()
+                    pool.discard(slot.process)
             pool.close()
         assert lines.wait_for(0), "a process is left"
 

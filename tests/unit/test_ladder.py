@@ -11,7 +11,16 @@ import pytest
 from cowork.claude.process import ProcessGone
 from cowork.errors import ClaudeFailed, ShuttingDown
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import PATIENCE_S, Beside, answer, ask, pools, seconds, wait_result
+from tests.unit.pool_of_fakes import (
+    EMPTY,
+    PATIENCE_S,
+    Beside,
+    answer,
+    ask,
+    pools,
+    seconds,
+    wait_result,
+)
 
 
 @pytest.fixture
@@ -109,7 +118,7 @@ def test_closing_ends_every_process_in_a_hurry(new_pool, beside):
     assert pool.lines.wait_for(0)
     for call in held:
         call.result(PATIENCE_S)
-    assert pool.counts() == {"busy": 0, "idle": 0, "limit": 4}
+    assert pool.counts() == {**EMPTY, "limit": 4}
     with pytest.raises(ShuttingDown):
         pool.get()
 

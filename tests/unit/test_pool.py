@@ -7,15 +7,18 @@ import signal
 import threading
 import time
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from cowork.claude.pool import Pool, limit_by_memory
+from cowork.claude.memory import limit_by_memory
+from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
+from cowork.stores.base import Project
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import PATIENCE_S, Beside, answer, ask, pools, seconds
+from tests.unit.pool_of_fakes import EMPTY, PATIENCE_S, Beside, answer, ask, pools, seconds
+
+PROJECT = Project("", "p")
 
 
 @pytest.fixture
@@ -35,10 +38,10 @@ def test_a_sessions_process_is_kept_for_its_next_turn(new_pool):
     pool = new_pool()
     process = pool.get()
     answer(process, "a")
-    assert pool.counts() == {"busy": 1, "idle": 0, "limit": 2}
+    assert (pool.count("busy"), pool.count("idle")) == (1, 0)
     pool.give_back(process)
-    assert pool.counts() == {"busy": 0, "idle": 1, "limit": 2}
-    assert pool.get(process.session_id, resume=True) is process
+    assert (pool.count("busy"), pool.count("idle")) == (0, 1)
+    assert pool.again(process) is process
     assert len(pool.did("start")) == 1
 
 
@@ -49,7 +52,7 @@ def test_a_process_that_died_while_idle_is_replaced(new_pool):
     pool.give_back(process)
     os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: not process.alive, what="its death")
-    second = pool.get(process.session_id, resume=True)
+    second = pool.again(process)
     assert second.pid != process.pid
     assert answer(second, "[[count]]b").startswith("I see 2 questions")
     assert pool.counts()["busy"] == 1
@@ -62,7 +65,7 @@ def test_a_process_that_is_unfit_is_not_kept(new_pool):
     ask(busy, "[[hang]]")
     pool.give_back(failed)
     pool.give_back(busy)
-    assert pool.counts() == {"busy": 0, "idle": 0, "limit": 2}
+    assert (pool.count("busy"), pool.count("idle")) == (0, 0)
 
 
 def test_the_process_that_was_used_longest_ago_makes_room(new_pool):
@@ -72,7 +75,7 @@ def test_the_process_that_was_used_longest_ago_makes_room(new_pool):
     for process in (first, second):
         pool.give_back(process)
     third = pool.get()
-    assert pool.get(first.session_id, resume=True) is first
+    assert pool.again(first) is first
     assert not second.alive
     assert third.alive
 
@@ -104,7 +107,7 @@ def test_a_wait_for_a_slot_can_be_given_up(new_pool):
     pool.get()
     gone.set()
     with pytest.raises(AtCapacity):
-        pool.lease(str(uuid4()), str(pool.folder), resume=False, given_up=gone.is_set)
+        pool.get(given_up=gone.is_set)
 
 
 def test_there_are_never_more_processes_than_the_limit(new_pool, beside):
@@ -126,8 +129,8 @@ def test_a_forgotten_session_has_no_process_any_more(new_pool):
     pool = new_pool()
     process = pool.get()
     pool.give_back(process)
-    pool.forget(process.session_id)
-    pool.forget("no-such-session")
+    pool.forget(pool.projects[process.session_id], process.session_id)
+    pool.forget(PROJECT, "no-such-session")
     assert pool.counts()["idle"] == 0
     assert pool.lines.wait_for(0)
 
@@ -137,7 +140,7 @@ def test_a_process_that_idles_too_long_is_ended(new_pool):
     process = pool.get()
     pool.give_back(process)
     assert pool.lines.wait_for(0)
-    wait_for(lambda: pool.counts() == {"busy": 0, "idle": 0, "limit": 2}, what="an empty pool")
+    wait_for(lambda: pool.counts() == {**EMPTY, "limit": 2}, what="an empty pool")
     assert not process.alive
 
 
@@ -211,7 +214,7 @@ def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
 def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ClaudeUnavailable):
-        new_pool().lease(str(uuid4()), str(tmp_path / "file" / "x"), resume=False)
+        new_pool().lease(PROJECT, str(tmp_path / "file" / "x"))
 
 
 # -- skills

@@ -1,0 +1,112 @@
+"""Ends processes that have idled too long, died, or grown too large; measures what they take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from cowork.claude import memory
+from cowork.claude.slots import Slot, Slots, State
+from cowork.log import logger
+
+log = logger(__name__)
+
+# How often at most a process is measured for its limit, and for whoever asks; seconds.
+LOOK = 5.0
+FRESH = 1.0
+
+
+class Keeper:
+    """Looks after the slots from a thread of its own, which `start` begins once.
+
+    A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
+    over; `idle_timeout` and `look`, how often it looks, are seconds.
+    """
+
+    def __init__(
+        self, slots: Slots, *, idle_timeout: float, memory_limit: int, look: float = LOOK
+    ) -> None:
+        self._slots = slots
+        self._idle_timeout = idle_timeout
+        self._memory_limit = memory_limit
+        self._look = min(look, max(0.05, idle_timeout))
+        self._measuring = threading.Lock()
+        self._starting = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; calling it again is no error."""
+        if self._thread is not None:
+            return
+        with self._starting:
+            if self._stopped.is_set() or self._thread is not None:
+                return  # another thread was here first
+            self._thread = threading.Thread(target=self._run, name="claude-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        with self._starting:
+            self._stopped.set()
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._look):
+            try:
+                self._tend()
+            except Exception:
+                # The thread has to live: nobody would start it again.
+                log.exception("looking after the idle processes failed")
+
+    def _tend(self) -> None:
+        if self._memory_limit:
+            with self._slots.changed:
+                asked = [slot for slot in self._slots if _served_since(slot)]
+            self.measure(asked)
+        now = time.monotonic()
+        with self._slots.changed:
+            due = [slot for slot in self._slots if self._is_due(slot, now)]
+            for slot in due:
+                self._slots.ending(slot)
+        for slot in due:
+            self._slots.end(slot)
+
+    def _is_due(self, slot: Slot, now: float) -> bool:
+        """Whether an idle process is to be ended; a busy one that is too large is marked."""
+        if slot.process is None or slot.state not in (State.IDLE, State.BUSY):
+            return False
+        if self._memory_limit and (slot.memory or 0) > self._memory_limit and not slot.unwanted:
+            slot.unwanted = True
+            log.info("a process has grown too large", pid=slot.process.pid, bytes=slot.memory)
+        if slot.state == State.BUSY:
+            return False
+        idled = now - slot.process.last_used >= self._idle_timeout
+        return slot.unwanted or idled or not slot.process.alive
+
+    def measure(self, slots: Iterable[Slot], fresh: float = 0.0) -> None:
+        """Bring up to date what these take, but what was measured in the last `fresh` seconds.
+
+        A few milliseconds a process, off the event loop.
+        """
+        with self._measuring:
+            now = time.monotonic()
+            old = [each for each in slots if each.process and now - each.measured >= fresh]
+            pids = [each.process.pid for each in old if each.process]
+            if not pids:
+                return
+            found = memory.off_loop(lambda: [memory.of_tree(pid) for pid in pids])
+            for slot, taken in zip(old, found, strict=True):
+                slot.memory, slot.measured = taken, now
+
+
+def _served_since(slot: Slot) -> bool:
+    """Whether the process has served a turn since it was last looked at."""
+    process = slot.process
+    if process is None or process.turns == slot.measured_turns:
+        return False
+    slot.measured_turns = process.turns
+    return True

@@ -1,0 +1,222 @@
+"""The pool's slots: how many processes there may be, what each is for, and which goes first.
+
+A slot is one process, from before it is started until nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cowork.claude.needs import DEFAULT, Needs
+from cowork.claude.process import ClaudeProcess
+from cowork.stores.base import Project
+
+
+class State(StrEnum):
+    """What a slot's process is doing."""
+
+    STARTING = "starting"
+    SPARE = "spare"
+    IDLE = "idle"
+    BUSY = "busy"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The process that somebody needs; `session_id` is None for a session that is yet to begin."""
+
+    project: Project | None
+    cwd: str
+    session_id: str | None = None
+    needs: Needs = DEFAULT
+
+    @property
+    def suits_spare(self) -> bool:
+        """Whether a process that was started for nobody would do."""
+        new = self.project is not None and self.session_id is None
+        return new and self.needs == DEFAULT
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """A process and whom it is for.
+
+    `unwanted` means that it is not kept when its turn is over.  `memory` (bytes) was measured at
+    `measured` (monotonic), when the process had served `measured_turns`.
+    """
+
+    state: State
+    wanted: Wanted
+    process: ClaudeProcess | None = None
+    unwanted: bool = False
+    memory: int | None = None
+    measured: float = float("-inf")
+    measured_turns: int = 0
+
+    @property
+    def project(self) -> Project | None:
+        return self.wanted.project
+
+    def hold(self, process: ClaudeProcess) -> None:
+        """The slot's process exists; it is not ready yet."""
+        self.process = process
+
+    def fits(self, wanted: Wanted) -> bool:
+        """Whether its process can take that on."""
+        if self.process is None or self.wanted.needs != wanted.needs:
+            return False
+        if self.state == State.SPARE:
+            return wanted.suits_spare and self.wanted.cwd == wanted.cwd
+        if wanted.session_id is not None:
+            return self.process.session_id == wanted.session_id
+        # One that was readied for the project's first question, and not asked yet.
+        new = self.wanted.session_id is None and self.process.turns == 0
+        return new and self.wanted.cwd == wanted.cwd
+
+    def is_of(self, session_id: str | None) -> bool:
+        """Whether its process speaks for that session."""
+        return self.process is not None and self.process.session_id == session_id
+
+    @property
+    def usable(self) -> bool:
+        """Whether its process lives, in a directory that is still there."""
+        if self.process is None or not self.process.alive:
+            return False
+        return self.process.turns > 0 or _is_in(self.process.pid, self.wanted.cwd)
+
+
+def _is_in(pid: int, cwd: str) -> bool:
+    """Whether a process is in the directory of that name, not in one that was removed since."""
+    here = Path(f"/proc/{pid}/cwd")
+    try:
+        return not here.is_symlink() or here.samefile(cwd)
+    except OSError:
+        return False
+
+
+class Slots:
+    """All slots, at most `limit`; whoever calls holds `changed`, but for `end`.
+
+    `crowd` is how many wait for a slot and could not use a spare; `stirred` is set when there may
+    be a spare to start.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.changed = threading.Condition()
+        self.stirred = threading.Event()
+        self.closed = False
+        self.crowd = 0
+        self._slots: dict[Slot, None] = {}
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(list(self._slots))
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def room(self) -> bool:
+        return len(self._slots) < self.limit
+
+    def add(self, wanted: Wanted) -> Slot:
+        """A new slot, for a process that will be started."""
+        slot = Slot(State.STARTING, wanted)
+        self._slots[slot] = None
+        return slot
+
+    def free(self, slot: Slot) -> None:
+        """Nothing is left of the slot's process."""
+        self._slots.pop(slot, None)
+        self.changed.notify_all()
+        self.stirred.set()
+
+    def begun(self, slot: Slot, state: State) -> None:
+        """The slot's process is ready, for a turn or as a spare."""
+        slot.state = state
+        self.changed.notify_all()
+        self.stirred.set()
+
+    def end(self, slot: Slot) -> None:
+        """End the process of a slot that was marked as ending; takes as long as its ladder."""
+        try:
+            if slot.process is not None:
+                slot.process.end()
+        finally:
+            with self.changed:
+                self.free(slot)
+
+    def of(self, process: ClaudeProcess) -> Slot | None:
+        return next((slot for slot in self._slots if slot.process is process), None)
+
+    def is_held(self, wanted: Wanted) -> bool:
+        """Whether the project is being readied, or the session's former process still ends.
+
+        Another process now would be a second writer to the session, or a second new session.
+        """
+        return any(self._holds(slot, wanted) for slot in self._slots)
+
+    @staticmethod
+    def _holds(slot: Slot, wanted: Wanted) -> bool:
+        if slot.state == State.ENDING:
+            return slot.is_of(wanted.session_id)
+        mine = wanted.project is not None and slot.project == wanted.project
+        return mine and slot.state in (State.STARTING, State.BUSY)
+
+    def take(self, wanted: Wanted) -> Slot | None:
+        """A slot whose process fits, now busy; None where there is none."""
+        for state in (State.IDLE, State.SPARE):
+            for slot in self._slots:
+                mine = state == State.SPARE or slot.project == wanted.project
+                if slot.state == state and mine and slot.fits(wanted) and slot.usable:
+                    slot.state, slot.wanted = State.BUSY, wanted
+                    if state == State.SPARE:
+                        self.stirred.set()
+                    return slot
+        return None
+
+    def in_the_way(self, wanted: Wanted) -> Slot | None:
+        """An idle process of the project that is of no use to it any more, now ending."""
+        mine = (
+            slot
+            for slot in self._slots
+            if slot.state == State.IDLE
+            and wanted.project is not None
+            and slot.project == wanted.project
+            and not (slot.fits(wanted) and slot.usable)
+        )
+        return self.ending(next(mine, None))
+
+    def least_needed(self) -> Slot | None:
+        """The process that makes room, now ending: a spare, or the one idle for longest."""
+        spare = next((slot for slot in self._slots if slot.state == State.SPARE), None)
+        idle = (slot for slot in self._slots if slot.state == State.IDLE)
+        return self.ending(spare or min(idle, key=_last_used, default=None))
+
+    @staticmethod
+    def ending(slot: Slot | None) -> Slot | None:
+        """Mark a slot as one whose process is being ended; whoever calls ends it."""
+        if slot is not None:
+            slot.state = State.ENDING
+        return slot
+
+    def counts(self) -> dict[str, int]:
+        """How many processes there are by state, those that end among the busy, and the limit."""
+        found = Counter(slot.state for slot in self._slots)
+        return {
+            "busy": found[State.BUSY] + found[State.ENDING],
+            "idle": found[State.IDLE],
+            "spare": found[State.SPARE],
+            "starting": found[State.STARTING],
+            "limit": self.limit,
+        }
+
+
+def _last_used(slot: Slot) -> float:
+    return slot.process.last_used if slot.process is not None else 0.0

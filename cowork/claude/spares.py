@@ -1,0 +1,184 @@
+"""Processes started ahead, for sessions that are yet to begin: their first token comes sooner.
+
+A spare has told that it is ready and belongs to nobody; whoever begins a session takes it, with
+the session id that it was started with.  Spares never hold up a turn: they are started when no
+turn's process is, and go first when a slot is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from uuid import uuid4
+
+from cowork.claude.breaker import Breaker
+from cowork.claude.slots import Slot, Slots, State, Wanted
+from cowork.claude.start import Starter
+from cowork.errors import CoworkError
+from cowork.log import logger
+
+log = logger(__name__)
+
+# Whoever took the last spare is at its first turn now, and that goes first.
+CALM = 0.5
+# One that dies younger than that was no success.
+SETTLED = 5.0
+LOOK_AGAIN = 1.0
+JOIN_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Hold:
+    """Whether a start is to be given up, and whether it ever was."""
+
+    slots: Slots
+    stopped: threading.Event
+    given_up: bool = False
+
+    def __call__(self) -> bool:
+        self.given_up = self.given_up or self.stopped.is_set() or self.slots.crowd > 0
+        return self.given_up
+
+
+class Spares:
+    """Keeps up to `count` processes ready in `cwd`, but always leaves a slot for a turn.
+
+    A CLI that does not start is tried again with growing pauses; `problem` says so meanwhile.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        starter: Starter,
+        *,
+        count: int,
+        cwd: str | None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._slots = slots
+        self._starter = starter
+        self._count = min(count, slots.limit - 1) if cwd is not None else 0
+        self._wanted = Wanted(None, cwd or "")
+        self._breaker = breaker or Breaker()
+        self._stopped = threading.Event()
+        self._missing_since: float | None = float("-inf")
+        self._ready_at: dict[Slot, float] = {}
+        self._thread = threading.Thread(target=self._run, name="claude-spares", daemon=True)
+
+    def start(self) -> None:
+        """Begin, where any are wanted."""
+        if self._count > 0 and not self._stopped.is_set():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Start no more; those that are ready stay."""
+        self._stopped.set()
+        self._slots.stirred.set()
+
+    def join(self) -> None:
+        """Wait for the end of a start that was under way when `stop` was called."""
+        if self._thread.is_alive():
+            self._thread.join(JOIN_TIMEOUT)
+
+    @property
+    def problem(self) -> str | None:
+        """Why there are none now, where the CLI is to blame."""
+        if not self._breaker.open:
+            return None
+        return f"the Claude CLI failed to start {self._breaker.failures} times in a row"
+
+    def saw_success(self) -> None:
+        """A process that was started has shown that it works."""
+        if self._breaker.failures and self._breaker.succeeded():
+            log.info("the CLI starts again")
+            self._slots.stirred.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._slots.stirred.clear()
+            try:
+                pause = self._step()
+            except Exception:
+                # The thread has to live: nobody would start it again.
+                log.exception("keeping spare processes failed")
+                pause = LOOK_AGAIN
+            if pause > 0:
+                self._slots.stirred.wait(pause)
+
+    def _step(self) -> float:
+        """Do what is due; the seconds until something may be due again."""
+        dead = self._take_dead()
+        if dead:
+            for each in dead:
+                self._bury(each)
+            return 0.0
+        with self._slots.changed:
+            pause = self._pause()
+            slot = self._slots.add(self._wanted) if pause <= 0 else None
+        if slot is not None:
+            self._prepare(slot)
+        return pause
+
+    def _take_dead(self) -> list[Slot]:
+        """Spares that ended by themselves, now ours to put away; those that last are a success."""
+        now = time.monotonic()
+        with self._slots.changed:
+            spares = [slot for slot in self._slots if slot.state == State.SPARE]
+            self._ready_at = {slot: self._ready_at.get(slot, now) for slot in spares}
+            dead = [slot for slot in spares if not slot.usable]
+            for slot in dead:
+                self._slots.ending(slot)
+        if any(now - self._ready_at[slot] >= SETTLED for slot in spares if slot not in dead):
+            self.saw_success()
+        return dead
+
+    def _bury(self, slot: Slot) -> None:
+        log.warning("a spare process ended", pid=slot.process and slot.process.pid)
+        if time.monotonic() - self._ready_at.pop(slot) < SETTLED:
+            self._breaker.failed()
+        self._slots.end(slot)
+
+    def _pause(self) -> float:
+        """Seconds until a spare may be started; 0 means now."""
+        states = [slot.state for slot in self._slots]
+        missing = states.count(State.SPARE) < self._count
+        now = time.monotonic()
+        if not missing:
+            self._missing_since = None
+            return LOOK_AGAIN
+        if self._missing_since is None:
+            self._missing_since = now
+        if not self._slots.room or State.STARTING in states or self._slots.crowd:
+            return LOOK_AGAIN
+        return max(self._breaker.wait(), self._missing_since + CALM - now, 0.0)
+
+    def _prepare(self, slot: Slot) -> None:
+        given_up = _Hold(self._slots, self._stopped)
+        try:
+            self._starter.start(
+                str(uuid4()),
+                self._wanted.cwd,
+                resume=False,
+                given_up=given_up,
+                on_spawn=slot.hold,
+            )
+        except BaseException as fault:
+            with self._slots.changed:
+                self._slots.free(slot)
+            if not isinstance(fault, CoworkError):
+                raise
+            if not given_up.given_up:
+                self._breaker.failed()
+                log.warning(
+                    "a spare process did not start",
+                    why=fault.message,
+                    failures=self._breaker.failures,
+                    next_try_in=round(self._breaker.wait(), 1),
+                )
+            return
+        with self._slots.changed:
+            closed = self._slots.closed
+            self._slots.begun(slot, State.ENDING if closed else State.SPARE)
+        if closed:
+            self._slots.end(slot)

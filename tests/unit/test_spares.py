@@ -1,0 +1,251 @@
+"""Processes started ahead: who takes them, who makes them go, and what a broken CLI does to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cowork.claude.needs import Needs
+from cowork.claude.process import ProcessGone
+from cowork.claude.spares import Spares
+from cowork.errors import ClaudeUnavailable
+from tests.serving import wait_for
+from tests.unit.pool_of_fakes import EMPTY, PATIENCE_S, Beside, answer, pools, seconds
+
+
+@pytest.fixture
+def beside():
+    calls = Beside()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def new_pool(fake_environ, tmp_path):
+    with pools(tmp_path, fake_environ) as make:
+
+        def begin(**rules):
+            pool = make(**{"spares": 1, "limit": 4, **rules})
+            pool.start()
+            return pool
+
+        yield begin
+
+
+def wait_spares(pool, count=1):
+    wait_for(lambda: pool.count("spare") == count, PATIENCE_S, f"{count} spares")
+
+
+def the_spare(pool):
+    (process,) = [slot.process for slot in pool._slots if slot.state == "spare"]
+    return process
+
+
+def test_a_new_session_takes_the_spare_and_another_is_made(new_pool):
+    pool = new_pool()
+    wait_spares(pool)
+    spare = the_spare(pool)
+    process = pool.get()
+    assert process is spare
+    assert answer(process, "[[count]]a").startswith("I see 1 questions")
+    wait_spares(pool)
+    assert pool.counts() == {**EMPTY, "busy": 1, "spare": 1, "limit": 4}
+    pool.give_back(process)
+    assert pool.again(process) is process
+    assert len(pool.did("start")) == 2
+
+
+def test_a_session_that_is_resumed_takes_no_spare(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    pool.discard(process)
+    wait_spares(pool)
+    spare, resumed = the_spare(pool), pool.again(process)
+    assert resumed is not spare
+    assert answer(resumed, "[[count]]b").startswith("I see 2 questions")
+    assert the_spare(pool) is spare
+
+
+def test_a_new_session_elsewhere_takes_no_spare(new_pool, tmp_path):
+    pool = new_pool()
+    wait_spares(pool)
+    spare = the_spare(pool)
+    process = pool.lease(None, str(tmp_path / "elsewhere"))
+    assert process is not spare
+    assert answer(process, "[[cwd]]") == str(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(("limit", "spares"), [(1, 0), (2, 1), (3, 2), (4, 3)])
+def test_spares_leave_a_slot_for_a_turn(new_pool, limit, spares):
+    pool = new_pool(limit=limit, spares=3)
+    process = pool.get()
+    wait_for(lambda: pool.count("starting") == 0, what="the end of starts")
+    pool.discard(process)
+    wait_spares(pool, spares)
+    assert pool.count("spare") == spares
+
+
+def test_there_are_none_where_nobody_said_where(new_pool):
+    pool = new_pool(spare_cwd=None)
+    assert not [thread for thread in threading.enumerate() if thread.name == "claude-spares"]
+    assert pool.counts() == {**EMPTY, "limit": 4}
+
+
+def test_a_spare_goes_before_an_idle_process(new_pool):
+    pool = new_pool(limit=3)
+    first, second = pool.get(), pool.get()
+    for process in (first, second):
+        answer(process, "a")
+    pool.discard(first)
+    pool.give_back(second)
+    wait_spares(pool)
+    third = pool.get(needs=Needs(system_prompt="be brief"))
+    assert pool.counts() == {"busy": 1, "idle": 1, "spare": 1, "starting": 0, "limit": 3}
+    resumed = pool.again(first)
+    assert pool.counts() == {"busy": 2, "idle": 1, "spare": 0, "starting": 0, "limit": 3}
+    assert all(process.alive for process in (second, third, resumed))
+
+
+def test_a_spare_that_starts_gives_up_its_slot_to_a_turn_it_would_not_serve(new_pool):
+    pool = new_pool(limit=2, slot_timeout=PATIENCE_S, spares=0)
+    known, busy = pool.get(), pool.get()
+    answer(known, "a")
+    pool.discard(known)
+    pool.tell(start="hang")
+    pool.spares = Spares(pool._slots, pool._starter, count=1, cwd=str(pool.folder))
+    pool.start()
+    wait_for(lambda: len(pool.did("start")) == 3, what="the start of a spare")
+    pool.tell(start="ok")
+    assert answer(pool.again(known), "[[count]]b").startswith("I see 2 questions")
+    assert busy.alive
+    assert pool.spares.problem is None
+
+
+def test_a_killed_spare_is_replaced(new_pool):
+    pool = new_pool()
+    wait_spares(pool)
+    spare = the_spare(pool)
+    os.kill(spare.pid, signal.SIGKILL)
+    wait_for(lambda: pool.count("spare") == 1 and the_spare(pool) is not spare, what="another")
+    assert pool.get().alive
+
+
+def test_a_spare_that_is_dying_loses_no_question(new_pool):
+    pool = new_pool(limit=2)
+    for _ in range(10):
+        wait_spares(pool)
+        os.kill(the_spare(pool).pid, signal.SIGKILL)
+        for _ in range(3):  # as often as a turn tries
+            process = pool.get()
+            try:
+                said = answer(process, "[[say x]]")
+            except ProcessGone:
+                said = None
+            pool.discard(process)
+            if said == "x":
+                break
+        else:
+            pytest.fail("the question was lost")
+
+
+def test_a_spare_whose_directory_was_removed_is_not_used(new_pool, tmp_path):
+    folder = tmp_path / "work"
+    pool = new_pool(spare_cwd=str(folder))
+    wait_spares(pool)
+    spare = the_spare(pool)
+    folder.rmdir()
+    folder.mkdir()
+    process = pool.lease(None, str(folder))
+    assert process is not spare
+    assert answer(process, "[[cwd]]") == str(folder)
+
+
+def test_closing_ends_spares_and_starts_no_more(new_pool):
+    pool = new_pool(spares=2)
+    wait_spares(pool, 2)
+    pool.close()
+    assert pool.lines.wait_for(0)
+    assert pool.counts() == {**EMPTY, "limit": 4}
+    assert len(pool.did("start")) == 2
+
+
+def test_closing_while_a_spare_starts_leaves_nothing(new_pool):
+    pool = new_pool(config={"start": "hang"})
+    wait_for(lambda: pool.did("start"), what="the start of a spare")
+    assert seconds(pool.close) < 4
+    assert pool.lines.wait_for(0)
+
+
+def test_no_more_are_made_once_that_was_stopped(new_pool):
+    pool = new_pool()
+    wait_spares(pool)
+    pool.spares.stop()
+    process = pool.get()
+    answer(process, "[[say x]]")
+    assert pool.counts() == {**EMPTY, "busy": 1, "limit": 4}
+    assert len(pool.did("start")) == 1
+
+
+def test_twenty_new_sessions_at_once_stay_within_the_limit(new_pool):
+    pool = new_pool(limit=3, slot_timeout=PATIENCE_S)
+    wait_spares(pool)
+    most, counting, threads = [], threading.Lock(), Beside(20)
+
+    def turn(number):
+        process = pool.get()
+        with counting:
+            most.append(pool.lines.held)
+        said = answer(process, f"[[say {number}]]")
+        pool.give_back(process)
+        return said
+
+    calls = [threads(turn, number) for number in range(20)]
+    assert [call.result(PATIENCE_S) for call in calls] == [str(number) for number in range(20)]
+    threads.close()
+    assert max(most) <= 3
+    assert pool.counts()["busy"] == 0
+
+
+# -- a broken CLI
+
+
+def test_a_cli_that_is_missing_at_the_start_is_used_when_it_appears(
+    new_pool, fake_environ, tmp_path
+):
+    wrapper = Path(fake_environ["CLAUDE_CLI_PATH"])
+    wrapper.rename(tmp_path / "away")
+    pool = new_pool()
+    wait_for(lambda: pool.spares.problem is not None, what="the breaker")
+    assert "5 times in a row" in pool.spares.problem
+    assert pool.count("spare") == 0
+    (tmp_path / "away").rename(wrapper)
+    wait_spares(pool)
+    process = the_spare(pool)
+    assert pool.get() is process
+    assert pool.spares.problem is None
+
+
+def test_a_broken_cli_does_not_make_the_spares_spin(new_pool):
+    pool = new_pool(config={"start": "exit"})
+    wait_for(lambda: pool.spares.problem is not None, what="the breaker")
+    begun = time.monotonic()
+    wait_for(lambda: len(pool.did("start")) >= 7, PATIENCE_S, "two more tries")
+    # At least the halves of the first two pauses, one and two seconds.
+    assert time.monotonic() - begun > 1.0
+
+
+def test_questions_are_tried_while_the_breaker_is_open_and_one_success_closes_it(new_pool):
+    pool = new_pool(config={"start": "exit"})
+    wait_for(lambda: pool.spares.problem is not None, what="the breaker")
+    with pytest.raises(ClaudeUnavailable):
+        pool.get()
+    pool.tell(start="ok")
+    assert answer(pool.get(), "[[say x]]") == "x"
+    assert pool.spares.problem is None
+    wait_spares(pool)
