@@ -64,6 +64,9 @@ faults: $(STAMPS)/requirements-dev ## Run the whole loop of faults and print its
 key: ## Print a new API key for a file of keys: make key NAME=web >> keys
 	@$(PYTHON) -c 'import secrets; print("$(NAME)=" + secrets.token_urlsafe(32))'
 
+bench: install-cli ## Measure the server against the bare CLI and its promises (minutes)
+	@$(BIN)/python -m bench $(SUITES)
+
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 

@@ -1,0 +1,1 @@
+"""Measures the server against the bare CLI and against what it promises; see README.md."""

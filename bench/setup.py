@@ -1,0 +1,39 @@
+"""What every suite is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.fake import Fake
+from bench.figures import Measure, table
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Where to write, which CLI to use, and how much time there is; `quick` is for a try."""
+
+    folder: Path
+    fake: Fake
+    claude: str | None
+    quick: bool = False
+
+    def pick(self, full: T, quick: T) -> T:
+        """The size of something."""
+        return quick if self.quick else full
+
+
+@dataclass(slots=True)
+class Report:
+    """What a suite found: `measures` for the last table, `details` for the JSON file."""
+
+    measures: list[Measure] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def show(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print a table now; a run takes minutes."""
+        print(f"\n{table(rows)}\n", flush=True)
