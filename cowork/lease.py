@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from cowork.stores.base import Store
 
-LEASE_S = 5.0
+LEASE_S = 3.0
 
 
 class RelayLease:

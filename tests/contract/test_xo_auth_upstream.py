@@ -8,6 +8,7 @@ from collections.abc import Callable
 import requests
 
 from tests.contract.replies import problem
+from tests.lies import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT
 from tests.serving import Served
 from tests.upstream import (
     ACCESS_TOKEN,
@@ -92,6 +93,24 @@ def test_an_upstream_without_a_token_or_a_user_is_502(connect: Connect, upstream
     served.post("/xo-auth/consume", NAMES)
     upstream.on(WHOAMI, ok({"name": "nobody"}))
     problem(served.get("/xo-auth/whoami"), 502, "bad_upstream")
+
+
+def test_no_lie_of_an_upstream_changes_what_is_held(connect: Connect, upstream: Upstream) -> None:
+    served = connect(COWORK_XO_REFRESH_PATH="/auth/refresh")
+    calls = _calls(served)
+    held, token = served.get("/xo-auth/state").json(), served.services.store.token()
+    users = {ascii(name): json.dumps({"user_id": name}) for name in LYING_NAMES}
+    users |= {secret: json.dumps({"user_id": secret}) for secret in (ACCESS_TOKEN, REFRESH)}
+    links = {ascii(link): json.dumps({"authorize_url": link}) for link in LYING_LINKS if link}
+    lies = {CONSUME: NOT_AN_OBJECT | LYING_GRANTS, WHOAMI: NOT_AN_OBJECT | users, START: links}
+    for path, bodies in lies.items():
+        for name, body in bodies.items():
+            upstream.on(path, says(200, body))
+            detail = problem(_call(served, calls[path]), 502, "bad_upstream")
+            assert ACCESS_TOKEN not in str(detail), name
+            assert REFRESH not in str(detail), name
+            assert served.services.store.token() == token, name
+    assert served.get("/xo-auth/state").json() == held
 
 
 def test_a_redirect_is_502_and_not_followed(connect: Connect, upstream: Upstream) -> None:

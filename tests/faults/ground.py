@@ -62,10 +62,14 @@ class Ground:
     def boot(self, **environ: str) -> Gunicorn:
         """End the server there was, if any still lives, and start another."""
         self.end()
+        self._booted = self.beside(**environ)
+        return self._booted
+
+    def beside(self, **environ: str) -> Gunicorn:
+        """Another server beside the one that is booted; the caller closes it."""
         self._boots += 1
         full = {**self._environ, "PORT": str(free_port()), **environ}
-        self._booted = Gunicorn(full, log=self.folder / f"gunicorn-{self._boots}.log")
-        return self._booted
+        return Gunicorn(full, log=self.folder / f"gunicorn-{self._boots}.log")
 
     def end(self) -> None:
         """Stop the server as an operator would."""

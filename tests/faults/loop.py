@@ -8,7 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from tests.faults import cuts, disconnects, interrupts, kills, pairs, retries
+from tests.faults import (
+    blackholes,
+    cuts,
+    disconnects,
+    interrupts,
+    kills,
+    pairs,
+    retries,
+)
 from tests.faults.ground import Ground, ask
 from tests.faults.report import Report, Row
 
@@ -20,6 +28,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (pairs, 50),
     (retries, 20),
     (interrupts, 100),
+    (blackholes, 200),
 ]
 # By how much a worker may have grown when all its processes and sessions are gone again.
 GROWTH = {"fds": 10, "threads": 4, "rss_mb": 64}

@@ -11,7 +11,15 @@ import pytest
 
 from tests.serving import ROOT
 
-KINDS = {"disconnects", "kills", "cuts", "pairs", "retries", "interrupts"}
+KINDS = {
+    "disconnects",
+    "kills",
+    "cuts",
+    "pairs",
+    "retries",
+    "interrupts",
+    "blackholes",
+}
 
 
 @pytest.mark.timeout(180)
