@@ -19,6 +19,7 @@ from cowork.errors import (
     CoworkError,
     MissingAuthSession,
     NotLoggedIn,
+    StoreUnavailable,
     UpstreamRefused,
     UpstreamTimeout,
 )
@@ -223,11 +224,17 @@ class Login:
     def _try_at_start(
         self, session: str, poll: str, stop: threading.Event, pauses: Sequence[float]
     ) -> None:
-        changes, before = self._changes, self._store.token()
+        changes = self._changes
+        before: Token | None = None
+        known = False
         for pause in (*pauses, None):
             if stop.is_set() or self._changes != changes:
                 return
             try:
+                if not known:
+                    before, known = self._store.token(), True
+                    if before is not None and self._is_of(before, session):
+                        return  # an earlier run, or another worker, did this already
                 grant = self._xo_auth.consume(session, poll, token=self.bearer())
             except CoworkError as fault:
                 if pause is None or not _passes(fault):
@@ -244,6 +251,9 @@ class Login:
             log.info("logged in at start", user_id=grant.user_id)
             self._on_change()
             return
+
+    def _is_of(self, token: Token, auth_session_id: str) -> bool:
+        return token.auth_session_id == auth_session_id and self._lasts(token)
 
     def _token(self, grant: Grant, auth_session_id: str | None) -> Token:
         hide(grant.access_token, grant.refresh_token)
@@ -288,4 +298,4 @@ def _passes(fault: CoworkError) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(fault, UpstreamRefused):
         return fault.status in _WORTH_A_RETRY
-    return isinstance(fault, BadUpstream | UpstreamTimeout)
+    return isinstance(fault, BadUpstream | UpstreamTimeout | StoreUnavailable)

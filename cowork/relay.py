@@ -135,7 +135,7 @@ class Relay:
                 if message is None:
                     return
                 self._send(message)
-                self._stumbling = False
+                self._recover()
             except Exception as fault:  # noqa: BLE001 - a sender that died would die in silence
                 self._stumble(fault)
 
@@ -195,6 +195,11 @@ class Relay:
                 self.token_changed()
         except Unreachable as fault:
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
+        except CoworkError:  # the store is away, which tells nothing about the Chat API
+            with self._changed:
+                self._road.spared(message.project)
+                self._free(message.project)
+            raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
             self._postpone(message, _name(fault), 0.0)
         else:
@@ -271,6 +276,12 @@ class Relay:
                 log.warning("outbox stumbled", fault=_name(fault))
             self._stumbling = True
             self._changed.wait_for(lambda: self._stopped, _STUMBLE_PAUSE)
+
+    def _recover(self) -> None:
+        with self._changed:
+            if self._stumbling:
+                log.info("outbox goes on")
+            self._stumbling = False
 
     def _is_flushed(self) -> bool:
         """Whether waiting on is of no use: all is sent, or nothing can be."""

@@ -366,6 +366,39 @@ def test_at_start_a_store_that_is_away_is_a_warning(clock, lines):
     assert [line["code"] for line in lines] == ["store_unavailable"]
 
 
+def test_at_start_a_store_that_comes_back_is_asked_again(clock, lines):
+    class Flaky(MemoryStore):
+        away = 2
+
+        def token(self):
+            self.away -= 1
+            if self.away >= 0:
+                raise StoreUnavailable("the store is away")
+            return super().token()
+
+    login = Login(
+        Flaky(), FakeXo(GRANT), clock=clock, env_auth_session_id="env-s", env_poll_token="env-p"
+    )
+    login.consume_at_start(pauses=(0, 0))
+    assert login.bearer() == "xo-token-0001"
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
+def test_at_start_a_login_whose_token_is_held_already_is_not_consumed_again(make, store, lines):
+    store.put_token(Token("xo-token-0001", None, None, None, "env-s"))
+    login = make(env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start()
+    assert login._xo_auth.asked == []
+    assert lines == []
+
+
+def test_at_start_a_login_whose_token_ran_out_is_consumed(make, store):
+    store.put_token(Token("xo-token-0000", None, NOON, None, "env-s"))
+    login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
+    login.consume_at_start()
+    assert login.bearer() == "xo-token-0001"
+
+
 def test_the_login_at_start_stops_when_the_server_does(make):
     faults = [BadUpstream("down") for _ in range(5)]
     login = make(*faults, env_auth_session_id="env-s", env_poll_token="env-p")

@@ -694,7 +694,24 @@ def test_senders_outlive_a_store_that_goes_away_for_a_while(open_outbox, lines):
     store.fault = None
     box.add(message(2))
     until(lambda: history.taken["p"] == ["1", "2"])
-    assert [line["event"] for line in lines] == ["outbox stumbled"]
+    assert [line["event"] for line in lines] == ["outbox stumbled", "outbox goes on"]
+
+
+def test_a_token_that_cannot_be_read_tells_nothing_about_the_chat_api(open_outbox, lines):
+    tokens = [StoreUnavailable("away"), "token-1"]
+
+    def bearer():
+        if isinstance(tokens[0], Exception):
+            raise tokens.pop(0)
+        return tokens[0]
+
+    history = History()
+    box = open_outbox(history, bearer=bearer)
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert history.tokens == ["token-1"]
+    box.close(5)
+    assert [line["event"] for line in lines] == ["outbox stumbled", "outbox goes on"]
 
 
 def test_an_idle_outbox_does_nothing(open_outbox):
