@@ -39,6 +39,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._token: Token | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
+        self._dropping = False
         self._relay: tuple[str, float] = ("", 0.0)
 
     def session(self, project: Project) -> Session | None:
@@ -104,8 +105,10 @@ class MemoryStore:
         with self._lock:
             self._outbox.put(message)
             dropped = self._outbox.shrink()
-        for message_id in dropped:
-            log.warning("outbox full, oldest message dropped", message_id=message_id)
+            # Once it is full, each message costs another; the counter tells how many.
+            news, self._dropping = dropped and not self._dropping, bool(dropped)
+        if news:
+            log.warning("outbox full, dropping the oldest messages", message_id=dropped[0])
 
     def waiting_projects(self, limit: int) -> list[Project]:
         with self._lock:

@@ -28,6 +28,19 @@ def test_a_full_outbox_drops_the_message_that_waited_longest_and_says_so():
     assert [entry["message_id"] for entry in logs] == [message(1, Q).id]
 
 
+def test_a_full_outbox_says_so_once_until_it_is_not_full_any_more():
+    store = MemoryStore(outbox_limit=2)
+    with structlog.testing.capture_logs() as logs:
+        for number in range(10):
+            store.put_message(message(number))
+        store.drop_message(message(8))
+        assert len(logs) == 1
+        for number in range(10, 20):
+            store.put_message(message(number))
+    assert [entry["message_id"] for entry in logs] == [message(0).id, message(9).id]
+    assert store.outbox_counts().dropped == 17
+
+
 def test_a_full_outbox_keeps_the_order_of_a_project():
     store = MemoryStore(outbox_limit=3)
     for number in range(10):
