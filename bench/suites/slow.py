@@ -1,0 +1,114 @@
+"""Many streams as models write them, 20 tokens a second: what the server adds to each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from bench import fake, proc
+from bench.client import load, warm
+from bench.figures import Measure, Spread, short
+from bench.load import Streams
+from bench.server import Server
+from bench.setup import Report, Setup
+
+RATE = 20
+SPREAD_S = 1.0
+KB = 1000.0
+
+
+@dataclass(slots=True)
+class Found:
+    """Rounds by count of streams, and the worker's memory (bytes) by count, before and with them.
+
+    `before` is with so many processes that are idle, `during` with their streams as well.
+    """
+
+    rounds: dict[int, list[dict[str, Any]]]
+    before: dict[int, int] = field(default_factory=dict)
+    during: dict[int, int] = field(default_factory=dict)
+
+
+def run(setup: Setup) -> Report:
+    """One server; first each count with no more processes than it needs, then rounds of all."""
+    counts = setup.pick((200, 500, 1000), (50, 200))
+    window = setup.pick(8.0, 2.0)
+    found = Found({count: [] for count in counts})
+    settings = {"COWORK_MAX_PROCESSES": str(max(counts) + 8), "COWORK_QUEUE_TIMEOUT": "120"}
+    with Server(setup.folder / "slow", setup.fake.path, **settings) as server:
+        rest = proc.resident_bytes(server.worker)
+        for count in counts:
+            warm(server, count)
+            found.before[count] = proc.resident_bytes(server.worker)
+            seen = _round(server, count, window)
+            found.during[count] = seen["resident_bytes"]
+            found.rounds[count].append(seen)
+        for _ in range(setup.pick(3, 0)):
+            for count in counts:
+                found.rounds[count].append(_round(server, count, window))
+    report = Report(details={"rest": rest, "before": found.before, "during": found.during})
+    report.details["rounds"] = found.rounds
+    _tell(report, found)
+    return report
+
+
+def _round(server: Server, count: int, window: float) -> dict[str, Any]:
+    tokens = round(RATE * (SPREAD_S + window + 0.5))
+    question = fake.question(tokens, rate=RATE, together=True)
+    wanted = Streams(count, question, tokens + 1, spread_s=SPREAD_S, window_s=window)
+    seen: dict[str, Any] = load(server, streams=wanted, limit_s=60.0)["streams"]
+    return seen
+
+
+def _tell(report: Report, found: Found) -> None:
+    rows = [["streams", "added ms p50", "p99", "max", "errors", "server's CPU", "client's CPU"]]
+    for count, rounds in found.rounds.items():
+        lags = [[seen["lag_ms"][name] for seen in rounds] for name in ("p50", "p99", "max")]
+        costs = [f"{_share(rounds, name):.0%} of a core" for name in ("cpu_s", "client_cpu_s")]
+        errors = sum(seen["errors"] for seen in rounds)
+        rows.append([str(count), *(str(Spread.of(lag)) for lag in lags), str(errors), *costs])
+    report.show(rows)
+    for count, rounds in found.rounds.items():
+        if errors := [error for seen in rounds for error in seen["shown_errors"]]:
+            print(f"errors of {count} streams: {errors[:3]}")
+    report.measures = [*_measures(found), _memory(found)]
+
+
+def _share(rounds: list[dict[str, Any]], name: str) -> float:
+    share: float = median(seen[name] / seen["window_s"] for seen in rounds)
+    return share
+
+
+def _measures(found: Found) -> list[Measure]:
+    measures = []
+    for count, bar in ((200, 1.0), (1000, 15.0)):
+        rounds = found.rounds.get(count, [])
+        if not rounds:
+            continue
+        lag = median(seen["lag_ms"]["p99"] for seen in rounds)
+        errors = sum(seen["errors"] for seen in rounds)
+        name = f"{count} streams x {RATE} tokens/s"
+        measures += [
+            Measure(f"{name}: added ms, p99", f"<= {bar:g}", short(lag), lag <= bar),
+            Measure(f"{name}: errors", "0", str(errors), errors == 0),
+        ]
+        if count == 200:
+            share = _share(rounds, "cpu_s")
+            measures.append(Measure(f"{name}: of a core", "<= 30 %", f"{share:.0%}", share <= 0.3))
+    return measures
+
+
+def _memory(found: Found) -> Measure:
+    """The line through the smallest and the largest count: a stream with its process."""
+    few, many = min(found.during), max(found.during)
+    streams = many - few
+    whole = (found.during[many] - found.during[few]) / streams / KB
+    process = (found.before[many] - found.before[few]) / streams / KB
+    print(
+        f"worker's memory, from {few} to {many} streams: {whole:.0f} kB for each further one, "
+        f"of which {process:.0f} kB are there while its process is idle"
+    )
+    return Measure(
+        "memory for each further open stream", "<= 60 kB", f"{whole:.0f} kB", whole <= 60
+    )
