@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from cowork import accounts
 from cowork import log as logging
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
@@ -145,6 +146,13 @@ class Services:
     def _warn(self) -> None:
         if self.settings.permission_mode == "bypassPermissions":
             log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
+        user = self.settings.claude_user
+        if user is None and os.geteuid() == accounts.ROOT:
+            log.warning("the CLI runs as root; COWORK_CLAUDE_USER gives it a user of its own")
+        if user is not None and not accounts.sees_others():
+            log.warning(
+                "what tools leave behind is not found without CAP_SYS_PTRACE", user=user.name
+            )
 
 
 def open_services(settings: Settings, environ: Mapping[str, str] | None = None) -> Services:
@@ -157,6 +165,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         trust_projects=settings.trust_projects,
         retries=settings.cli_retries,
         setpriv=find_setpriv(),
+        account=settings.claude_user,
         passed=settings.cli_env,
     )
     cli = ClaudeCli(settings.claude_cli_path, environ=environ, manner=manner)

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from cowork import keys
+from cowork import accounts, keys
+from cowork.accounts import Account
 
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -186,6 +187,11 @@ def networks(raw: str) -> tuple[Network, ...]:
         raise ValueError("expected addresses or networks, comma-separated") from None
 
 
+def account(raw: str) -> Account | None:
+    """Another user of this machine, or None where it is blank."""
+    return accounts.other(raw.strip()) if raw.strip() else None
+
+
 def setting(
     variable: str,
     default: str,
@@ -232,6 +238,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)
     max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
 
+    claude_user: Account | None = setting("COWORK_CLAUDE_USER", "", account)
     store: str = setting("COWORK_STORE", "memory://", store_url)
     workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", folder)
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
@@ -274,6 +281,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     `dotenv` defaults to `.env` in the current directory and may be absent.  Nothing is exported:
     what stands in the file reaches neither `os.environ` nor the CLI.
 
+    With `COWORK_CLAUDE_USER` the workspace's `~` is that user's home.
+
     Raises `SettingsError` naming every variable that cannot be used.
     """
     found = dotenv_values(Path(".env") if dotenv is None else dotenv, interpolate=False)
@@ -291,6 +300,31 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         except ValueError as fault:
             shown = f", got {raw!r}" if facts["echoed"] else ""
             faults.append(f"{facts['variable']}: {fault}{shown}")
+    if values.get("claude_user") is not None and "workspace" in values:
+        raw = given.get("COWORK_WORKSPACE", "").strip() or _field("workspace").metadata["default"]
+        try:
+            values["workspace"] = _workspace_of(values["claude_user"], raw)
+        except ValueError as fault:
+            faults.append(f"COWORK_WORKSPACE: {fault}")
     if faults:
         raise SettingsError(faults)
     return Settings(**values)
+
+
+def _field(name: str) -> dataclasses.Field[Any]:
+    return next(field for field in dataclasses.fields(Settings) if field.name == name)
+
+
+def _workspace_of(user: Account, raw: str) -> Path:
+    """The workspace of a CLI that runs as another user, whose home `~` is then.
+
+    Raises ValueError where that user could not get there.
+    """
+    path = Path(raw) if not raw.startswith("~/") else user.home / raw.removeprefix("~/")
+    if raw.startswith("~/") and not accounts.may(user, user.home, os.W_OK | os.X_OK):
+        raise ValueError(f"{user.name} has no home to write in: set it to a folder elsewhere")
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    wanted = os.R_OK | os.W_OK | os.X_OK if there == path else os.X_OK
+    if not accounts.may(user, there, wanted):
+        raise ValueError(f"{user.name} may not work in {there}")
+    return path

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import orjson
 
+from cowork import accounts
 from cowork.claude import command, failures, sweep
+from cowork.claude.spawn import UMASK
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
 
@@ -72,7 +74,13 @@ class ClaudeCli:
             raise ClaudeUnavailable(
                 f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
             )
-        return str(Path(found).absolute())
+        path, account = Path(found).absolute(), self._manner.account
+        if account is not None and not accounts.may(account, path, os.R_OK | os.X_OK):
+            raise ClaudeUnavailable(
+                f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
+                "install it where every user can get"
+            )
+        return str(path)
 
     def state(self) -> CliState:
         """What is known; starts a check in the background when that is old.  Never waits."""
@@ -125,15 +133,19 @@ class ClaudeCli:
             self._environ, marker=sweep.marker("check"), manner=self._manner
         )
         try:
-            return self._output_of([path, *arguments], environment)
+            # Not our own directory: its settings are none of the CLI's business.
+            wrapper, start = command.wrapper(self._manner, "/")
+            return self._output_of([*wrapper, path, *arguments], environment, start)
         except (OSError, subprocess.TimeoutExpired) as fault:
             log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
             raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
 
-    def _output_of(self, argv: list[str], environment: dict[str, str]) -> str:
+    def _output_of(self, argv: list[str], environment: dict[str, str], cwd: str) -> str:
         child = subprocess.Popen(
             argv,
             env=environment,
+            cwd=cwd,
+            umask=UMASK,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from cowork.accounts import Account
+
 MARKER = "COWORK_PROCESS"
 
 _PASSED = frozenset(
@@ -41,24 +43,28 @@ class Manner:
     """How every process of this server is started; the operator's choice, fixed at start.
 
     `setpriv` is the path of util-linux's tool, or None where there is none: it makes the kernel
-    end the CLI when we die.  `retries` bounds the CLI's own tries at a failing model API.
+    end the CLI when we die, and takes the rights of `account` where that is not our own user.
+    `retries` bounds the CLI's own tries at a failing model API.
     """
 
     permission_mode: str = "default"
     trust_projects: bool = False
     retries: int = 2
     setpriv: str | None = None
+    account: Account | None = None
     passed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.account is not None and self.setpriv is None:
+            raise ValueError("without setpriv the CLI would run as root")
 
 
 def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> list[str]:
     """The command of a resident process; raises ValueError for what is no UUID as we write it."""
     if session_id != str(UUID(session_id)):
         raise ValueError("not a UUID in its usual form")
-    wrapper = [manner.setpriv, "--pdeathsig", "TERM", "--"] if manner.setpriv else []
     sources = [] if manner.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
     return [
-        *wrapper,
         executable,
         "--print",
         "--verbose",
@@ -72,12 +78,29 @@ def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> l
     ]
 
 
+def wrapper(manner: Manner, cwd: str) -> tuple[list[str], str]:
+    """What stands before a command, and the directory to start all of it in."""
+    account = manner.account
+    if manner.setpriv is None:
+        return [], cwd
+    if account is None:
+        return [manner.setpriv, "--pdeathsig", "TERM", "--"], cwd
+    # setpriv asks for the signal after the change of user, which would take it away.
+    rights = [f"--reuid={account.uid}", f"--regid={account.gid}", "--init-groups", "--no-new-privs"]
+    # Goes there with the rights that it has by then: a link in a workspace leads nowhere new.
+    go = ["env", f"--chdir={cwd}"]
+    return [manner.setpriv, *rights, "--pdeathsig", "TERM", "--", *go], "/"
+
+
 def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> dict[str, str]:
     """What a process gets of our environment: an allow-list, since its tools can read it all.
 
     `marker` is inherited by every descendant, however detached; `sweep.py` looks for it.
     """
     passed = {name: value for name, value in environ.items() if _is_passed(name, manner.passed)}
+    if manner.account is not None:
+        user, home = manner.account.name, str(manner.account.home)
+        passed |= {"HOME": home, "USER": user, "LOGNAME": user, "SHELL": manner.account.shell}
     return {
         **passed,
         **_ALWAYS,

@@ -22,7 +22,7 @@ from cowork.errors import (
 )
 
 LOGIN_ADVICE = (
-    "run `claude /login` as the server's user, or set ANTHROPIC_API_KEY; "
+    "run `claude /login` as the user who runs the CLI, or set ANTHROPIC_API_KEY; "
     "`make demo` needs no account"
 )
 _AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}

@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 SPAWN_TIMEOUT = 10.0
+# What a child writes is its user's alone, unless it says otherwise.
+UMASK = 0o077
 
 
 class Spawner:
@@ -47,6 +49,7 @@ class Spawner:
             cwd=cwd,
             # Its own session: Ctrl-C in our terminal is ours to pass on, in our order.
             start_new_session=True,
+            umask=UMASK,
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+from cowork.accounts import make_folder
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.needs import DEFAULT, Needs
@@ -99,8 +100,9 @@ class Starter:
             self._environ, marker=sweep.marker(process_id), manner=self.manner
         )
         try:
-            Path(cwd).mkdir(parents=True, exist_ok=True, mode=0o700)
-            child = self._spawner.spawn([*argv, *extra], env=env, cwd=cwd)
+            make_folder(Path(cwd), self.manner.account)
+            wrapper, start = command.wrapper(self.manner, cwd)
+            child = self._spawner.spawn([*wrapper, *argv, *extra], env=env, cwd=start)
         except (OSError, RuntimeError) as fault:
             log.error("the CLI could not be started", cwd=cwd, error=str(fault))
             raise ClaudeUnavailable(

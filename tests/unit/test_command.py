@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cowork.accounts import Account
 from cowork.claude import command
 from cowork.claude.command import MARKER, Manner
 
@@ -90,9 +92,36 @@ def test_the_permission_mode_is_always_named():
 
 
 def test_setpriv_ties_the_clis_life_to_ours():
-    found = argv(manner=Manner(setpriv="/usr/bin/setpriv"))
-    assert found[:5] == ["/usr/bin/setpriv", "--pdeathsig", "TERM", "--", "/bin/claude"]
-    assert found[5:] == argv()[1:]
+    found, cwd = command.wrapper(Manner(setpriv="/usr/bin/setpriv"), "/work")
+    assert found == ["/usr/bin/setpriv", "--pdeathsig", "TERM", "--"]
+    assert cwd == "/work"
+    assert command.wrapper(PLAIN, "/work") == ([], "/work")
+
+
+OTHER = Account("cowork", 1234, 1235, Path("/home/cowork"), "/bin/sh", frozenset({1235}))
+
+
+def test_another_user_goes_to_its_folder_with_its_own_rights():
+    manner = Manner(setpriv="/usr/bin/setpriv", account=OTHER)
+    found, cwd = command.wrapper(manner, "/work/p")
+    assert found == [
+        *("/usr/bin/setpriv", "--reuid=1234", "--regid=1235", "--init-groups", "--no-new-privs"),
+        *("--pdeathsig", "TERM", "--", "env", "--chdir=/work/p"),
+    ]
+    assert cwd == "/"
+
+
+def test_another_user_gets_its_own_home():
+    manner = Manner(setpriv="/usr/bin/setpriv", account=OTHER)
+    ours = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/zsh"}
+    found = command.environment(ours, marker="m", manner=manner)
+    assert found["HOME"] == "/home/cowork"
+    assert (found["USER"], found["LOGNAME"], found["SHELL"]) == ("cowork", "cowork", "/bin/sh")
+
+
+def test_without_setpriv_there_is_no_other_user():
+    with pytest.raises(ValueError, match="root"):
+        Manner(account=OTHER)
 
 
 def environment(environ, **manner):

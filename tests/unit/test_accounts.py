@@ -1,0 +1,117 @@
+"""The account the CLI runs as: found, refused with a reason, and given no more than its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from cowork import accounts
+from cowork.accounts import Account
+from cowork.settings import SettingsError, load
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+NOBODY = pwd.getpwnam("nobody")
+
+
+def account(home="/", *, uid=NOBODY.pw_uid, groups=(NOBODY.pw_gid,)):
+    return Account("nobody", uid, NOBODY.pw_gid, Path(home), "/bin/sh", frozenset(groups))
+
+
+@pytest.mark.parametrize("name", ["no-such-user", "root", "0", "a b", "nobody\n x"])
+def test_who_is_no_other_user_is_refused(name):
+    with pytest.raises(ValueError, match="expected"):
+        accounts.other(name)
+
+
+@as_root
+def test_a_user_is_found_with_what_the_cli_needs():
+    found = accounts.other("nobody")
+    assert (found.uid, found.gid, str(found.home)) == (NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_dir)
+    assert NOBODY.pw_gid in found.groups
+
+
+@as_root
+def test_a_folder_is_made_for_its_user_alone(shared):
+    path = shared / "a" / "b"
+    accounts.make_folder(path, account())
+    for folder in (path, path.parent):
+        found = folder.stat()
+        assert (found.st_uid, found.st_gid) == (NOBODY.pw_uid, NOBODY.pw_gid)
+        assert found.st_mode & 0o777 == 0o700
+    assert shared.stat().st_uid == 0
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path):
+    tmp_path.chmod(0o751)
+    accounts.make_folder(tmp_path, None)
+    assert tmp_path.stat().st_mode & 0o777 == 0o751
+
+
+@as_root
+def test_a_link_that_lies_where_a_folder_should_be_gives_nothing_away(shared):
+    secret = shared / "secret"
+    secret.mkdir(mode=0o700)
+    (shared / "link").symlink_to(secret)
+    accounts.make_folder(shared / "link", account())
+    assert secret.stat().st_uid == 0
+
+
+@as_root
+@pytest.mark.parametrize(
+    "case",
+    [
+        (0o700, NOBODY.pw_uid, 0, os.W_OK | os.X_OK, True),
+        (0o500, NOBODY.pw_uid, 0, os.W_OK, False),
+        (0o700, 0, 0, os.X_OK, False),
+        (0o705, 0, 0, os.R_OK | os.X_OK, True),
+        (0o750, 0, NOBODY.pw_gid, os.R_OK | os.X_OK, True),
+        # The owner's and the group's bits count for them even where others have more.
+        (0o077, NOBODY.pw_uid, 0, os.R_OK, False),
+        (0o707, 0, NOBODY.pw_gid, os.R_OK, False),
+    ],
+)
+def test_rights_are_the_owners_the_groups_or_everybodys(shared, case):
+    mode, owner, group, wanted, may = case
+    path = shared / "it"
+    path.mkdir()
+    os.chown(path, owner, group)
+    path.chmod(mode)
+    assert accounts.may(account(), path, wanted) is may
+
+
+@as_root
+def test_nobody_gets_past_a_closed_folder(shared):
+    (shared / "closed").mkdir(mode=0o700)
+    (shared / "closed" / "open").mkdir(mode=0o777)
+    assert not accounts.may(account(), shared / "closed" / "open", os.X_OK)
+    assert not accounts.may(account(), shared / "nothing", os.X_OK)
+
+
+def faults(tmp_path, **environ):
+    with pytest.raises(SettingsError) as fault:
+        load(environ, dotenv=tmp_path / "none")
+    return str(fault.value)
+
+
+@as_root
+def test_a_workspace_where_the_user_cannot_work_is_refused_at_start(shared):
+    closed = shared / "closed"
+    closed.mkdir(mode=0o700)
+    for workspace in (closed, closed / "below"):
+        said = faults(shared, COWORK_CLAUDE_USER="nobody", COWORK_WORKSPACE=str(workspace))
+        assert "COWORK_WORKSPACE: nobody may not work in" in said
+    settings = {"COWORK_CLAUDE_USER": "nobody", "COWORK_WORKSPACE": str(shared / "made")}
+    assert load(settings, dotenv=shared / "none").workspace == shared / "made"
+
+
+@as_root
+def test_the_workspaces_default_is_in_the_users_own_home(tmp_path):
+    assert "nobody has no home" in faults(tmp_path, COWORK_CLAUDE_USER="nobody")
+
+
+def test_an_unknown_user_is_refused_at_start(tmp_path):
+    said = faults(tmp_path, COWORK_CLAUDE_USER="no-such-user")
+    assert "COWORK_CLAUDE_USER: expected a user of this machine" in said
