@@ -20,7 +20,7 @@ from bench.figures import Measure, table
 from bench.setup import Report, Setup
 from cowork.claude.cli import bundled
 
-SUITES = ("relay", "slow", "answers", "fairness")
+SUITES = ("turns", "session", "memory", "relay", "slow", "answers", "fairness")
 
 
 def main(arguments: list[str] | None = None) -> int:

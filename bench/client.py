@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 from bench import fake
-from bench.load import Plan, Requests, Streams, dump
+from bench.cli import Timing
+from bench.load import BLOCK, Plan, Requests, Streams, connect, dump, request
 from bench.server import ROOT, Server
+from bench.setup import Setup
 
 BATCH = 50
 WARM_LIMIT = 60.0
+TURN_LIMIT = 60.0
+SPARE_WAIT = 20.0
+# A process that has just started is still busy with itself.
+SETTLE = 1.0
+_LAST = re.compile(rb'"done":true.*"success":(true|false)')
 
 
 def load(
@@ -36,6 +45,16 @@ def load(
     return found
 
 
+def faked(setup: Setup, name: str, projects: int) -> Server:
+    """A server over the fake CLI, for so many projects; everything else is as by default."""
+    settings = {
+        "COWORK_MAX_PROCESSES": str(projects + 1),
+        "COWORK_SPARE_PROCESSES": "0",
+        "COWORK_QUEUE_TIMEOUT": "120",  # a thousand processes take their time to start
+    }
+    return Server(setup.folder / name, setup.fake.path, **settings)
+
+
 def warm(server: Server, count: int) -> None:
     """See that the first `count` projects have their resident processes; ends the run if not."""
     for first in range(0, count, BATCH):
@@ -43,3 +62,35 @@ def warm(server: Server, count: int) -> None:
         found = load(server, streams=wanted, limit_s=WARM_LIMIT)["streams"]
         if found["errors"]:
             raise RuntimeError(f"the server could not be warmed up: {found['shown_errors']}")
+
+
+def await_spare(server: Server) -> None:
+    """Wait until the next new session finds a process ready for it, and the CPUs quiet."""
+    deadline = time.monotonic() + SPARE_WAIT
+    while time.monotonic() < deadline:
+        if server.request("GET", "/health")[1]["processes"].get("spare"):
+            break
+        time.sleep(0.05)
+    time.sleep(SETTLE)
+
+
+def stream(server: Server, project: str, question: str) -> Timing:
+    """One streamed turn on a connection of its own, from before it is opened."""
+    begun = time.monotonic()
+    body = json.dumps({"project_name": project, "question": question})
+    first = None
+    seen = b""
+    with connect(server.port) as sock:
+        sock.settimeout(TURN_LIMIT)
+        sock.sendall(request("/ask_question_streaming", body, close=True))
+        while not (last := _LAST.search(seen)):
+            block = sock.recv(BLOCK)
+            if not block:
+                raise RuntimeError(f"the stream ended early: {seen[-500:]!r}")
+            seen += block
+            if first is None and b'"type": "token"' in seen:
+                first = time.monotonic()
+        ended = time.monotonic()
+    if last[1] != b"true" or first is None:
+        raise RuntimeError(f"the turn failed: {seen[-500:]!r}")
+    return Timing((first - begun) * 1000, (ended - begun) * 1000)

@@ -122,11 +122,6 @@ class Server:
         raise RuntimeError(f"the server is not ready:\n{self.log.read_text()}")
 
 
-def known(name: str) -> bool:
-    """Whether this version has a setting of that name."""
-    return f"\n{name}=" in (ROOT / ".env.example").read_text(encoding="utf-8")
-
-
 def _environment(folder: Path, claude: str, port: int) -> dict[str, str]:
     return {
         "HOME": str(folder / "home"),

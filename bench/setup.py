@@ -22,6 +22,12 @@ class Setup:
     claude: str | None
     quick: bool = False
 
+    def real(self) -> str:
+        """The real CLI; ends the run where there is none."""
+        if self.claude is None:
+            raise SystemExit("this suite needs the claude CLI: make install-cli")
+        return self.claude
+
     def pick(self, full: T, quick: T) -> T:
         """The size of something."""
         return quick if self.quick else full

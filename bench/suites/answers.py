@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bench import fake
-from bench.client import load, warm
+from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
 from bench.load import Requests
 from bench.server import Server
@@ -21,8 +21,7 @@ def run(setup: Setup) -> Report:
     """Each connection asks a project of its own, again as soon as it has its answer."""
     rounds, seconds = setup.pick(5, 1), setup.pick(4.0, 1.0)
     found: dict[int, list[dict[str, Any]]] = {count: [] for count in CONCURRENCIES}
-    settings = {"COWORK_MAX_PROCESSES": str(max(CONCURRENCIES) + 8)}
-    with Server(setup.folder / "answers", setup.fake.path, **settings) as server:
+    with faked(setup, "answers", max(CONCURRENCIES)) as server:
         warm(server, max(CONCURRENCIES))
         for _ in range(rounds):
             for count in CONCURRENCIES:

@@ -6,10 +6,9 @@ from statistics import mean, median
 from typing import Any
 
 from bench import fake
-from bench.client import load, warm
+from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
 from bench.load import Requests, Streams
-from bench.server import Server
 from bench.setup import Report, Setup
 
 STREAMS = 50
@@ -27,8 +26,7 @@ def run(setup: Setup) -> Report:
     steady = Requests(CONNECTIONS, seconds, "/health", rate=PER_SECOND)
     flood = Requests(CONNECTIONS, seconds, "/health")
     found: dict[str, list[dict[str, Any]]] = {"steady": [], "flood": []}
-    settings = {"COWORK_MAX_PROCESSES": str(STREAMS + 8)}
-    with Server(setup.folder / "fairness", setup.fake.path, **settings) as server:
+    with faked(setup, "fairness", STREAMS) as server:
         warm(server, STREAMS)
         for _ in range(rounds):
             found["steady"].append(load(server, streams=_streams(seconds), requests=steady))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench import fake
-from bench.client import load, warm
+from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
 from bench.load import Streams
 from bench.server import Server
@@ -24,8 +24,7 @@ def run(setup: Setup) -> Report:
     rounds = setup.pick(5, 1)
     bare = _bare(setup, setup.pick(1_000_000, 200_000), rounds)
     found: dict[int, list[dict[str, Any]]] = {count: [] for count in counts}
-    settings = {"COWORK_MAX_PROCESSES": str(max(counts) + 8), "COWORK_QUEUE_TIMEOUT": "120"}
-    with Server(setup.folder / "relay", setup.fake.path, **settings) as server:
+    with faked(setup, "relay", max(counts)) as server:
         warm(server, max(counts))
         for number in range(rounds + 1):
             for count in counts:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bench import fake, proc
-from bench.client import load, warm
+from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
 from bench.load import Streams
 from bench.server import Server
@@ -35,8 +35,7 @@ def run(setup: Setup) -> Report:
     counts = setup.pick((200, 500, 1000), (50, 200))
     window = setup.pick(8.0, 2.0)
     found = Found({count: [] for count in counts})
-    settings = {"COWORK_MAX_PROCESSES": str(max(counts) + 8), "COWORK_QUEUE_TIMEOUT": "120"}
-    with Server(setup.folder / "slow", setup.fake.path, **settings) as server:
+    with faked(setup, "slow", max(counts)) as server:
         rest = proc.resident_bytes(server.worker)
         for count in counts:
             warm(server, count)
