@@ -83,7 +83,7 @@ class Writer:
         self._pid = os.getpid()
         self._lines = _queue.SimpleQueue()
         self._put = self._done = 0
-        _native_start()(self._write, (self._lines,))
+        native_start()(self._write, (self._lines,))
 
     def _write(self, lines: Any) -> None:
         while True:
@@ -99,7 +99,7 @@ class Writer:
             self._done += 1
 
 
-def _native_start() -> Callable[..., Any]:
+def native_start() -> Callable[..., Any]:
     """`start_new_thread` as the interpreter has it, also where gevent has replaced it."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:

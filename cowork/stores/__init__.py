@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
 from cowork.stores.base import Store
 from cowork.stores.memory import MemoryStore
 
 
-def open_store(url: str, *, outbox_limit: int) -> Store:
-    """Open the store that `url` names; raises ValueError for a scheme that nobody serves."""
+def open_store(url: str, *, outbox_limit: int, holder: str = "") -> Store:
+    """Open the store that `url` names, in the name of `holder`: see `Store`.
+
+    Raises ValueError for a URL that names none, and `StoreUnusable`.
+    """
+    scheme = urlsplit(url).scheme
     if url == "memory://":
         return MemoryStore(outbox_limit=outbox_limit)
-    raise ValueError(f"no store is known for {url!r}; use memory://")
+    if scheme == "sqlite":
+        from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
+
+        return SqliteStore(sqlite_path(url), holder=holder, outbox_limit=outbox_limit)
+    raise ValueError("no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db")
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a `sqlite:///` URL names: absolute, or in the home directory (`/~/`)."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    expanded = Path(path.removeprefix("/") if path.startswith("/~/") else path).expanduser()
+    usable = not (parts.netloc or parts.query or parts.fragment) and "\0" not in path
+    if not usable or not expanded.is_absolute() or path.endswith("/"):
+        raise ValueError("expected sqlite:///path with an absolute path, or sqlite:///~/path")
+    return expanded

@@ -6,12 +6,24 @@ Each method is atomic and safe to call from any thread.  A store that is away ra
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 # Dead letters kept at most, of all owners.
 DEAD_LIMIT = 1000
+# A claim, and the word of a process that it lives, hold for so long; seconds.
+LEASE = 15.0
+# What is remembered of a project's conversation, for a session that is lost: exchanges, and
+# characters of one text and of all.
+HISTORY_LENGTH = 20
+HISTORY_TEXT = 8 * 1024
+HISTORY_SIZE = 64 * 1024
+# How long a turn is kept whose process was lost, and one that came with a key; seconds.
+LOST_KEEP = KEY_KEEP = 24 * 3600.0
+# The largest log of a turn that a store keeps, compressed; bytes.
+LOG_SIZE = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,30 @@ class Project:
 
     owner: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the CLI counts them; those read from and written to the cache are apart."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    def plus(self, usage: Mapping[str, Any] | None) -> Usage:
+        """With the CLI's own `usage` object of one more turn; what is no number counts nothing."""
+        found = usage or {}
+        return Usage(
+            self.input_tokens + _number(found.get("input_tokens")),
+            self.output_tokens + _number(found.get("output_tokens")),
+            self.cache_read_tokens + _number(found.get("cache_read_input_tokens")),
+            self.cache_write_tokens + _number(found.get("cache_creation_input_tokens")),
+        )
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +75,7 @@ class Session:
     last_used: datetime
     turns: int = 0
     cost_usd: float = 0.0
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +149,83 @@ class OutboxCounts:
     full: bool
 
 
-class Store(Protocol):
-    """Sessions, claims, the token and the outbox.
+@dataclass(frozen=True, slots=True)
+class TurnKey:
+    """A client's `Idempotency-Key` and the digest of the body it came with."""
 
-    `shared` tells whether another process may use the same store.
+    owner: str
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A turn as it is kept: `state` is one of the words of `turns.State`.
+
+    `holder` names the process that runs it (see `Store`).  `body` is JSON that means something
+    to `turns.py` alone; without an end in it, an ended turn is one whose process was lost.
+    """
+
+    id: str
+    project: Project
+    state: str
+    holder: str
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question of a project and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """All that a turn's end changes.
+
+    `log` is its events (`TurnLog.dump`), or None where they are too many; the record is kept for
+    `keep` seconds, and so is its key, unless it is given back.  `messages` go to the outbox.
+    `session` is put, and `exchange` remembered, only if `claim` is still the newest.
+    """
+
+    record: TurnRecord
+    keep: float
+    log: bytes | None = None
+    gives_key_back: bool = False
+    messages: tuple[ChatMessage, ...] = ()
+    claim: Claim | None = None
+    session: Session | None = None
+    exchange: Exchange | None = None
+
+
+def remembered(before: Sequence[Exchange], exchange: Exchange) -> list[Exchange]:
+    """A project's exchanges with one more, and without the oldest of too many."""
+    cut = Exchange(_cut(exchange.question), _cut(exchange.answer))
+    found = [*before, cut][-HISTORY_LENGTH:]
+    while sum(len(each.question) + len(each.answer) for each in found) > HISTORY_SIZE:
+        del found[0]
+    return found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= HISTORY_TEXT else f"{text[: HISTORY_TEXT - 4]} ..."
+
+
+class StoreUnusable(Exception):
+    """The store that is configured cannot be used as it is; the sentence says what to do."""
+
+
+class Store(Protocol):
+    """Sessions, claims, turns, what was said, the token and the outbox.
+
+    `shared` tells whether another process may use the same store.  A store is opened under the
+    name of its `holder`, the process that uses it; claims and turns belong to one, and those of a
+    holder that is gone are set free by whoever notices.
     """
 
     @property
@@ -137,10 +247,54 @@ class Store(Protocol):
         """Forget the session and void every claim on it; what was there, or None."""
 
     def claim(self, project: Project) -> Claim | None:
-        """Claim the project for one turn, or None while another turn holds it."""
+        """Claim the project for one turn, or None while another turn holds it.
+
+        It holds until it is released, or `LEASE` seconds after the last `beat`.
+        """
 
     def release(self, claim: Claim) -> None:
         """Give a claim back; one that was voided already is no error."""
+
+    # A store that forgets at restart has no use for turns: they are kept by whoever ran them.  Of
+    # what follows it does what concerns messages, sessions and history, and finds nothing.
+
+    def put_turn(
+        self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
+    ) -> tuple[str, str] | None:
+        """Keep a turn that is accepted; the question of one that is not `queued` is a message now.
+
+        Nothing is kept where `key` has a turn already: its id and digest.
+        """
+
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+        """A turn that was queued begins: its question becomes a message."""
+
+    def end_turn(self, end: TurnEnd) -> bool:
+        """Keep all that a turn's end changes, once; whether `end.session` was kept.
+
+        The question of a turn that never began is among its messages.
+        """
+
+    def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        """The owner's turn of that id and its log."""
+
+    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
+        """The id of the turn that came with this key, and its digest."""
+
+    def history(self, project: Project) -> list[Exchange]:
+        """What was said in the project's sessions since it was last deleted, oldest first."""
+
+    def beat(self) -> None:
+        """Say that this holder lives, and prolong its claims."""
+
+    def holders(self) -> dict[str, float]:
+        """Seconds since each holder's last beat."""
+
+    def bury_holder(self, holder: str) -> list[str]:
+        """Set free what a holder claimed, and end its turns as failed; the ids of those."""
+
+    def expire(self, limit: int) -> int:
+        """Remove what was kept long enough, `limit` turns at most; how many it was."""
 
     def token(self) -> Token | None:
         """The stored XO token, expired or not."""

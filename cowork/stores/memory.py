@@ -12,10 +12,15 @@ from cowork.stores.base import (
     ChatMessage,
     Claim,
     DeadLetter,
+    Exchange,
     OutboxCounts,
     Project,
     Session,
     Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+    remembered,
 )
 from cowork.stores.memory_outbox import MemoryOutbox
 
@@ -37,6 +42,7 @@ class MemoryStore:
         # Beside the newest claim, the one that was given out: DELETE makes them differ.
         self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
+        self._history: dict[Project, list[Exchange]] = {}
         self._token: Token | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
@@ -56,11 +62,13 @@ class MemoryStore:
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         with self._lock:
-            newest, _ = self._claims.get(session.project, (None, None))
-            if newest != claim:
+            if not self._is_newest(claim) or claim.project != session.project:
                 return False
             self._sessions[session.project] = session
             return True
+
+    def _is_newest(self, claim: Claim) -> bool:
+        return self._claims.get(claim.project, (None, None))[0] == claim
 
     def delete_session(self, project: Project) -> Session | None:
         with self._lock:
@@ -69,6 +77,7 @@ class MemoryStore:
                 # it does not know: whatever it writes at its end is refused.
                 newest = Claim(project, next(self._numbers))
                 self._claims[project] = newest, self._claims[project][1]
+            self._history.pop(project, None)
             return self._sessions.pop(project, None)
 
     def claim(self, project: Project) -> Claim | None:
@@ -84,6 +93,55 @@ class MemoryStore:
             _, given = self._claims.get(claim.project, (None, None))
             if given == claim:
                 del self._claims[claim.project]
+
+    def put_turn(
+        self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
+    ) -> None:
+        del key
+        if question is not None and record.state != "queued":
+            self.put_message(question)
+
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+        del record
+        if question is not None:
+            self.put_message(question)
+
+    def end_turn(self, end: TurnEnd) -> bool:
+        for message in end.messages:
+            self.put_message(message)
+        with self._lock:
+            if end.claim is None or not self._is_newest(end.claim):
+                return end.session is None
+            if end.session is not None:
+                self._sessions[end.session.project] = end.session
+            if end.exchange is not None:
+                before = self._history.get(end.claim.project, ())
+                self._history[end.claim.project] = remembered(before, end.exchange)
+            return True
+
+    def turn(self, owner: str, turn_id: str) -> None:
+        """Nothing: see `Store`."""
+
+    def keyed(self, owner: str, key: str) -> None:
+        """Nothing: see `Store`."""
+
+    def history(self, project: Project) -> list[Exchange]:
+        with self._lock:
+            return list(self._history.get(project, ()))
+
+    def beat(self) -> None:
+        """Nobody else could miss us."""
+
+    def holders(self) -> dict[str, float]:
+        return {}
+
+    def bury_holder(self, holder: str) -> list[str]:
+        del holder
+        return []
+
+    def expire(self, limit: int) -> int:
+        del limit
+        return 0
 
     def token(self) -> Token | None:
         with self._lock:

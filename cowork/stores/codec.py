@@ -1,0 +1,124 @@
+"""Values of the stores as JSON, and back.
+
+What is missing has its default, so that a value of an older version can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from cowork.stores.base import (
+    ChatMessage,
+    DeadLetter,
+    Exchange,
+    Project,
+    Session,
+    Token,
+    TurnRecord,
+    Usage,
+)
+
+
+def dumps(value: Any) -> str:
+    """`value` as JSON; text that no encoding has (a lone surrogate) is kept as it is."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    except TypeError:
+        return json.dumps(value, default=str)
+
+
+def loads(text: str | bytes) -> Any:
+    """What `dumps` was given."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def session_json(session: Session) -> str:
+    """A session without its project."""
+    body = asdict(session)
+    del body["project"]
+    return dumps(body)
+
+
+def session_of(project: Project, text: str | bytes) -> Session:
+    body = loads(text)
+    return Session(
+        project=project,
+        id=body["id"],
+        cwd=body["cwd"],
+        created=datetime.fromisoformat(body["created"]),
+        last_used=datetime.fromisoformat(body["last_used"]),
+        turns=body.get("turns", 0),
+        cost_usd=body.get("cost_usd", 0.0),
+        usage=Usage(**body.get("usage", {})),
+    )
+
+
+def token_json(token: Token) -> str:
+    return dumps(asdict(token))
+
+
+def token_of(text: str | bytes) -> Token:
+    body = loads(text)
+    return Token(**{**body, "expires_at": moment(body["expires_at"])})
+
+
+def message_json(message: ChatMessage) -> str:
+    return dumps(asdict(message))
+
+
+def message_of(text: str | bytes) -> ChatMessage:
+    body = loads(text)
+    created = datetime.fromisoformat(body["created"])
+    return ChatMessage(**{**body, "project": Project(**body["project"]), "created": created})
+
+
+def letter_of(message: ChatMessage, why: str, died: str) -> DeadLetter:
+    return DeadLetter(
+        id=message.id,
+        project=message.project,
+        type=message.type,
+        status=message.status,
+        created=message.created,
+        why=why,
+        died=datetime.fromisoformat(died),
+    )
+
+
+def record_json(record: TurnRecord) -> str:
+    return dumps(asdict(record))
+
+
+def record_of(text: str | bytes, changes: Mapping[str, Any]) -> TurnRecord:
+    """A turn's record with what has changed since; moments as text."""
+    body = {**loads(text), **changes}
+    return TurnRecord(
+        id=body["id"],
+        project=Project(**body["project"]),
+        state=body["state"],
+        holder=body["holder"],
+        created=datetime.fromisoformat(body["created"]),
+        started=moment(body["started"]),
+        ended=moment(body["ended"]),
+        body=body["body"],
+    )
+
+
+def exchanges_json(exchanges: Iterable[Exchange]) -> str:
+    return dumps([[each.question, each.answer] for each in exchanges])
+
+
+def exchanges_of(text: str | bytes) -> list[Exchange]:
+    return [Exchange(*each) for each in loads(text)]

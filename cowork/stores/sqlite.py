@@ -1,0 +1,369 @@
+"""The store of one machine: a file, which outlives the server and may be shared by its workers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cowork.errors import OutboxFull
+from cowork.log import logger
+from cowork.stores import sqlite_outbox as outbox
+from cowork.stores import sqlite_turns as turns
+from cowork.stores.base import (
+    LEASE,
+    LOST_KEEP,
+    ChatMessage,
+    Claim,
+    DeadLetter,
+    Exchange,
+    OutboxCounts,
+    Project,
+    Session,
+    Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+    Usage,
+)
+from cowork.stores.codec import token_json, token_of
+from cowork.stores.held import HeldClaims
+from cowork.stores.sqlite_file import open_file
+from cowork.stores.transactions import Need, Transactions
+
+log = logger(__name__)
+T = TypeVar("T")
+
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens"  # noqa: E501
+Row = tuple[str, str, str, str, int, float, int, int, int, int]
+
+
+class SqliteStore:
+    """Every method is one transaction; those that must outlive the machine wait for the disk."""
+
+    shared = True
+
+    def __init__(self, path: Path, *, holder: str, outbox_limit: int = 10_000) -> None:
+        self._holder = holder
+        self._outbox_limit = outbox_limit
+        self._dropped = 0
+        self._held = HeldClaims()
+        self._transactions = Transactions(open_file(path))
+
+    def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        return self._transactions.run(call, Need.READ)
+
+    def _write(self, call: Callable[[sqlite3.Connection], T], *, sync: bool = False) -> T:
+        return self._transactions.run(call, Need.SYNC if sync else Need.WRITE)
+
+    # -- sessions
+
+    def session(self, project: Project) -> Session | None:
+        return self._read(lambda connection: _session(connection, project))
+
+    def sessions(self, owner: str) -> list[Session]:
+        def read(connection: sqlite3.Connection) -> list[Session]:
+            rows = connection.execute(
+                f"SELECT name, {_FIELDS} FROM sessions WHERE owner = ? ORDER BY place",  # noqa: S608
+                (owner,),
+            )
+            return [_session_of(Project(owner, name), row) for name, *row in rows]
+
+        return self._read(read)
+
+    def session_count(self) -> int:
+        return self._read(lambda each: int(_one(each, "SELECT count(*) FROM sessions")))
+
+    def put_session(self, session: Session, claim: Claim) -> bool:
+        if claim.project != session.project:
+            return False
+
+        def put(connection: sqlite3.Connection) -> bool:
+            if not _is_newest(connection, claim):
+                return False
+            if _session(connection, session.project) != session:
+                _put_session(connection, session)
+            return True
+
+        return self._write(put)
+
+    def delete_session(self, project: Project) -> Session | None:
+        def delete(connection: sqlite3.Connection) -> Session | None:
+            found = _session(connection, project)
+            # The turn that holds the project keeps it busy, but under a newer number that it
+            # does not know: whatever it writes at its end is refused.
+            connection.execute(
+                "UPDATE claims SET newest = ? WHERE owner = ? AND name = ?",
+                (_next_number(connection), project.owner, project.name),
+            )
+            connection.execute(
+                "DELETE FROM sessions WHERE owner = ? AND name = ?", (project.owner, project.name)
+            )
+            turns.forget_history(connection, project)
+            return found
+
+        return self._write(delete, sync=True)
+
+    # -- claims
+
+    def claim(self, project: Project) -> Claim | None:
+        if not self._held.reserve(project):
+            return None
+        number: int | None = None
+        try:
+            number = self._write(lambda connection: _claim(connection, project, self._holder))
+        finally:
+            claim = self._held.settle(project, number)
+        return claim
+
+    def release(self, claim: Claim) -> None:
+        self._held.let_go(claim)
+        self._write(
+            lambda connection: connection.execute(
+                "DELETE FROM claims WHERE owner = ? AND name = ? AND given = ?",
+                (claim.project.owner, claim.project.name, claim.number),
+            )
+        )
+
+    # -- turns
+
+    def put_turn(
+        self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
+    ) -> tuple[str, str] | None:
+        def put(connection: sqlite3.Connection) -> tuple[str, str] | None:
+            if question is not None and outbox.counts(connection)[0] >= self._outbox_limit:
+                raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
+            return turns.put(connection, record, question, key)
+
+        return self._write(put, sync=True)
+
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+        self._write(lambda connection: turns.start(connection, record, question))
+
+    def end_turn(self, end: TurnEnd) -> bool:
+        def put(connection: sqlite3.Connection) -> bool:
+            forget = time.time() + end.keep
+            if not turns.end(connection, end.record, end.log, forget):
+                return True
+            if end.gives_key_back:
+                turns.give_key_back(connection, end.record.id)
+            outbox.put(connection, end.messages)
+            if end.claim is None or not _is_newest(connection, end.claim):
+                return end.session is None
+            if end.session is not None:
+                _put_session(connection, end.session)
+            if end.exchange is not None:
+                turns.remember(connection, end.claim.project, end.exchange)
+            return True
+
+        return self._write(put, sync=True)
+
+    def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        return self._read(lambda connection: turns.find(connection, owner, turn_id))
+
+    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
+        return self._read(lambda connection: turns.keyed(connection, owner, key))
+
+    def history(self, project: Project) -> list[Exchange]:
+        return self._read(lambda connection: turns.history(connection, project))
+
+    # -- processes
+
+    def beat(self) -> None:
+        claims = self._held.all()
+
+        def beat(connection: sqlite3.Connection) -> None:
+            now = time.time()
+            connection.execute("INSERT OR REPLACE INTO holders VALUES (?, ?)", (self._holder, now))
+            connection.executemany(
+                "UPDATE claims SET until = ? WHERE owner = ? AND name = ? AND given = ?",
+                [
+                    (now + LEASE, each.project.owner, each.project.name, each.number)
+                    for each in claims
+                ],
+            )
+
+        self._write(beat)
+
+    def holders(self) -> dict[str, float]:
+        def read(connection: sqlite3.Connection) -> dict[str, float]:
+            now = time.time()
+            never = connection.execute(
+                "SELECT holder FROM turns WHERE ended IS NULL UNION SELECT holder FROM claims"
+            )
+            found = {holder: float("inf") for (holder,) in never}
+            beats = connection.execute("SELECT holder, beat FROM holders")
+            return {**found, **{holder: max(now - beat, 0.0) for holder, beat in beats}}
+
+        return self._read(read)
+
+    def bury_holder(self, holder: str) -> list[str]:
+        def bury(connection: sqlite3.Connection) -> list[str]:
+            connection.execute("DELETE FROM claims WHERE holder = ?", (holder,))
+            connection.execute("DELETE FROM holders WHERE holder = ?", (holder,))
+            return turns.lose(connection, holder, time.time() + LOST_KEEP)
+
+        return self._write(bury, sync=True)
+
+    def expire(self, limit: int) -> int:
+        return self._write(lambda connection: turns.expire(connection, time.time(), limit))
+
+    # -- the token
+
+    def token(self) -> Token | None:
+        return self._read(_token)
+
+    def put_token(self, token: Token | None) -> None:
+        self._write(lambda connection: _put_token(connection, token), sync=True)
+
+    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+        def swap(connection: sqlite3.Connection) -> bool:
+            held = _token(connection)
+            if (None if held is None else held.access_token) != expected:
+                return False
+            _put_token(connection, token)
+            return True
+
+        return self._write(swap, sync=True)
+
+    # -- the outbox
+
+    def put_message(self, message: ChatMessage) -> None:
+        self._write(lambda connection: outbox.put(connection, [message]), sync=True)
+
+    def waiting_projects(self, limit: int) -> list[Project]:
+        return self._read(lambda connection: outbox.projects(connection, limit))
+
+    def next_message(self, project: Project) -> ChatMessage | None:
+        return self._read(lambda connection: outbox.first(connection, project))
+
+    def drop_message(self, message: ChatMessage) -> None:
+        self._write(lambda connection: outbox.drop(connection, message.id))
+
+    def message_count(self) -> int:
+        return self._read(lambda each: int(_one(each, "SELECT count(*) FROM outbox")))
+
+    def outbox_counts(self) -> OutboxCounts:
+        waiting, oldest, dead = self._read(outbox.counts)
+        full = waiting >= self._outbox_limit
+        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
+
+    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+        dropped = self._write(
+            lambda connection: outbox.bury(connection, message.id, why, died), sync=True
+        )
+        if dropped is not None:
+            self._dropped += 1
+            log.warning("too many dead letters, oldest dropped", message_id=dropped)
+
+    def dead_letters(self, owner: str) -> list[DeadLetter]:
+        return self._read(lambda connection: outbox.dead_of(connection, owner))
+
+    def revive_dead(self, owner: str) -> int:
+        return self._write(lambda connection: outbox.revive(connection, owner), sync=True)
+
+    def lease_relay(self, holder: str, seconds: float) -> bool:
+        return self._write(
+            lambda connection: outbox.lease_relay(connection, holder, seconds, time.time())
+        )
+
+    def close(self) -> None:
+        self._transactions.close()
+
+
+def _one(connection: sqlite3.Connection, statement: str) -> int:
+    found: int = connection.execute(statement).fetchone()[0]
+    return found
+
+
+def _session(connection: sqlite3.Connection, project: Project) -> Session | None:
+    row = connection.execute(
+        f"SELECT {_FIELDS} FROM sessions WHERE owner = ? AND name = ?",  # noqa: S608 - constant
+        (project.owner, project.name),
+    ).fetchone()
+    return None if row is None else _session_of(project, row)
+
+
+def _session_of(project: Project, row: Row) -> Session:
+    session_id, cwd, created, last_used, count, cost, *usage = row
+    return Session(
+        project=project,
+        id=session_id,
+        cwd=cwd,
+        created=datetime.fromisoformat(created),
+        last_used=datetime.fromisoformat(last_used),
+        turns=count,
+        cost_usd=cost,
+        usage=Usage(*usage),
+    )
+
+
+def _put_session(connection: sqlite3.Connection, session: Session) -> None:
+    fields = _FIELDS.split(", ")
+    usage = session.usage
+    connection.execute(
+        f"INSERT INTO sessions (owner, name, {_FIELDS}) VALUES (?, ?{', ?' * len(fields)})"  # noqa: S608
+        " ON CONFLICT (owner, name) DO UPDATE SET "
+        + ", ".join(f"{field} = excluded.{field}" for field in fields),
+        (
+            session.project.owner,
+            session.project.name,
+            session.id,
+            session.cwd,
+            session.created.isoformat(),
+            session.last_used.isoformat(),
+            session.turns,
+            session.cost_usd,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+        ),
+    )
+
+
+def _next_number(connection: sqlite3.Connection) -> int:
+    """A number greater than any before; AUTOINCREMENT remembers also those that are gone."""
+    number = connection.execute("INSERT INTO numbers DEFAULT VALUES").lastrowid or 0
+    connection.execute("DELETE FROM numbers WHERE number < ?", (number,))
+    return number
+
+
+def _claim(connection: sqlite3.Connection, project: Project, holder: str) -> int | None:
+    now = time.time()
+    row = connection.execute(
+        "SELECT holder, until FROM claims WHERE owner = ? AND name = ?",
+        (project.owner, project.name),
+    ).fetchone()
+    # One of our own that is not known here is the rest of a call that seemed to fail.
+    if row is not None and row[0] != holder and now < row[1]:
+        return None
+    number = _next_number(connection)
+    connection.execute(
+        "INSERT OR REPLACE INTO claims (owner, name, holder, given, newest, until)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (project.owner, project.name, holder, number, number, now + LEASE),
+    )
+    return number
+
+
+def _is_newest(connection: sqlite3.Connection, claim: Claim) -> bool:
+    row = connection.execute(
+        "SELECT newest FROM claims WHERE owner = ? AND name = ?",
+        (claim.project.owner, claim.project.name),
+    ).fetchone()
+    return row is not None and bool(row[0] == claim.number)
+
+
+def _token(connection: sqlite3.Connection) -> Token | None:
+    row = connection.execute("SELECT body FROM token").fetchone()
+    return None if row is None else token_of(row[0])
+
+
+def _put_token(connection: sqlite3.Connection, token: Token | None) -> None:
+    connection.execute("DELETE FROM token")
+    if token is not None:
+        connection.execute("INSERT INTO token VALUES (?)", (token_json(token),))

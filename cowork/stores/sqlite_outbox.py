@@ -1,0 +1,88 @@
+"""The SQLite store's part for chat messages on their way; each takes part in a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+
+from cowork.stores.base import DEAD_LIMIT, ChatMessage, DeadLetter, Project
+from cowork.stores.codec import letter_of, message_json, message_of
+
+
+def put(connection: sqlite3.Connection, messages: Iterable[ChatMessage]) -> None:
+    """Append; one that waits already is not put a second time."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO outbox (id, owner, name, body) VALUES (?, ?, ?, ?)",
+        [(each.id, each.project.owner, each.project.name, message_json(each)) for each in messages],
+    )
+
+
+def projects(connection: sqlite3.Connection, limit: int) -> list[Project]:
+    rows = connection.execute(
+        "SELECT owner, name FROM outbox GROUP BY owner, name ORDER BY min(place) LIMIT ?", (limit,)
+    )
+    return [Project(*row) for row in rows]
+
+
+def first(connection: sqlite3.Connection, project: Project) -> ChatMessage | None:
+    row = connection.execute(
+        "SELECT body FROM outbox WHERE owner = ? AND name = ? ORDER BY place LIMIT 1",
+        (project.owner, project.name),
+    ).fetchone()
+    return None if row is None else message_of(row[0])
+
+
+def drop(connection: sqlite3.Connection, message_id: str) -> None:
+    connection.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
+
+
+def counts(connection: sqlite3.Connection) -> tuple[int, datetime | None, int]:
+    """How many wait, when the one that has waited longest was made, and how many are dead."""
+    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    (dead,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
+    row = connection.execute("SELECT body FROM outbox ORDER BY place LIMIT 1").fetchone()
+    return waiting, None if row is None else message_of(row[0]).created, dead
+
+
+def bury(connection: sqlite3.Connection, message_id: str, why: str, died: datetime) -> str | None:
+    """Also tells the id of the dead letter that had to go for it."""
+    connection.execute(
+        "INSERT INTO dead_letters (id, place, owner, name, body, why, died)"
+        " SELECT id, place, owner, name, body, ?, ? FROM outbox WHERE id = ?",
+        (why, died.isoformat(), message_id),
+    )
+    drop(connection, message_id)
+    row = connection.execute(
+        "SELECT number, id FROM dead_letters ORDER BY number DESC LIMIT 1 OFFSET ?", (DEAD_LIMIT,)
+    ).fetchone()
+    if row is None:
+        return None
+    connection.execute("DELETE FROM dead_letters WHERE number = ?", (row[0],))
+    return str(row[1])
+
+
+def dead_of(connection: sqlite3.Connection, owner: str) -> list[DeadLetter]:
+    rows = connection.execute(
+        "SELECT body, why, died FROM dead_letters WHERE owner = ? ORDER BY number", (owner,)
+    )
+    return [letter_of(message_of(body), why, died) for body, why, died in rows]
+
+
+def revive(connection: sqlite3.Connection, owner: str) -> int:
+    done = connection.execute(
+        "INSERT OR IGNORE INTO outbox (place, id, owner, name, body)"
+        " SELECT place, id, owner, name, body FROM dead_letters WHERE owner = ?",
+        (owner,),
+    )
+    connection.execute("DELETE FROM dead_letters WHERE owner = ?", (owner,))
+    return done.rowcount
+
+
+def lease_relay(connection: sqlite3.Connection, holder: str, seconds: float, now: float) -> bool:
+    row = connection.execute("SELECT holder, until FROM relay").fetchone()
+    if row is not None and row[0] != holder and now < row[1]:
+        return False
+    connection.execute("DELETE FROM relay")
+    connection.execute("INSERT INTO relay VALUES (?, ?)", (holder, now + seconds))
+    return True

@@ -1,0 +1,157 @@
+"""The SQLite store's part for turns and what was said; each takes part in a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+
+from cowork.stores import sqlite_outbox as outbox
+from cowork.stores.base import ChatMessage, Exchange, Project, TurnKey, TurnRecord, remembered
+from cowork.stores.codec import (
+    exchanges_json,
+    exchanges_of,
+    message_json,
+    message_of,
+    record_json,
+    record_of,
+)
+
+
+def put(
+    connection: sqlite3.Connection,
+    record: TurnRecord,
+    question: ChatMessage | None,
+    key: TurnKey | None,
+) -> tuple[str, str] | None:
+    if key is not None:
+        known = keyed(connection, key.owner, key.key)
+        if known is not None:
+            return known
+        connection.execute(
+            "INSERT INTO keys (owner, key, turn, digest) VALUES (?, ?, ?, ?)",
+            (key.owner, key.key, record.id, key.digest),
+        )
+    waits = question if record.state == "queued" else None
+    # One that has ended meanwhile, stopped while it waited, is not brought back.
+    connection.execute(
+        "INSERT OR IGNORE INTO turns (id, owner, state, holder, body, question)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.project.owner,
+            record.state,
+            record.holder,
+            record_json(record),
+            None if waits is None else message_json(waits),
+        ),
+    )
+    if question is not None and waits is None:
+        outbox.put(connection, [question])
+    return None
+
+
+def start(connection: sqlite3.Connection, record: TurnRecord, question: ChatMessage | None) -> None:
+    connection.execute(
+        "UPDATE turns SET state = ?, body = ?, question = NULL WHERE id = ? AND ended IS NULL",
+        (record.state, record_json(record), record.id),
+    )
+    if question is not None:
+        outbox.put(connection, [question])
+
+
+def end(
+    connection: sqlite3.Connection,
+    record: TurnRecord,
+    log: bytes | None,
+    forget: float,
+) -> bool:
+    """Whether this is news; a turn that only seemed lost has its true end after all."""
+    row = connection.execute(
+        "SELECT ended, holder FROM turns WHERE id = ?", (record.id,)
+    ).fetchone()
+    if row is not None and row[0] is not None and row[1]:
+        return False
+    connection.execute(
+        "INSERT OR REPLACE INTO turns (id, owner, state, holder, body, log, ended, forget)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.project.owner,
+            record.state,
+            record.holder,
+            record_json(record),
+            log,
+            None if record.ended is None else record.ended.isoformat(),
+            forget,
+        ),
+    )
+    return True
+
+
+def give_key_back(connection: sqlite3.Connection, turn_id: str) -> None:
+    connection.execute("DELETE FROM keys WHERE turn = ?", (turn_id,))
+
+
+def find(
+    connection: sqlite3.Connection, owner: str, turn_id: str
+) -> tuple[TurnRecord, bytes | None] | None:
+    row = connection.execute(
+        "SELECT body, log, state, ended FROM turns WHERE id = ? AND owner = ?", (turn_id, owner)
+    ).fetchone()
+    if row is None:
+        return None
+    body, log, state, ended = row
+    return record_of(body, {"state": state, "ended": ended}), log
+
+
+def keyed(connection: sqlite3.Connection, owner: str, key: str) -> tuple[str, str] | None:
+    row = connection.execute(
+        "SELECT turn, digest FROM keys WHERE owner = ? AND key = ?", (owner, key)
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def lose(connection: sqlite3.Connection, holder: str, forget: float) -> list[str]:
+    """End the turns of a holder that is gone; questions that waited with them become messages."""
+    rows = connection.execute(
+        "SELECT id, question FROM turns WHERE holder = ? AND ended IS NULL ORDER BY rowid",
+        (holder,),
+    ).fetchall()
+    outbox.put(connection, [message_of(question) for _, question in rows if question is not None])
+    connection.execute(
+        # Nobody holds it any more: that tells it from one that was seen to end.
+        "UPDATE turns SET state = 'failed', ended = ?, question = NULL, holder = '', forget = ?"
+        " WHERE holder = ? AND ended IS NULL",
+        (datetime.now(UTC).isoformat(), forget, holder),
+    )
+    return [row[0] for row in rows]
+
+
+def expire(connection: sqlite3.Connection, now: float, limit: int) -> int:
+    found = connection.execute(
+        "SELECT id FROM turns WHERE forget <= ? LIMIT ?", (now, limit)
+    ).fetchall()
+    connection.executemany("DELETE FROM keys WHERE turn = ?", found)
+    connection.executemany("DELETE FROM turns WHERE id = ?", found)
+    return len(found)
+
+
+def history(connection: sqlite3.Connection, project: Project) -> list[Exchange]:
+    row = connection.execute(
+        "SELECT body FROM history WHERE owner = ? AND name = ?", (project.owner, project.name)
+    ).fetchone()
+    return [] if row is None else exchanges_of(row[0])
+
+
+def remember(connection: sqlite3.Connection, project: Project, exchange: Exchange) -> None:
+    body = exchanges_json(remembered(history(connection, project), exchange))
+    connection.execute(
+        "INSERT OR REPLACE INTO history (owner, name, body) VALUES (?, ?, ?)",
+        (project.owner, project.name, body),
+    )
+
+
+def forget_history(connection: sqlite3.Connection, project: Project) -> None:
+    connection.execute(
+        "DELETE FROM history WHERE owner = ? AND name = ?", (project.owner, project.name)
+    )
