@@ -12,10 +12,11 @@ from cowork.claude import command
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG
 from cowork.errors import CoworkError, InvalidValue, TurnInterrupted
-from cowork.kept_turns import KeptTurns, Key
+from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
+from cowork.ledger import AskedBefore, Ledger
 from cowork.runner import Rules, Runner, interrupted
-from cowork.stores.base import Project, Store
+from cowork.stores.base import Project, Store, TurnKey
 from cowork.turns import Question, Turn
 
 STOP_WAIT = INTERRUPT_RUNG + 0.5
@@ -24,12 +25,22 @@ STOP_WAIT = INTERRUPT_RUNG + 0.5
 class Conversation:
     """Asks questions of projects; see `ask`."""
 
-    def __init__(self, store: Store, pool: Pool, runner: Runner, rules: Rules) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        *,
+        ledger: Ledger,
+        turns: KeptTurns,
+        runner: Runner,
+        rules: Rules,
+    ) -> None:
         self._store = store
         self._pool = pool
+        self._ledger = ledger
         self._rules = rules
         self._lanes = Lanes(limit=rules.queue_limit, take=runner.take, left=runner.left)
-        self.turns = KeptTurns(rules.retention)
+        self.turns = turns
 
     def ask(
         self,
@@ -38,25 +49,31 @@ class Conversation:
         *,
         agent_type: str | None = None,
         on_busy: OnBusy = "queue",
-        key: Key | None = None,
+        key: TurnKey | None = None,
     ) -> tuple[Turn, bool]:
         """The question's turn, begun or queued, and whether `key` had made it before.
 
         Returns at once, except that the first use of any `agent_type` may wait a second for the
-        CLI's list of skills.  Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`,
-        `IdempotencyMismatch`, `ClaudeUnavailable`.
+        CLI's list of skills, and a durable store takes its time, a second at most.
+        Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`, `IdempotencyMismatch`,
+        `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
         """
         question = replace(question, skill=self._skill(project, agent_type))
         before: list[Turn] = []
 
-        def enter() -> Turn:
+        def make() -> Turn:
             turn = Turn(project, question, grace=self._rules.disconnect_grace)
             turn.on_end(self.turns.ended)
-            running = self._lanes.enter(turn, on_busy)
-            before.extend([running] if running is not None else [])
             return turn
 
-        turn, replayed = self.turns.once(key, enter)
+        def enter(turn: Turn) -> None:
+            running = self._lanes.enter(turn, on_busy, lambda each: self._ledger.accept(each, key))
+            before.extend([running] if running is not None else [])
+
+        try:
+            turn, replayed = self.turns.once(key, make, enter)
+        except AskedBefore:
+            turn, replayed = self.turns.once(key, make, enter)
         if on_busy == "interrupt":
             for running in before:
                 running.stop(interrupted())

@@ -137,7 +137,10 @@ class ShuttingDown(ServerError):
 
 
 class StoreUnavailable(ServerError):
+    """`unsure` is whether what was asked of the store may have happened all the same."""
+
     code = "store_unavailable"
+    unsure: bool = False
 
 
 class OutboxFull(ServerError):
@@ -205,3 +208,14 @@ class InvalidValue(CoworkError):
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+def revived(code: str, message: str, facts: dict[str, Any], retry_after: int | None) -> CoworkError:
+    """An error of an earlier run, as it was."""
+    kinds = [CoworkError]
+    while kinds:
+        kind = kinds.pop()
+        if kind.code == code and "__init__" not in vars(kind) and not kind.__subclasses__():
+            return kind(message, retry_after=retry_after, **facts)
+        kinds += kind.__subclasses__()
+    return Internal(message, retry_after=retry_after, **facts)

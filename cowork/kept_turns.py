@@ -6,17 +6,23 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cowork.errors import (
     AtCapacity,
     ClaudeUnavailable,
+    CoworkError,
     IdempotencyMismatch,
+    Internal,
     ShuttingDown,
     StoreUnavailable,
     TurnExpired,
     TurnNotFound,
+    WorkerLost,
 )
+from cowork.events import Done
+from cowork.stores.base import Store, TurnKey
+from cowork.turn_records import follow, revive
 from cowork.turns import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
@@ -26,24 +32,19 @@ FORGOTTEN_LIMIT = 100_000
 NOT_ASKED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A client's `Idempotency-Key` and the digest of the body it came with."""
-
-    owner: str
-    key: str
-    digest: str
-
-
 class KeptTurns:
     """Every turn that can still be asked about.
 
     An ended turn is kept for `retention` seconds, then forgotten; that it once was is remembered
     for the last hundred thousand, so that "expired" can be told from "never was".
+    Turns of an earlier run, or of another process, come from the `store`: those that still run
+    somewhere are followed (`follow`) until the store has their end.  `holder` is our name there.
     """
 
-    def __init__(self, retention: float) -> None:
+    def __init__(self, retention: float, store: Store, holder: str = "") -> None:
         self._retention = retention
+        self._store = store
+        self._holder = holder
         self._lock = threading.Lock()
         self._turns: dict[str, Turn] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
@@ -51,38 +52,138 @@ class KeptTurns:
         self._ended: deque[tuple[float, Turn]] = deque()
         self._bytes = 0
         self._forgotten: OrderedDict[str, str] = OrderedDict()
+        self._followed: dict[str, Turn] = {}
 
     def find(self, owner: str, turn_id: str) -> Turn:
-        """The owner's turn of that id; raises `TurnNotFound` or `TurnExpired`."""
+        """The owner's turn of that id.
+
+        Raises `TurnNotFound`, `TurnExpired` and `StoreUnavailable`.
+        """
         with self._lock:
             self._expire()
             turn = self._turns.get(turn_id)
             if turn is not None and turn.project.owner == owner:
                 return turn
-            if self._forgotten.get(turn_id) == owner:
-                raise TurnExpired("the turn is no longer kept; see COWORK_TURN_RETENTION")
-        raise TurnNotFound("no such turn")
+            expired = self._forgotten.get(turn_id) == owner
+        turn = None if expired else self._stored(owner, turn_id)
+        if turn is None and not expired:
+            raise TurnNotFound("no such turn")
+        if turn is None or self._is_old(turn):
+            raise TurnExpired("the turn is no longer kept; see COWORK_TURN_RETENTION")
+        return self._keep(turn)
 
-    def once(self, key: Key | None, start: Callable[[], Turn]) -> tuple[Turn, bool]:
-        """The turn of that key and whether it was there before; else the one that `start` makes.
+    def once(
+        self,
+        key: TurnKey | None,
+        make: Callable[[], Turn],
+        enter: Callable[[Turn], None] = lambda _: None,
+    ) -> tuple[Turn, bool]:
+        """The turn of that key and whether it was there before; else the one that `make` makes.
 
-        `start` runs under a lock, so that of ten equal requests one makes the turn; it must not
-        wait.  Raises `IdempotencyMismatch`, and what `start` raises, with nothing kept.
+        `make` runs under a lock, so that of ten equal requests one makes the turn, and must not
+        wait; `enter` gives the turn its place and may.  Raises `IdempotencyMismatch`,
+        `StoreUnavailable`, and what `enter` raises, with nothing kept: then whoever found the
+        turn meanwhile sees it end with the same error.
         """
+        if key is not None:
+            found = self._known(key) or self._stored_key(key)
+            if found is not None:
+                return found, True
         with self._lock:
             self._expire()
-            known = self._keys.get((key.owner, key.key)) if key is not None else None
-            if known is not None and key is not None:
-                turn_id, digest = known
-                if digest != key.digest:
-                    raise IdempotencyMismatch("this Idempotency-Key came with another body")
-                return self._turns[turn_id], True
-            turn = start()
+            found = self._known_now(key)
+            if found is not None:
+                return found, True
+            turn = make()
             self._turns[turn.id] = turn
             if key is not None:
                 self._keys[key.owner, key.key] = turn.id, key.digest
                 self._key_of[turn.id] = key.owner, key.key
-            return turn, False
+        try:
+            enter(turn)
+        except BaseException as fault:
+            self._refuse(turn, fault)
+            raise
+        return turn, False
+
+    def _known(self, key: TurnKey) -> Turn | None:
+        with self._lock:
+            self._expire()
+            return self._known_now(key)
+
+    def _known_now(self, key: TurnKey | None) -> Turn | None:
+        known = self._keys.get((key.owner, key.key)) if key is not None else None
+        if known is None or key is None:
+            return None
+        _check_digest(known[1], key)
+        return self._turns[known[0]]
+
+    def _refuse(self, turn: Turn, fault: BaseException) -> None:
+        with self._lock:
+            self._turns.pop(turn.id, None)
+            self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
+        turn.on_end(None)
+        error = fault if isinstance(fault, CoworkError) else Internal("the turn was not accepted")
+        turn.finish(Done(success=False, message=""), error)
+
+    # -- turns of the store
+
+    def _stored_key(self, key: TurnKey) -> Turn | None:
+        known = self._store.keyed(key.owner, key.key)
+        if known is None:
+            return None
+        _check_digest(known[1], key)
+        turn = self._stored(key.owner, known[0])
+        return None if turn is None else self._keep(turn)
+
+    def _stored(self, owner: str, turn_id: str) -> Turn | None:
+        found = self._store.turn(owner, turn_id)
+        if found is None:
+            return None
+        record, _ = found
+        if record.ended is None and record.holder == self._holder:
+            # What becomes of it is not in the store yet, which has just been away.
+            raise StoreUnavailable("the turn is not settled yet", retry_after=1)
+        return revive(*found)
+
+    def _is_old(self, turn: Turn) -> bool:
+        if turn.ended_at is None:
+            return False
+        return (datetime.now(UTC) - turn.ended_at).total_seconds() > self._retention
+
+    def _keep(self, turn: Turn) -> Turn:
+        """The turn, or the same one that somebody else has taken out of the store meanwhile."""
+        with self._lock:
+            kept = self._turns.get(turn.id)
+            if kept is not None:
+                return kept
+            self._turns[turn.id] = turn
+            if turn.done is None:
+                turn.on_end(self.ended)
+                self._followed[turn.id] = turn
+        if turn.done is not None:
+            self.ended(turn)
+        return turn
+
+    @property
+    def followed(self) -> int:
+        """How many turns are followed that run in other processes."""
+        return len(self._followed)
+
+    def follow(self) -> None:
+        """Look what has become of the turns that run in other processes; call it now and then.
+
+        Raises `StoreUnavailable`.
+        """
+        for turn in list(self._followed.values()):
+            found = self._store.turn(turn.project.owner, turn.id)
+            if found is None:
+                # Only a store that has lost everything has lost a turn that runs.
+                turn.finish(Done(success=False, message=""), WorkerLost("the store lost the turn"))
+            else:
+                follow(turn, *found)
+            if turn.done is not None:
+                self._followed.pop(turn.id, None)
 
     def ended(self, turn: Turn) -> None:
         """A turn has ended; its retention begins.
@@ -92,8 +193,9 @@ class KeptTurns:
         with self._lock:
             if isinstance(turn.error, NOT_ASKED):
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
-            self._ended.append((time.monotonic(), turn))
-            self._bytes += turn.size
+            if turn.id in self._turns:
+                self._ended.append((time.monotonic(), turn))
+                self._bytes += turn.size
             self._expire()
 
     def _expire(self) -> None:
@@ -118,3 +220,8 @@ class KeptTurns:
         with self._lock:
             for turn in self._turns.values():
                 turn.close()
+
+
+def _check_digest(digest: str, key: TurnKey) -> None:
+    if digest != key.digest:
+        raise IdempotencyMismatch("this Idempotency-Key came with another body")

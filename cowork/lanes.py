@@ -23,6 +23,7 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 class _Lane:
     running: Turn | None = None
     waiting: deque[Turn] = field(default_factory=deque)
+    arriving: list[Turn] = field(default_factory=list)
 
 
 class Lanes:
@@ -42,49 +43,101 @@ class Lanes:
         self._lanes: dict[Project, _Lane] = {}
         self._shut = False
 
-    def enter(self, turn: Turn, on_busy: OnBusy) -> Turn | None:
-        """Begin the turn, or let it wait; never waits itself.
+    def enter(
+        self, turn: Turn, on_busy: OnBusy, accept: Callable[[Turn], None] = lambda _: None
+    ) -> Turn | None:
+        """Begin the turn, or let it wait; gives the turn that runs before it, if there is one.
 
-        Gives the turn that runs before it, if there is one.
-        Raises `ShuttingDown`, `ProjectBusy` (`reject`) and `QueueFull`.
+        `accept` is called when the turn has its place and nothing has begun; it may wait.
+        Raises `ShuttingDown`, `ProjectBusy` (`reject`), `QueueFull` and what `accept` raises, in
+        which case the turn is not let in.
         """
         with self._lock:
             if self._shut:
                 raise ShuttingDown("the server is shutting down", retry_after=5)
             lane = self._lanes.get(turn.project)
-            if lane is not None:
-                return self._queue(lane, turn, on_busy)
-            lane = self._lanes[turn.project] = _Lane(running=turn)
-        turn.begin()
+            before = None
+            if lane is None:
+                lane = self._lanes[turn.project] = _Lane(running=turn)
+                turn.begin()
+            else:
+                before = self._arrive(lane, turn, on_busy)
         try:
-            threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True).start()
-        except RuntimeError:  # no thread can be started
-            with self._lock:
-                del self._lanes[turn.project]
+            accept(turn)
+            self._begin(lane, turn, on_busy)
+        except BaseException:
+            self._give_up(lane, turn)
             raise
-        return None
+        return before
 
-    def _queue(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> Turn | None:
+    def _arrive(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> Turn | None:
+        """Keep a place for a turn that is not accepted yet."""
         # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
         before = lane.running if lane.running is not None and lane.running.done is None else None
-        running = before is not None
-        ahead = len(lane.waiting) + (1 if running else 0)
+        waiting = len(lane.waiting) + len(lane.arriving)
+        ahead = waiting + (before is not None)
         if on_busy == "reject" and ahead:
             raise ProjectBusy("the project is answering another question")
-        if len(lane.waiting) >= max(self._limit, 0 if running else 1):
-            raise QueueFull(
-                f"the project has {len(lane.waiting)} questions waiting already", retry_after=5
-            )
-        first = on_busy == "interrupt"
-        turn.ahead = int(running) if first else ahead
-        # While nobody else sees the turn: once it waits, anyone may stop it.
+        if waiting >= max(self._limit, 1 if before is None else 0):
+            raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
+        turn.ahead = int(before is not None) if on_busy == "interrupt" else ahead
         turn.queued_behind(turn.ahead)
-        turn.on_stop(lambda: self._leave(lane, turn))
+        lane.arriving.append(turn)
+        return before
+
+    def _begin(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> None:
+        """An accepted turn waits in its lane, or runs, where nothing does any more."""
+        if lane.running is not turn:
+            with self._lock:
+                lane.arriving.remove(turn)
+                if lane.running is not None or lane.waiting:
+                    leave = self._await(lane, turn, first=on_busy == "interrupt")
+                else:
+                    leave, lane.running = None, turn
+            if leave is not None:
+                if turn.stop_reason is not None:
+                    leave()
+                return
+            turn.begin()
+        self._start(lane)
+
+    def _await(self, lane: _Lane, turn: Turn, *, first: bool) -> Callable[[], None]:
+        """Let the turn wait, so that it leaves when it is stopped; the caller holds the lock.
+
+        One that was stopped before is to be told to leave by the caller, without the lock.
+        """
+        waits = False
+
+        def leave() -> None:
+            if waits:
+                self._leave(lane, turn)
+
+        turn.on_stop(leave)
         if first:
             lane.waiting.appendleft(turn)
         else:
             lane.waiting.append(turn)
-        return before
+        waits = True
+        return leave
+
+    def _start(self, lane: _Lane) -> None:
+        threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True).start()
+
+    def _give_up(self, lane: _Lane, turn: Turn) -> None:
+        """The turn does not come after all; those behind it need not wait for it."""
+        with self._lock:
+            if turn in lane.arriving:
+                lane.arriving.remove(turn)
+                self._remove_if_empty(lane, turn.project)
+        if lane.running is turn:
+            following = self._advance(lane, turn.project)
+            if following is not None:
+                following.begin()
+                self._start(lane)
+
+    def _remove_if_empty(self, lane: _Lane, project: Project) -> None:
+        if not _all(lane):
+            del self._lanes[project]
 
     def _leave(self, lane: _Lane, turn: Turn) -> None:
         with self._lock:
@@ -108,8 +161,7 @@ class Lanes:
     def _advance(self, lane: _Lane, project: Project) -> Turn | None:
         with self._lock:
             turn = lane.running = lane.waiting.popleft() if lane.waiting else None
-            if turn is None:
-                del self._lanes[project]
+            self._remove_if_empty(lane, project)
             _tell_positions(lane)
             return turn
 
@@ -138,7 +190,8 @@ class Lanes:
 
 
 def _all(lane: _Lane) -> list[Turn]:
-    return [*([lane.running] if lane.running is not None else []), *lane.waiting]
+    running = [lane.running] if lane.running is not None else []
+    return [*running, *lane.waiting, *lane.arriving]
 
 
 def _tell_positions(lane: _Lane) -> None:

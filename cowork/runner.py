@@ -22,13 +22,13 @@ from cowork.errors import (
     ClaudeTimeout,
     CoworkError,
     Internal,
-    ShuttingDown,
+    StoreUnavailable,
     TurnInterrupted,
 )
 from cowork.events import Done
+from cowork.ledger import Ledger
 from cowork.log import logger
-from cowork.outbox import Outbox
-from cowork.stores.base import ChatMessage, Claim, Project, Session, Store
+from cowork.stores.base import Claim, Exchange, Project, Session, Store
 from cowork.turns import Turn
 from cowork.workspace import Workspace
 
@@ -36,6 +36,8 @@ log = logger(__name__)
 
 # A session that is missing, then one that is in use, then a process that died while it was idle.
 ATTEMPTS = 3
+# How often a project is looked at that another process is answering; seconds.
+CLAIM_LOOK = 0.075
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +49,22 @@ class Rules:
     timeout: float = 300.0
     queue_limit: int = 8
     disconnect_grace: float = 30.0
-    retention: float = 600.0
 
 
 class Runner:
     """Runs turns, one call each, from any number of lanes."""
 
     def __init__(
-        self, store: Store, pool: Pool, cli: ClaudeCli, outbox: Outbox, rules: Rules
+        self, store: Store, pool: Pool, cli: ClaudeCli, ledger: Ledger, rules: Rules
     ) -> None:
         self._store = store
         self._pool = pool
         self._cli = cli
-        self._outbox = outbox
+        self._ledger = ledger
         self._rules = rules
 
     def left(self, turn: Turn) -> None:
         """A turn was stopped while it waited: its question is history, its answer never was."""
-        self._say(turn, "question", turn.question.text, turn.question.message_type)
         self._finish(turn, None, turn.stop_reason)
 
     def take(self, turn: Turn) -> None:
@@ -77,33 +77,56 @@ class Runner:
             self._finish(turn, None, Internal("something of ours broke; see the server's log"))
 
     def _take_claimed(self, turn: Turn) -> None:
-        self._say(turn, "question", turn.question.text, turn.question.message_type)
+        self._ledger.begin(turn)
         claim: Claim | None = None
         try:
-            claim = self._store.claim(turn.project)
-            if claim is None:
-                raise RuntimeError("the lane's project is claimed by somebody else")
+            claim = self._claim(turn)
             self._converse(turn, claim)
         except CoworkError as error:
             self._finish(turn, None, turn.stop_reason or error)
         finally:
             # Not before the process is put away: two writers to one session lose turns.
             if claim is not None:
-                self._store.release(claim)
+                self._release(claim)
+
+    def _claim(self, turn: Turn) -> Claim:
+        """The project, once no other process answers it any more; our own lanes see to ours."""
+        turn.on_stop(lambda: self._stop_early(turn))
+        while True:
+            self._check_not_stopped(turn)
+            claim = self._store.claim(turn.project)
+            if claim is not None:
+                return claim
+            self._out_of_time(turn)
+            turn.wait(time.monotonic() + CLAIM_LOOK)
+
+    def _stop_early(self, turn: Turn) -> None:
+        """Until there is a reply to interrupt, a turn that is stopped has nothing to wait for."""
+        self._finish(turn, None, turn.stop_reason)
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            self._store.release(claim)
+        except StoreUnavailable as fault:
+            # Nobody prolongs it any more, so that it ends by itself, or with our next one.
+            log.warning("a project could not be released", why=fault.message)
 
     # -- a turn
 
     def _converse(self, turn: Turn, claim: Claim) -> None:
         """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
         session = found = self._store.session(turn.project)
+        earlier: list[Exchange] = []
         for _ in range(ATTEMPTS):
             turn.session_id = session.id if session is not None else None
             turn.is_new_session = session is None
             turn.session_recovered = found is not None and session is None
             try:
-                self._attempt(turn, session, claim)
+                self._attempt(turn, session, claim, earlier)
             except (SessionMissing, SessionInUse) as fault:
                 log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
+                if isinstance(fault, SessionMissing):
+                    earlier = self._store.history(turn.project)
                 session = None
             except ProcessGone as fault:
                 log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
@@ -111,10 +134,11 @@ class Runner:
                 return
         raise ClaudeFailed("the Claude CLI did not take the question")
 
-    def _attempt(self, turn: Turn, known: Session | None, claim: Claim) -> None:
+    def _attempt(
+        self, turn: Turn, known: Session | None, claim: Claim, earlier: list[Exchange]
+    ) -> None:
         """One try with one process, which is kept for the next turn only if it is fit for it."""
-        # Until there is a reply to interrupt, a turn that is stopped has nothing to wait for.
-        turn.on_stop(lambda: self._finish(turn, None, turn.stop_reason))
+        turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
         process = self._pool.lease(
             turn.project,
@@ -129,17 +153,15 @@ class Runner:
             self._check_not_stopped(turn)
             fit = False
             turn.on_stop(None)
-            reply = self._ask(turn, process, session, claim)
+            reply = self._ask(turn, process, session, claim, earlier)
             result = self._await(turn, reply)
             if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
                 raise result.error
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._judge(turn, result)
-            # Counted before the turn ends, so that whoever saw its end sees it counted.
-            kept = self._keep(session, result, claim)
+            kept = self._finish(turn, result, error, claim=claim, session=session)
             # A process that has seen no login would not notice a new one.
             fit = kept and not isinstance(error, ClaudeNotAuthenticated)
-            self._finish(turn, result, error)
             if reply.answer.used_tools:
                 process.sweep()
         finally:
@@ -153,11 +175,21 @@ class Runner:
         if turn.stop_reason is not None:
             raise turn.stop_reason
 
-    def _ask(self, turn: Turn, process: ClaudeProcess, session: Session, claim: Claim) -> Reply:
+    def _ask(
+        self,
+        turn: Turn,
+        process: ClaudeProcess,
+        session: Session,
+        claim: Claim,
+        earlier: list[Exchange],
+    ) -> Reply:
         """Send the question; from here on the session is the project's."""
         question = turn.question
         said = command.prompt(
-            question.text, question.skill, slash_commands=self._rules.slash_commands
+            question.text,
+            question.skill,
+            slash_commands=self._rules.slash_commands,
+            earlier=[(each.question, each.answer) for each in earlier],
         )
         if not self._store.put_session(session, claim):
             raise TurnInterrupted("the project's session was deleted")
@@ -213,20 +245,25 @@ class Runner:
             self._cli.saw_login(works=True)
         return result.error
 
-    def _finish(self, turn: Turn, result: Result | None, error: CoworkError | None) -> None:
-        """End the turn, its answer on its way to the chat history first."""
-        if turn.done is not None:
-            return
-        text = result.text if result is not None else ""
-        if error is None:
-            self._say(turn, "answer", text, "agent")
-        elif text.strip():
-            stopped = isinstance(error, TurnInterrupted | ShuttingDown)
-            self._say(turn, "answer", text, "agent", status="partial" if stopped else "failed")
+    def _finish(
+        self,
+        turn: Turn,
+        result: Result | None,
+        error: CoworkError | None,
+        *,
+        claim: Claim | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """End the turn, when the store has its end; False where its session was deleted meanwhile.
+
+        Counted before the turn ends, so that whoever saw its end sees it counted.
+        """
+        if not turn.begin_end():
+            return False
         begun = turn.begun if turn.begun is not None else time.monotonic()
         done = Done(
             success=error is None,
-            message=text,
+            message=result.text if result is not None else "",
             session_id=turn.session_id,
             is_new_session=turn.is_new_session,
             session_recovered=turn.session_recovered,
@@ -235,6 +272,8 @@ class Runner:
             cost_usd=result.cost_usd if result is not None else None,
             duration_ms=round((time.monotonic() - begun) * 1000),
         )
+        counted = None if session is None else _counted(session, done)
+        kept = self._ledger.end(turn, done, error, claim=claim, session=counted)
         turn.finish(done, error)
         log.info(
             "turn ended",
@@ -244,40 +283,24 @@ class Runner:
             code=error.code if error is not None else None,
             ms=done.duration_ms,
         )
-
-    def _keep(self, session: Session, result: Result, claim: Claim) -> bool:
-        """Note the turn in the session; False, and rightly, if that was deleted meanwhile."""
-        return self._store.put_session(
-            replace(
-                session,
-                last_used=datetime.now(UTC),
-                turns=session.turns + 1,
-                cost_usd=session.cost_usd + (result.cost_usd or 0.0),
-            ),
-            claim,
-        )
-
-    def _say(
-        self, turn: Turn, role: str, text: str, kind: str | None, status: str | None = None
-    ) -> None:
-        """Put a message on its way to the chat history."""
-        self._outbox.add(
-            ChatMessage(
-                id=f"{turn.id}-{role}",
-                project=turn.project,
-                user_id=turn.question.user_id,
-                message=text,
-                type=kind,
-                status=status,
-                created=datetime.now(UTC),
-            )
-        )
+        return kept
 
 
 def _new_session(project: Project, process: ClaudeProcess) -> Session:
     """The session that begins with this process's first question."""
     now = datetime.now(UTC)
     return Session(project, process.session_id, process.cwd, created=now, last_used=now)
+
+
+def _counted(session: Session, done: Done) -> Session:
+    """The session with one more turn."""
+    return replace(
+        session,
+        last_used=datetime.now(UTC),
+        turns=session.turns + 1,
+        cost_usd=session.cost_usd + (done.cost_usd or 0.0),
+        usage=session.usage.plus(done.usage),
+    )
 
 
 def interrupted() -> TurnInterrupted:

@@ -22,8 +22,11 @@ from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.conversation import Conversation
-from cowork.errors import ShuttingDown
+from cowork.errors import ShuttingDown, StoreUnavailable
+from cowork.keeper import Keeper
+from cowork.kept_turns import KeptTurns
 from cowork.keys import Keys
+from cowork.ledger import Ledger
 from cowork.login import Login
 from cowork.outbox import Outbox
 from cowork.relay import Relay
@@ -45,6 +48,7 @@ class Services:
     settings: Settings
     keys: Keys
     store: Store
+    keeper: Keeper
     cli: ClaudeCli
     pool: Pool
     outbox: Outbox
@@ -70,7 +74,16 @@ class Services:
             found.append("every Claude process is busy")
         if self.pool.spares.problem is not None:
             found.append(self.pool.spares.problem)
-        return [*found, *self.outbox.reasons()]
+        if not self.keeper.ok:
+            found.append("the store is away")
+        return [*found, *(self.outbox.reasons() if self.keeper.ok else [])]
+
+    def session_count(self) -> int:
+        """How many sessions there are; while the store is away, how many there were."""
+        try:
+            return self.store.session_count()
+        except StoreUnavailable:
+            return self.keeper.sessions
 
     def start(self) -> Self:
         """Begin what runs in the background; nothing here makes the caller wait."""
@@ -78,14 +91,21 @@ class Services:
         if swept:
             log.warning("swept what a killed server left behind", killed=len(swept))
         self.cli.state()
+        self.keeper.start()
         self.pool.start()
-        self.outbox.start()
+        self._start_outbox()
         threading.Thread(
             target=self.login.consume_at_start, args=(self.stopping,), name="consume", daemon=True
         ).start()
         self._say_who_can_get_in()
         self._warn()
         return self
+
+    def _start_outbox(self) -> None:
+        try:
+            self.outbox.start()
+        except StoreUnavailable as fault:
+            log.warning("the store is away", why=fault.message)
 
     def drain(self, timeout: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """Take no new turns; those that run have `timeout` seconds, or until `hurry()`, to end.
@@ -106,13 +126,11 @@ class Services:
             return
         self.closed = True
         self.drain(0.0)
-        sessions, token = self.store.session_count(), self.store.token() is not None
-        if self.settings.store == "memory://" and (sessions or token):
-            log.warning(
-                "sessions of memory:// are gone now", sessions=sessions, and_the_token=token
-            )
+        if not self.store.shared:
+            self._say_what_is_gone()
         self.pool.close()
         self.outbox.close(OUTBOX_CLOSE)
+        self.keeper.close()
         if self.upstream is not None:
             self.upstream.close()
         self.cli.close()
@@ -120,6 +138,13 @@ class Services:
             call()
         self.conversation.turns.close()
         self.store.close()
+
+    def _say_what_is_gone(self) -> None:
+        sessions, token = self.store.session_count(), self.store.token() is not None
+        if sessions or token:
+            log.warning(
+                "sessions of memory:// are gone now", sessions=sessions, and_the_token=token
+            )
 
     def _say_who_can_get_in(self) -> None:
         """One line that says who is served, and where."""
@@ -159,7 +184,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
     environ = dict(os.environ if environ is None else environ)
     logging.hide(*settings.secrets())
-    store = open_store(settings.store, outbox_limit=settings.outbox_limit)
+    holder = sweep.own_name()
+    store = open_store(settings.store, outbox_limit=settings.outbox_limit, holder=holder)
     manner = command.Manner(
         permission_mode=settings.permission_mode,
         trust_projects=settings.trust_projects,
@@ -201,17 +227,22 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         timeout=settings.claude_timeout,
         queue_limit=settings.queue_limit,
         disconnect_grace=settings.disconnect_grace,
-        retention=settings.turn_retention,
     )
+    ledger = Ledger(store, outbox, holder=holder, retention=settings.turn_retention)
+    turns = KeptTurns(settings.turn_retention, store, holder)
+    runner = Runner(store, pool, cli, ledger, rules)
     return Services(
         settings=settings,
         keys=Keys(settings.api_keys, settings.api_keys_file),
         store=store,
+        keeper=Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone),
         cli=cli,
         pool=pool,
         outbox=outbox,
         login=login,
-        conversation=Conversation(store, pool, Runner(store, pool, cli, outbox, rules), rules),
+        conversation=Conversation(
+            store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules
+        ),
         upstream=upstream,
         stopping=threading.Event(),
     )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -138,10 +138,22 @@ def folder(raw: str) -> Path:
 
 
 def store_url(raw: str) -> str:
-    """Where state is kept."""
-    if raw.strip() != "memory://":
-        raise ValueError("expected memory://")
-    return raw.strip()
+    """Where state is kept; never echoed, it may hold a password."""
+    url = raw.strip()
+    try:
+        parts = urlsplit(url)
+        usable = url == "memory://"
+        if parts.scheme == "sqlite":
+            usable = not (parts.netloc or parts.query or parts.fragment)
+            usable = usable and re.fullmatch(r"/[^\0]*[^/\0]", parts.path) is not None
+        elif parts.scheme in {"redis", "rediss"}:
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            usable = usable and re.fullmatch(r"/?|/\d{1,4}", parts.path) is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected memory://, sqlite:///path, redis:// or rediss://host:port/0")
+    return url
 
 
 def api_keys(raw: str) -> Mapping[str, str]:
@@ -239,7 +251,7 @@ class Settings:
     max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
 
     claude_user: Account | None = setting("COWORK_CLAUDE_USER", "", account)
-    store: str = setting("COWORK_STORE", "memory://", store_url)
+    store: str = setting("COWORK_STORE", "memory://", store_url, secret=True)
     workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", folder)
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
     trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", flag)
@@ -271,7 +283,14 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value held, for the log's mask."""
-        single = (self.chat_api_token, self.xo_auth_session_id, self.xo_poll_token)
+        password = urlsplit(self.store).password
+        single = (
+            self.chat_api_token,
+            self.xo_auth_session_id,
+            self.xo_poll_token,
+            password,
+            password and unquote(password),
+        )
         return (*(value for value in single if value), *self.api_keys.values())
 
 

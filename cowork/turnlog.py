@@ -134,6 +134,24 @@ class TurnLog:
             parts += orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
         return "".join(parts)
 
+    def dump(self) -> Iterator[bytes]:
+        """The log as it is now, in pieces of `BATCH` at most: for `load`."""
+        size = self.size
+        yield len(self._marks).to_bytes(8, "big") + self._marks
+        for begin in range(0, size, BATCH):
+            yield self._bytes(begin, min(begin + BATCH, size))
+
+    @classmethod
+    def load(cls, data: bytes) -> TurnLog:
+        """The log that was dumped; raises ValueError for what is none."""
+        count = int.from_bytes(data[:8], "big")
+        marks, lines = data[8 : 8 + count], data[8 + count :].split(b"\n")
+        if len(marks) != count or len(lines) != count + 1 or max(marks, default=0) >= len(_KINDS):
+            raise ValueError("not the log of a turn")
+        log = cls()
+        log._append(marks, lines[:-1])
+        return log
+
     def close(self) -> None:
         """Give the file back; the log cannot be read any more."""
         if self._file is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from uuid import uuid4
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status
 from cowork.log import request_id
-from cowork.stores.base import Project
+from cowork.stores.base import Project, TurnKey
 from cowork.turnlog import Batch, TurnLog
 
 # A log of more than this is a CLI gone mad, not an answer.
@@ -55,6 +55,8 @@ class Turn:
 
     `ahead` is how many turns of its project were before it when it was asked.
     `done` is set with the last event; `error` says why a turn did not succeed.
+    `key` is the client's, `is_in_history` whether the question is on its way to the chat history;
+    `log_is_whole` is not so for a turn of another run whose events were lost.
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
     """
@@ -74,10 +76,14 @@ class Turn:
         self.session_id: str | None = None
         self.is_new_session = False
         self.session_recovered = False
+        self.log_is_whole = True
+        self.key: TurnKey | None = None
+        self.is_in_history = False
         self.ahead = 0
         self.stop_reason: CoworkError | None = None
         self._grace = grace
         self._readers = 0
+        self._ending = False
         self._closing = False
         self._patience: threading.Timer | None = None
         self._log = TurnLog()
@@ -100,7 +106,7 @@ class Turn:
     def append(self, events: list[Said]) -> None:
         """Add to the log; what comes after the end is dropped."""
         with self._changed:
-            if self.done is not None:
+            if self.done is not None or self._ending:
                 return
             for event in events:
                 self._log.append(event)
@@ -108,6 +114,14 @@ class Turn:
             self._changed.notify_all()
         if too_much:
             self.stop(ClaudeFailed("the turn said more than 64 MiB, tools and thinking included"))
+
+    def begin_end(self) -> bool:
+        """Whether it is the caller who ends the turn; nothing is added to its log from now on."""
+        with self._changed:
+            if self._ending or self.done is not None:
+                return False
+            self._ending = True
+            return True
 
     def finish(self, done: Done, error: CoworkError | None = None) -> bool:
         """End the turn; False, and nothing changed, if it had ended before."""
@@ -117,9 +131,9 @@ class Turn:
             if error is not None:
                 self._log.append(Failed(error.code, error.message, _facts(error)))
             self._log.append(done)
-            self.state = _end_state(error)
+            self.state = end_state(error)
             self.error, self.done = error, done
-            self.ended_at = datetime.now(UTC)
+            self.ended_at = self.ended_at or datetime.now(UTC)
             self._on_stop = None
             self._be_patient_no_more()
             on_end, self._on_end = self._on_end, None
@@ -128,7 +142,7 @@ class Turn:
             on_end(self)
         return True
 
-    def on_end(self, call: Callable[[Turn], None]) -> None:
+    def on_end(self, call: Callable[[Turn], None] | None) -> None:
         """What `finish` calls, once; set it before the turn runs."""
         self._on_end = call
 
@@ -245,8 +259,27 @@ class Turn:
             self._log.close()
             self._log = TurnLog()
 
+    # -- what is kept of it
 
-def _end_state(error: CoworkError | None) -> State:
+    def dump(self) -> Iterator[bytes]:
+        """The log up to the end that `begin_end` promised, in pieces, for `TurnLog.load`."""
+        pieces = self._log.dump()
+        while True:
+            with self._changed:
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def adopt(self, log: TurnLog, done: Done, error: CoworkError | None) -> None:
+        """End with the log and the end that the turn had where it ran."""
+        with self._changed:
+            self._log = log
+        self.finish(done, error)
+
+
+def end_state(error: CoworkError | None) -> State:
+    """How a turn with this error has ended."""
     if error is None:
         return State.SUCCEEDED
     stopped = isinstance(error, TurnInterrupted | ShuttingDown)

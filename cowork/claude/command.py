@@ -6,9 +6,10 @@ execution, since the CLI reads `--settings={"hooks": ...}` wherever it stands.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -114,17 +115,37 @@ def _is_passed(name: str, extra: Iterable[str]) -> bool:
     return name in _PASSED or name.startswith(_PASSED_PREFIXES) or name in extra
 
 
-def prompt(question: str, skill: str | None, *, slash_commands: bool) -> str:
+def prompt(
+    question: str,
+    skill: str | None,
+    *,
+    slash_commands: bool,
+    earlier: Sequence[tuple[str, str]] = (),
+) -> str:
     """What the CLI is asked: a skill's call, or text.
 
     Text that begins with `/` would be a command of the CLI's own (`/config key=value` rewrites
     the user's settings for good); a leading space makes it plain text.
+    `earlier` are questions and answers of a session that is lost: before text, behind a skill's.
     """
     if skill is not None:
-        return f"/{skill} {question}"
+        said = f"/{skill} {question}"
+        return f"{said}\n\n{_recalled(earlier)}" if earlier else said
     if question.startswith("/") and not slash_commands:
-        return f" {question}"
-    return question
+        question = f" {question}"
+    return f"{_recalled(earlier)}\n\n{question}" if earlier else question
+
+
+def _recalled(earlier: Sequence[tuple[str, str]]) -> str:
+    """As JSON, in which nothing can look like the end of the block."""
+    lines = [json.dumps({"question": each[0], "answer": each[1]}) for each in earlier]
+    said = "\n".join(lines).replace("<", "\\u003c")
+    return (
+        "<earlier_conversation>\n"
+        "The session of this conversation was lost. What was said in it, oldest first:\n"
+        f"{said}\n"
+        "</earlier_conversation>"
+    )
 
 
 def skill_name(agent_type: str | None) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,24 @@ _MARKER = re.compile(r"(?P<pid>\d+):(?P<started>\d+):(?P<namespace>\d+):(?P<id>\
 def marker(process_id: str) -> str:
     """The marker of a process that this server starts; `process_id` is unique to it."""
     return f"{os.getpid()}:{_started(os.getpid())}:{_namespace()}:{process_id}"
+
+
+def own_name() -> str:
+    """This process among all that ever ran here: `<host>/<pid>:<start>:<pid namespace>`.
+
+    The host is named by its boot, so that no name means a process of an earlier one.
+    """
+    try:
+        host = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        host = socket.gethostname()
+    return f"{host}/{marker('').rstrip(':')}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether the process of that `own_name` certainly lives no more."""
+    host, _, found = name.partition("/")
+    return host == own_name().partition("/")[0] and _orphaned(f"{found}:x")
 
 
 def left(wanted: str) -> list[int]:

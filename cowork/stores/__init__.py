@@ -21,7 +21,9 @@ def open_store(url: str, *, outbox_limit: int, holder: str = "") -> Store:
         from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
         return SqliteStore(sqlite_path(url), holder=holder, outbox_limit=outbox_limit)
-    raise ValueError("no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db")
+    raise ValueError(
+        "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
+    )
 
 
 def sqlite_path(url: str) -> Path:

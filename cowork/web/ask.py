@@ -10,8 +10,7 @@ import orjson
 from flask import Response, g, request
 
 from cowork.conversation import Conversation
-from cowork.kept_turns import Key
-from cowork.stores.base import Project
+from cowork.stores.base import Project, TurnKey
 from cowork.turns import Question, Turn
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.disconnect import Disconnects
@@ -101,7 +100,7 @@ def _ask(
     return turn
 
 
-def _key(body: dict[str, Any], given: str | None) -> Key | None:
+def _key(body: dict[str, Any], given: str | None) -> TurnKey | None:
     if given is None:
         return None
     if not given.strip() or len(given) > KEY_LIMIT or not given.isascii():
@@ -109,7 +108,7 @@ def _key(body: dict[str, Any], given: str | None) -> Key | None:
         place = ["header", "Idempotency-Key"]
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Key(g.owner, given, digest)
+    return TurnKey(g.owner, given, digest)
 
 
 def _wait(turn: Turn, disconnects: Disconnects) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, jsonify
 
 from cowork import __version__
+from cowork.errors import StoreUnavailable
 from cowork.services import Services
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
@@ -33,15 +34,19 @@ def blueprint(services: Services) -> CoworkBlueprint:
             "status": "healthy",
             "timestamp": datetime.now(UTC).isoformat(),
             "chat_api_url": services.settings.chat_api_base_url,
-            "auth": services.login.state(),
+            "auth": _auth(services),
             "ai_provider": "claude",
             "claude_cli": services.settings.claude_cli_path,
-            "active_sessions": services.store.session_count(),
+            "active_sessions": services.session_count(),
             "ready": not reasons,
             "reasons": reasons,
             "claude": asdict(services.cli.state()),
             "processes": services.pool.counts(),
             "chat_api": services.outbox.state,
+            "store": {
+                "kind": services.settings.store.partition(":")[0],
+                "ok": services.keeper.ok,
+            },
             "turns": services.conversation.busy(),
             "version": __version__,
         }
@@ -63,3 +68,17 @@ def blueprint(services: Services) -> CoworkBlueprint:
         return reply
 
     return routes
+
+
+def _auth(services: Services) -> dict[str, Any]:
+    """The login's state; while the store is away no token is held, as far as anyone can tell."""
+    try:
+        return services.login.state()
+    except StoreUnavailable:
+        return {
+            "authenticated": False,
+            "user_id": None,
+            "expires_at": None,
+            "auth_session_id": None,
+            "token_source": "none",
+        }

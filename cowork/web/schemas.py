@@ -181,6 +181,7 @@ class HealthReply(Schema):
     claude = fields.Dict()
     processes = fields.Dict()
     chat_api = fields.Dict()
+    store = fields.Dict(metadata={"description": "`kind`, and whether it is there: `ok`."})
     turns = fields.Integer()
     version = fields.String()
 

@@ -100,6 +100,8 @@ def _after(turn: Turn, query: str | None) -> int:
     if given is None or not given.strip():
         return 0
     found = re.fullmatch(rf"(?:{re.escape(turn.id)}\.)?([0-9]{{1,12}})", given.strip())
+    if found is not None and int(found[1]) > turn.frames and not turn.log_is_whole:
+        return 0  # what it has read is lost, and it is to learn how the turn ended
     if found is None or int(found[1]) > turn.frames:
         place = ["query", "after"] if query is not None else ["header", "Last-Event-ID"]
         sentence = "Input should be the id of a frame of this turn"

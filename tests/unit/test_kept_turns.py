@@ -11,8 +11,9 @@ import pytest
 from cowork import kept_turns
 from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
-from cowork.kept_turns import KeptTurns, Key
-from cowork.stores.base import Project
+from cowork.kept_turns import KeptTurns
+from cowork.stores.base import Project, TurnKey
+from cowork.stores.memory import MemoryStore
 from cowork.turns import Question, Turn
 from tests.serving import wait_for
 
@@ -48,13 +49,13 @@ class HeavyTurn(Turn):
 
 
 def test_a_running_turn_is_found_by_its_owner_however_long_it_runs():
-    turns = KeptTurns(retention=0.0)
+    turns = KeptTurns(store=MemoryStore(), retention=0.0)
     turn = kept(turns, "me")
     assert turns.find("me", turn.id) is turn
 
 
 def test_an_ended_turn_is_found_while_it_is_kept():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns))
     assert turns.find("", turn.id) is turn
     assert list(turn.read(0, time.monotonic())) == [turn.done]
@@ -62,11 +63,11 @@ def test_an_ended_turn_is_found_while_it_is_kept():
 
 def test_a_turn_that_never_was_is_not_found():
     with pytest.raises(TurnNotFound):
-        KeptTurns(retention=60.0).find("", "no-such-turn")
+        KeptTurns(store=MemoryStore(), retention=60.0).find("", "no-such-turn")
 
 
 def test_a_turn_that_is_kept_no_longer_has_expired():
-    turns = KeptTurns(retention=0.05)
+    turns = KeptTurns(store=MemoryStore(), retention=0.05)
     turn = end(kept(turns))
     wait_for(lambda: expired(turns, "", turn.id), what="the turn's expiry")
 
@@ -81,7 +82,7 @@ def expired(turns, owner, turn_id):
 
 @pytest.mark.parametrize("retention", [60.0, 0.0])
 def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
-    turns = KeptTurns(retention)
+    turns = KeptTurns(retention, MemoryStore())
     turn = end(kept(turns, "me"))
     for other in ("you", "", "ME"):
         with pytest.raises(TurnNotFound):
@@ -89,7 +90,7 @@ def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
 
 
 def test_an_expired_turn_gives_its_memory_back():
-    turns = KeptTurns(retention=0.0)
+    turns = KeptTurns(store=MemoryStore(), retention=0.0)
     turn = kept(turns)
     turn.append([Token("x" * 3_000_000)])
     end(turn)
@@ -100,7 +101,7 @@ def test_an_expired_turn_gives_its_memory_back():
 
 
 def test_the_oldest_of_too_many_ended_turns_expire_first():
-    turns = KeptTurns(retention=600.0)
+    turns = KeptTurns(store=MemoryStore(), retention=600.0)
     first, second = end(kept(turns)), end(kept(turns))
     running = kept(turns)
     for _ in range(kept_turns.COUNT_LIMIT - 2):
@@ -114,40 +115,42 @@ def test_the_oldest_of_too_many_ended_turns_expire_first():
 
 
 def test_the_oldest_of_too_many_bytes_expire_first():
-    turns = KeptTurns(retention=600.0)
+    turns = KeptTurns(store=MemoryStore(), retention=600.0)
     heavy = [end(kept(turns, kind=HeavyTurn)) for _ in range(3)]
     assert expired(turns, "", heavy[0].id)
     assert turns.find("", heavy[1].id) is heavy[1]
     assert turns.find("", heavy[2].id) is heavy[2]
 
 
-KEY = Key("me", "k1", "digest")
+KEY = TurnKey("me", "k1", "digest")
 
 
 def test_a_key_gives_the_turn_that_it_made_before():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn, replayed = turns.once(KEY, lambda: new_turn("me"))
     assert not replayed
     assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_gives_its_turn_after_the_end_too():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns, "me", KEY))
     assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_with_another_body_is_a_mismatch():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
     with pytest.raises(IdempotencyMismatch):
-        turns.once(Key("me", "k1", "another"), lambda: pytest.fail("made"))
+        turns.once(TurnKey("me", "k1", "another"), lambda: pytest.fail("made"))
     assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
-@pytest.mark.parametrize("other", [Key("you", "k1", "digest"), Key("me", "k2", "digest"), None])
+@pytest.mark.parametrize(
+    "other", [TurnKey("you", "k1", "digest"), TurnKey("me", "k2", "digest"), None]
+)
 def test_another_key_makes_a_turn_of_its_own(other):
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
     second, replayed = turns.once(other, lambda: new_turn("me"))
     assert second is not turn
@@ -155,33 +158,33 @@ def test_another_key_makes_a_turn_of_its_own(other):
 
 
 def test_without_a_key_every_question_is_a_turn():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     assert kept(turns) is not kept(turns)
 
 
 def test_an_expired_key_makes_a_new_turn_even_with_another_body():
-    turns = KeptTurns(retention=0.0)
+    turns = KeptTurns(store=MemoryStore(), retention=0.0)
     turn = end(kept(turns, "me", KEY))
-    second, replayed = turns.once(Key("me", "k1", "another"), lambda: new_turn("me"))
+    second, replayed = turns.once(TurnKey("me", "k1", "another"), lambda: new_turn("me"))
     assert second is not turn
     assert not replayed
 
 
 def test_a_turn_that_could_not_be_made_leaves_its_key_free():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
 
-    def refuse():
+    def refuse(_turn):
         raise TurnNotFound("refused")
 
     with pytest.raises(TurnNotFound, match="refused"):
-        turns.once(KEY, refuse)
+        turns.once(KEY, lambda: new_turn("me"), refuse)
     turn, replayed = turns.once(KEY, lambda: new_turn("me"))
     assert not replayed
     assert turns.find("me", turn.id) is turn
 
 
 def test_of_ten_equal_questions_at_once_one_makes_the_turn():
-    turns, made = KeptTurns(retention=60.0), []
+    turns, made = KeptTurns(store=MemoryStore(), retention=60.0), []
     gate = threading.Barrier(10)
 
     def start():
@@ -200,7 +203,7 @@ def test_of_ten_equal_questions_at_once_one_makes_the_turn():
 
 
 def test_closing_lets_go_of_every_log():
-    turns = KeptTurns(retention=60.0)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
     turn = kept(turns)
     turn.append([Token("x" * 3_000_000)])
     end(turn)

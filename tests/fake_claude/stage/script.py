@@ -44,11 +44,13 @@ class Script:
     """What a question asks for.
 
     `directions` maps each name to its argument ("" without one), in the order they were written;
-    `text` is the rest of the question.  A leading `/skill ` is passed over, the server writes one.
+    `text` is the rest of the question.  A leading `/skill ` is passed over, the server writes one,
+    and so is what the server tells of an earlier conversation.
     """
 
     def __init__(self, question: str) -> None:
         self.directions: dict[str, str] = {}
+        question = _without_earlier(question)
         self.text = question
         rest = question.lstrip()
         if rest.startswith("/"):
@@ -72,6 +74,14 @@ class Script:
     def unknown(self) -> str | None:
         """A direction that nobody knows: a test's typing error."""
         return next((name for name in self.directions if name not in DIRECTIONS), None)
+
+
+def _without_earlier(question: str) -> str:
+    before, begin, rest = question.partition("<earlier_conversation>\n")
+    _, end, after = rest.partition("\n</earlier_conversation>")
+    if not begin or not end:
+        return question
+    return f"{before.rstrip()}{after.removeprefix(chr(10) * 2)}"
 
 
 def words(text: str) -> list[str]:

@@ -1,0 +1,120 @@
+"""Keeps a shared store in order: says that we live, and sets free what those hold who do not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from cowork.errors import StoreUnavailable
+from cowork.kept_turns import KeptTurns
+from cowork.ledger import Ledger
+from cowork.log import logger
+from cowork.stores.base import LEASE, Store
+
+log = logger(__name__)
+
+BEAT = 4.0
+# While the store is away, and while a turn of another process is followed.
+SOON = 0.5
+FOLLOW = 0.25
+_EXPIRED_AT_ONCE = 50
+
+
+class Keeper:
+    """One thread, and none for a store of this process alone.
+
+    `is_dead` says of a holder's name whether its process is certainly gone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        turns: KeptTurns,
+        *,
+        holder: str,
+        is_dead: Callable[[str], bool],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._turns = turns
+        self._holder = holder
+        self._is_dead = is_dead
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.ok = True
+        self.sessions = 0
+
+    def start(self) -> None:
+        """Set free what dead processes held, and go on doing so in the background."""
+        if not self._store.shared:
+            return
+        self._look()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; what still waits for the store gets its last chance."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(2 * SOON + 1.0)
+        if not self._ledger.flush():
+            log.error("the ends of turns are lost with us", turns=self._ledger.waiting)
+
+    def _run(self) -> None:
+        since = 0.0
+        while not self._stop.wait(pause := self._pause()):
+            since += pause
+            try:
+                if self._turns.followed:
+                    self._turns.follow()
+            except StoreUnavailable:
+                self._say(ok=False)
+            if since >= BEAT or not self.ok:
+                since = 0.0
+                self._look()
+
+    def _pause(self) -> float:
+        if not self.ok:
+            return SOON
+        return FOLLOW if self._turns.followed else BEAT
+
+    def _look(self) -> None:
+        try:
+            self._store.beat()
+            self._bury_the_dead()
+            self.sessions = self._store.session_count()
+            while self._store.expire(_EXPIRED_AT_ONCE) == _EXPIRED_AT_ONCE:
+                self._stop.wait(0.01)
+            self._say(ok=self._ledger.flush())
+        except StoreUnavailable as fault:
+            self._say(ok=False, why=fault.message)
+        except Exception:
+            log.exception("the store could not be kept in order")
+
+    def _bury_the_dead(self) -> None:
+        for holder, silent in self._store.holders().items():
+            if holder == self._holder:
+                continue
+            if self._is_dead(holder) or (silent > LEASE and not _is_near(holder, self._holder)):
+                lost = self._store.bury_holder(holder)
+                log.warning("a process is gone, its turns are lost", holder=holder, turns=len(lost))
+
+    def _say(self, *, ok: bool, why: str | None = None) -> None:
+        if ok != self.ok:
+            self.ok = ok
+            if ok:
+                log.info("the store is back")
+            else:
+                log.warning("the store is away", why=why)
+
+
+def _is_near(holder: str, own: str) -> bool:
+    """Whether we would know of the holder's death: it runs where we do, under the same kernel."""
+    return _place(holder) == _place(own) != ""
+
+
+def _place(holder: str) -> str:
+    host, _, marker = holder.partition("/")
+    namespace = marker.rpartition(":")[2]
+    return f"{host}:{namespace}" if namespace.strip("0") else ""

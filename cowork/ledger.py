@@ -1,0 +1,204 @@
+"""What turns leave in the store: that they were asked, what became of them, what they said.
+
+A turn is accepted only when the store has it.  Its end must not depend on the store: where that
+is away, the end waits here, in memory and in order, and the store has it as soon as it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from cowork.errors import CoworkError, StoreUnavailable
+from cowork.events import Done
+from cowork.kept_turns import NOT_ASKED
+from cowork.log import logger
+from cowork.outbox import Outbox
+from cowork.stores.base import (
+    KEY_KEEP,
+    ChatMessage,
+    Claim,
+    Exchange,
+    Session,
+    Store,
+    TurnEnd,
+    TurnKey,
+)
+from cowork.turn_records import packed_log, record_of
+from cowork.turns import State, Turn, end_state
+
+log = logger(__name__)
+
+# Of the ends that wait for the store.  Only turns that were accepted can add to them, and while
+# the store is away none is; beyond it they wait without their logs.
+WAITING_BYTES = 64 * 2**20
+WAITING = 10_000
+
+
+class AskedBefore(StoreUnavailable):
+    """Another process has just accepted a turn with this key; asking again finds it."""
+
+
+class Ledger:
+    """Writes turns into the store; `holder` is this process's name there.
+
+    `retention` is how long an ended turn is kept that came without a key, in seconds.
+    """
+
+    def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._holder = holder
+        self._retention = retention
+        self._lock = threading.Lock()
+        self._waiting: deque[TurnEnd] = deque()
+        self._bytes = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many ends wait for the store."""
+        return len(self._waiting)
+
+    def accept(self, turn: Turn, key: TurnKey | None = None) -> None:
+        """Keep a turn that has its place and has not begun; without this it must not begin.
+
+        Raises `StoreUnavailable`, `OutboxFull` and `AskedBefore`.
+        """
+        turn.key = key
+        if not self.flush():
+            raise StoreUnavailable("the store is away", retry_after=1)
+        record, question = record_of(turn, self._holder), self._question(turn)
+        try:
+            known = self._store.put_turn(record, question, key)
+        except StoreUnavailable as fault:
+            self._take_back(turn, fault)
+            raise
+        if known is not None:
+            raise AskedBefore("another process was asked the same just now", retry_after=1)
+        if question is not None and turn.state is not State.QUEUED:
+            turn.is_in_history = True
+            self._outbox.wake()
+
+    def _take_back(self, turn: Turn, fault: StoreUnavailable) -> None:
+        """The store may have the turn all the same, now or in a moment: it is to end there."""
+        if fault.unsure and len(self._waiting) < WAITING:
+            record = record_of(turn, self._holder, Done(success=False, message=""), fault)
+            self._wait(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
+
+    def begin(self, turn: Turn) -> None:
+        """A turn that waited begins: its question is history now."""
+        question = self._question(turn)
+        if turn.is_in_history or (question is None and not turn.ahead):
+            return
+        try:
+            self._store.start_turn(record_of(turn, self._holder), question)
+        except StoreUnavailable:
+            return  # the turn will see for itself; at its end its question goes first
+        turn.is_in_history = True
+        if question is not None:
+            self._outbox.wake()
+
+    def end(
+        self,
+        turn: Turn,
+        done: Done,
+        error: CoworkError | None,
+        *,
+        claim: Claim | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """Keep how a turn ends; whether its session was kept, as far as that is known.
+
+        Never raises, and never waits for more than the store's second.
+        """
+        end = TurnEnd(
+            record=record_of(turn, self._holder, done, error),
+            keep=KEY_KEEP if turn.key is not None else self._retention,
+            log=packed_log(turn) if self._store.shared else None,
+            gives_key_back=isinstance(error, NOT_ASKED),
+            messages=self._messages(turn, done, error),
+            claim=claim,
+            session=session,
+            exchange=Exchange(turn.question.text, done.message) if error is None else None,
+        )
+        kept = self._write(end) if self.flush() else None
+        if kept is None:
+            self._wait(end)
+        elif end.messages:
+            self._outbox.wake()
+        return kept is not False
+
+    def _write(self, end: TurnEnd) -> bool | None:
+        """Whether the session was kept; None where the store is away."""
+        try:
+            return self._store.end_turn(end)
+        except StoreUnavailable:
+            return None
+        except Exception:
+            # Trying again would fail again, and hold up what waits behind it.
+            log.exception("the end of a turn could not be kept", turn_id=end.record.id)
+            return False
+
+    def flush(self) -> bool:
+        """Write what waits for the store, in order; whether nothing waits any more."""
+        if not self._waiting:
+            return True
+        with self._lock:
+            while self._waiting:
+                end = self._waiting[0]
+                if self._write(end) is None:
+                    return False
+                self._waiting.popleft()
+                self._bytes -= _size(end)
+        log.info("the store has what had waited for it")
+        self._outbox.wake()
+        return True
+
+    def _wait(self, end: TurnEnd) -> None:
+        if self._bytes + _size(end) > WAITING_BYTES:
+            end = replace(end, log=None)
+        self._bytes += _size(end)
+        self._waiting.append(end)
+        if len(self._waiting) == 1:
+            log.warning("the store is away, the ends of turns wait for it", turn_id=end.record.id)
+
+    def _messages(
+        self, turn: Turn, done: Done, error: CoworkError | None
+    ) -> tuple[ChatMessage, ...]:
+        """What a turn's end adds to the chat history."""
+        if not self._outbox.enabled:
+            return ()
+        found = []
+        question = self._question(turn)
+        if question is not None and not turn.is_in_history:
+            found.append(question)
+        if error is None or done.message.strip():
+            stopped = end_state(error) is State.INTERRUPTED
+            status = None if error is None else "partial" if stopped else "failed"
+            found.append(_message(turn, "answer", done.message, "agent", status))
+        return tuple(found)
+
+    def _question(self, turn: Turn) -> ChatMessage | None:
+        if not self._outbox.enabled:
+            return None
+        return _message(turn, "question", turn.question.text, turn.question.message_type)
+
+
+def _message(
+    turn: Turn, role: str, text: str, kind: str | None, status: str | None = None
+) -> ChatMessage:
+    return ChatMessage(
+        id=f"{turn.id}-{role}",
+        project=turn.project,
+        user_id=turn.question.user_id,
+        message=text,
+        type=kind,
+        status=status,
+        created=turn.created if role == "question" else datetime.now(UTC),
+    )
+
+
+def _size(end: TurnEnd) -> int:
+    return len(end.log or b"") + sum(len(message.message) for message in end.messages)

@@ -1,0 +1,103 @@
+"""Turns as the stores keep them, and made of what was kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from cowork.errors import CoworkError, WorkerLost, revived
+from cowork.events import Done, Token
+from cowork.log import logger
+from cowork.packing import pack, unpack
+from cowork.stores.base import LOG_SIZE, TurnRecord
+from cowork.turnlog import TurnLog
+from cowork.turns import LOG_LIMIT, Question, State, Turn, end_state
+
+log = logger(__name__)
+
+
+def record_of(
+    turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
+) -> TurnRecord:
+    """The turn as it is now, or with the end that it is about to have."""
+    body: dict[str, Any] = {
+        "question": asdict(turn.question),
+        "request_id": turn.request_id,
+        "session_id": turn.session_id,
+        "is_new_session": turn.is_new_session,
+        "session_recovered": turn.session_recovered,
+    }
+    state = turn.state
+    if done is not None:
+        state = end_state(error)
+        turn.ended_at = turn.ended_at or datetime.now(UTC)
+        body["end"] = asdict(done)
+    if error is not None:
+        body["error"] = {
+            "code": error.code,
+            "message": error.message,
+            "facts": error.facts,
+            "retry_after": error.retry_after,
+        }
+    return TurnRecord(
+        id=turn.id,
+        project=turn.project,
+        state=state.value,
+        holder=holder,
+        created=turn.created,
+        started=turn.started,
+        ended=turn.ended_at,
+        body=body,
+    )
+
+
+def packed_log(turn: Turn) -> bytes | None:
+    """The log of a turn that is about to end; None where it is too large to be kept."""
+    return pack(turn.dump(), LOG_SIZE)
+
+
+def revive(record: TurnRecord, packed: bytes | None) -> Turn:
+    """The turn of another run, or of another process, where it may still run: see `follow`."""
+    turn = Turn(record.project, Question(**record.body["question"]))
+    turn.id = record.id
+    turn.created = record.created
+    turn.request_id = record.body["request_id"]
+    follow(turn, record, packed)
+    return turn
+
+
+def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
+    """Make the turn what the record says, and end it where that has an end."""
+    turn.started = record.started
+    turn.session_id = record.body["session_id"]
+    turn.is_new_session = record.body["is_new_session"]
+    turn.session_recovered = record.body["session_recovered"]
+    if record.ended is None:
+        turn.state = State(record.state)
+        return
+    turn.ended_at = record.ended
+    end, fault = record.body.get("end"), record.body.get("error")
+    if end is None:
+        lost = WorkerLost("the server's process was lost while it answered")
+        turn.log_is_whole = False
+        turn.finish(Done(success=False, message="", session_id=turn.session_id), lost)
+        return
+    done, kept = Done(**end), _unpacked(packed)
+    turn.log_is_whole = kept is not None
+    if kept is None:
+        kept = TurnLog()
+        if done.message:
+            kept.append(Token(done.message))
+    turn.adopt(kept, done, None if fault is None else revived(**fault))
+
+
+def _unpacked(packed: bytes | None) -> TurnLog | None:
+    if packed is None:
+        return None
+    try:
+        # Twice the limit: the last thing said may have gone beyond it, and marks take room too.
+        return TurnLog.load(unpack(packed, 2 * LOG_LIMIT))
+    except ValueError:
+        log.error("the kept log of a turn cannot be read")
+        return None
