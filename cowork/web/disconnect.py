@@ -8,6 +8,7 @@ peer has closed fails.
 from __future__ import annotations
 
 import _socket
+import os
 import selectors
 import socket
 import threading
@@ -25,44 +26,49 @@ _INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Watch:
-    """One client's socket; `ended` turns true, and `wake` is called, when its half is closed."""
+    """One client's socket; `ended` turns true, and `wake` is called, when its half is closed.
+
+    It holds a descriptor of its own: the request's may be closed at any moment, and the event
+    loop aborts the process when it is to begin watching one that is.
+    """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None], *, probes: bool) -> None:
-        self.sock = sock
         self.wake = wake
         self.ended = False
+        self._sock = sock
         self._probes = probes
+        # The interpreter's own socket: gevent's would wait where there is nothing to read, and
+        # its owner, who reads the next request, would then be refused.
+        self._raw = _socket.socket(fileno=os.dup(sock.fileno()))
+
+    def fileno(self) -> int:
+        """The descriptor to select on."""
+        return self._raw.fileno()
+
+    def close(self) -> None:
+        """Give the descriptor back; nobody may select on it any more."""
+        self._raw.close()
 
     def gone(self) -> bool:
         """Whether nobody reads any more, found out by writing; only before the reply begins."""
         if not self._probes:
             return True
         try:
-            self.sock.sendall(_INTERIM)
+            self._sock.sendall(_INTERIM)
             time.sleep(PROBE_GAP)
-            self.sock.sendall(_INTERIM)
+            self._sock.sendall(_INTERIM)
         except OSError:
             return True
         return False
 
     def look(self) -> bool:
-        """Whether the socket has ended; takes nothing out of it and never waits.
-
-        Asked of the interpreter's own socket: gevent's would wait where there is nothing to read,
-        and its owner, who reads the next request, would then be refused.
-        """
+        """Whether the socket has ended; takes nothing out of it and never waits."""
         try:
-            raw = _socket.socket(fileno=self.sock.fileno())
-        except (OSError, ValueError):
-            return False  # closed: its request is over
-        try:
-            self.ended = not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.ended = not self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
             self.ended = True
-        finally:
-            raw.detach()
         return self.ended
 
 
@@ -85,23 +91,30 @@ class Disconnects:
         if not isinstance(sock, socket.socket):
             return None
         probes = environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
-        watch = Watch(sock, wake, probes=probes)
-        self._change(True, watch)
+        try:
+            watch = Watch(sock, wake, probes=probes)
+        except OSError:  # closed already, or no descriptor is left: what is written will tell
+            return None
+        if not self._change(True, watch):
+            watch.close()
+            return None
         return watch
 
     def unwatch(self, watch: Watch) -> None:
-        """Leave the socket alone from now on; it may be closed or used again."""
+        """Leave the client alone from now on; its socket may be closed or used again."""
         self._change(False, watch)
 
-    def _change(self, begins: bool, watch: Watch) -> None:
+    def _change(self, begins: bool, watch: Watch) -> bool:
+        """Have the thread do it; False when it has ended, and every watch with it."""
         with self._lock:
             if self._closed:
-                return
+                return False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="disconnects", daemon=True)
                 self._thread.start()
-        self._changes.append((begins, watch))
-        self._ring()
+            self._changes.append((begins, watch))
+            self._ring()
+            return True
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):  # it rings already
@@ -119,25 +132,29 @@ class Disconnects:
                     elif not key.data.look():
                         # Bytes of a next request: this client is there, and will be noticed by
                         # what is written to it.
-                        self._drop(selector, key.data)
+                        selector.unregister(key.data)
                     else:
-                        self._drop(selector, key.data)
+                        selector.unregister(key.data)
                         key.data.wake()
                 self._apply(selector)
+            self._apply(selector)
+            for key in [*selector.get_map().values()]:
+                if key.data is not None:
+                    self._end(selector, key.data)
 
     def _apply(self, selector: selectors.BaseSelector) -> None:
         while self._changes:
             begins, watch = self._changes.popleft()
-            if begins and watch.sock.fileno() >= 0:
-                with suppress(KeyError, ValueError, OSError):
-                    selector.register(watch.sock, selectors.EVENT_READ, watch)
+            if begins:
+                selector.register(watch, selectors.EVENT_READ, watch)
             else:
-                self._drop(selector, watch)
+                self._end(selector, watch)
 
     @staticmethod
-    def _drop(selector: selectors.BaseSelector, watch: Watch) -> None:
-        with suppress(KeyError, ValueError, OSError):
-            selector.unregister(watch.sock)
+    def _end(selector: selectors.BaseSelector, watch: Watch) -> None:
+        with suppress(KeyError, ValueError):  # it has ended before, and is not watched any more
+            selector.unregister(watch)
+        watch.close()
 
     def close(self) -> None:
         """End the thread."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from cowork.web.disconnect import Watch
+from cowork.web.disconnect import Disconnects, Watch
 from tests.serving import wait_for
 
 
@@ -19,11 +22,35 @@ def ends():
     theirs.close()
 
 
-def watch_of(sock):
-    return Watch(sock, lambda: None, probes=True)
+@pytest.fixture
+def watch_of():
+    made = []
+
+    def make(sock):
+        made.append(Watch(sock, lambda: None, probes=True))
+        return made[-1]
+
+    yield make
+    for watch in made:
+        watch.close()
 
 
-def test_a_look_at_a_client_that_is_silent_does_not_wait(ends):
+@pytest.fixture
+def disconnects():
+    made = Disconnects()
+    yield made
+    made.close()
+
+
+def request_on(sock):
+    return SimpleNamespace(environ={"gunicorn.socket": sock, "SERVER_PROTOCOL": "HTTP/1.1"})
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
+
+
+def test_a_look_at_a_client_that_is_silent_does_not_wait(ends, watch_of):
     found = []
     thread = threading.Thread(target=lambda: found.append(watch_of(ends[0]).look()), daemon=True)
     thread.start()
@@ -31,7 +58,7 @@ def test_a_look_at_a_client_that_is_silent_does_not_wait(ends):
     thread.join()
 
 
-def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends):
+def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends, watch_of):
     ours, theirs = ends
     got = []
     reader = threading.Thread(target=lambda: got.append(ours.recv(100)), daemon=True)
@@ -43,14 +70,14 @@ def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends):
     assert got == [b"next"]
 
 
-def test_a_client_that_has_sent_more_is_there_and_loses_nothing(ends):
+def test_a_client_that_has_sent_more_is_there_and_loses_nothing(ends, watch_of):
     ours, theirs = ends
     theirs.sendall(b"next")
     assert watch_of(ours).look() is False
     assert ours.recv(100) == b"next"
 
 
-def test_a_client_that_has_closed_has_ended(ends):
+def test_a_client_that_has_closed_has_ended(ends, watch_of):
     ours, theirs = ends
     theirs.close()
     watch = watch_of(ours)
@@ -58,8 +85,53 @@ def test_a_client_that_has_closed_has_ended(ends):
     assert watch.ended
 
 
-def test_a_socket_of_ours_that_is_closed_is_nobodys_end(ends):
+def test_a_request_whose_socket_is_closed_already_is_not_watched(ends, disconnects):
     ours, _ = ends
-    watch = watch_of(ours)
     ours.close()
-    assert watch.look() is False
+    assert disconnects.watch(request_on(ours), lambda: None) is None
+
+
+def test_a_watch_outlives_the_socket_of_its_request(ends, disconnects):
+    ours, _ = ends
+    watch = disconnects.watch(request_on(ours), lambda: None)
+    ours.close()
+    os.fstat(watch.fileno())
+    disconnects.unwatch(watch)
+    wait_for(lambda: watch.fileno() < 0, what="the end of the watch's own descriptor")
+
+
+def test_requests_may_end_at_any_moment_of_their_watch(disconnects):
+    # The event loop aborts the whole process when it is to begin watching a closed descriptor.
+    # What is closed here is being registered, has just been, or is watched for a while.
+    before = descriptors()
+    for rounds in range(100):
+        pairs = [socket.socketpair() for _ in range(8)]
+        watches = [disconnects.watch(request_on(ours), lambda: None) for ours, _ in pairs]
+        for _ in range(rounds % 10):
+            time.sleep(0)
+        for watch, (ours, theirs) in zip(watches, pairs, strict=True):
+            disconnects.unwatch(watch)
+            ours.close()
+            theirs.close()
+    # One more than before: the thread's own, for selecting.
+    wait_for(lambda: descriptors() <= before + 1, what="the watches' descriptors")
+
+
+def test_the_end_of_a_watched_client_wakes_its_request(ends, disconnects):
+    ours, theirs = ends
+    woken = threading.Event()
+    watch = disconnects.watch(request_on(ours), woken.set)
+    theirs.close()
+    assert woken.wait(5)
+    assert watch.ended
+    disconnects.unwatch(watch)
+
+
+def test_what_is_watched_at_the_end_is_let_go(ends):
+    before = descriptors()
+    disconnects = Disconnects()
+    watch = disconnects.watch(request_on(ends[0]), lambda: None)
+    disconnects.close()
+    disconnects.unwatch(watch)
+    assert disconnects.watch(request_on(ends[0]), lambda: None) is None
+    wait_for(lambda: descriptors() <= before, what="the descriptors")
