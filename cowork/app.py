@@ -22,6 +22,7 @@ from cowork.web import (
     paths,
     peers,
     problems,
+    processes,
     sessions,
     turns,
     xo_auth,
@@ -72,6 +73,7 @@ def create_app(services: Services) -> Flask:
         ask.blueprint(conversation, disconnects, first_event_wait=first_wait, keepalive=keepalive),
         turns.blueprint(conversation, disconnects, keepalive=keepalive),
         sessions.blueprint(conversation, services.store),
+        processes.blueprint(services.pool),
         xo_auth.blueprint(services.login),
         outbox.blueprint(services.outbox),
     ):

@@ -108,6 +108,19 @@ class Conversation:
         self._pool.forget(project, session.id if session is not None else None)
         return session is not None or bool(turns)
 
+    def warm(self, project: Project) -> None:
+        """Have the project's process ready for its next question; returns when it is.
+
+        Nothing happens where it has one, or answers a question now.  Waits for a process as a
+        turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`.
+        """
+        self._lanes.check_open()
+        if self._lanes.running(project) is not None:
+            return
+        session = self._store.session(project)
+        cwd = session.cwd if session is not None else self._rules.workspace.cwd(project)
+        self._pool.warm(project, cwd, session.id if session is not None else None)
+
     def busy(self) -> int:
         """How many turns run or wait."""
         return len(self._lanes.all())

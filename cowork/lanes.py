@@ -53,8 +53,7 @@ class Lanes:
         which case the turn is not let in.
         """
         with self._lock:
-            if self._shut:
-                raise ShuttingDown("the server is shutting down", retry_after=5)
+            self.check_open()
             lane = self._lanes.get(turn.project)
             before = None
             if lane is None:
@@ -182,6 +181,11 @@ class Lanes:
         """Every turn that runs or waits."""
         with self._lock:
             return [turn for lane in self._lanes.values() for turn in _all(lane)]
+
+    def check_open(self) -> None:
+        """Raise `ShuttingDown` where no turn is let in any more."""
+        if self._shut:
+            raise ShuttingDown("the server is shutting down", retry_after=5)
 
     def shut(self) -> None:
         """Let no turn in from now on."""

@@ -206,6 +206,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         limit=settings.max_processes,
         idle_timeout=settings.idle_timeout,
         slot_timeout=settings.queue_timeout,
+        memory_limit=settings.process_memory_mb * 2**20,
+        max_turns=settings.process_max_turns,
         spares=settings.spare_processes,
         # A process stays in the directory that it was started in.
         spare_cwd=None if settings.project_dirs else str(settings.workspace),

@@ -263,6 +263,8 @@ class Settings:
     max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
     idle_timeout: float = setting("COWORK_IDLE_TIMEOUT", "900", seconds(0.1))
     queue_timeout: float = setting("COWORK_QUEUE_TIMEOUT", "30", seconds(0.0))
+    process_memory_mb: int = setting("COWORK_PROCESS_MEMORY_MB", "1024", whole(0, 10**6))
+    process_max_turns: int = setting("COWORK_PROCESS_MAX_TURNS", "0", whole(0, 10**9))
     spare_processes: int = setting("COWORK_SPARE_PROCESSES", "1", whole(0, 64))
 
     queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))

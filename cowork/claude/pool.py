@@ -9,12 +9,12 @@ from uuid import uuid4
 
 from cowork.claude import sweep
 from cowork.claude.failures import SessionMissing
-from cowork.claude.keeper import Keeper
+from cowork.claude.keeper import FRESH, Keeper
 from cowork.claude.memory import limit_by_memory
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.skills import Skills
-from cowork.claude.slots import Slot, Slots, State, Wanted
+from cowork.claude.slots import Resident, Slot, Slots, State, Wanted
 from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, NO_TRACE, Starter
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
@@ -229,6 +229,16 @@ class Pool:
         """How many processes are `busy`, `idle`, `spare` and `starting`, and the `limit` of all."""
         with self._changed:
             return self._slots.counts()
+
+    def residents(self, visible: Callable[[Project | None], bool]) -> list[Resident]:
+        """The processes of those projects, and of none (None); takes some milliseconds of each.
+
+        What a process takes is measured at most once a second, off the event loop.
+        """
+        with self._changed:
+            shown = [slot for slot in self._slots if slot.process and visible(slot.project)]
+        self._keeper.measure(shown, FRESH)
+        return [resident for slot in shown if (resident := slot.resident()) is not None]
 
     def _ask_skills(self, cwd: str) -> tuple[str, ...]:
         """What a process of a throwaway session says of its skills."""

@@ -6,6 +6,7 @@ A slot is one process, from before it is started until nothing of it is left.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,23 @@ class Wanted:
         return new and self.needs == DEFAULT
 
 
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A process as it stands.
+
+    `age` and `idle` are seconds, since its start and since it was last used (None: it never was);
+    `memory` is bytes, its descendants' included, or None where that cannot be read.
+    """
+
+    pid: int
+    project: Project | None
+    state: State
+    age: float
+    turns: int
+    memory: int | None
+    idle: float | None
+
+
 @dataclass(eq=False, slots=True)
 class Slot:
     """A process and whom it is for.
@@ -75,9 +93,28 @@ class Slot:
             return wanted.suits_spare and self.wanted.cwd == wanted.cwd
         if wanted.session_id is not None:
             return self.process.session_id == wanted.session_id
-        # One that was readied for the project's first question, and not asked yet.
-        new = self.wanted.session_id is None and self.process.turns == 0
-        return new and self.wanted.cwd == wanted.cwd
+        return self.is_readied and self.wanted.cwd == wanted.cwd
+
+    @property
+    def is_readied(self) -> bool:
+        """Whether it waits for its project's first question."""
+        asked = self.process is not None and self.process.turns > 0
+        return not asked and self.wanted.session_id is None
+
+    def resident(self) -> Resident | None:
+        """What can be said of its process, if there is one."""
+        process, now = self.process, time.monotonic()
+        if process is None:
+            return None
+        return Resident(
+            pid=process.pid,
+            project=self.project,
+            state=self.state,
+            age=now - process.started,
+            turns=process.turns,
+            memory=self.memory,
+            idle=now - process.last_used if process.turns else None,
+        )
 
     def is_of(self, session_id: str | None) -> bool:
         """Whether its process speaks for that session."""
@@ -189,9 +226,8 @@ class Slots:
             if slot.state == State.IDLE
             and wanted.project is not None
             and slot.project == wanted.project
-            and not (slot.fits(wanted) and slot.usable)
         )
-        return self.ending(next(mine, None))
+        return self.ending(next((slot for slot in mine if _is_useless(slot, wanted)), None))
 
     def least_needed(self) -> Slot | None:
         """The process that makes room, now ending: a spare, or the one idle for longest."""
@@ -216,6 +252,12 @@ class Slots:
             "starting": found[State.STARTING],
             "limit": self.limit,
         }
+
+
+def _is_useless(slot: Slot, wanted: Wanted) -> bool:
+    if wanted.session_id is not None and slot.is_readied and slot.usable:
+        return False  # the session may turn out to be lost
+    return not (slot.fits(wanted) and slot.usable)
 
 
 def _last_used(slot: Slot) -> float:

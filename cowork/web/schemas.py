@@ -154,6 +154,28 @@ class MessageReply(Schema):
     message = fields.String()
 
 
+class ProcessReply(Schema):
+    """A CLI process."""
+
+    pid = fields.Integer()
+    project = fields.String(allow_none=True, metadata={"description": "null for a spare."})
+    state = fields.String(
+        metadata={"description": "`starting`, `spare`, `idle`, `busy` or `ending`."}
+    )
+    age_seconds = fields.Float()
+    turns = fields.Integer()
+    memory_bytes = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Its share (PSS), its tools and servers included."},
+    )
+    last_used = fields.String(allow_none=True, metadata={"description": "ISO 8601."})
+
+
+class ProcessesReply(Schema):
+    processes = fields.List(fields.Nested(ProcessReply))
+    count = fields.Integer()
+
+
 class RootReply(Schema):
     status = fields.String()
 

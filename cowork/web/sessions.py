@@ -11,7 +11,13 @@ from cowork.conversation import Conversation
 from cowork.stores.base import Project, Store
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
-from cowork.web.schemas import InterruptReply, MessageReply, SessionsReply, valid_name
+from cowork.web.schemas import (
+    InterruptReply,
+    MessageReply,
+    ProblemReply,
+    SessionsReply,
+    valid_name,
+)
 
 
 def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
@@ -44,6 +50,13 @@ def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
             return {"success": False, "turn_id": None, "state": None, "message": nothing}
         said = f"Interrupted {project_id}"
         return {"success": True, "turn_id": turn.id, "state": turn.state.value, "message": said}
+
+    @routes.post("/sessions/<project_id>/warm")
+    @routes.response(204)
+    @routes.alt_response(503, schema=ProblemReply, description="No process could be had")
+    def warm_session(project_id: str) -> None:
+        """Have the project's process ready before its next question; answers when it is."""
+        conversation.warm(project_of(project_id))
 
     return routes
 

@@ -1,0 +1,48 @@
+"""`GET /processes`: the CLI processes, and what each takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import g
+
+from cowork.claude.pool import Pool
+from cowork.claude.slots import Resident
+from cowork.stores.base import Project
+from cowork.web.bodies import CoworkBlueprint
+from cowork.web.schemas import ProcessesReply
+
+
+def blueprint(pool: Pool) -> CoworkBlueprint:
+    """The processes of the caller's own projects, and the spares; another owner's are not there."""
+    routes = CoworkBlueprint("processes", __name__, description="CLI processes")
+
+    @routes.get("/processes")
+    @routes.response(200, ProcessesReply)
+    def list_processes() -> dict[str, Any]:
+        """All of the caller's processes, and those that nobody has taken yet."""
+        owner = g.owner
+
+        def visible(project: Project | None) -> bool:
+            return project is None or project.owner == owner
+
+        found = [_shown(resident) for resident in pool.residents(visible)]
+        return {"processes": found, "count": len(found)}
+
+    return routes
+
+
+def _shown(resident: Resident) -> dict[str, Any]:
+    used = None
+    if resident.idle is not None:
+        used = (datetime.now(UTC) - timedelta(seconds=resident.idle)).isoformat()
+    return {
+        "pid": resident.pid,
+        "project": resident.project.name if resident.project is not None else None,
+        "state": resident.state.value,
+        "age_seconds": round(resident.age, 3),
+        "turns": resident.turns,
+        "memory_bytes": resident.memory,
+        "last_used": used,
+    }
