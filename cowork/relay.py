@@ -31,6 +31,8 @@ _FLUSH_SHARE = 0.9
 _STUMBLE_PAUSE = 1.0
 # Of so many projects at once the one is chosen whose message goes next.
 _PROJECTS = 1000
+# Reading which they are is much where they are many: not for every message.
+_KNOWN = 0.1
 _LOOK = 1.0
 # The two kinds of trouble, as the log says them.
 _DOWN = "chat api takes no messages"
@@ -65,7 +67,9 @@ class Relay:
         self._longest_pause = longest_pause
         self.has_upstream = not isinstance(history, NoChatApi)
         self._lease = RelayLease(store)
-        self._turnstile = threading.Lock()
+        self._turnstile = threading.Lock()  # guards the next two
+        self._known: list[Project] = []
+        self._known_until = 0.0
         self._changed = threading.Condition()  # guards all that follows
         self._changes = 0
         self._road = Road(lambda: Pause(first_pause, longest_pause, jitter))
@@ -157,29 +161,48 @@ class Relay:
                 self._wait(changes, wait)
 
     def _pick(self) -> tuple[ChatMessage | None, float | None]:
-        """Choose, reading the store without the lock, so that `add` never waits for it.
+        """The next message, or None and the seconds until a project has rested (None: none rests).
 
-        The first message of a project that is not busy is not under way, whenever it is read.
+        Reads the store without the lock, so that `wake` never waits for it.  The first message of
+        a project that is not busy is not under way, whenever it is read.
         """
-        projects = self._store.waiting_projects(_PROJECTS)
-        if projects and not self._lease.take():
-            return None, _LOOK
-        with self._changed:
-            now = monotonic()
-            self._road.forget_all_but(set(projects))
-            project = self._road.choose(projects, self._busy, now)
-            if project is None:
-                return None, self._road.rest_ends_in(now)
-            self._busy.add(project)
+        project = self._choose()
+        if project is None:
+            with self._changed:
+                return None, self._road.rest_ends_in(monotonic())
         message: ChatMessage | None = None
         try:
             message = self._store.next_message(project)
         finally:
             if message is None:
-                with self._changed:
-                    self._road.spared(project)
-                    self._free(project)
+                self._known.remove(project)
+                self._give_up(project)
         return message, 0.0
+
+    def _choose(self) -> Project | None:
+        """A project that may go, busy from now on; looks at the store if it knows of none."""
+        if monotonic() < self._known_until and (chosen := self._choose_known()) is not None:
+            return chosen
+        self._known = self._store.waiting_projects(_PROJECTS)
+        self._known_until = monotonic() + _KNOWN
+        with self._changed:
+            self._road.forget_all_but(set(self._known))
+        return self._choose_known()
+
+    def _choose_known(self) -> Project | None:
+        if not self._known or not self._lease.take():
+            return None
+        with self._changed:
+            chosen = self._road.choose(self._known, self._busy, monotonic())
+            if chosen is not None:
+                self._busy.add(chosen)
+            return chosen
+
+    def _give_up(self, project: Project) -> None:
+        """The project was not tried after all."""
+        with self._changed:
+            self._road.spared(project)
+            self._free(project)
 
     def _wait(self, changes: int, seconds: float | None) -> None:
         with self._changed:
@@ -196,9 +219,7 @@ class Relay:
         except Unreachable as fault:
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
         except CoworkError:  # the store is away, which tells nothing about the Chat API
-            with self._changed:
-                self._road.spared(message.project)
-                self._free(message.project)
+            self._give_up(message.project)
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
             self._postpone(message, _name(fault), 0.0)
