@@ -1,6 +1,6 @@
 """The outbox: chat messages that wait for the Chat API, and those that it refused for good.
 
-`add` puts a message in the store and returns; `relay.py` delivers it from there.
+A turn's messages are stored with the turn itself (`ledger.py`); `relay.py` delivers them.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.errors import CoworkError, OutboxFull
+from cowork.errors import CoworkError
 from cowork.log import logger
 from cowork.relay import Relay
-from cowork.stores.base import ChatMessage, DeadLetter, OutboxCounts, Store
+from cowork.stores.base import DeadLetter, OutboxCounts, Store
 
 log = logger(__name__)
 
-_FULL_RETRY = 60
-
 
 class Outbox:
-    """Takes chat messages at once and has the relay deliver them; without a Chat API, takes none.
+    """What waits in the store, and the relay that delivers it; not `enabled` without a Chat API.
 
     `max_age` is when a waiting message is a reason not to be ready (seconds; 0: never).
     """
@@ -29,24 +27,6 @@ class Outbox:
         self._relay = relay
         self._max_age = max_age
         self.enabled = relay.has_upstream
-
-    def add(self, message: ChatMessage) -> None:
-        """Keep `message` for delivery; never waits for the network, never raises."""
-        if not self.enabled:
-            return
-        try:
-            self._store.put_message(message)
-            self.wake()
-        except Exception as fault:  # noqa: BLE001 - an answer must not fail for its history
-            log.warning("chat message not kept", message_id=message.id, fault=type(fault).__name__)
-
-    def check_room(self) -> None:
-        """Raise `OutboxFull` where a question could not be kept, or `StoreUnavailable`."""
-        if self.enabled and self._store.outbox_counts().full:
-            raise OutboxFull(
-                "too many chat messages wait for the Chat API, which takes none",
-                retry_after=_FULL_RETRY,
-            )
 
     def start(self) -> None:
         """Deliver what an earlier run or another process puts in the store."""
@@ -91,7 +71,7 @@ class Outbox:
         return found
 
     def wake(self) -> None:
-        """Look at the store: a message was put there by somebody else than `add`."""
+        """Look at the store: a message was put there."""
         if self.enabled:
             self._relay.wake()
 

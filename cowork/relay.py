@@ -67,11 +67,13 @@ class Relay:
         self._longest_pause = longest_pause
         self.has_upstream = not isinstance(history, NoChatApi)
         self._lease = RelayLease(store)
-        self._turnstile = threading.Lock()  # guards the next two
+        self._turnstile = threading.Lock()  # guards the next three
         self._known: list[Project] = []
         self._known_until = 0.0
+        self._known_puts = 0
         self._changed = threading.Condition()  # guards all that follows
         self._changes = 0
+        self._puts = 0
         self._road = Road(lambda: Pause(first_pause, longest_pause, jitter))
         self._trouble: str | None = None
         self._busy: set[Project] = set()
@@ -97,6 +99,7 @@ class Relay:
     def wake(self) -> None:
         """Look at the store: a message was put there."""
         with self._changed:
+            self._puts += 1
             self._tell()
             if self._threads or self._closing:
                 return
@@ -181,10 +184,12 @@ class Relay:
 
     def _choose(self) -> Project | None:
         """A project that may go, busy from now on; looks at the store if it knows of none."""
-        if monotonic() < self._known_until and (chosen := self._choose_known()) is not None:
+        puts = self._puts
+        known = monotonic() < self._known_until and puts == self._known_puts
+        if known and (chosen := self._choose_known()) is not None:
             return chosen
         self._known = self._store.waiting_projects(_PROJECTS)
-        self._known_until = monotonic() + _KNOWN
+        self._known_until, self._known_puts = monotonic() + _KNOWN, puts
         with self._changed:
             self._road.forget_all_but(set(self._known))
         return self._choose_known()

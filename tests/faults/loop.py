@@ -11,6 +11,7 @@ from types import ModuleType
 from tests.faults import (
     blackholes,
     cuts,
+    deliveries,
     disconnects,
     interrupts,
     kills,
@@ -28,6 +29,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (pairs, 50),
     (retries, 20),
     (interrupts, 100),
+    (deliveries, 1000),
     (blackholes, 200),
 ]
 # By how much a worker may have grown when all its processes and sessions are gone again.
