@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any
 
 import gevent
+import gevent.socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import http, util
@@ -35,6 +36,20 @@ MARGIN = 3.0
 LOOK = 0.1
 LAST_BYTES = 0.5
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
+
+
+class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
+    """A client's socket, whose every small write is one call to the kernel.
+
+    gevent's own `sendall` asks for the size of the kernel's buffer first, each time: a tenth of
+    what it costs to pass a token on.
+    """
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Write all of `data`, waiting for the client where it is slow."""
+        sent = self.send(data, flags)
+        if sent < len(data):
+            super().sendall(memoryview(data)[sent:], flags)
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
@@ -89,6 +104,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection; one whose peer says or takes nothing for too long is cut."""
         settings = self.wsgi.extensions["cowork"].settings
+        client = Client(fileno=client.detach())
         with suppress(OSError):  # a Unix socket has no such option
             patience = round(settings.send_timeout * 1000)
             client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import uuid4
 
+from cowork.changes import Changes
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status
 from cowork.log import request_id
@@ -87,7 +88,7 @@ class Turn:
         self._closing = False
         self._patience: threading.Timer | None = None
         self._log = TurnLog()
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._on_stop: Callable[[], None] | None = None
         self._on_end: Callable[[Turn], None] | None = None
 
@@ -101,7 +102,7 @@ class Turn:
             self.state = State.RUNNING
             self.begun = time.monotonic()
             self.started = datetime.now(UTC)
-            self._changed.notify_all()
+            self._changed.tell()
 
     def append(self, events: list[Said]) -> None:
         """Add to the log; what comes after the end is dropped."""
@@ -111,7 +112,7 @@ class Turn:
             for event in events:
                 self._log.append(event)
             too_much = self._log.size > LOG_LIMIT
-            self._changed.notify_all()
+            self._changed.tell()
         if too_much:
             self.stop(ClaudeFailed("the turn said more than 64 MiB, tools and thinking included"))
 
@@ -137,7 +138,7 @@ class Turn:
             self._on_stop = None
             self._be_patient_no_more()
             on_end, self._on_end = self._on_end, None
-            self._changed.notify_all()
+            self._changed.tell()
         if on_end is not None:
             on_end(self)
         return True
@@ -204,7 +205,7 @@ class Turn:
     def wake(self) -> None:
         """Make every reader that waits look at its `unless` again."""
         with self._changed:
-            self._changed.notify_all()
+            self._changed.tell()
 
     def read(self, after: int, until: float, unless: Callable[[], bool] = lambda: False) -> Batch:
         """Events behind number `after`, waiting for one until `until` (monotonic) or `unless()`.
@@ -212,7 +213,9 @@ class Turn:
         An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
         """
         with self._changed:
-            self._wait(lambda: len(self._log) > after or self.done is not None or unless(), until)
+            self._changed.wait(
+                lambda: len(self._log) > after or self.done is not None or unless(), until
+            )
             return self._log.read(after)
 
     def ended(self, after: int) -> bool:
@@ -223,14 +226,8 @@ class Turn:
     def wait(self, until: float, unless: Callable[[], bool] = lambda: False) -> Done | None:
         """The end of the turn, or None when it has not come by `until` or `unless()`."""
         with self._changed:
-            self._wait(lambda: self.done is not None or unless(), until)
+            self._changed.wait(lambda: self.done is not None or unless(), until)
             return self.done
-
-    def _wait(self, true: Callable[[], bool], until: float) -> None:
-        while not true():
-            left = until - time.monotonic()
-            if left <= 0 or not self._changed.wait(left):
-                return
 
     @property
     def text(self) -> str:

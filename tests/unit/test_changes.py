@@ -1,0 +1,128 @@
+"""Whoever waits for a change gets it, at its time, and no wait is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from cowork.changes import Changes
+from tests.serving import wait_for
+
+PATIENCE_S = 10.0
+
+
+def soon():
+    return time.monotonic() + PATIENCE_S
+
+
+class Waiter:
+    """Waits in a thread until `true()`; `found` is what the wait gave."""
+
+    def __init__(self, changes, true, until=None):
+        self.found = None
+        self._thread = threading.Thread(target=self._run, args=(changes, true, until or soon()))
+        self._thread.start()
+
+    def _run(self, changes, true, until):
+        with changes:
+            self.found = changes.wait(true, until)
+
+    def end(self):
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        return self.found
+
+
+def test_what_is_true_already_is_not_waited_for():
+    changes = Changes()
+    with changes:
+        assert changes.wait(lambda: True, 0.0) is True
+
+
+def test_a_wait_ends_at_its_time():
+    changes = Changes()
+    begun = time.monotonic()
+    with changes:
+        assert changes.wait(lambda: False, begun + 0.05) is False
+    assert time.monotonic() - begun >= 0.05
+
+
+def test_a_change_ends_every_wait_for_it_and_no_other():
+    changes, state = Changes(), set()
+    first = [Waiter(changes, lambda: "a" in state) for _ in range(5)]
+    other = Waiter(changes, lambda: "b" in state)
+    wait_for(lambda: len(changes._waiting) == 6, what="six waiters")
+    with changes:
+        state.add("a")
+        changes.tell()
+    assert [waiter.end() for waiter in first] == [True] * 5
+    assert other.found is None
+    with changes:
+        state.add("b")
+        changes.tell()
+    assert other.end() is True
+
+
+def test_a_change_before_the_waiter_sleeps_is_not_lost():
+    changes, state = Changes(), []
+
+    def changed_while_looked_at():
+        if not state:
+            state.append("looked")
+            changes.tell()  # as a writer would that comes between the look and the sleep
+            return False
+        return True
+
+    assert Waiter(changes, changed_while_looked_at).end() is True
+
+
+def test_a_wait_that_ended_leaves_no_change_to_the_next_one():
+    changes = Changes()
+    for _ in range(3):
+        with changes:
+            # Told while nobody sleeps any more: the next wait must not take it for its own.
+            assert changes.wait(lambda: changes.tell() or False, time.monotonic()) is False
+    begun = time.monotonic()
+    looks = []
+    with changes:
+        changes.wait(lambda: looks.append(1), begun + 0.1)
+    assert time.monotonic() - begun >= 0.1
+    assert len(looks) <= 4
+
+
+def test_nothing_is_lost_between_many_writers_and_readers():
+    changes, count = Changes(), [0]
+    seen = []
+
+    def read():
+        mine = 0
+        while mine < 400:
+            with changes:
+                assert changes.wait(lambda mine=mine: count[0] > mine, soon())
+                mine = count[0]
+        seen.append(mine)
+
+    def write():
+        for _ in range(100):
+            with changes:
+                count[0] += 1
+                changes.tell()
+            time.sleep(0)
+
+    threads = [threading.Thread(target=call) for call in (read,) * 6 + (write,) * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert seen == [400] * 6
+    assert changes._waiting == []
+
+
+def test_what_breaks_in_a_look_lets_the_others_go_on():
+    changes = Changes()
+    with pytest.raises(ZeroDivisionError), changes:
+        changes.wait(lambda: 1 / 0, soon())
+    with changes:
+        assert changes.wait(lambda: True, 0.0)
