@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults key clean
+.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults attack key clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -60,6 +60,9 @@ lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements,
 
 faults: $(STAMPS)/requirements-dev ## Run the whole loop of faults and print its report (minutes)
 	$(BIN)/python -m tests.faults
+
+attack: $(STAMPS)/requirements-dev ## Take the attacker's tour of a running server and print its report (minutes)
+	$(BIN)/python -m tests.attack
 
 key: ## Print a new API key for a file of keys: make key NAME=web >> keys
 	@$(PYTHON) -c 'import secrets; print("$(NAME)=" + secrets.token_urlsafe(32))'
