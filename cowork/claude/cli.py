@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -25,6 +26,8 @@ log = logger(__name__)
 CHECK_TIMEOUT = 15.0
 MAX_AGE = 300.0
 PROBLEM_AGE = 15.0
+# Before it, a CLI that is told to end could leave its tools' processes behind.
+OLDEST = (2, 1, 212)
 INSTALL_ADVICE = (
     "set CLAUDE_CLI_PATH, put `claude` on PATH, or run `make install-cli` to get the one that "
     "comes in the claude-agent-sdk wheel"
@@ -98,6 +101,7 @@ class ClaudeCli:
         try:
             path = self.path()
             version = self._run(path, "--version").split(" ")[0].strip() or None
+            self._warn_of(version)
             logged_in, method = self._login(path)
             problem = None if logged_in else f"not logged in: {failures.LOGIN_ADVICE}"
             state = CliState(path, version, logged_in, method, problem)
@@ -107,6 +111,17 @@ class ClaudeCli:
             with self._lock:
                 self._state, self._checked, self._checking = state, time.monotonic(), None
         return state
+
+    def _warn_of(self, version: str | None) -> None:
+        """Say once of each version that it is older than it should be, or no version at all."""
+        if version == self._state.version:
+            return
+        found = re.match(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version or "")
+        if found is None:
+            log.warning("the CLI does not tell its version")
+        elif tuple(map(int, found.groups())) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            log.warning("the CLI is old: update it", version=version, oldest=oldest)
 
     def saw_login(self, *, works: bool) -> None:
         """A turn has shown whether the login works; that counts more than what the CLI says."""
