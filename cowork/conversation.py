@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 from cowork.claude import command
+from cowork.claude.needs import Needs, is_not_wider
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG
 from cowork.errors import CoworkError, InvalidValue, TurnInterrupted
@@ -58,7 +59,11 @@ class Conversation:
         Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`, `IdempotencyMismatch`,
         `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
         """
-        question = replace(question, skill=self._skill(project, agent_type))
+        question = replace(
+            question,
+            needs=self._allowed(question.needs),
+            skill=self._skill(project, agent_type),
+        )
         before: list[Turn] = []
 
         def make() -> Turn:
@@ -90,6 +95,16 @@ class Conversation:
         if turn is not None:
             self.interrupt(turn)
         return turn
+
+    def _allowed(self, needs: Needs) -> Needs:
+        """The needs, where the operator lets a request have them."""
+        mode, operators = needs.permission_mode, self._rules.permission_mode
+        if mode is None or mode == operators:
+            return replace(needs, permission_mode=None)
+        if not is_not_wider(mode, operators):
+            sentence = f"this server allows no mode that is wider than its own, {operators!r}"
+            raise InvalidValue(sentence, field="permission_mode")
+        return needs
 
     def _skill(self, project: Project, agent_type: str | None) -> str | None:
         try:

@@ -45,6 +45,7 @@ class Rules:
     """What the operator decided about turns; durations are seconds."""
 
     workspace: Workspace
+    permission_mode: str = "default"
     slash_commands: bool = False
     timeout: float = 300.0
     queue_limit: int = 8
@@ -144,6 +145,7 @@ class Runner:
             turn.project,
             known.cwd if known is not None else self._rules.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
+            needs=turn.question.needs,
             given_up=lambda: self._out_of_time(turn),
         )
         session = known or _new_session(turn.project, process)
@@ -271,6 +273,7 @@ class Runner:
             usage=result.usage if result is not None else None,
             cost_usd=result.cost_usd if result is not None else None,
             duration_ms=round((time.monotonic() - begun) * 1000),
+            structured_output=result.structured_output if result is not None else None,
         )
         counted = None if session is None else _counted(session, done)
         kept = self._ledger.end(turn, done, error, claim=claim, session=counted)

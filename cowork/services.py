@@ -225,6 +225,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     login.on_change(outbox.token_changed)
     rules = Rules(
         workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
+        permission_mode=settings.permission_mode,
         slash_commands=settings.slash_commands,
         timeout=settings.claude_timeout,
         queue_limit=settings.queue_limit,

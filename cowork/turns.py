@@ -15,6 +15,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from cowork.changes import Changes
+from cowork.claude.needs import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status
 from cowork.log import request_id
@@ -40,7 +41,8 @@ class Question:
     """What a client asks.
 
     `skill` is the CLI's name of a skill or None.  `streaming` decides what the time limit bounds:
-    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.
+    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.  `needs` is
+    what its process must have been started with.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Question:
     skill: str | None = None
     streaming: bool = False
     timeout: float | None = None
+    needs: Needs = DEFAULT
 
 
 class Turn:

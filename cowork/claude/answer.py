@@ -28,7 +28,8 @@ class Result:
 
     `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
     whether the CLI stopped because it was told to.  `total_cost_usd` counts the whole process;
-    `cost_usd` is this turn's share of it.
+    `cost_usd` is this turn's share of it.  `structured_output` is the answer to a question that
+    came with a schema; `text` is then its JSON.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Result:
     usage: dict[str, Any] | None = None
     total_cost_usd: float | None = None
     cost_usd: float | None = None
+    structured_output: Any = None
 
 
 class Answer:
@@ -255,6 +257,8 @@ class Answer:
         events: list[Event] = []
         if message.get("is_error") is not False:
             error = failures.from_result(message, self._failure_kind, self._resets_at)
+        elif message.get("structured_output") is not None:
+            events = self._structured(message)
         elif not self.text:
             events = self._unstreamed(message)
         usage, cost = message.get("usage"), message.get("total_cost_usd")
@@ -265,8 +269,22 @@ class Answer:
             replaced=self._replaced,
             usage=usage if isinstance(usage, dict) else None,
             total_cost_usd=float(cost) if isinstance(cost, int | float) else None,
+            structured_output=message.get("structured_output"),
         )
         return events
+
+    def _structured(self, message: Message) -> list[Event]:
+        """The answer is a value, given by a tool call; what the model wrote beside it is not."""
+        said = message.get("result")
+        text = (
+            said if isinstance(said, str) else orjson.dumps(message["structured_output"]).decode()
+        )
+        if not self.text:
+            return [self._write(text)]
+        if self.text == text:
+            return []
+        self._settled, self._live = [text], StringIO()
+        return self._replace()
 
     def _unstreamed(self, message: Message) -> list[Event]:
         """The answer of a turn in which the model wrote nothing, such as a command's."""

@@ -19,7 +19,7 @@ from cowork.claude.answer import Answer, Result
 from cowork.claude.protocol import Lines, LineTooLong, Message
 from cowork.claude.reply import Reply
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
-from cowork.errors import ClaudeError, ClaudeFailed
+from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
 from cowork.log import logger, masked
 
@@ -251,7 +251,12 @@ class ClaudeProcess:
             self._become_ready()
 
     def _control_response(self, response: Any) -> None:
-        if isinstance(response, dict) and response.get("request_id") == "initialize":
+        if not isinstance(response, dict) or response.get("request_id") != "initialize":
+            return
+        if response.get("subtype") == "error":
+            log.error("the CLI refused to begin", pid=self.pid, why=masked(str(response)[:500]))
+            self._fail(ClaudeUnavailable("the Claude CLI refused what it was to begin with"))
+        else:
             self._become_ready()
 
     def _become_ready(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from flask import Response, g, request
 
+from cowork.claude.needs import Needs
 from cowork.conversation import Conversation
 from cowork.stores.base import Project, TurnKey
 from cowork.turns import Question, Turn
@@ -16,7 +17,7 @@ from cowork.web.bodies import CoworkBlueprint
 from cowork.web.disconnect import Disconnects
 from cowork.web.problems import ClientGone, InvalidBody
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
-from cowork.web.sse import HEADERS, QUIET, Stream
+from cowork.web.sse import HEADERS, QUIET, Stream, structured
 
 KEY_LIMIT = 255
 LOOK_AGAIN = 0.4
@@ -88,6 +89,11 @@ def _ask(
         message_type=body["message_type"],
         streaming=streaming,
         timeout=body["timeout"],
+        needs=Needs(
+            system_prompt=body["system_prompt"] or None,
+            output_schema=body["output_schema"],
+            permission_mode=body["permission_mode"],
+        ),
     )
     turn, replayed = conversation.ask(
         Project(g.owner, body["project_name"]),
@@ -154,4 +160,5 @@ def _whole(turn: Turn) -> dict[str, Any]:
         "total_cost_usd": done.cost_usd,
         "duration_ms": done.duration_ms,
         **({"session_recovered": True} if done.session_recovered else {}),
+        **structured(done),
     }

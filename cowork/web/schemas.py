@@ -6,11 +6,17 @@ Requests are checked by these; replies are described by them (`/openapi.json`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 from marshmallow import Schema, ValidationError, fields, validate
 
+from cowork.claude.needs import REQUESTED_MODES
+
 NAME_LIMIT = 200
+PROMPT_LIMIT = 100_000
+SCHEMA_LIMIT = 100_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 BUSY = ("queue", "reject", "interrupt")
@@ -39,18 +45,47 @@ class Text(fields.String):
         return text
 
 
+class JsonObject(fields.Field[str]):
+    """A JSON object, as its own text: of bounded size, and of a depth that can be written again."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "null": fault("dict_type", "Input should be a valid dictionary"),
+        "invalid": fault("dict_type", "Input should be a valid dictionary"),
+        "too_deep": fault("value_error", "Input should be JSON of at most 250 levels"),
+        "too_long": fault("too_long", f"Input should have at most {SCHEMA_LIMIT} bytes"),
+    }
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> str:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        try:
+            written = orjson.dumps(value)
+        except orjson.JSONEncodeError as unwritable:
+            raise self.make_error("too_deep") from unwritable
+        if len(written) > SCHEMA_LIMIT:
+            raise self.make_error("too_long")
+        return written.decode()
+
+
 def not_blank(text: str) -> None:
     """Refuse text of nothing but white space."""
     if not text.strip():
         raise ValidationError(fault("string_too_short", "Input should not be blank"))
 
 
+def _at_most(limit: int) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        if len(text) > limit:
+            sentence = f"Input should have at most {limit} characters"
+            raise ValidationError(fault("string_too_long", sentence))
+
+    return check
+
+
 def valid_name(name: str) -> None:
     """Refuse what is no project's name: blank, over 200 characters, control characters."""
     not_blank(name)
-    if len(name) > NAME_LIMIT:
-        sentence = f"Input should have at most {NAME_LIMIT} characters"
-        raise ValidationError(fault("string_too_long", sentence))
+    _at_most(NAME_LIMIT)(name)
     if _CONTROL.search(name) or _SURROGATE.search(name):
         sentence = "Input should have no control characters"
         raise ValidationError(fault("string_pattern_mismatch", sentence))
@@ -85,6 +120,26 @@ class AskBody(Schema):
         validate=validate.Range(min=0, min_inclusive=False),
         metadata={"description": "Seconds; may only shorten the server's CLAUDE_TIMEOUT."},
     )
+    system_prompt = Text(
+        load_default=None,
+        allow_none=True,
+        validate=_at_most(PROMPT_LIMIT),
+        metadata={"description": "Appended to the CLI's own, for this question."},
+    )
+    output_schema = JsonObject(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "type": "object",
+            "description": "A JSON schema; the answer is then a value that fits it.",
+        },
+    )
+    permission_mode = Text(
+        load_default=None,
+        allow_none=True,
+        validate=validate.OneOf(REQUESTED_MODES),
+        metadata={"description": "Not wider than the server's COWORK_PERMISSION_MODE."},
+    )
 
 
 class AskHeaders(Schema):
@@ -109,6 +164,7 @@ class AskReply(Schema):
     usage = fields.Dict(allow_none=True)
     total_cost_usd = fields.Float(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
+    structured_output = fields.Raw(metadata={"description": "Where `output_schema` was sent."})
 
 
 class TurnReply(Schema):
@@ -130,6 +186,7 @@ class TurnReply(Schema):
     total_cost_usd = fields.Float(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
     error = fields.Dict(allow_none=True)
+    structured_output = fields.Raw()
 
 
 class EventsQuery(Schema):

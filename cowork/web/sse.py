@@ -192,7 +192,13 @@ def _done(done: Done, turn_id: str) -> dict[str, Any]:
         body["session_recovered"] = True
     if done.replaced:
         body["message"] = done.message
-    return body
+    return {**body, **structured(done)}
+
+
+def structured(done: Done) -> dict[str, Any]:
+    """What every form of an answer has besides, where it was asked for with a schema."""
+    found = done.structured_output
+    return {} if found is None else {"structured_output": found}
 
 
 def _has_content(events: Batch, wanted: frozenset[str]) -> bool:

@@ -20,7 +20,7 @@ from cowork.web.schemas import (
     ProblemReply,
     TurnReply,
 )
-from cowork.web.sse import Stream
+from cowork.web.sse import Stream, structured
 
 RETRY = b"retry: 1000\n\n"
 
@@ -91,6 +91,7 @@ def _shown(turn: Turn) -> dict[str, Any]:
         "total_cost_usd": done.cost_usd if done else None,
         "duration_ms": done.duration_ms if done else None,
         "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
+        **(structured(done) if done else {}),
     }
 
 

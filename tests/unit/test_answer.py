@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -264,3 +266,46 @@ def test_no_message_of_an_unknown_shape_breaks_the_reading(messages):
     for kind, given_fields in messages:
         chat.send(kind, **given_fields)
     assert chat.result().answer.result is not None
+
+
+# -- answers that are values
+
+
+def structured(value, said=None):
+    found = {"type": "result", "subtype": "success", "is_error": False, "result": said}
+    return {**found, "structured_output": value}
+
+
+@pytest.mark.parametrize("value", [{"a": 5}, [1], "x", 0, False])
+def test_a_value_is_the_answer_and_its_json_the_text(value):
+    answer = Answer("u")
+    events = answer.read(structured(value, json.dumps(value)))
+    assert answer.result.structured_output == value
+    assert answer.result.text == json.dumps(value)
+    assert [event.text for event in events] == [json.dumps(value)]
+    assert answer.result.replaced is False
+
+
+def test_a_value_whose_text_is_missing_is_written_down():
+    answer = Answer("u")
+    answer.read(structured({"a": 5}))
+    assert answer.result.text == '{"a":5}'
+
+
+def test_a_value_takes_the_place_of_what_was_written_beside_it():
+    answer = Answer("u")
+    delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "I will ..."}}
+    answer.read({"type": "stream_event", "event": delta})
+    events = answer.read(structured({"a": 5}, '{"a":5}'))
+    assert answer.result.text == '{"a":5}'
+    assert answer.result.replaced is True
+    assert events == [Replace('{"a":5}')]
+
+
+def test_an_error_has_no_value():
+    answer = Answer("u")
+    answer.read(
+        {**structured(None), "is_error": True, "subtype": "error_max_structured_output_retries"}
+    )
+    assert answer.result.structured_output is None
+    assert answer.result.error.facts["reason"] == "error_max_structured_output_retries"
