@@ -29,12 +29,20 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
         signal.signal(number, _stop)
     _raise_file_limit()
+    if chosen.profile:
+        chosen.profile.mkdir(parents=True, exist_ok=True)
     reports: dict[str, Report] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="xo-cowork-bench-") as name:
             folder = Path(name)
             claude = bundled() or shutil.which("claude")
-            setup = Setup(folder, fake.build_or_borrow(folder), claude, quick=chosen.quick)
+            setup = Setup(
+                folder,
+                fake.build_or_borrow(folder),
+                claude,
+                quick=chosen.quick,
+                profile=chosen.profile,
+            )
             for suite in chosen.suites or SUITES:
                 reports[suite] = _run(suite, setup)
     except KeyboardInterrupt:
@@ -65,6 +73,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--quick", action="store_true", help="a try: small, and soon done")
+    parser.add_argument("--profile", type=Path, help="a folder for where the CPU time went")
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     chosen = parser.parse_args(arguments)
     unknown = [suite for suite in chosen.suites if suite not in SUITES]

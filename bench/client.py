@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from bench import fake
@@ -52,7 +53,13 @@ def faked(setup: Setup, name: str, projects: int) -> Server:
         "COWORK_SPARE_PROCESSES": "0",
         "COWORK_QUEUE_TIMEOUT": "120",  # a thousand processes take their time to start
     }
-    return Server(setup.folder / name, setup.fake.path, **settings)
+    return serve(setup, name, setup.fake.path, **settings)
+
+
+def serve(setup: Setup, name: str, claude: Path | str, **environ: str) -> Server:
+    """A server of a suite's own; keyword arguments are its settings."""
+    profile = setup.profile / f"{name}.txt" if setup.profile else None
+    return Server(setup.folder / name, claude, profile=profile, **environ)
 
 
 def warm(server: Server, count: int) -> None:

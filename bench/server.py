@@ -20,6 +20,7 @@ from bench import proc
 from cowork.claude import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
+PROFILED = ROOT / "bench" / "profiled.py"
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 40.0
 REQUEST_TIMEOUT = 120.0
@@ -29,13 +30,20 @@ class Server:
     """A running server; `folder` holds all that it may write to, `log` what it said.
 
     Its environment has nothing of the machine's but PATH; keyword arguments are set besides.
+    `profile` is a file for where its CPU time went.
     """
 
-    def __init__(self, folder: Path, claude: Path | str, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, claude: Path | str, *, profile: Path | None = None, **environ: str
+    ) -> None:
         self.folder = folder
         self.log = folder / "server.log"
         self.port = _free_port()
         self._environ = {**_environment(folder, str(claude), self.port), **environ}
+        self._arguments: list[str] = []
+        if profile is not None:
+            self._environ["PROFILE_OUT"] = str(profile.absolute())
+            self._arguments = ["-c", str(PROFILED)]
         self._child: subprocess.Popen[bytes] | None = None
         self.worker = 0
 
@@ -46,7 +54,7 @@ class Server:
         wrapper = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
         with self.log.open("ab") as sink:
             self._child = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "cowork"],
+                [*wrapper, sys.executable, "-m", "cowork", *self._arguments],
                 cwd=self.folder / "cwd",
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

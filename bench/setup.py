@@ -15,12 +15,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Where to write, which CLI to use, and how much time there is; `quick` is for a try."""
+    """Where to write, which CLI to use, and how much time there is; `quick` is for a try.
+
+    `profile` is a folder for where each server's CPU time went; looking costs a few per cent.
+    """
 
     folder: Path
     fake: Fake
     claude: str | None
     quick: bool = False
+    profile: Path | None = None
 
     def real(self) -> str:
         """The real CLI; ends the run where there is none."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bench import proc
 from bench.cli import Model, account
-from bench.client import stream
+from bench.client import serve, stream
 from bench.figures import Spread
-from bench.server import Server
 from bench.setup import Report, Setup
 
 QUESTION = "[[words 20]]"
@@ -19,7 +18,7 @@ def run(setup: Setup) -> Report:
     settings = {"COWORK_MAX_PROCESSES": "16", "COWORK_SPARE_PROCESSES": "0"}
     with (
         Model() as model,
-        Server(setup.folder / "memory", setup.real(), **settings, **account(model)) as server,
+        serve(setup, "memory", setup.real(), **settings, **account(model)) as server,
     ):
         worker = [proc.proportional_bytes(server.worker)]
         for number in range(count):

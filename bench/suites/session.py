@@ -5,9 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from bench.cli import Cli, Model, Resident, Timing, account
-from bench.client import await_spare, stream
+from bench.client import await_spare, serve, stream
 from bench.figures import Measure
-from bench.server import Server
 from bench.setup import Report, Setup
 
 QUESTION = "[[words 20]]"
@@ -23,7 +22,7 @@ def run(setup: Setup) -> Report:
     with Model() as model:
         cli = Cli(setup.real(), model, setup.folder / "by-hand")
         with (
-            Server(setup.folder / "session", setup.real(), **account(model)) as server,
+            serve(setup, "session", setup.real(), **account(model)) as server,
             Resident(cli) as resident,
         ):
             await_spare(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from bench.cli import Cli, Model, Resident, Timing, account
-from bench.client import await_spare, stream
+from bench.client import await_spare, serve, stream
 from bench.figures import Measure, Spread, short
 from bench.server import Server
 from bench.setup import Report, Setup
@@ -24,7 +24,7 @@ def run(setup: Setup) -> Report:
     with Model() as model:
         cli = Cli(setup.real(), model, setup.folder / "by-hand")
         with (
-            Server(setup.folder / "turns", setup.real(), **account(model)) as server,
+            serve(setup, "turns", setup.real(), **account(model)) as server,
             Resident(cli) as resident,
         ):
             resident.ask(QUESTION)
