@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,9 @@ def _drain(descriptor: int) -> float:
     begun: float | None = None
     tail = b""
     deadline = time.monotonic() + RATE_TIMEOUT
-    while _IDLE not in tail and time.monotonic() < deadline:
+    while _IDLE not in tail:
+        if not select.select([descriptor], [], [], deadline - time.monotonic())[0]:
+            break
         block = os.read(descriptor, BLOCK)
         if not block:
             break

@@ -18,6 +18,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from re import compile as pattern
 from typing import Any
@@ -256,37 +257,46 @@ class StreamLoad:
 
 @dataclass(slots=True)
 class Asker:
-    """A connection that stays open; `due` are the times of requests that wait for it."""
+    """A connection that stays open; `due` are the times of requests that wait for it.
+
+    What a `broken` one was asked is never answered.
+    """
 
     sock: socket.socket
+    loop: Loop
     message: bytes
     on_answer: Callable[[Asker, int, bool], None]
     due: deque[int] = field(default_factory=deque)
     asked: int = 0
     answered: int = 0
+    broken: bool = False
     _reply: bytes = b""
 
     def ask(self, when: int) -> None:
         """Send the request that was due at `when`, or as soon as the one before is answered."""
-        if self.asked:
+        if self.asked or self.broken:
             self.due.append(when)
         else:
             self.asked = when
             self.sock.sendall(self.message)
 
     def readable(self) -> None:
-        block = self.sock.recv(BLOCK)
+        block = b""
+        with suppress(OSError):
+            block = self.sock.recv(BLOCK)
+        if not block:
+            self.broken = True
+            self.loop.unwatch(self.sock)
+            return
         self._reply += block
         head, found, body = self._reply.partition(b"\r\n\r\n")
         length = pattern(rb"(?i)content-length: (\d+)").search(head) if found else None
-        if block and (length is None or len(body) < int(length[1])):
+        if length is None or len(body) < int(length[1]):
             return
         lag, self.asked = time.monotonic_ns() - self.asked, 0
         ok = self._reply.startswith(b"HTTP/1.1 200")
         self._reply = b""
         self.answered += 1
-        if not block:
-            raise ConnectionError("the server closed a connection that was to stay open")
         if self.due:
             self.ask(self.due.popleft())
         self.on_answer(self, lag, ok)
@@ -308,7 +318,7 @@ class RequestLoad:
     def _open(self, port: int, number: int) -> Asker:
         body = self._wanted.body.replace("{n}", str(number))
         message = request(self._wanted.path, body, method="POST" if body else "GET")
-        asker = Asker(connect(port), message, self._answered)
+        asker = Asker(connect(port), self._loop, message, self._answered)
         self._loop.watch(asker.sock, asker.readable)
         return asker
 
@@ -339,7 +349,7 @@ class RequestLoad:
 
     def done(self) -> bool:
         over = time.monotonic_ns() >= self.end
-        return over and not any(asker.asked for asker in self.askers)
+        return over and not any(asker.asked and not asker.broken for asker in self.askers)
 
     def found(self) -> dict[str, Any]:
         """What was seen, once all is over."""
@@ -347,13 +357,18 @@ class RequestLoad:
         (cpu, own), (cpu_then, own_then) = self._cost[:2]
         return {
             "answers": len(self.lags),
-            "errors": self.errors + sum(bool(asker.asked) for asker in self.askers),
+            "errors": self.errors + sum(map(_unanswered, self.askers)),
             "seconds": (time.monotonic_ns() - self.begin) / SECOND,
             "lag_ms": summary(self.lags),
             "shares": [asker.answered for asker in self.askers],
             "cpu_s": cpu_then - cpu,
             "client_cpu_s": own_then - own,
         }
+
+
+def _unanswered(asker: Asker) -> int:
+    """Requests without an answer; a connection that broke is an error even if it had none."""
+    return max(bool(asker.asked) + len(asker.due), asker.broken)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ TOKENS = 20
 
 def run(setup: Setup) -> Report:
     """Each connection asks a project of its own, again as soon as it has its answer."""
-    rounds, seconds = setup.pick(5, 1), setup.pick(4.0, 1.0)
+    rounds, seconds = setup.pick(5, 1), setup.pick(4.0, 0.4)
     found: dict[int, list[dict[str, Any]]] = {count: [] for count in CONCURRENCIES}
     with faked(setup, "answers", max(CONCURRENCIES)) as server:
         warm(server, max(CONCURRENCIES))
