@@ -185,7 +185,12 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     environ = dict(os.environ if environ is None else environ)
     logging.hide(*settings.secrets())
     holder = sweep.own_name()
-    store = open_store(settings.store, outbox_limit=settings.outbox_limit, holder=holder)
+    store = open_store(
+        settings.store,
+        outbox_limit=settings.outbox_limit,
+        holder=holder,
+        key_file=settings.store_key_file,
+    )
     manner = command.Manner(
         permission_mode=settings.permission_mode,
         trust_projects=settings.trust_projects,

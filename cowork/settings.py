@@ -252,6 +252,7 @@ class Settings:
 
     claude_user: Account | None = setting("COWORK_CLAUDE_USER", "", account)
     store: str = setting("COWORK_STORE", "memory://", store_url, secret=True)
+    store_key_file: Path = setting("COWORK_STORE_KEY_FILE", "~/.xo-cowork/store.key", folder)
     workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", folder)
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
     trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", flag)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +23,10 @@ def record_of(
     turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
 ) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have."""
+    question = asdict(turn.question)
+    del question["needs"]  # of a process, which nobody will start for it again
     body: dict[str, Any] = {
-        "question": asdict(turn.question),
+        "question": question,
         "request_id": turn.request_id,
         "session_id": turn.session_id,
         "is_new_session": turn.is_new_session,
@@ -86,13 +89,19 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
         turn.log_is_whole = False
         turn.finish(Done(success=False, message="", session_id=turn.session_id), lost)
         return
-    done, kept = Done(**end), _unpacked(packed)
+    done, kept = Done(**_known(Done, end)), _unpacked(packed)
     turn.log_is_whole = kept is not None
     if kept is None:
         kept = TurnLog()
         if done.message:
             kept.append(Token(done.message))
     turn.adopt(kept, done, None if fault is None else revived(**fault))
+
+
+def _known(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that `kind` has: what was kept may be of another version."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in found.items() if name in names}
 
 
 def _unpacked(packed: bytes | None) -> TurnLog | None:

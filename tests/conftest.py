@@ -19,6 +19,7 @@ from tests import fake_claude
 from tests.contract.replies import Asides
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
+from tests.redis_server import RedisServer, redis_binary
 from tests.serving import Client, Gunicorn, Served, free_port
 from tests.upstream import Upstream
 
@@ -192,6 +193,15 @@ def another() -> Iterator[Callable[[Client], Client]]:
     yield connect
     for client in begun:
         client.close()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis; absent, the test is skipped at home and fails in CI."""
+    if redis_binary() is None:
+        missing("redis-server", "apt-get install redis-server")
+    with RedisServer(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

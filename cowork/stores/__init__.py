@@ -9,8 +9,12 @@ from cowork.stores.base import Store
 from cowork.stores.memory import MemoryStore
 
 
-def open_store(url: str, *, outbox_limit: int, holder: str = "") -> Store:
+def open_store(
+    url: str, *, outbox_limit: int, holder: str = "", key_file: Path = Path("store.key")
+) -> Store:
     """Open the store that `url` names, in the name of `holder`: see `Store`.
+
+    `key_file` holds the key that a Redis store encrypts the token with.
 
     Raises ValueError for a URL that names none, and `StoreUnusable`.
     """
@@ -21,6 +25,12 @@ def open_store(url: str, *, outbox_limit: int, holder: str = "") -> Store:
         from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
         return SqliteStore(sqlite_path(url), holder=holder, outbox_limit=outbox_limit)
+    if scheme in {"redis", "rediss"}:
+        from cowork.stores.redis import RedisStore  # noqa: PLC0415
+        from cowork.stores.redis_line import connect  # noqa: PLC0415
+        from cowork.stores.secrecy import Secrecy  # noqa: PLC0415
+
+        return RedisStore(connect(url), Secrecy(key_file), holder=holder, outbox_limit=outbox_limit)
     raise ValueError(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )

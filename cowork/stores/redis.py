@@ -1,0 +1,318 @@
+"""The store of many processes and machines: one Redis, its steps in `redis_scripts.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+
+from cowork.errors import OutboxFull, StoreUnavailable
+from cowork.log import logger
+from cowork.stores import redis_scripts as scripts
+from cowork.stores.base import (
+    DEAD_LIMIT,
+    LEASE,
+    LOST_KEEP,
+    ChatMessage,
+    Claim,
+    DeadLetter,
+    Exchange,
+    OutboxCounts,
+    Project,
+    Session,
+    StoreUnusable,
+    Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+    remembered,
+)
+from cowork.stores.codec import (
+    exchanges_json,
+    exchanges_of,
+    letter_of,
+    message_json,
+    message_of,
+    record_json,
+    record_of,
+    session_json,
+    session_of,
+    token_json,
+    token_of,
+)
+from cowork.stores.held import HeldClaims
+from cowork.stores.redis_line import Line
+from cowork.stores.secrecy import Secrecy
+
+log = logger(__name__)
+
+# Of how the keys are laid out; a newer one is refused.
+VERSION = 2
+PREFIX = "cowork:"
+_SWAPS = 5
+
+
+class RedisStore:
+    """Every method is one command or one script, and bounded by the line's timeouts."""
+
+    shared = True
+
+    def __init__(
+        self, client: Redis, secrecy: Secrecy, *, holder: str, outbox_limit: int = 10_000
+    ) -> None:
+        self._line = Line(client, PREFIX)
+        self._secrecy = secrecy
+        self._holder = holder
+        self._outbox_limit = outbox_limit
+        self._dropped = 0
+        self._held = HeldClaims()
+        try:
+            version = self._line.call(lambda redis: redis.get(f"{PREFIX}version"))
+        except StoreUnavailable as fault:
+            log.warning("the store is away at start", why=fault.message)
+            return
+        if version is not None and int(version) > VERSION:
+            raise StoreUnusable(_too_new(version))
+
+    # -- sessions
+
+    def session(self, project: Project) -> Session | None:
+        body = self._line.call(lambda redis: redis.hget(f"{PREFIX}sessions", _key(project)))
+        return None if body is None else session_of(project, body)
+
+    def sessions(self, owner: str) -> list[Session]:
+        found = self._line.script(scripts.SESSIONS, [f"{owner}\0"])
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [session_of(_project(key), body) for key, body in pairs]
+
+    def session_count(self) -> int:
+        return int(self._line.call(lambda redis: redis.hlen(f"{PREFIX}sessions")))
+
+    def put_session(self, session: Session, claim: Claim) -> bool:
+        if claim.project != session.project:
+            return False
+        arguments = [_key(session.project), claim.number, session_json(session)]
+        return bool(self._line.script(scripts.PUT_SESSION, arguments))
+
+    def delete_session(self, project: Project) -> Session | None:
+        body = self._line.script(scripts.DELETE_SESSION, [_key(project)])
+        return None if body is None else session_of(project, body)
+
+    # -- claims
+
+    def claim(self, project: Project) -> Claim | None:
+        if not self._held.reserve(project):
+            return None
+        number: int | None = None
+        try:
+            arguments = [_key(project), self._holder, round(LEASE * 1000)]
+            found = self._line.script(scripts.CLAIM, arguments)
+            number = None if found is None else int(found)
+        finally:
+            claim = self._held.settle(project, number)
+        return claim
+
+    def release(self, claim: Claim) -> None:
+        self._held.let_go(claim)
+        self._line.script(scripts.RELEASE, [_key(claim.project), claim.number])
+
+    # -- turns
+
+    def put_turn(
+        self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
+    ) -> tuple[str, str] | None:
+        arguments = [
+            record.id,
+            record.project.owner,
+            record.state,
+            record.holder,
+            record_json(record),
+            *_message(question),
+            "" if key is None else f"{key.owner}\0{key.key}",
+            "" if key is None else key.digest,
+            self._outbox_limit,
+        ]
+        found = self._line.script(scripts.PUT_TURN, arguments)
+        if found == b"full":
+            raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
+        return None if found is None else (found[0].decode(), found[1].decode())
+
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+        arguments = [record.id, record.state, record_json(record), *_message(question)]
+        self._line.script(scripts.START_TURN, arguments)
+
+    def end_turn(self, end: TurnEnd) -> bool:
+        record, claim = end.record, end.claim
+        ended = "" if record.ended is None else record.ended.isoformat()
+        arguments: list[Any] = [
+            record.id,
+            record.project.owner,
+            record.state,
+            record.holder,
+            record_json(record),
+            ended,
+            max(round(end.keep * 1000), 1),
+            int(end.gives_key_back),
+            int(end.log is not None),
+            end.log or b"",
+            "" if claim is None else _key(claim.project),
+            "" if claim is None else claim.number,
+            "" if end.session is None else session_json(end.session),
+            "" if end.exchange is None else exchanges_json(remembered((), end.exchange)),
+        ]
+        for message in end.messages:
+            arguments += _message(message)
+        return bool(self._line.script(scripts.END_TURN, arguments))
+
+    def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        fields = ["owner", "record", "state", "ended", "log"]
+        found = self._line.call(lambda redis: redis.hmget(f"{PREFIX}turn:{turn_id}", fields))
+        kept_for, body, state, ended, kept = found
+        if kept_for is None or kept_for.decode() != owner:
+            return None
+        changes = {"state": state.decode(), "ended": None if ended is None else ended.decode()}
+        return record_of(body, changes), kept
+
+    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
+        turn, digest = self._line.call(
+            lambda redis: redis.hmget(f"{PREFIX}key:{owner}\0{key}", ["turn", "digest"])
+        )
+        return None if turn is None else (turn.decode(), digest.decode())
+
+    def history(self, project: Project) -> list[Exchange]:
+        found = self._line.call(
+            lambda redis: redis.lrange(f"{PREFIX}history:{_key(project)}", 0, -1)
+        )
+        return [exchange for each in found for exchange in exchanges_of(each)]
+
+    # -- processes
+
+    def beat(self) -> None:
+        arguments: list[Any] = [VERSION, self._holder, round(LEASE * 1000)]
+        for claim in self._held.all():
+            arguments += [_key(claim.project), claim.number]
+        newer = self._line.script(scripts.BEAT, arguments)
+        if newer is not None:
+            raise StoreUnavailable(_too_new(newer), retry_after=60)
+
+    def holders(self) -> dict[str, float]:
+        found = self._line.script(scripts.HOLDERS)
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return {
+            holder.decode(): float("inf") if silent == b"" else int(silent) / 1000
+            for holder, silent in pairs
+        }
+
+    def bury_holder(self, holder: str) -> list[str]:
+        arguments = [holder, datetime.now(UTC).isoformat(), round(LOST_KEEP * 1000)]
+        return [lost.decode() for lost in self._line.script(scripts.BURY_HOLDER, arguments)]
+
+    def expire(self, limit: int) -> int:
+        """Redis does so by itself."""
+        del limit
+        return 0
+
+    # -- the token
+
+    def token(self) -> Token | None:
+        return self._token(self._hidden_token())
+
+    def put_token(self, token: Token | None) -> None:
+        hidden = self._hide(token)
+        if hidden:
+            self._line.call(lambda redis: redis.set(f"{PREFIX}token", hidden))
+        else:
+            self._line.call(lambda redis: redis.delete(f"{PREFIX}token"))
+
+    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+        new = self._hide(token)
+        for _ in range(_SWAPS):
+            hidden = self._hidden_token()
+            held = self._token(hidden)
+            if (None if held is None else held.access_token) != expected:
+                return False
+            if self._line.script(scripts.SWAP, [hidden, new]):
+                return True
+        raise StoreUnavailable("the token changes all the time", retry_after=1)
+
+    def _hidden_token(self) -> bytes:
+        return self._line.call(lambda redis: redis.get(f"{PREFIX}token")) or b""
+
+    def _hide(self, token: Token | None) -> bytes:
+        return b"" if token is None else self._secrecy.hide(token_json(token))
+
+    def _token(self, hidden: bytes) -> Token | None:
+        shown = self._secrecy.show(hidden) if hidden else None
+        return None if shown is None else token_of(shown)
+
+    # -- the outbox
+
+    def put_message(self, message: ChatMessage) -> None:
+        self._line.script(scripts.PUT_MESSAGE, _message(message))
+
+    def waiting_projects(self, limit: int) -> list[Project]:
+        found = self._line.call(lambda redis: redis.zrange(f"{PREFIX}projects", 0, limit - 1))
+        return [_project(each) for each in found]
+
+    def next_message(self, project: Project) -> ChatMessage | None:
+        body = self._line.script(scripts.NEXT_MESSAGE, [_key(project)])
+        return None if body is None else message_of(body)
+
+    def drop_message(self, message: ChatMessage) -> None:
+        self._line.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])
+
+    def message_count(self) -> int:
+        return int(self._line.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
+
+    def outbox_counts(self) -> OutboxCounts:
+        waiting, dead, *first = self._line.script(scripts.COUNTS)
+        oldest = message_of(first[0]).created if first and first[0] is not None else None
+        full = waiting >= self._outbox_limit
+        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
+
+    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+        project = message.project
+        arguments = [message.id, _key(project), project.owner, why, died.isoformat(), DEAD_LIMIT]
+        dropped = self._line.script(scripts.BURY_MESSAGE, arguments)
+        if dropped is not None:
+            self._dropped += 1
+            log.warning("too many dead letters, oldest dropped", message_id=dropped.decode())
+
+    def dead_letters(self, owner: str) -> list[DeadLetter]:
+        found = self._line.script(scripts.DEAD_LETTERS, [owner])
+        return [
+            letter_of(message_of(body), why.decode(), died.decode()) for body, why, died in found
+        ]
+
+    def revive_dead(self, owner: str) -> int:
+        return int(self._line.script(scripts.REVIVE, [owner]))
+
+    def lease_relay(self, holder: str, seconds: float) -> bool:
+        arguments = [holder, round(seconds * 1000)]
+        return bool(self._line.script(scripts.LEASE_RELAY, arguments))
+
+    def close(self) -> None:
+        self._line.close()
+
+
+def _key(project: Project) -> str:
+    return f"{project.owner}\0{project.name}"
+
+
+def _project(key: bytes) -> Project:
+    owner, _, name = key.decode().partition("\0")
+    return Project(owner, name)
+
+
+def _message(message: ChatMessage | None) -> list[str]:
+    if message is None:
+        return ["", "", ""]
+    return [message.id, _key(message.project), message_json(message)]
+
+
+def _too_new(version: bytes) -> str:
+    return (
+        f"redis holds state of version {version.decode()}, this server knows {VERSION}: "
+        "update the server, or use another database"
+    )
