@@ -111,7 +111,11 @@ class Exchange(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
         target = self.requestline.split(" ")[1]  # `self.path` would merge leading slashes
-        self.seen = Seen(str(self.command), target, headers, self.rfile.read(length))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the caller died in the middle of its request
+            self.hang_up()
+            return
+        self.seen = Seen(str(self.command), target, headers, body)
         with self.server.upstream.serving(self.seen) as behave:
             behave(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 from collections import Counter
@@ -98,14 +99,15 @@ class _Play:
         self._flap(whole=count >= WHOLE)
         self._boot()
         turns, kills = count // 2, max(1, round(KILLS * count / WHOLE))
+        steps = [self._kill] * kills + [self._reload]
+        self.ground.dice("steps", self.name).shuffle(steps)
         with ThreadPoolExecutor(PROJECTS) as pool:
             asking = [pool.submit(self._ask, f"{self.name}-{n}") for n in range(PROJECTS)]
             try:
-                for number in range(1, kills + 1):
-                    self._await(lambda due=turns * number // (kills + 1): self._done(due))
-                    self._kill()
-                    self._boot()
-                self._await(lambda: self._done(turns))
+                for number, step in enumerate(steps, 1):
+                    self._await_answers(turns * number // (len(steps) + 1))
+                    step()
+                self._await_answers(turns)
             finally:
                 self.over.set()
                 self.up.set()
@@ -121,8 +123,8 @@ class _Play:
     def _await(self, condition: Callable[[], bool]) -> None:
         wait_for(condition, PLAYED_S, f"the next step on {self.name}")
 
-    def _done(self, turns: int) -> bool:
-        return len(self.answered) >= turns
+    def _await_answers(self, turns: int) -> None:
+        self._await(lambda: len(self.answered) >= turns)
 
     def _flap(self, *, whole: bool) -> None:
         dice, lock = self.ground.dice("weather", self.name), threading.Lock()
@@ -147,6 +149,11 @@ class _Play:
         for pid in (server.child.pid, *server.workers()):
             self.ground.kill(pid)
         server.child.wait(5)
+        self._boot()
+
+    def _reload(self) -> None:
+        """For a while two processes serve, and could both deliver."""
+        self.ground.server.send_signal(signal.SIGHUP)
 
     def _ask(self, project: str) -> None:
         """Question after question, each with a greater number, until there are enough."""
@@ -191,7 +198,7 @@ class _Play:
         self._judge_order(first)
         self.row.facts[self.name] = (
             f"{2 * len(self.answered)} messages due, {len(first)} came, "
-            f"{len(taken) - len(first)} of them again, {kills} kills"
+            f"{len(taken) - len(first)} of them again, {kills} kills, a reload"
         )
 
     def _judge_order(self, first: dict[str, Seen]) -> None:
