@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
@@ -26,6 +26,7 @@ from cowork.log import logger, masked
 log = logger(__name__)
 
 BLOCK = 64 * 1024
+QUIET_BLOCK = 1024
 STDERR_TAIL = 64 * 1024
 # The rungs of the ladder, in seconds.
 INTERRUPT_RUNG = 1.0
@@ -185,7 +186,7 @@ class ClaudeProcess:
     def _read_lines(self, stdout: IO[bytes]) -> None:
         lines = Lines()
         worked = 0.0
-        while block := stdout.read1(BLOCK):  # type: ignore[attr-defined]
+        for block in _blocks(stdout):
             begun = self.last_heard = time.monotonic()
             self._take(lines.feed(block))
             worked += time.monotonic() - begun
@@ -274,7 +275,7 @@ class ClaudeProcess:
     def _read_stderr(self) -> None:
         stderr = self._pipe(self._child.stderr)
         with suppress(OSError, ValueError):
-            while block := stderr.read1(BLOCK):  # type: ignore[attr-defined]
+            for block in _blocks(stderr):
                 self._stderr += block
                 del self._stderr[:-STDERR_TAIL]
 
@@ -374,6 +375,18 @@ class ClaudeProcess:
             if pipe is not None and not thread.is_alive():
                 with suppress(OSError):
                     pipe.close()
+
+
+def _blocks(pipe: IO[bytes]) -> Iterator[bytes]:
+    """What there is to read, each time, until the pipe's end.
+
+    While a read waits it holds its buffer, and most processes are idle: only what filled a small
+    one is followed by a large one.
+    """
+    size = QUIET_BLOCK
+    while block := pipe.read(size):
+        yield block
+        size = BLOCK if len(block) == size else QUIET_BLOCK
 
 
 _OURS = frozenset({"control_request", "control_response", "system"})

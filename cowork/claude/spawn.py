@@ -45,6 +45,8 @@ class Spawner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # Whoever reads takes what is there; a buffer for each pipe would be memory for nothing.
+            bufsize=0,
             env=env,
             cwd=cwd,
             # Its own session: Ctrl-C in our terminal is ours to pass on, in our order.
