@@ -136,7 +136,7 @@ class Ground:
 
     def dice(self, *names: object) -> random.Random:
         """Chance that is the same again for the same seed and names."""
-        return random.Random(f"{self.seed} {names}")  # noqa: S311 - attacks, not secrets
+        return seeded(self.seed, *names)
 
     def logged(self) -> str:
         return self.server.log.read_text(errors="replace")
@@ -159,6 +159,11 @@ class Ground:
             plain = "/".join("x" if part.startswith("{") else part for part in path.split("/"))
             found += [(m.upper(), plain) for m in operations if m in {"get", "post", "delete"}]
         return found
+
+
+def seeded(seed: int, *names: object) -> random.Random:
+    """Chance that is the same again for the same seed and names."""
+    return random.Random(f"{seed} {names}")  # noqa: S311 - attacks, not secrets
 
 
 def detail_of(reply: requests.Response) -> str:

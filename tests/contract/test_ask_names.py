@@ -57,7 +57,7 @@ BAD_SKILLS = [
 UNKNOWN_SKILLS = ["no-such-skill", "deep", "deep-research2"]
 
 
-def test_every_valid_name_is_a_project_of_its_own(serve: Callable[..., Served]) -> None:
+def test_t09_every_valid_name_is_a_project_of_its_own(serve: Callable[..., Served]) -> None:
     served = serve(COWORK_MAX_PROCESSES="8")
     ids = {}
     for name in VALID:
@@ -134,7 +134,7 @@ def test_a_skill_in_the_users_own_folder_is_known(logged: Served, fakes: Fakes, 
 
 
 @pytest.mark.parametrize("path", ASK_PATHS)
-def test_what_is_not_a_listed_skill_is_422_and_never_reaches_the_cli(
+def test_t06_what_is_not_a_listed_skill_is_422_and_never_reaches_the_cli(
     logged: Served, fakes: Fakes, path: str
 ) -> None:
     for agent in (*COMMANDS, *UNKNOWN_SKILLS, *BAD_SKILLS):

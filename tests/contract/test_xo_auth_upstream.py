@@ -95,7 +95,9 @@ def test_an_upstream_without_a_token_or_a_user_is_502(connect: Connect, upstream
     problem(served.get("/xo-auth/whoami"), 502, "bad_upstream")
 
 
-def test_no_lie_of_an_upstream_changes_what_is_held(connect: Connect, upstream: Upstream) -> None:
+def test_t21_no_lie_of_an_upstream_changes_what_is_held(
+    connect: Connect, upstream: Upstream
+) -> None:
     served = connect(COWORK_XO_REFRESH_PATH="/auth/refresh")
     calls = _calls(served)
     held, token = served.get("/xo-auth/state").json(), served.services.store.token()

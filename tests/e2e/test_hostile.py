@@ -102,7 +102,7 @@ def shapes(stage: Stage) -> set[tuple[str, ...]]:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_hostile_question_is_text_and_nothing_else(
+def test_t05_t06_t07_a_hostile_question_is_text_and_nothing_else(
     stage: Stage, canary: Path, question: str
 ) -> None:
     asked = question.replace("CANARY", str(canary))
@@ -122,7 +122,7 @@ def test_a_hostile_question_is_text_and_nothing_else(
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_hostile_questions_to_a_session_that_exists_leave_it_as_it_is(
+def test_t06_hostile_questions_to_a_session_that_exists_leave_it_as_it_is(
     stage: Stage, canary: Path
 ) -> None:
     first = stage.server.ask("[[say one]] alpha", "exists").json()

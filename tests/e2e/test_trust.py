@@ -31,7 +31,7 @@ def set_traps(workspace: Path, caught: Path) -> None:
     (workspace / "CLAUDE.md").write_text("a word of the project's own")
 
 
-def test_what_a_project_brings_along_is_not_run(staged: Callable[..., Stage]) -> None:
+def test_t08_what_a_project_brings_along_is_not_run(staged: Callable[..., Stage]) -> None:
     stage = staged()
     caught = stage.folder / "caught"
     set_traps(stage.workspace, caught)

@@ -15,7 +15,7 @@ KEY = {"Idempotency-Key": "k-1"}
 ALICE, BOB = "alice-" + "a" * 32, "bob-" + "b" * 32
 
 
-def test_ten_equal_questions_at_once_are_one_turn_and_get_ten_equal_answers(
+def test_t22_ten_equal_questions_at_once_are_one_turn_and_get_ten_equal_answers(
     logged: Served, fakes: Fakes, aside: Asides
 ) -> None:
     body = question("[[words 20]] [[delay 20]]")

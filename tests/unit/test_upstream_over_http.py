@@ -87,7 +87,7 @@ def test_the_limits_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize(("session_id", "segment"), SESSION_IDS.items(), ids=ascii)
-def test_a_session_id_is_one_path_segment_on_the_wire(upstream, http, session_id, segment):
+def test_t11_a_session_id_is_one_path_segment_on_the_wire(upstream, http, session_id, segment):
     upstream.always(ok({"status": "pending"}))
     XoAuth(http).status(session_id, "p&=? ü", token=None)
     assert [seen.target for seen in upstream.seen] == [
@@ -105,7 +105,7 @@ def test_a_base_url_with_a_path_keeps_it(upstream):
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-def test_a_redirect_is_not_followed(upstream, call, status):
+def test_t11_a_redirect_is_not_followed(upstream, call, status):
     with Upstream() as canary:
         upstream.always(redirects(f"{canary.url}/canary", status))
         with pytest.raises(BadUpstream):

@@ -18,7 +18,7 @@ ROOT = Path("/srv/workspace")
 
 
 @given(project=PROJECTS)
-def test_a_projects_directory_is_right_under_the_root(project):
+def test_t09_a_projects_directory_is_right_under_the_root(project):
     place = Path(Workspace(ROOT, per_project=True).cwd(project))
     assert place.parent == ROOT
     assert place.resolve() == place
@@ -26,7 +26,7 @@ def test_a_projects_directory_is_right_under_the_root(project):
 
 
 @given(one=PROJECTS, other=PROJECTS)
-def test_no_two_projects_share_a_directory(one, other):
+def test_t09_no_two_projects_share_a_directory(one, other):
     assert (directory_name(one) == directory_name(other)) == (one == other)
 
 

@@ -1,0 +1,108 @@
+"""T15: whatever stands in a body, the answer is a 4xx with a clear error, and nothing is asked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from cowork.web.bodies import _repeats_a_key
+from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
+from tests.fakes import Fakes
+from tests.serving import Served
+
+OK = '"project_name": "p", "question": "hi"'
+STRANGE = {
+    "nothing but a bracket": b"{",
+    "depth": b"[" * 100_000,
+    "depth in an object": b'{"a":' * 100_000,
+    "a closed depth": f'{{{OK}, "x": {"[" * 900}{"]" * 900}, "x": 1}}'.encode(),
+    "a huge number": f'{{{OK}, "timeout": {"9" * 5000}}}'.encode(),
+    "a number past all": f'{{{OK}, "timeout": 1e309}}'.encode(),
+    "no number": f'{{{OK}, "timeout": NaN}}'.encode(),
+    "endless": f'{{{OK}, "timeout": Infinity}}'.encode(),
+    "below zero": f'{{{OK}, "timeout": -1}}'.encode(),
+    "a number for a text": b'{"project_name": 1, "question": "hi"}',
+    "a list for a text": b'{"project_name": ["p"], "question": "hi"}',
+    "nothing for a text": b'{"project_name": null, "question": "hi"}',
+    "a key twice": f'{{{OK}, "question": "bye"}}'.encode(),
+    "a key twice, once in disguise": f'{{{OK}, "\\u0071uestion": "bye"}}'.encode(),
+    "a key twice, far apart": f'{{{OK}, "x": "{"y" * 9000}", "project_name": "q"}}'.encode(),
+    "a key twice, further down": f'{{{OK}, "x": {{"a": 1, "a": 2}}}}'.encode(),
+    "a lone surrogate": b'{"project_name": "p", "question": "\\ud800"}',
+    "bytes of no text": b'{"project_name": "p", "question": "\xff\xfe"}',
+    "another encoding": f"{{{OK}}}".encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "two values": f"{{{OK}}}{{{OK}}}".encode(),
+    "no object": b"[]",
+    "a word": b"null",
+    "a comment": f"{{{OK}}} // hi".encode(),
+    "a trailing comma": f"{{{OK},}}".encode(),
+    "blank": b'{"project_name": "p", "question": " \\n\\t\\u3000"}',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_t15_a_strange_body_is_a_fault_of_the_request(
+    logged: Served, fakes: Fakes, name: str
+) -> None:
+    for path in ASK_PATHS:
+        for chunked in (False, True):
+            reply = send(logged, "POST", path, STRANGE[name], JSON, chunked=chunked)
+            invalid(reply, "body")
+    assert fakes.asked == []
+
+
+def test_t15_a_body_that_breaks_off_is_a_fault_of_the_request(served: Served) -> None:
+    body = f"{{{OK}}}".encode()
+    for length in (len(body) + 5, 10**9):
+        reply = _broken_off(served, body, {**JSON, "Content-Length": str(length)})
+        assert reply.status_code in {400, 413}
+
+
+def _broken_off(served: Served, body: bytes, headers: dict[str, str]) -> Raw:
+    host, port = served.url.removeprefix("http://").split(":")
+    line = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        line.putrequest("POST", "/ask_question")
+        for name, value in headers.items():
+            line.putheader(name, value)
+        line.endheaders(body)
+        line.sock.shutdown(socket.SHUT_WR)
+        reply = line.getresponse()
+        return Raw(reply.status, dict(reply.getheaders()), reply.read())
+    finally:
+        line.close()
+
+
+def test_t15_a_body_is_bounded_to_the_byte_declared_or_not(serve: Callable[..., Served]) -> None:
+    limit = 1024
+    served = serve(COWORK_MAX_BODY=str(limit))
+    for chunked in (False, True):
+        for size, status in ((limit, 200), (limit + 1, 413), (limit * 100, 413)):
+            filler = "x" * (size - len(f'{{{OK}, "x": ""}}'))
+            body = f'{{{OK}, "x": "{filler}"}}'.encode()
+            assert len(body) == size
+            reply = send(served, "POST", "/ask_question", body, JSON, chunked=chunked)
+            assert reply.status_code == status, reply.text
+            if status == 413:
+                problem(reply, 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("body", "repeats"),
+    [
+        ({"question": 'the "question" is "project_name"'}, False),
+        ({"question": "question"}, False),
+        ({"question": "é" * 5000}, False),
+        ({"question": "x" * 10_000, "events": ["tool"]}, False),
+        ({"question": '"question": "question": ' * 1000}, False),
+    ],
+)
+def test_t15_a_key_within_a_text_is_no_key(body: dict[str, object], repeats: bool) -> None:
+    for ascii_only in (False, True):
+        assert _repeats_a_key(json.dumps(body, ensure_ascii=ascii_only).encode(), body) is repeats

@@ -1,0 +1,51 @@
+"""T24: no dependency is older than its last fault that matters here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from cowork.claude.cli import OLDEST
+from tests.fakes import Fakes
+from tests.serving import ROOT, Served
+
+FLOORS = {
+    "flask": (3, 1, 3),
+    "werkzeug": (3, 1, 6),
+    "gunicorn": (26, 1),
+    "gevent": (24, 10, 1),
+    "requests": (2, 32, 4),
+    "urllib3": (2, 5),
+}
+
+
+def pinned() -> dict[str, tuple[int, ...]]:
+    found = re.findall(r"(?m)^([a-z0-9-]+)==([0-9.]+)", (ROOT / "requirements.txt").read_text())
+    return {name: tuple(map(int, version.strip(".").split("."))) for name, version in found}
+
+
+@pytest.mark.parametrize(("name", "floor"), FLOORS.items())
+def test_t24_what_is_installed_is_new_enough(name: str, floor: tuple[int, ...]) -> None:
+    assert pinned()[name] >= floor
+
+
+def test_t24_everything_that_is_installed_has_its_hash() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-cli.txt"):
+        text = (ROOT / name).read_text()
+        for requirement in re.findall(r"(?m)^[a-z0-9-]+==.*(?:\n .*)*", text):
+            assert "--hash=sha256:" in requirement, requirement
+
+
+def test_t24_an_old_cli_is_warned_of(
+    serve: Callable[..., Served], fakes: Fakes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert OLDEST == (2, 1, 212)
+    served = serve(**fakes.settings(version="2.1.211"))
+    assert served.services.cli.check().version == "2.1.211"
+    assert capsys.readouterr().out.count("the CLI is old") == 1
+    served.services.cli.check()
+    fakes.settings(version="2.1.212")
+    assert served.services.cli.check().version == "2.1.212"
+    assert "the CLI is old" not in capsys.readouterr().out
