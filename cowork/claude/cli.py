@@ -63,6 +63,7 @@ class ClaudeCli:
         self._checking: threading.Thread | None = None
         self._asked: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._warned: str | None = ""
 
     def path(self) -> str:
         """The executable: CLAUDE_CLI_PATH, else `claude` on PATH, else the wheel's.
@@ -114,8 +115,9 @@ class ClaudeCli:
 
     def _warn_of(self, version: str | None) -> None:
         """Say once of each version that it is older than it should be, or no version at all."""
-        if version == self._state.version:
+        if version == self._warned:
             return
+        self._warned = version
         found = re.match(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version or "")
         if found is None:
             log.warning("the CLI does not tell its version")
