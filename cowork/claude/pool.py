@@ -54,9 +54,11 @@ class Pool:
         self._slots = Slots(limit or limit_by_memory())
         self._changed = self._slots.changed
         self._keeper = Keeper(self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit)
-        self.spares = Spares(self._slots, starter, count=spares, cwd=spare_cwd)
         self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
         self.skills, self.saw_skills = self._skills.of, self._skills.saw
+        self.spares = Spares(
+            self._slots, starter, count=spares, cwd=spare_cwd, on_ready=self._is_ready
+        )
 
     def start(self) -> None:
         """Begin to keep spares ready; processes can be leased without it."""
@@ -77,10 +79,14 @@ class Pool:
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        wanted = Wanted(project, cwd, session_id, needs)
+        return self._lease(Wanted(project, cwd, session_id, needs), given_up)
+
+    def _lease(
+        self, wanted: Wanted, given_up: Callable[[], bool], *, ahead: bool = False
+    ) -> ClaudeProcess:
         slot = self._slot_for(wanted, given_up)
         if slot.process is None:
-            return self._fill(slot, given_up)
+            return self._fill(slot, given_up, ahead=ahead)
         if slot.process.turns == 0:
             self.spares.saw_success()
         return slot.process
@@ -120,20 +126,31 @@ class Pool:
             self._slots.crowd -= crowds
 
     def _fill(
-        self, slot: Slot, given_up: Callable[[], bool], extra: tuple[str, ...] = ()
+        self,
+        slot: Slot,
+        given_up: Callable[[], bool],
+        *,
+        ahead: bool = False,
+        extra: tuple[str, ...] = (),
     ) -> ClaudeProcess:
-        """Start the process of a new slot."""
+        """Start the process of a new slot, for a question that waits or (`ahead`) is to come."""
         wanted = slot.wanted
         try:
-            process = self._starter.start(
-                wanted.session_id or str(uuid4()),
-                wanted.cwd,
-                resume=wanted.session_id is not None,
-                needs=wanted.needs,
-                given_up=given_up,
-                extra=extra,
-                on_spawn=slot.hold,
-            )
+            if ahead and wanted.suits_spare:
+                process = self._starter.start_ahead(
+                    wanted.cwd, given_up=given_up, on_spawn=slot.hold
+                )
+                self._is_ready(process)
+            else:
+                process = self._starter.start(
+                    wanted.session_id or str(uuid4()),
+                    wanted.cwd,
+                    resume=wanted.session_id is not None,
+                    needs=wanted.needs,
+                    given_up=given_up,
+                    extra=extra,
+                    on_spawn=slot.hold,
+                )
         except BaseException:
             with self._changed:
                 self._slots.free(slot)
@@ -146,6 +163,10 @@ class Pool:
             self.discard(process)
             raise ShuttingDown("the server is shutting down")
         return process
+
+    def _is_ready(self, process: ClaudeProcess) -> None:
+        """A process that was started ahead has told what it knows."""
+        self.saw_skills(process.cwd, process.skills)
 
     def give_back(self, process: ClaudeProcess) -> None:
         """Keep the process for its session's next turn, or end it if it is no longer fit."""
@@ -210,9 +231,9 @@ class Pool:
             return self._is_busy(project)
 
         try:
-            return self.lease(project, cwd, session_id=session_id, given_up=given_up)
+            return self._lease(Wanted(project, cwd, session_id), given_up, ahead=True)
         except SessionMissing:
-            return self.lease(project, cwd, given_up=given_up)
+            return self._lease(Wanted(project, cwd), given_up, ahead=True)
 
     def _is_resident(self, project: Project) -> bool:
         with self._changed:
@@ -243,7 +264,7 @@ class Pool:
     def _ask_skills(self, cwd: str) -> tuple[str, ...]:
         """What a process of a throwaway session says of its skills."""
         slot = self._slot_for(Wanted(None, cwd), lambda: False)
-        process = self._fill(slot, lambda: False, (NO_TRACE,))
+        process = self._fill(slot, lambda: False, extra=(NO_TRACE,))
         try:
             skills = process.list_skills()
         finally:

@@ -39,6 +39,7 @@ HURRIED_RUNG = 0.5
 WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
 SKILLS_TIMEOUT = 10.0
+REHEARSAL_TIMEOUT = 3.0
 
 
 class ProcessGone(ClaudeFailed):
@@ -67,6 +68,7 @@ class ClaudeProcess:
         self.started = self.last_used = self.last_heard = time.monotonic()
         self.turns = 0
         self.total_cost_usd = 0.0
+        self.skills: tuple[str, ...] | None = None
         self._child = child
         self._marker = sweep.marker(process_id)
         self._changed = threading.Condition()
@@ -135,12 +137,27 @@ class ClaudeProcess:
 
         The message goes into the session's history, so ask a process of a throwaway session.
         """
+        return self._tell("skills", SKILLS_TIMEOUT).answer.skills
+
+    def rehearse(self) -> bool:
+        """Go through the motions of a turn without a question: the first real one is sooner then.
+
+        Only for a session that is yet to begin: nothing of it is kept, no transcript is made, and
+        the model is not asked.  False where the CLI does not play along; it is of no use then.
+        """
+        reply = self._tell([], REHEARSAL_TIMEOUT)
+        self.skills = reply.answer.skills
+        result = reply.result
+        return result is not None and result.error is None and not result.text
+
+    def _tell(self, content: str | list[Any], timeout: float) -> Reply:
+        """The reply to a message that the model is not asked about."""
         with self._changed:
             reply = self._reply = Reply(self, Answer(str(uuid4())), lambda _events: None)
-        question = protocol.user_message("skills", reply.answer.uuid)
-        self._send({**question, "shouldQuery": False})
-        reply.wait(time.monotonic() + SKILLS_TIMEOUT)
-        return reply.answer.skills
+        message = protocol.user_message(content, reply.answer.uuid)
+        self._send({**message, "shouldQuery": False}, timeout)
+        reply.wait(time.monotonic() + timeout)
+        return reply
 
     def _wait_idle(self) -> None:
         """Let a turn that the CLI began by itself end, by interrupting it."""

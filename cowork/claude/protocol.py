@@ -123,9 +123,9 @@ def encode(message: Message) -> bytes:
         return json.dumps(message).encode() + b"\n"
 
 
-def user_message(text: str, uuid: str) -> Message:
-    """A question; `uuid` must be fresh, the CLI silently drops one that it has seen."""
-    return {"type": "user", "message": {"role": "user", "content": text}, "uuid": uuid}
+def user_message(content: str | list[Any], uuid: str) -> Message:
+    """A question, as text or content blocks; the CLI silently drops a `uuid` that it has seen."""
+    return {"type": "user", "message": {"role": "user", "content": content}, "uuid": uuid}
 
 
 def control_request(request_id: str, subtype: str, **fields: Any) -> Message:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import uuid4
 
 from cowork.claude.breaker import Breaker
+from cowork.claude.process import ClaudeProcess
 from cowork.claude.slots import Slot, Slots, State, Wanted
 from cowork.claude.start import Starter
 from cowork.errors import CoworkError
@@ -24,6 +25,8 @@ log = logger(__name__)
 CALM = 0.5
 # One that dies younger than that was no success.
 SETTLED = 5.0
+# An older one makes way for another: it knows the user's settings as they were at its start.
+MAX_AGE = 600.0
 LOOK_AGAIN = 1.0
 JOIN_TIMEOUT = 5.0
 
@@ -54,13 +57,14 @@ class Spares:
         *,
         count: int,
         cwd: str | None,
-        breaker: Breaker | None = None,
+        on_ready: Callable[[ClaudeProcess], None] = lambda _process: None,
     ) -> None:
         self._slots = slots
         self._starter = starter
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
         self._wanted = Wanted(None, cwd or "")
-        self._breaker = breaker or Breaker()
+        self._on_ready = on_ready
+        self._breaker = Breaker()
         self._stopped = threading.Event()
         self._missing_since: float | None = float("-inf")
         self._ready_at: dict[Slot, float] = {}
@@ -121,12 +125,14 @@ class Spares:
         return pause
 
     def _take_dead(self) -> list[Slot]:
-        """Spares that ended by themselves, now ours to put away; those that last are a success."""
+        """Spares that ended or grew old, now ours to put away; those that last are a success."""
         now = time.monotonic()
         with self._slots.changed:
             spares = [slot for slot in self._slots if slot.state == State.SPARE]
             self._ready_at = {slot: self._ready_at.get(slot, now) for slot in spares}
-            dead = [slot for slot in spares if not slot.usable]
+            dead = [
+                slot for slot in spares if not slot.usable or now - self._ready_at[slot] >= MAX_AGE
+            ]
             for slot in dead:
                 self._slots.ending(slot)
         if any(now - self._ready_at[slot] >= SETTLED for slot in spares if slot not in dead):
@@ -134,8 +140,9 @@ class Spares:
         return dead
 
     def _bury(self, slot: Slot) -> None:
-        log.warning("a spare process ended", pid=slot.process and slot.process.pid)
-        if time.monotonic() - self._ready_at.pop(slot) < SETTLED:
+        age = time.monotonic() - self._ready_at.pop(slot)
+        log.info("replacing a spare process", pid=slot.process and slot.process.pid, age=round(age))
+        if age < SETTLED:
             self._breaker.failed()
         self._slots.end(slot)
 
@@ -156,12 +163,8 @@ class Spares:
     def _prepare(self, slot: Slot) -> None:
         given_up = _Hold(self._slots, self._stopped)
         try:
-            self._starter.start(
-                str(uuid4()),
-                self._wanted.cwd,
-                resume=False,
-                given_up=given_up,
-                on_spawn=slot.hold,
+            process = self._starter.start_ahead(
+                self._wanted.cwd, given_up=given_up, on_spawn=slot.hold
             )
         except BaseException as fault:
             with self._slots.changed:
@@ -177,6 +180,7 @@ class Spares:
                     next_try_in=round(self._breaker.wait(), 1),
                 )
             return
+        self._on_ready(process)
         with self._slots.changed:
             closed = self._slots.closed
             self._slots.begun(slot, State.ENDING if closed else State.SPARE)

@@ -24,6 +24,8 @@ log = logger(__name__)
 
 READY_TIMEOUT = 30.0
 LOOK = 0.2
+# After so many rehearsals in a row that went wrong there are no more: this CLI knows none.
+STUMBLES = 3
 NO_TRACE = "--no-session-persistence"
 
 
@@ -43,6 +45,7 @@ class Starter:
         self._environ = environ
         self._timeout = timeout
         self._spawner = Spawner()
+        self._stumbles = 0
         # A start is half a second of CPU: more of them at once than cores only delays all.
         self._turnstile = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 
@@ -74,6 +77,31 @@ class Starter:
             self._turnstile.release()
         log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
         return process
+
+    def start_ahead(
+        self,
+        cwd: str,
+        *,
+        given_up: Callable[[], bool],
+        on_spawn: Callable[[ClaudeProcess], None],
+    ) -> ClaudeProcess:
+        """A process for a session that is yet to begin, which has rehearsed.  As `start`."""
+
+        def start() -> ClaudeProcess:
+            new = str(uuid4())
+            return self.start(new, cwd, resume=False, given_up=given_up, on_spawn=on_spawn)
+
+        process = start()
+        if self._stumbles >= STUMBLES:
+            return process
+        if process.rehearse():
+            self._stumbles = 0
+            return process
+        process.hurry()
+        process.end()
+        self._stumbles += 1
+        log.warning("the CLI did not rehearse", pid=process.pid, times=self._stumbles)
+        return start()
 
     @staticmethod
     def _await_ready(process: ClaudeProcess, deadline: float, given_up: Callable[[], bool]) -> None:

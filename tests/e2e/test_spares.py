@@ -53,7 +53,7 @@ def fresh_turn(stage: Stage, claude: str) -> float:
     return time.monotonic() - begun
 
 
-def test_a_first_turn_takes_the_spare_and_is_sooner_than_a_fresh_one(
+def test_a_first_turn_takes_the_spare_and_is_much_sooner_than_a_fresh_one(
     staged: Callable[..., Stage], real_claude: str
 ) -> None:
     stage = staged(COWORK_SPARE_PROCESSES="1", COWORK_MAX_PROCESSES="8")
@@ -67,7 +67,19 @@ def test_a_first_turn_takes_the_spare_and_is_sooner_than_a_fresh_one(
         with_spare.append(turn.first_token_at - turn.asked)
         fresh.append(fresh_turn(stage, real_claude))
     ours, bare = statistics.median(with_spare), statistics.median(fresh)
-    assert ours * 2 <= bare, f"first tokens {with_spare}, fresh turns {fresh}"
+    # Five times and more on a machine of one's own; other work on it narrows that.
+    assert ours * 3 <= bare, f"first tokens {with_spare}, fresh turns {fresh}"
+
+
+def test_a_spare_costs_no_request_and_leaves_no_transcript(staged: Callable[..., Stage]) -> None:
+    stage = staged(COWORK_SPARE_PROCESSES="1", COWORK_MAX_PROCESSES="2")
+    wait_spare(stage)
+    assert stage.model.exchanges == []
+    said = stage.server.ask("[[count]]").json()
+    assert said["message"] == 'I see 1 question: "[[count]]"'
+    wait_spare(stage)
+    (transcript,) = stage.config.glob("projects/*/*.jsonl")
+    assert transcript.stem == said["session_id"]
 
 
 def test_a_killed_server_leaves_no_spare_behind(staged: Callable[..., Stage]) -> None:

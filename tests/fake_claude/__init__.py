@@ -46,7 +46,7 @@ def configure(path: Path, **keys: object) -> dict[str, str]:
     """Write a config file; the environment that makes a fake read it.
 
     The keys are those of `stage/config.py`: start, probe, version, auth, skills, log,
-    term_kills_tools, drain, lifetime_s.
+    term_kills_tools, drain, asks_always, lifetime_s.
     """
     path.write_text(json.dumps(keys, default=str), encoding="utf-8")
     return {"FAKE_CLAUDE_CONFIG": str(path)}

@@ -809,3 +809,22 @@ def test_a_scene_is_json_and_tells_nothing_of_where_it_was_recorded(scene):
     for line in text.splitlines():
         assert isinstance(json.loads(line), dict)
     assert not any(trace in text for trace in ("/tmp/", "/home/", "/root/", "/work/", "sk-dummy"))  # noqa: S108 - looked for
+
+
+def test_what_the_model_is_not_asked_about_has_a_turn_without_an_answer(start, tmp_path):
+    cli = start()
+    line = json.loads(question("", "u1")) | {"shouldQuery": False}
+    cli.send(json.dumps(line).encode() + b"\n")
+    cli.wait_for(lambda event: event.get("state") == "idle")
+    assert outline(cli.events) == [
+        "system session_state_changed running",
+        "command_lifecycle  queued",
+        "command_lifecycle  started",
+        "system init",
+        "result success",
+        *CLOSING,
+    ]
+    assert result_of(cli.events)["num_turns"] == 0
+    assert result_of(cli.events)["result"] == ""
+    assert list((tmp_path / "home").glob(".claude/projects/*/*.jsonl")) == []
+    assert text_of(cli.turn("[[count]] one")) == "I see 1 questions: one"

@@ -14,6 +14,7 @@ from cowork.claude.needs import Needs
 from cowork.claude.process import ProcessGone
 from cowork.claude.spares import Spares
 from cowork.errors import ClaudeUnavailable
+from cowork.stores.base import Project
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import EMPTY, PATIENCE_S, Beside, answer, pools, seconds
 
@@ -249,3 +250,55 @@ def test_questions_are_tried_while_the_breaker_is_open_and_one_success_closes_it
     assert answer(pool.get(), "[[say x]]") == "x"
     assert pool.spares.problem is None
     wait_spares(pool)
+
+
+# -- rehearsals
+
+
+def test_a_spare_has_rehearsed_and_nothing_of_that_is_in_its_session(new_pool, home):
+    pool = new_pool()
+    wait_spares(pool)
+    assert len(pool.did("told")) == 1
+    assert list(home.glob(".claude/projects/*/*.jsonl")) == []
+    process = pool.get()
+    assert (process.turns, process.total_cost_usd) == (0, 0)
+    assert answer(process, "[[count]] one") == "I see 1 questions: one"
+    assert len(pool.did("asked")) == 1
+
+
+def test_a_spare_tells_the_skills(new_pool):
+    pool = new_pool(config={"skills": ["code-writer"]})
+    wait_spares(pool)
+    assert "code-writer" in pool.skills(str(pool.folder))
+    assert len(pool.did("start")) == 1
+
+
+def test_a_cli_that_knows_no_rehearsal_has_spares_all_the_same(new_pool):
+    pool = new_pool(limit=8, config={"asks_always": True})
+    for starts in (2, 4, 6, 7, 8):  # after three tries it is asked no more
+        wait_spares(pool)
+        assert len(pool.did("start")) == starts
+        process = pool.get()
+        assert answer(process, "[[count]] one") == "I see 1 questions: one"
+        pool.discard(process)
+    assert pool.spares.problem is None
+
+
+def test_a_process_that_is_warmed_for_a_new_session_rehearses(new_pool):
+    pool = new_pool(spares=0)
+    project = Project("", "p")
+    pool.warm(project, str(pool.folder), None)
+    assert len(pool.did("told")) == 1
+    process = pool.lease(project, str(pool.folder))
+    assert answer(process, "[[count]] one") == "I see 1 questions: one"
+    assert len(pool.did("start")) == 1
+
+
+def test_a_session_that_is_resumed_by_warming_does_not_rehearse(new_pool):
+    pool = new_pool(spares=0)
+    process = pool.get()
+    answer(process, "one")
+    pool.discard(process)
+    pool.warm(pool.projects[process.session_id], str(pool.folder), process.session_id)
+    assert pool.did("told") == []
+    assert answer(pool.again(process), "[[count]] two") == "I see 2 questions: one | two"

@@ -29,6 +29,7 @@ class Config:
     term_kills_tools: whether SIGTERM ends the running tool too (2.1.330 does, 2.1.197 did not).
     drain: false loses what stdout has not taken when the process ends at stdin's end, as the
         real CLI does.
+    asks_always: answer even what the model is not to be asked about.
     lifetime_s: a fake that a test forgot ends by SIGALRM after so long.
     """
 
@@ -49,6 +50,7 @@ class Config:
         self.log = Log(values.get("log"))
         self.term_kills_tools: bool = values.get("term_kills_tools", False)
         self.drain: bool = values.get("drain", True)
+        self.asks_always: bool = values.get("asks_always", False)
         self.lifetime_s: int = values.get("lifetime_s", 900)
 
     @property
@@ -67,7 +69,8 @@ class Log:
     """Appends lines to a file that many fakes share; does nothing without a path.
 
     Every line holds `event`, `pid` and `at` (monotonic seconds, one clock for the machine).
-    start: argv, session, cwd.  asked: uuid, text.  turn: uuid, text, start, end, outcome
+    start: argv, session, cwd.  asked: uuid, text.  told: the same, of what the model is not asked.
+    turn: uuid, text, start, end, outcome
     ("completed", "cancelled" or "interrupted").  overlap: what ("message" while a turn ran, or
     "process" when another one was in a turn of the session).  control: request.  child: kind
     ("tool", then also child, its pid; or "background"), once it runs.  deaf: from now on.

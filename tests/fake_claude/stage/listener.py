@@ -24,13 +24,15 @@ class Interrupted(Exception):
 class Message:
     """A question: its `text`, its `uuid`, the `script` at its start.
 
-    `waited` is whether it came during a turn, `silent` whether not even its coming is told.
+    `waited` is whether it came during a turn, `silent` whether not even its coming is told,
+    `queried` whether the model is to be asked.
     """
 
-    def __init__(self, text: str, uuid: str, *, waited: bool) -> None:
+    def __init__(self, text: str, uuid: str, *, waited: bool, queried: bool = True) -> None:
         self.text = text
         self.uuid = uuid
         self.waited = waited
+        self.queried = queried
         self.script = Script(text)
         self.silent = any(name in self.script for name in _SILENT)
 
@@ -84,7 +86,8 @@ class Listener:
             return
         idle = process.turn is None and not self.waiting
         uuid = str(message.get("uuid") or process.uuid())
-        asked = Message(_text_of(content), uuid, waited=not idle)
+        queried = process.config.asks_always or message.get("shouldQuery") is not False
+        asked = Message(_text_of(content), uuid, waited=not idle, queried=queried)
         if asked.uuid in self._seen:
             # Dropped without a word, save that an idle process says once more that it is.
             if idle:
@@ -92,7 +95,8 @@ class Listener:
             return
         self._seen.add(asked.uuid)
         log = process.config.log
-        log.add("asked", session=process.session, uuid=asked.uuid, text=asked.text)
+        event = "asked" if queried else "told"
+        log.add(event, session=process.session, uuid=asked.uuid, text=asked.text)
         if not idle:
             log.add("overlap", what="message", session=process.session)
         self.waiting.append(asked)

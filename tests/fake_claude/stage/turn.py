@@ -30,6 +30,8 @@ class Turn(Performer):
     def keep_questions(self) -> None:
         """Write the questions down before anything can go wrong."""
         for message in self.messages:
+            if not message.queried and not message.text:
+                continue  # The real CLI keeps nothing of it, not even a file.
             self.process.transcript.ask(message.text, message.uuid)
 
     def play(self) -> str:
@@ -37,6 +39,11 @@ class Turn(Performer):
         if not self.messages:
             self.scene("unsolicited")
             self._keep_answer()
+            return "completed"
+        if not self.messages[-1].queried:
+            self._say_lifecycle("started")
+            self.scene("unqueried")
+            self._end("completed")
             return "completed"
         mishaps.play_silent(self)
         self.answer = self._written_answer()
