@@ -154,7 +154,7 @@ def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
     if not keys.still(holder):
         reply.close()
         return problem(Unauthorized(_NEEDS_KEY))
-    if reply.is_streamed:
+    if reply.mimetype == "text/event-stream":
         reply.response = _while_good(reply.response, keys, holder)
     return reply
 

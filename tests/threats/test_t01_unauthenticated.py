@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from cowork import keys
 from cowork.app import create_app
 from cowork.services import open_services
 from cowork.settings import SettingsError, load
-from tests.serving import Client, Gunicorn, Served, wait_for
+from tests.serving import ROOT, Client, Gunicorn, Served, wait_for
 
 KEY, OTHER = "k" * 40, "o" * 40
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -121,6 +123,25 @@ def test_t01_a_key_that_is_too_easy_is_refused_at_start(short: str, tmp_path: Pa
     with pytest.raises(SettingsError) as fault:
         load({"COWORK_API_KEYS": short}, dotenv=tmp_path / "none")
     assert "k" * 31 not in str(fault.value)
+
+
+def test_t01_make_key_prints_a_good_one() -> None:
+    made = [
+        subprocess.check_output(["make", "-s", "key", f"NAME={name}"], cwd=ROOT) for name in "ab"
+    ]  # noqa: S607
+    found = keys.pairs(b"".join(made).decode().splitlines())
+    assert found.keys() == {"a", "b"}
+    assert min(map(len, found.values())) >= 43
+
+
+def test_t01_files_go_to_holders_of_a_files_key_too(
+    serve: Callable[..., Served], another: Callable[..., Client], tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"me={KEY}\n")
+    me = another(serve(COWORK_API_KEYS_FILE=str(file)), KEY)
+    for path in ("/docs", "/docs/assets/swagger-ui.css", "/openapi.json"):
+        assert me.get(path).status_code == 200
 
 
 def test_t01_without_keys_the_start_says_who_gets_in(gunicorn: Callable[..., Gunicorn]) -> None:

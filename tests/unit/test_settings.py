@@ -226,3 +226,45 @@ def test_no_value_of_a_variable_breaks_the_reading(variable, raw):
         told = error.faults
     assert len(told) <= 1
     assert all(line.startswith(f"{variable}: expected") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("variable", "good", "bad"),
+    [
+        (
+            "COWORK_ALLOWED_HOSTS",
+            ["cowork.example", "a.example, b.example", "[::1]", "10.0.0.1"],
+            ["https://a.example", "a.example:80", "*", "*.example", "a b", "u@a"],
+        ),
+        (
+            "COWORK_ALLOWED_ORIGINS",
+            ["https://a.example", "http://localhost:3000/", "chrome-extension://abc"],
+            ["a.example", "*", "null", "https://*.example", "https://a.example/x", "https://u@a"],
+        ),
+        (
+            "COWORK_TRUSTED_PROXIES",
+            ["127.0.0.1", "10.0.0.0/8, fd00::/8", "10.1.2.3/8"],
+            ["localhost", "10.0.0.0/33", "10.0.0", "*"],
+        ),
+    ],
+)
+def test_who_may_call_is_said_exactly(variable, good, bad):
+    for raw in good:
+        assert load(**{variable: raw})
+    for raw in bad:
+        (line,) = faults(**{variable: raw})
+        assert line.startswith(f"{variable}: expected")
+
+
+def test_a_file_of_keys_has_to_be_one_and_its_content_is_no_ones_to_read(tmp_path):
+    file = tmp_path / "keys"
+    variable = {"COWORK_API_KEYS_FILE": str(file)}
+    assert "cannot be read" in faults(**variable)[0]
+    for content in ("", "# nobody\n", "me=canary", f"me=canary{KEY}\nme=canary{KEY}x"):
+        file.write_text(content)
+        (line,) = faults(**variable)
+        assert line.startswith("COWORK_API_KEYS_FILE: expected")
+        assert "canary" not in line
+    file.write_text(f"me={KEY}\n")
+    assert load(**variable).api_keys_file == file
+    assert faults(COWORK_API_KEYS_FILE="keys")
