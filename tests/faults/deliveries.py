@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ import requests
 
 from tests.faults.ground import Ground, code_of, fresh
 from tests.faults.report import Row
+from tests.redis_server import RedisServer, redis_binary
 from tests.serving import wait_for
 from tests.upstream import (
     ADD_MESSAGE,
@@ -68,6 +70,10 @@ WEATHER: list[tuple[int, Behaviour]] = [
 def run(ground: Ground, row: Row, count: int) -> None:
     """`count` messages on each store: all of answered turns arrive, in their project's order."""
     for name, opened in STORES.items():
+        if name == "redis" and redis_binary() is None:
+            row.facts["redis"] = "not there: apt-get install redis-server"
+            row.check(not os.environ.get("CI"), "CI must have a redis-server")
+            continue
         with opened(ground.folder) as url, Upstream() as upstream:
             _Play(ground, row, name, upstream, url).play(count)
 
@@ -77,7 +83,16 @@ def _sqlite(folder: Path) -> Iterator[str]:
     yield f"sqlite://{folder}/deliveries.db"
 
 
-STORES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"sqlite": _sqlite}
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    with RedisServer(folder) as server:
+        yield server.url
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "sqlite": _sqlite,
+    "redis": _redis,
+}
 
 
 class _Play:
