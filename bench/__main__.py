@@ -15,11 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from bench import fake
+from bench import fake, proc
 from bench.figures import Measure, table
 from bench.setup import Report, Setup
 from cowork.claude.cli import bundled
 
+LOOK_S = 0.5
+QUIET = 0.1
 SUITES = ("turns", "session", "memory", "relay", "slow", "answers", "fairness")
 
 
@@ -59,7 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(suite: str, setup: Setup) -> Report:
     print(f"== {suite}", flush=True)
     begun = time.monotonic()
+    busy = proc.busy_share(LOOK_S)
+    if busy > QUIET:
+        print(f"warning: the machine is {busy:.0%} busy with other things")
     report: Report = importlib.import_module(f"bench.suites.{suite}").run(setup)
+    report.details["busy_before"] = busy
     print(f"({suite} took {time.monotonic() - begun:.0f} s)\n", flush=True)
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -13,6 +14,20 @@ def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has used until now, its ended threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def busy_share(seconds: float) -> float:
+    """How busy all CPUs are in the next `seconds`, from 0 to 1; nothing of ours should run."""
+    idle, total = _ticks()
+    time.sleep(seconds)
+    idle_then, total_then = _ticks()
+    return 1.0 - (idle_then - idle) / max(1, total_then - total)
+
+
+def _ticks() -> tuple[int, int]:
+    first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+    ticks = [int(each) for each in first.split()[1:9]]  # guests are counted among users
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def resident_bytes(pid: int) -> int:

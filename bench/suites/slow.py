@@ -43,7 +43,7 @@ def run(setup: Setup) -> Report:
             seen = _round(server, count, window)
             found.during[count] = seen["resident_bytes"]
             found.rounds[count].append(seen)
-        for _ in range(setup.pick(3, 0)):
+        for _ in range(setup.pick(2, 0)):
             for count in counts:
                 found.rounds[count].append(_round(server, count, window))
     report = Report(details={"rest": rest, "before": found.before, "during": found.during})
