@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ def record_of(
     turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
 ) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have."""
-    question = asdict(turn.question)
+    question = _fields_of(turn.question)
     del question["needs"]  # of a process, which nobody will start for it again
     body: dict[str, Any] = {
         "question": question,
@@ -36,7 +36,7 @@ def record_of(
     if done is not None:
         state = end_state(error)
         turn.ended_at = turn.ended_at or datetime.now(UTC)
-        body["end"] = asdict(done)
+        body["end"] = _fields_of(done)
     if error is not None:
         body["error"] = {
             "code": error.code,
@@ -96,6 +96,11 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
         if done.message:
             kept.append(Token(done.message))
     turn.adopt(kept, done, None if fault is None else revived(**fault))
+
+
+def _fields_of(value: Question | Done) -> dict[str, Any]:
+    """As `asdict`, without copying what is in them: it takes longer than all else here."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _known(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,8 +134,12 @@ class CoworkBlueprint(Blueprint):
     ARGUMENTS_PARSER = Parser()
 
     def arguments(self, schema: Any, **options: Any) -> Any:
-        """As flask-smorest's, documented with our shape of a validation error."""
-        parse = super().arguments(schema, **options)
+        """As flask-smorest's, documented with our shape of a validation error.
+
+        `schema` is a class; one instance serves all requests, since to make one costs as much as
+        all that is done with it.
+        """
+        parse = super().arguments(schema(), **options)
         document = self.alt_response(
             422, schema=ValidationReply, description="The request does not fit its schema"
         )
