@@ -212,35 +212,33 @@ class ClaudeProcess:
                 worked = 0.0
 
     def _take(self, lines: bytes) -> None:
-        reply = self._reply
-        if reply is not None:
-            reply.heard = True
-            run = protocol.text_run(lines)
-            if run is not None:
-                reply.on_events([reply.answer.read_run(run)])
-                return
-        self._take_each(lines.split(b"\n")[:-1])
-
-    def _take_each(self, lines: list[bytes]) -> None:
+        if self._reply is not None:
+            self._reply.heard = True
         events: list[Said] = []
+        for part in protocol.parts(lines):
+            if isinstance(part, bytes):
+                self._take_line(part, events)
+            elif self._reply is not None:
+                events.append(self._reply.answer.read_run(part))
+        if events and self._reply is not None:
+            self._reply.on_events(events)
+
+    def _take_line(self, line: bytes, events: list[Said]) -> None:
+        """Take one line, and add what it says to the running turn, unless it ends that."""
+        message = protocol.parse(line)
+        if message is None:
+            self._count_garbage(line)
+            return
+        self._spoke = True
+        if message["type"] in _OURS:
+            self._control(message)
         reply = self._reply
-        for line in lines:
-            message = protocol.parse(line)
-            if message is None:
-                self._count_garbage(line)
-                continue
-            self._spoke = True
-            reply = self._reply
-            if message["type"] in _OURS:
-                self._control(message)
-            if reply is None:
-                continue
-            events += reply.answer.read(message)
-            if reply.answer.result is not None:
-                self._complete(reply, events, reply.answer.result)
-                events = []
-        if events and reply is not None:
-            reply.on_events(events)
+        if reply is None:
+            return
+        events += reply.answer.read(message)
+        if reply.answer.result is not None:
+            self._complete(reply, [*events], reply.answer.result)
+            events.clear()
 
     def _complete(self, reply: Reply, events: list[Said], result: Result) -> None:
         if events:

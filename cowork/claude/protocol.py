@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
@@ -92,6 +93,22 @@ def text_run(lines: bytes) -> TextRun | None:
         return TextRun(literals, "".join(orjson.loads(b"[%b]" % b",".join(literals))))
     except orjson.JSONDecodeError:
         return None
+
+
+def parts(lines: bytes) -> Iterator[TextRun | bytes]:
+    """What is in a block of whole lines, in order: runs of text deltas, and other lines alone."""
+    run = text_run(lines)
+    if run is not None:
+        yield run
+        return
+    for is_delta, found in groupby(lines.split(b"\n")[:-1], _looks_like_a_delta):
+        group = list(found)
+        run = text_run(b"\n".join((*group, b""))) if is_delta else None
+        yield from group if run is None else (run,)
+
+
+def _looks_like_a_delta(line: bytes) -> bool:
+    return b'"delta":{"type":"text_delta"' in line[:100]
 
 
 def parse(line: bytes) -> Message | None:

@@ -150,3 +150,22 @@ def test_a_run_may_have_any_known_tail():
 
 def test_blocks_too_large_to_be_runs_are_not_searched():
     assert protocol.text_run(delta("a" * protocol.RUN_LIMIT)) is None
+
+
+def test_a_block_falls_apart_into_runs_and_other_lines_in_order():
+    start = START + b"\n"
+    other = BLOCK_START + b"\n"
+    block = start + delta("a") + delta("b") + other + delta("c") + b"\n" + b"junk\n" + delta("d")
+    found = [
+        part.text if isinstance(part, protocol.TextRun) else part for part in protocol.parts(block)
+    ]
+    assert found == [START, "ab", other[:-1], "c", b"", b"junk", "d"]
+
+
+@given(st.lists(st.sampled_from([*NO_RUNS.values(), START + b"\n", delta("ab"), delta("é")])))
+def test_no_line_of_a_block_is_lost(lines):
+    block = b"".join(line if line.endswith(b"\n") else b"" for line in lines)
+    rebuilt = 0
+    for part in protocol.parts(block):
+        rebuilt += len(part.literals) if isinstance(part, protocol.TextRun) else 1
+    assert rebuilt == block.count(b"\n")
