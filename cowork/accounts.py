@@ -43,10 +43,10 @@ def other(name: str) -> Account:
     return Account(name, found.pw_uid, found.pw_gid, home, shell, groups)
 
 
-def sees_others() -> bool:
+def sees_others(status_file: Path = Path("/proc/self/status")) -> bool:
     """Whether this process may read the environment of another user's processes."""
     try:
-        status = Path("/proc/self/status").read_text()
+        status = status_file.read_text()
     except OSError:
         return False
     held = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")

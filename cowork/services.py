@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from cowork import accounts
@@ -174,6 +175,9 @@ class Services:
         user = self.settings.claude_user
         if user is None and os.geteuid() == accounts.ROOT:
             log.warning("the CLI runs as root; COWORK_CLAUDE_USER gives it a user of its own")
+        for file in (Path(".env").absolute(), self.settings.api_keys_file):
+            if user and file and accounts.may(user, file, os.R_OK):
+                log.warning("the CLI's user can read it: chmod 600", file=str(file), user=user.name)
         if user is not None and not accounts.sees_others():
             log.warning(
                 "what tools leave behind is not found without CAP_SYS_PTRACE", user=user.name

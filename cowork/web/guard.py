@@ -16,8 +16,11 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from cowork.errors import Forbidden, TooManyAttempts, Unauthorized
 from cowork.keys import KEY_LIMIT, Holder, Keys
+from cowork.log import logger
 from cowork.web.peers import Budget, Peers
 from cowork.web.problems import problem
+
+log = logger(__name__)
 
 OPEN = frozenset({"/health/live"})
 ANYONE = ""
@@ -89,9 +92,11 @@ class Guard:
             raise Unauthorized(_NEEDS_KEY)
         holder = self.keys.find(given) if len(given) <= KEY_LIMIT else None
         if holder is None:
-            wait = self._wrong.spend(self._peers.source(caller.environ))
+            source = self._peers.source(caller.environ)
+            wait = self._wrong.spend(source)
             if wait is not None:
                 raise TooManyAttempts("too many wrong keys came from here", retry_after=wait)
+            log.warning("a wrong key", source=source)
             raise Unauthorized(_NEEDS_KEY)
         return holder
 
@@ -132,6 +137,7 @@ def register(app: Flask, guard: Guard) -> None:
     def finish(reply: Response) -> Response:
         if guard.keys.changing and g.get("holder") is not None:
             reply = _revocable(reply, guard.keys, g.holder)
+        _keep_private(reply)
         return _allow_origin(reply, guard)
 
 
@@ -165,6 +171,14 @@ def _while_good(frames: Iterable[Any], keys: Keys, holder: Holder) -> Iterator[b
             yield _GONE
             return
         yield frame
+
+
+def _keep_private(reply: Response) -> None:
+    """Have browsers neither guess what a reply is, nor keep it, nor show it in another's page."""
+    reply.headers["X-Content-Type-Options"] = "nosniff"
+    reply.headers.setdefault("Cache-Control", "no-store")
+    if reply.mimetype == "text/html":
+        reply.headers["X-Frame-Options"] = "DENY"
 
 
 def _allow_origin(reply: Response, guard: Guard) -> Response:

@@ -115,3 +115,20 @@ def test_the_workspaces_default_is_in_the_users_own_home(tmp_path):
 def test_an_unknown_user_is_refused_at_start(tmp_path):
     said = faults(tmp_path, COWORK_CLAUDE_USER="no-such-user")
     assert "COWORK_CLAUDE_USER: expected a user of this machine" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "sees"),
+    [
+        ("Name:\tx\nCapEff:\t000001ffffffffff\n", True),
+        ("CapEff:\t0000000000080000\n", True),
+        ("CapEff:\t00000000a80425fb\n", False),  # a container's root, as it usually is
+        ("Name:\tx\n", False),
+        (None, False),
+    ],
+)
+def test_a_server_knows_whether_it_sees_another_users_processes(tmp_path, status, sees):
+    file = tmp_path / "status"
+    if status is not None:
+        file.write_text(status)
+    assert accounts.sees_others(file) is sees

@@ -335,3 +335,10 @@ def test_wrong_keys_are_counted_by_the_address_a_trusted_proxy_tells():
 def test_what_no_route_takes_is_not_judged_by_its_type(kind, body, status):
     asked = client().post("/who", data=body, headers={"Host": "localhost", "Content-Type": kind})
     assert asked.status_code == status
+
+
+def test_no_reply_is_kept_or_guessed_at_by_a_browser():
+    for path in ("/who", "/nope", "/health/live"):
+        reply = call(client(), path)
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Cache-Control"] == "no-store"
