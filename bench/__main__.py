@@ -72,7 +72,8 @@ def _run(suite: str, setup: Setup) -> Report:
 
 def _tell(measures: list[Measure]) -> None:
     rows = [[m.name, m.bar, m.reached, "ok" if m.ok else "NOT REACHED"] for m in measures]
-    print(table([["measure", "bar", "reached", "ok?"], *rows]))
+    if rows:
+        print(table([["measure", "bar", "reached", "ok?"], *rows]))
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from bench import proc
 from bench.server import ROOT
 from cowork.claude import command
 from cowork.claude.protocol import control_request, encode, user_message
@@ -40,7 +41,7 @@ class Model:
 
     def __enter__(self) -> Self:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "demo.model", "--port", "0", "--delay-ms", "0"],
+            proc.tied([sys.executable, "-m", "demo.model", "--port", "0", "--delay-ms", "0"]),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ import gc
 import heapq
 import json
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -412,5 +413,6 @@ def dump(plan: Plan) -> bytes:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the bench's to talk about
     gc.disable()  # there are no cycles, and a collection would count as the server's delay
     print(json.dumps(run(parse(sys.stdin.buffer.read()))))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -50,11 +49,9 @@ class Server:
     def __enter__(self) -> Self:
         for name in ("home", "cwd"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        setpriv = shutil.which("setpriv")  # so that it ends with us, whatever ends us
-        wrapper = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
         with self.log.open("ab") as sink:
             self._child = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "cowork", *self._arguments],
+                proc.tied([sys.executable, "-m", "cowork", *self._arguments]),
                 cwd=self.folder / "cwd",
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
