@@ -9,26 +9,40 @@ from cowork.stores import redis as redis_store
 from cowork.stores.redis import RedisStore
 from cowork.stores.redis_line import connect
 from cowork.stores.secrecy import Secrecy
+from tests.unit.durable_suite import DurableBehaviour
 from tests.unit.store_suite import StoreBehaviour
 
 
-class TestFakeRedisStore(StoreBehaviour):
+class InRedis(DurableBehaviour, StoreBehaviour):
     limited = redis_store
+    leasing = redis_store
 
     @pytest.fixture
-    def store(self, tmp_path):
-        client = fakeredis.FakeRedis()
-        store = RedisStore(client, Secrecy(tmp_path / "store.key"), holder="h/1:2:3")
-        yield store
-        store.close()
+    def open_as(self, tmp_path, client):
+        opened = []
 
+        def open_store(holder, **rules):
+            secrecy = Secrecy(tmp_path / "store.key")
+            opened.append(RedisStore(client(), secrecy, holder=holder, **rules))
+            return opened[-1]
 
-class TestRedisStore(StoreBehaviour):
-    limited = redis_store
+        yield open_store
+        for store in opened:
+            store.close()
 
     @pytest.fixture
-    def store(self, tmp_path, redis_server):
-        secrecy = Secrecy(tmp_path / "store.key")
-        store = RedisStore(connect(redis_server.url), secrecy, holder="h/1:2:3")
-        yield store
-        store.close()
+    def store(self, open_as):
+        return open_as("h/1:2:3")
+
+
+class TestFakeRedisStore(InRedis):
+    @pytest.fixture
+    def client(self):
+        server = fakeredis.FakeServer()
+        return lambda: fakeredis.FakeRedis(server=server)
+
+
+class TestRedisStore(InRedis):
+    @pytest.fixture
+    def client(self, redis_server):
+        return lambda: connect(redis_server.url)

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from cowork.stores import sqlite as sqlite_store
 from cowork.stores import sqlite_outbox
 from cowork.stores.sqlite import SqliteStore
+from tests.unit.durable_suite import DurableBehaviour
 from tests.unit.store_suite import StoreBehaviour
 
 
-class TestSqliteStore(StoreBehaviour):
+class TestSqliteStore(DurableBehaviour, StoreBehaviour):
     limited = sqlite_outbox
+    leasing = sqlite_store
 
     @pytest.fixture
-    def store(self, tmp_path):
-        store = SqliteStore(tmp_path / "state" / "cowork.db", holder="h/1:2:3")
-        yield store
-        store.close()
+    def open_as(self, tmp_path):
+        opened = []
+
+        def open_store(holder, **rules):
+            path = tmp_path / "state" / "cowork.db"
+            opened.append(SqliteStore(path, holder=holder, **rules))
+            return opened[-1]
+
+        yield open_store
+        for store in opened:
+            store.close()
+
+    @pytest.fixture
+    def store(self, open_as):
+        return open_as("h/1:2:3")

@@ -1,0 +1,352 @@
+"""What every store does that outlives its process and is shared by several.
+
+A store's test class derives from `DurableBehaviour` beside `StoreBehaviour`, and gives an
+`open_as` fixture: `open_as("holder")` opens the one store under another name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cowork.errors import OutboxFull
+from cowork.stores.base import (
+    HISTORY_LENGTH,
+    HISTORY_SIZE,
+    ChatMessage,
+    Exchange,
+    Project,
+    Store,
+    Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+    Usage,
+)
+from tests.serving import wait_for
+from tests.unit.store_suite import NOW, P, Q, at_once, heads, kept, message, session
+
+Open = Callable[[str], Store]
+KEY = TurnKey("", "k-1", "digest")
+KEEP = 600.0
+
+
+def record(number: int = 1, project: Project = P, **fields: Any) -> TurnRecord:
+    given = {"state": "running", "holder": "a", "created": NOW, "started": NOW, **fields}
+    body = {"question": {"text": "日本\ud800"}, "is_new_session": True}
+    return TurnRecord(f"turn-{number}", project, body=body, **given)
+
+
+def ended(kept_as: TurnRecord, state: str = "succeeded", **fields: Any) -> TurnEnd:
+    body = {**kept_as.body, "end": {"message": "4"}}
+    record = replace(kept_as, state=state, ended=NOW + timedelta(seconds=9), body=body)
+    return TurnEnd(record=record, **{"keep": KEEP, **fields})
+
+
+def question(number: int = 1, project: Project = P) -> ChatMessage:
+    return replace(message(number, project), id=f"turn-{number}-question")
+
+
+def answer(number: int = 1, project: Project = P) -> ChatMessage:
+    return replace(message(number, project), id=f"turn-{number}-answer", type="agent")
+
+
+def waiting(store: Store, project: Project = P) -> list[str]:
+    """The ids of a project's messages; they are taken out."""
+    found = []
+    while (head := store.next_message(project)) is not None:
+        found.append(head.id)
+        store.drop_message(head)
+    return found
+
+
+class DurableBehaviour:
+    """The tests; `leasing` is the module whose `LEASE` the store obeys."""
+
+    leasing: ModuleType
+
+    # -- several processes
+
+    def test_what_one_process_keeps_another_sees(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        left = kept(first, P)
+        first.put_token(Token("access", None, NOW, "u", None))
+        first.put_message(message(1))
+        assert second.session(P) == left
+        assert second.token() == first.token()
+        assert heads(second) == [message(1)]
+
+    def test_a_store_opened_again_has_everything(self, open_as: Open):
+        first = open_as("a")
+        left = kept(first, P)
+        first.put_turn(record(), question(), KEY)
+        first.end_turn(ended(record(), log=b"log"))
+        first.close()
+        again = open_as("b")
+        assert again.sessions("") == [left]
+        assert again.keyed("", "k-1") == ("turn-1", "digest")
+        assert again.turn("", "turn-1")[1] == b"log"
+
+    def test_a_project_is_claimed_by_one_process_at_a_time(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        claim = first.claim(P)
+        assert second.claim(P) is None
+        first.release(claim)
+        following = second.claim(P)
+        assert following.number > claim.number
+        assert first.claim(P) is None
+
+    def test_of_many_processes_one_gets_the_claim(self, open_as: Open):
+        stores = [open_as(name) for name in "abcdef"]
+        found = at_once([lambda store=store: store.claim(P) for store in stores])
+        assert sum(claim is not None for claim in found) == 1
+
+    def test_a_claim_that_nobody_prolongs_ends_and_its_holder_writes_no_more(
+        self, open_as: Open, monkeypatch: pytest.MonkeyPatch
+    ):
+        first, second = open_as("a"), open_as("b")
+        monkeypatch.setattr(self.leasing, "LEASE", 0.2)
+        old = first.claim(P)
+        assert second.claim(P) is None
+        found = []
+        wait_for(lambda: found.append(second.claim(P)) or found[-1], what="the claim's end")
+        assert first.put_session(session(P, 1), old) is False
+        assert second.put_session(session(P, 2), found[-1]) is True
+        first.release(old)
+        assert open_as("c").claim(P) is None
+
+    def test_a_beat_prolongs_what_its_process_holds_and_nothing_else(
+        self, open_as: Open, monkeypatch: pytest.MonkeyPatch
+    ):
+        first, second, third = (open_as(name) for name in "abc")
+        monkeypatch.setattr(self.leasing, "LEASE", 0.3)
+        first.claim(P)
+        second.claim(Q)
+        monkeypatch.setattr(self.leasing, "LEASE", 60.0)
+        first.beat()
+        wait_for(lambda: third.claim(Q) is not None, what="the end of what nobody prolonged")
+        assert third.claim(P) is None
+
+    def test_a_claim_of_ours_that_we_do_not_know_of_is_taken_over(self, open_as: Open):
+        lost = open_as("a").claim(P)  # as by a call that seemed to fail
+        store = open_as("a")
+        again = store.claim(P)
+        assert again.number > lost.number
+        assert store.claim(P) is None
+
+    def test_holders_are_known_by_their_beats(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        assert first.holders() == {}
+        first.beat()
+        second.beat()
+        assert set(first.holders()) == {"a", "b"}
+        wait_for(lambda: 0.05 < first.holders()["a"] < 10, what="silence")
+
+    def test_a_holder_that_never_beat_is_known_by_its_turns(self, open_as: Open):
+        store = open_as("b")
+        store.put_turn(record(), None, None)
+        assert store.holders()["a"] == float("inf")
+
+    # -- turns
+
+    def test_a_turn_is_kept_whole(self, open_as: Open):
+        store = open_as("a")
+        assert store.put_turn(record(), None, None) is None
+        found, log = store.turn("", "turn-1")
+        assert (found, log) == (record(), None)
+        end = ended(record(), log=b"\x00log\xff")
+        assert store.end_turn(end) is True
+        assert store.turn("", "turn-1") == (end.record, b"\x00log\xff")
+
+    def test_a_turn_is_its_owners_alone(self, open_as: Open):
+        store = open_as("a")
+        store.put_turn(record(project=Project("me", "p")), None, TurnKey("me", "k", "d"))
+        assert store.turn("me", "turn-1") is not None
+        assert store.turn("", "turn-1") is None
+        assert store.turn("me", "turn-2") is None
+        assert store.keyed("", "k") is None
+
+    def test_a_key_makes_one_turn(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        assert first.put_turn(record(1), question(1), KEY) is None
+        known = second.put_turn(record(2), question(2), replace(KEY, digest="another"))
+        assert known == ("turn-1", "digest")
+        assert second.turn("", "turn-2") is None
+        assert waiting(second) == ["turn-1-question"]
+
+    def test_of_many_turns_with_one_key_one_is_kept(self, open_as: Open):
+        stores = [open_as(name) for name in "abcdef"]
+        puts = [
+            lambda store=store, number=number: store.put_turn(record(number), None, KEY)
+            for number, store in enumerate(stores)
+        ]
+        found = at_once(puts)
+        assert found.count(None) == 1
+        (winner,) = {each[0] for each in found if each is not None}
+        assert stores[0].turn("", winner) is not None
+
+    def test_a_key_that_is_given_back_is_free_and_its_turn_stays(self, open_as: Open):
+        store = open_as("a")
+        store.put_turn(record(1), None, KEY)
+        store.end_turn(ended(record(1), "failed", gives_key_back=True))
+        assert store.keyed("", "k-1") is None
+        assert store.turn("", "turn-1")[0].state == "failed"
+        assert store.put_turn(record(2), None, KEY) is None
+
+    def test_an_end_counts_once(self, open_as: Open):
+        store = open_as("a")
+        store.put_turn(record(), None, None)
+        end = ended(record(), messages=(answer(),))
+        assert store.end_turn(end) is True
+        assert waiting(store) == ["turn-1-answer"]
+        assert store.end_turn(replace(end, record=replace(end.record, state="failed"))) is True
+        assert store.turn("", "turn-1")[0].state == "succeeded"
+        assert waiting(store) == []
+
+    def test_an_end_that_comes_before_its_beginning_stays(self, open_as: Open):
+        store = open_as("a")
+        end = ended(record(), "failed")
+        store.end_turn(end)
+        store.put_turn(record(), None, None)
+        assert store.turn("", "turn-1")[0] == end.record
+        assert "a" not in store.holders()
+
+    def test_the_question_of_a_turn_that_waits_is_a_message_when_it_begins(self, open_as: Open):
+        store = open_as("a")
+        queued = record(state="queued", started=None)
+        store.put_turn(queued, question(), None)
+        assert store.message_count() == 0
+        store.start_turn(record(), question())
+        assert store.turn("", "turn-1")[0] == record()
+        store.end_turn(ended(record(), messages=(answer(),)))
+        assert waiting(store) == ["turn-1-question", "turn-1-answer"]
+
+    def test_a_full_outbox_takes_no_question_but_every_answer(self, open_as: Open):
+        store = open_as("a", outbox_limit=2)
+        store.put_turn(record(1), question(1), None)
+        store.put_turn(record(2, Q), question(2, Q), None)
+        with pytest.raises(OutboxFull):
+            store.put_turn(record(3), question(3), None)
+        assert store.turn("", "turn-3") is None
+        assert store.outbox_counts().full
+        store.end_turn(ended(record(1), messages=(answer(1),)))
+        assert waiting(store) == ["turn-1-question", "turn-1-answer"]
+        assert store.put_turn(record(3), question(3), None) is None
+
+    def test_what_was_kept_long_enough_is_gone(self, open_as: Open):
+        store = open_as("a")
+        store.put_turn(record(1), None, KEY)
+        store.put_turn(record(2), None, None)
+        store.end_turn(ended(record(1), keep=0.05))
+        store.end_turn(ended(record(2)))
+
+        def is_gone() -> bool:
+            store.expire(10)
+            return store.turn("", "turn-1") is None and store.keyed("", "k-1") is None
+
+        wait_for(is_gone, what="the end of the retention")
+        assert store.turn("", "turn-2") is not None
+
+    # -- turns of processes that are gone
+
+    def test_a_buried_holders_turns_have_failed_and_its_projects_are_free(self, open_as: Open):
+        dead, store = open_as("a"), open_as("b")
+        dead.claim(P)
+        dead.put_turn(record(1), question(1), KEY)
+        dead.put_turn(record(2, state="queued", started=None), question(2), None)
+        dead.put_turn(record(3, Q), question(3, Q), None)
+        dead.end_turn(ended(record(3, Q)))
+        store.put_turn(record(4, Q, holder="b"), None, None)
+        assert store.bury_holder("a") == ["turn-1", "turn-2"]
+        found, _ = store.turn("", "turn-1")
+        assert (found.state, "end" in found.body) == ("failed", False)
+        assert found.ended is not None
+        assert store.turn("", "turn-3")[0].state == "succeeded"
+        assert store.turn("", "turn-4")[0].state == "running"
+        assert store.keyed("", "k-1") == ("turn-1", "digest")
+        assert store.claim(P) is not None
+        # Every accepted question is history, also one that only waited.
+        assert waiting(store) == ["turn-1-question", "turn-2-question"]
+        assert store.bury_holder("a") == []
+        assert "a" not in store.holders()
+
+    def test_a_turn_that_only_seemed_lost_has_its_true_end(self, open_as: Open):
+        slow, store = open_as("a"), open_as("b")
+        slow.put_turn(record(), question(), None)
+        store.bury_holder("a")
+        slow.end_turn(ended(record(), messages=(answer(),)))
+        assert store.turn("", "turn-1")[0].state == "succeeded"
+        store.bury_holder("a")
+        assert store.turn("", "turn-1")[0].state == "succeeded"
+        assert waiting(store) == ["turn-1-question", "turn-1-answer"]
+
+    # -- sessions and history at a turn's end
+
+    def test_an_end_keeps_its_session_and_what_was_said(self, open_as: Open):
+        store = open_as("a")
+        claim = store.claim(P)
+        usage = Usage().plus({"input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 7})
+        put = session(P, turns=1, usage=usage)
+        end = ended(record(), claim=claim, session=put, exchange=Exchange("why?", "because"))
+        assert store.end_turn(end) is True
+        assert store.session(P) == put
+        assert store.history(P) == [Exchange("why?", "because")]
+        assert store.history(Q) == []
+
+    def test_the_end_of_a_turn_whose_session_was_deleted_brings_nothing_back(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        claim = first.claim(P)
+        second.delete_session(P)
+        said = Exchange("why?", "because")
+        end = ended(record(), claim=claim, session=session(P), exchange=said, messages=(answer(),))
+        assert first.end_turn(end) is False
+        assert first.session(P) is None
+        assert first.history(P) == []
+        assert waiting(first) == ["turn-1-answer"]
+
+    def test_a_deleted_project_has_no_history(self, open_as: Open):
+        store = open_as("a")
+        claim = store.claim(P)
+        store.end_turn(ended(record(), claim=claim, exchange=Exchange("why?", "because")))
+        store.release(claim)
+        store.delete_session(P)
+        assert store.history(P) == []
+
+    def test_history_is_bounded_and_forgets_the_oldest(self, open_as: Open):
+        store = open_as("a")
+        claim = store.claim(P)
+        for number in range(HISTORY_LENGTH + 5):
+            said = Exchange(f"q{number}", "a")
+            store.end_turn(ended(record(number), claim=claim, exchange=said))
+        assert store.history(P) == [Exchange(f"q{n}", "a") for n in range(5, HISTORY_LENGTH + 5)]
+        for number in range(100, 110):
+            said = Exchange("x" * 100_000, "y" * 100_000)
+            store.end_turn(ended(record(number), claim=claim, exchange=said))
+        found = store.history(P)
+        assert 1 < len(found) < 10
+        assert sum(len(each.question) + len(each.answer) for each in found) <= HISTORY_SIZE
+
+    def test_many_ends_at_once_are_all_kept(self, open_as: Open):
+        store = open_as("a")
+
+        def run(number: int) -> None:
+            project = Project("", f"p{number}")
+            begun = record(number, project)
+            store.put_turn(begun, question(number, project), None)
+            claim = store.claim(project)
+            end = ended(begun, claim=claim, session=session(project), log=b"x" * 1000)
+            store.end_turn(replace(end, messages=(answer(number, project),)))
+            store.release(claim)
+
+        begun = time.monotonic()
+        at_once([lambda number=number: run(number) for number in range(16)])
+        assert time.monotonic() - begun < 10
+        assert store.session_count() == 16
+        assert store.message_count() == 32
+        assert all(store.turn("", f"turn-{n}")[0].state == "succeeded" for n in range(16))
