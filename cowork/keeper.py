@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
@@ -41,6 +42,7 @@ class Keeper:
         self._holder = holder
         self._is_dead = is_dead
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self.ok = True
         self.sessions = 0
@@ -53,30 +55,41 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
+    def look_now(self) -> None:
+        """Somebody had trouble with the store: see whether it is away."""
+        self._wake.set()
+
     def close(self) -> None:
         """End the thread; what still waits for the store gets its last chance."""
         self._stop.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(2 * SOON + 1.0)
         if not self._ledger.flush():
             log.error("the ends of turns are lost with us", turns=self._ledger.waiting)
 
     def _run(self) -> None:
-        since = 0.0
-        while not self._stop.wait(pause := self._pause()):
-            since += pause
-            try:
-                if self._turns.followed:
-                    self._turns.follow()
-            except StoreUnavailable:
-                self._say(ok=False)
-            if since >= BEAT or not self.ok:
-                since = 0.0
+        next_look = time.monotonic() + BEAT
+        while not self._stop.is_set():
+            now = time.monotonic()
+            woken = self._wake.wait(max(min(self._pause(), next_look - now), 0.0))
+            if self._stop.is_set():
+                return
+            self._follow()
+            if woken or time.monotonic() >= next_look:
+                self._wake.clear()
                 self._look()
+                next_look = time.monotonic() + (BEAT if self.ok else SOON)
+                self._stop.wait(FOLLOW)  # however many have trouble at once
+
+    def _follow(self) -> None:
+        try:
+            if self._turns.followed:
+                self._turns.follow()
+        except StoreUnavailable:
+            self._wake.set()
 
     def _pause(self) -> float:
-        if not self.ok:
-            return SOON
         return FOLLOW if self._turns.followed else BEAT
 
     def _look(self) -> None:

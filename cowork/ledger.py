@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -44,7 +45,8 @@ class AskedBefore(StoreUnavailable):
 class Ledger:
     """Writes turns into the store; `holder` is this process's name there.
 
-    `retention` is how long an ended turn is kept that came without a key, in seconds.
+    `retention` is how long an ended turn is kept that came without a key, in seconds;
+    `on_trouble` is called when the store turns out to be away.
     """
 
     def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
@@ -53,6 +55,7 @@ class Ledger:
         self._holder = holder
         self._retention = retention
         self._lock = threading.Lock()
+        self.on_trouble: Callable[[], None] = lambda: None
         self._waiting: deque[TurnEnd] = deque()
         self._bytes = 0
 
@@ -74,6 +77,7 @@ class Ledger:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
             self._take_back(turn, fault)
+            self.on_trouble()
             raise
         if known is not None:
             raise AskedBefore("another process was asked the same just now", retry_after=1)
@@ -161,6 +165,7 @@ class Ledger:
             end = replace(end, log=None)
         self._bytes += _size(end)
         self._waiting.append(end)
+        self.on_trouble()
         if len(self._waiting) == 1:
             log.warning("the store is away, the ends of turns wait for it", turn_id=end.record.id)
 

@@ -242,12 +242,14 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     ledger = Ledger(store, outbox, holder=holder, retention=settings.turn_retention)
     turns = KeptTurns(settings.turn_retention, store, holder)
+    keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
+    ledger.on_trouble = keeper.look_now
     runner = Runner(store, pool, cli, ledger, rules)
     return Services(
         settings=settings,
         keys=Keys(settings.api_keys, settings.api_keys_file),
         store=store,
-        keeper=Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone),
+        keeper=keeper,
         cli=cli,
         pool=pool,
         outbox=outbox,

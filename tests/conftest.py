@@ -97,6 +97,7 @@ def fake_environ(tmp_path: Path, home: Path) -> dict[str, str]:
         "CLAUDE_CLI_PATH": str(binary),
         "CHAT_API_BASE_URL": "",
         "COWORK_WORKSPACE": str(tmp_path / "workspace"),
+        "COWORK_STORE_KEY_FILE": str(tmp_path / "store.key"),
         # Tests count processes; those about spares ask for them.
         "COWORK_SPARE_PROCESSES": "0",
         "COWORK_CLI_ENV": "FAKE_CLAUDE_CONFIG,FAKE_CLAUDE_LIFELINE",

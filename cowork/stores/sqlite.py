@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from cowork.errors import OutboxFull
+from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
 from cowork.stores import sqlite_outbox as outbox
 from cowork.stores import sqlite_turns as turns
@@ -37,6 +38,8 @@ from cowork.stores.transactions import Need, Transactions
 log = logger(__name__)
 T = TypeVar("T")
 
+# Of free space; less is as good as none, bytes.
+FLOOR = 4 * 2**20
 _FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens"  # noqa: E501
 Row = tuple[str, str, str, str, int, float, int, int, int, int]
 
@@ -50,6 +53,7 @@ class SqliteStore:
         self._holder = holder
         self._outbox_limit = outbox_limit
         self._dropped = 0
+        self._path = path
         self._held = HeldClaims()
         self._transactions = Transactions(open_file(path))
 
@@ -173,6 +177,7 @@ class SqliteStore:
     # -- processes
 
     def beat(self) -> None:
+        self._check_room()
         claims = self._held.all()
 
         def beat(connection: sqlite3.Connection) -> None:
@@ -187,6 +192,12 @@ class SqliteStore:
             )
 
         self._write(beat)
+
+    def _check_room(self) -> None:
+        """What fits into the file's own pages would not tell that its disk is full."""
+        found = os.statvfs(self._path.parent)
+        if found.f_bavail * found.f_frsize < FLOOR:
+            raise StoreUnavailable("the store's disk is full", retry_after=5)
 
     def holders(self) -> dict[str, float]:
         def read(connection: sqlite3.Connection) -> dict[str, float]:

@@ -1,0 +1,223 @@
+"""The store's file is for its owner alone, is brought up to date, and is refused in clear words."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cowork.errors import StoreUnavailable
+from cowork.stores import open_store, sqlite_path
+from cowork.stores.base import Project, StoreUnusable, Usage
+from cowork.stores.sqlite import SqliteStore
+from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, open_file
+from cowork.turn_records import revive
+from tests.unit.durable_suite import ended, record, waiting
+from tests.unit.store_suite import P, kept, message
+
+OLD = Path(__file__).parent / "data" / "state-v1.db"
+OLD_PROJECT = Project("", "my project")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_file_and_directory_are_made_for_their_owner_alone(tmp_path):
+    path = tmp_path / "a" / "b" / "state.db"
+    store = SqliteStore(path, holder="a")
+    kept(store, P)
+    beside = sorted(each.name for each in path.parent.iterdir())
+    assert beside == ["state.db", "state.db-shm", "state.db-wal"]
+    assert {mode(each) for each in path.parent.iterdir()} == {0o600}
+    assert mode(path.parent) == 0o700
+    store.close()
+    assert [each.name for each in path.parent.iterdir()] == ["state.db"]
+
+
+def test_a_file_that_others_may_read_is_closed_to_them(tmp_path):
+    path = tmp_path / "state.db"
+    path.touch(0o644)
+    SqliteStore(path, holder="a").close()
+    assert mode(path) == 0o600
+
+
+def versions(path: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return tuple(
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("user_version", "application_id")
+        )
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file as the first version of the schema left it."""
+    path = tmp_path / "state.db"
+    shutil.copy(OLD, path)
+    return path
+
+
+def test_the_old_file_is_of_the_first_version():
+    assert versions(OLD) == (1, APPLICATION)
+    assert VERSION == len(MIGRATIONS) > 1
+
+
+def test_an_old_file_opens_with_all_it_had(old):
+    store = SqliteStore(old, holder="b")
+    assert versions(old) == (VERSION, APPLICATION)
+    found = store.session(OLD_PROJECT)
+    assert (found.turns, found.cost_usd, found.usage) == (7, 0.3125, Usage())
+    assert store.session(Project("web", "日本/🎉")).cwd == "/srv/work"
+    assert store.token().access_token == "week-old-access"
+    turn_id, digest = store.keyed("", "old-key")
+    turn = revive(*store.turn("", turn_id))
+    assert (turn.state, turn.done.message, digest) == ("succeeded", "4", "old-digest")
+    store.close()
+
+
+def test_what_an_old_file_was_in_the_middle_of_is_settled(old):
+    store = SqliteStore(old, holder="b")
+    (dead,) = store.holders()
+    assert store.holders()[dead] > 15
+    (lost,) = store.bury_holder(dead)
+    assert revive(*store.turn("", lost)).error.code == "worker_lost"
+    claim = store.claim(OLD_PROJECT)
+    assert claim.number > 41
+    assert len(waiting(store, OLD_PROJECT)) == 2
+    store.put_message(message(1))
+    store.bury_message(message(1), "why", message(1).created)
+    assert len(store.dead_letters("")) == 1
+    store.close()
+
+
+def test_an_old_file_is_migrated_once_by_whoever_comes_first(old):
+    first, second = SqliteStore(old, holder="a"), SqliteStore(old, holder="b")
+    assert first.session(OLD_PROJECT) == second.session(OLD_PROJECT)
+    first.close()
+    second.close()
+
+
+def test_a_migration_that_breaks_changes_nothing(old, monkeypatch):
+    broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); CREATE TABLE sessions (x);")
+    monkeypatch.setattr("cowork.stores.sqlite_file.MIGRATIONS", broken)
+    with pytest.raises(StoreUnusable, match="cannot be used"):
+        open_file(old)
+    assert versions(old) == (1, APPLICATION)
+    monkeypatch.undo()
+    SqliteStore(old, holder="a").close()
+
+
+def test_a_newer_file_is_refused_and_left_alone(old):
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = old.read_bytes()
+    with pytest.raises(StoreUnusable, match="update the server") as caught:
+        SqliteStore(old, holder="a")
+    assert str(old) in str(caught.value)
+    assert old.read_bytes() == before
+
+
+def test_another_programs_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match="another program"):
+        SqliteStore(path, holder="a")
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text("this is a note, and a long one, which is no database at all\n" * 50)
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match="no database") as caught:
+        SqliteStore(path, holder="a")
+    assert "backup" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_is_refused(old):
+    size = old.stat().st_size
+    with old.open("r+b") as file:
+        file.seek(1024)
+        file.write(b"\xff" * (size - 2048))
+    with pytest.raises(StoreUnusable, match="damaged"):
+        SqliteStore(old, holder="a")
+
+
+def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnusable, match="cannot be opened"):
+        SqliteStore(tmp_path / "file" / "state.db", holder="a")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///var/lib/x/state.db", "/var/lib/x/state.db"),
+        ("sqlite:////var/state.db", "//var/state.db"),
+        ("sqlite:///a%20b/state.db", "/a b/state.db"),
+    ],
+)
+def test_the_url_names_the_file(url, path):
+    assert sqlite_path(url) == Path(path)
+
+
+def test_the_url_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert sqlite_path("sqlite:///~/x/state.db") == Path("/home/me/x/state.db")
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite://x/y", "sqlite:///", "sqlite:///x/", "sqlite:///x?mode=ro"]
+)
+def test_a_url_that_names_no_file_is_refused(url):
+    with pytest.raises(ValueError, match="sqlite:///path"):
+        open_store(url, outbox_limit=1)
+
+
+# -- a file that cannot be used for a while
+
+
+def limit_pages(store: SqliteStore, pages: int | None) -> None:
+    """A disk with so much room, or with as much as anybody wants."""
+
+    def limit(connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages or 2**30}")
+
+    store._read(limit)
+
+
+def test_a_full_disk_is_an_unavailable_store_which_recovers(tmp_path):
+    store = SqliteStore(tmp_path / "state.db", holder="a")
+    store.put_turn(record(1), None, None)
+    limit_pages(store, 30)
+    with pytest.raises(StoreUnavailable, match="full"):
+        store.end_turn(ended(record(1), log=b"x" * 1_000_000))
+    assert store.turn("", "turn-1") == (record(1), None)
+    assert store.turn("", "turn-1") is not None, "what is there can still be read"
+    limit_pages(store, None)
+    end = ended(record(1), log=b"x" * 100_000)
+    assert store.end_turn(end) is True
+    assert store.turn("", "turn-1") == (end.record, b"x" * 100_000)
+    store.close()
+
+
+def test_a_file_that_another_process_keeps_locked_costs_a_call_less_than_a_second(tmp_path):
+    path = tmp_path / "state.db"
+    store = SqliteStore(path, holder="a")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.put_message(message(1))
+        assert store.message_count() == 0, "reading goes on"
+        other.execute("ROLLBACK")
+    store.put_message(message(1))
+    assert store.message_count() == 1
+    store.close()
