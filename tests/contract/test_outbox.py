@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,76 @@ def test_history_that_is_late_is_a_reason_where_the_operator_says_so(
     reply = served.get("/health/ready")
     assert reply.status_code == ready
     assert bool(reply.json()["reasons"]) is (ready == 503)
+
+
+def test_a_durable_store_whose_outbox_is_full_takes_no_question_and_loses_none(
+    connect: Connect, upstream: Upstream, tmp_path: Path
+) -> None:
+    served = connect(COWORK_STORE=f"sqlite://{tmp_path}/c.db", COWORK_OUTBOX_LIMIT="3")
+    upstream.always(fails(500))
+    for number in range(2):  # the second answer is beyond the limit, and kept all the same
+        assert served.ask(f"{number}").status_code == 200
+    reply = served.ask("2")
+    problem(reply, 503, "outbox_full")
+    assert int(reply.headers["Retry-After"]) > 0
+    assert served.get("/health/ready").status_code == 503
+    assert served.get("/health").json()["chat_api"]["pending"] == 4
+    upstream.always(None)
+    wait_for(lambda: len(upstream.messages) == 4)
+    texts = [message["message"] for message in upstream.messages]
+    assert texts == ["0", "You said: 0", "1", "You said: 1"]
+    wait_for(lambda: served.get("/health/ready").status_code == 200)
+    assert served.ask("3").status_code == 200
+
+
+def test_an_outbox_in_memory_that_is_full_drops_the_oldest_and_counts_it(
+    connect: Connect, upstream: Upstream
+) -> None:
+    served = connect(COWORK_OUTBOX_LIMIT="3")
+    upstream.always(fails(500))
+    for number in range(3):
+        assert served.ask(f"{number}").status_code == 200
+    state = served.get("/health").json()["chat_api"]
+    assert (state["pending"], state["dropped"]) == (3, 3)
+    assert served.get("/health/ready").status_code == 200
+    upstream.always(None)
+    wait_for(lambda: len(upstream.messages) >= 3)
+    texts = [message["message"] for message in upstream.messages]
+    assert texts[-3:] == ["You said: 1", "2", "You said: 2"]
+
+
+def test_two_servers_of_one_store_share_the_login_and_the_outbox(
+    connect: Connect, upstream: Upstream, tmp_path: Path
+) -> None:
+    store = {"COWORK_STORE": f"sqlite://{tmp_path}/c.db", "COWORK_XO_REFRESH_PATH": REFRESH}
+    one, two = connect(**store), connect(**store)
+    one.post("/xo-auth/consume", NAMES)
+    assert two.get("/xo-auth/state").json()["authenticated"] is True
+    upstream.on(REFRESH, ok({"access_token": "a-newer-token-0001", "expires_in": 3600}))
+    upstream.then(fails(401))
+    one.ask("one", "p")
+    two.ask("two", "q")
+    wait_for(lambda: len(upstream.messages) == 4)
+    assert len(upstream.at(REFRESH)) == 1
+    for server in (one, two):
+        assert server.get("/xo-auth/whoami").json() == {"success": True, "user_id": "user-1"}
+        assert upstream.seen[-1].headers["authorization"] == "Bearer a-newer-token-0001"
+    two.post("/xo-auth/logout")
+    assert one.get("/xo-auth/state").json()["authenticated"] is False
+    assert one.get("/xo-auth/whoami").status_code == 401
+
+
+def test_dead_letters_outlive_the_server(
+    connect: Connect, upstream: Upstream, another: Another, tmp_path: Path
+) -> None:
+    settings = {"COWORK_STORE": f"sqlite://{tmp_path}/c.db", "COWORK_API_KEYS": KEYS}
+    first = connect(**settings)
+    upstream.always(fails(400))
+    another(first, KEY).ask("hi")
+    wait_for(lambda: another(first, KEY).get("/outbox").json()["dead"] == 2)
+    first.close()
+    upstream.always(None)
+    second = another(connect(**settings), KEY)
+    assert len(second.get("/outbox").json()["dead_letters"]) == 2
+    assert second.post("/outbox/retry").json()["retried"] == 2
+    wait_for(lambda: [each["message"] for each in upstream.messages] == ["hi", "You said: hi"])
