@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
@@ -51,12 +50,7 @@ class Model:
         self.url = self._child.stdout.readline().split()[-1]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_how: object) -> None:
         with self._child:
             self._child.send_signal(signal.SIGTERM)
             try:
@@ -131,12 +125,7 @@ class Resident:
         _read(self._child, time.monotonic(), until=_READY)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_how: object) -> None:
         with self._child:
             assert self._child.stdin is not None
             self._child.stdin.close()

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench import fake
 from bench.cli import Timing
-from bench.load import BLOCK, Plan, Requests, Streams, connect, dump, request
+from bench.loop import BLOCK, connect, request
+from bench.plan import Plan, Requests, Streams, dump
 from bench.server import ROOT, Server
 from bench.setup import Setup
 

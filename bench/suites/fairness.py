@@ -8,7 +8,7 @@ from typing import Any
 from bench import fake
 from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
-from bench.load import Requests, Streams
+from bench.plan import Requests, Streams
 from bench.setup import Report, Setup
 
 STREAMS = 50

@@ -9,7 +9,7 @@ from typing import Any
 from bench import fake, proc
 from bench.client import faked, load, warm
 from bench.figures import Measure, Spread, short
-from bench.load import Streams
+from bench.plan import Streams
 from bench.server import Server
 from bench.setup import Report, Setup
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench import client, fake
 from bench.fake import Fake
-from bench.load import Plan, Requests, Streams, dump, parse
+from bench.plan import Plan, Requests, Streams, dump, parse
 from tests.serving import Gunicorn, Served
 
 
