@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from tests.upstream import (
     START_REPLY,
     Upstream,
     fails,
+    hangs,
     ok,
     says,
 )
@@ -162,6 +164,19 @@ def test_a_failed_login_at_the_start_stops_nothing(connect: Connect, upstream: U
     wait_for(lambda: upstream.at(CONSUME), what="the login")
     assert served.ask("hi").status_code == 200
     assert served.get("/xo-auth/state").json()["authenticated"] is False
+
+
+def test_a_login_at_the_start_that_hangs_holds_up_neither_the_start_nor_the_end(
+    connect: Connect, upstream: Upstream
+) -> None:
+    upstream.always(hangs)
+    begun = time.monotonic()
+    served = connect(XO_AUTH_SESSION_ID="env-session", XO_POLL_TOKEN="env-poll")
+    wait_for(lambda: upstream.seen)
+    assert served.get("/xo-auth/state").json()["authenticated"] is False
+    assert served.ask("hi").status_code == 200
+    served.close()
+    assert time.monotonic() - begun < 15  # a call upstream may take 30
 
 
 def test_wrong_types_are_422(connect: Connect, upstream: Upstream) -> None:
