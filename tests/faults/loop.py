@@ -17,6 +17,7 @@ from tests.faults import (
     kills,
     pairs,
     retries,
+    spares,
 )
 from tests.faults.ground import Ground, ask
 from tests.faults.report import Report, Row
@@ -29,6 +30,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (pairs, 50),
     (retries, 20),
     (interrupts, 100),
+    (spares, 40),
     (deliveries, 1000),
     (blackholes, 200),
 ]

@@ -18,6 +18,7 @@ KINDS = {
     "pairs",
     "retries",
     "interrupts",
+    "spares",
     "deliveries",
     "blackholes",
 }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.memory import limit_by_memory
 from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -150,10 +149,6 @@ def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, bes
     process = beside(pool.get).result(PATIENCE_S)
     beside.close()
     assert answer(process, "[[say alive]]") == "alive"
-
-
-def test_a_limit_by_memory_is_within_its_bounds():
-    assert 2 <= limit_by_memory() <= 64
 
 
 # -- starting
