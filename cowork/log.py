@@ -9,7 +9,6 @@ until its arbiter killed it).
 from __future__ import annotations
 
 import _queue
-import _thread
 import atexit
 import logging
 import os
@@ -25,6 +24,8 @@ import structlog
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _QUEUE_LIMIT = 10_000
+_BATCH = 256
+_GATHER = 0.01
 _MASK = "***"
 _LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
 # Longest first, so that no secret's beginning hides its end; replaced whole, never changed.
@@ -86,26 +87,45 @@ class Writer:
         native_start()(self._write, (self._lines,))
 
     def _write(self, lines: Any) -> None:
+        sleep = _native("time", "sleep")
         while True:
-            line = lines.get()
-            if self.dropped:
-                line = f"{line}\n{self.dropped} log lines dropped: the log's reader stalled"
-                self.dropped = 0
+            found = [lines.get()]
+            # More lines may come meanwhile.  Each time this thread wakes it takes the interpreter
+            # away from the event loop, which at a thousand lines a second would be felt.
+            sleep(_GATHER)
+            while len(found) < _BATCH and not lines.empty():
+                found.append(lines.get())
+            text = "\n".join((*found, *self._lost(), ""))
             try:
-                os.write(self._fd, f"{line}\n".encode(errors="backslashreplace"))
+                _write_all(self._fd, text.encode(errors="backslashreplace"))
             except OSError:
                 # Nobody can be told that the log is gone; the server goes on without it.
-                self.dropped += 1
-            self._done += 1
+                self.dropped += len(found)
+            self._done += len(found)
+
+    def _lost(self) -> list[str]:
+        dropped, self.dropped = self.dropped, 0
+        return [f"{dropped} log lines dropped: the log's reader stalled"] if dropped else []
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def native_start() -> Callable[..., Any]:
     """`start_new_thread` as the interpreter has it, also where gevent has replaced it."""
+    return _native("_thread", "start_new_thread")
+
+
+def _native(module: str, name: str) -> Callable[..., Any]:
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None:
-        original: Callable[..., Any] = monkey.get_original("_thread", "start_new_thread")
-        return original
-    return _thread.start_new_thread
+    found: Callable[..., Any] = (
+        monkey.get_original(module, name)
+        if monkey is not None
+        else getattr(sys.modules[module], name)
+    )
+    return found
 
 
 _writer = Writer(2)
