@@ -8,6 +8,7 @@ import json
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -64,7 +65,12 @@ def _run(suite: str, setup: Setup) -> Report:
     busy = proc.busy_share(LOOK_S)
     if busy > QUIET:
         print(f"warning: the machine is {busy:.0%} busy with other things")
-    report: Report = importlib.import_module(f"bench.suites.{suite}").run(setup)
+    try:
+        report: Report = importlib.import_module(f"bench.suites.{suite}").run(setup)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as fault:
+        # The other suites' figures are worth having all the same.
+        print(f"failed: {fault}")
+        report = Report([Measure(f"suite {suite}", "ends", "failed", ok=False)])
     report.details["busy_before"] = busy
     print(f"({suite} took {time.monotonic() - begun:.0f} s)\n", flush=True)
     return report

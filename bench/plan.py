@@ -18,7 +18,7 @@ class Streams:
     count: int
     question: str
     tokens: int
-    lead_s: float = 0.5
+    lead_s: float = 1.0
     spread_s: float = 0.0
     window_s: float = 0.0
 

@@ -20,6 +20,8 @@ from bench.loop import BLOCK, SECOND, Loop, connect, request, summary
 from bench.plan import Plan, Streams
 
 SHOWN_ERRORS = 5
+# Opening one takes the server some two milliseconds.
+PER_STREAM_S = 0.006
 _TOKEN = b'"type": "token"'
 _STAMP = re.compile(rb'"token": "(\d{10,}) "')
 
@@ -77,7 +79,7 @@ class StreamLoad:
         self._wanted, self._worker, self._loop = wanted, plan.worker, loop
         self.streams: list[Stream] = []
         sockets = [connect(plan.port) for _ in range(wanted.count)]
-        lead = wanted.lead_s + 0.004 * wanted.count
+        lead = wanted.lead_s + PER_STREAM_S * wanted.count
         self.at = time.monotonic_ns() + int(lead * SECOND)
         self.begin = self.at + int(wanted.spread_s * SECOND)
         self.end = self.begin + int(wanted.window_s * SECOND) if wanted.window_s else 0
