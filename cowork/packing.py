@@ -13,16 +13,15 @@ _PIECE = 1 << 18
 def pack(pieces: Iterable[bytes], limit: int) -> bytes | None:
     """All pieces, compressed; None where that is more than `limit` bytes."""
     squeeze = zlib.compressobj(_LEVEL)
-    packed, size = [], 0
+    packed = bytearray()
     for piece in pieces:
-        packed.append(squeeze.compress(piece))
-        size += len(packed[-1])
-        if size > limit:
+        packed += squeeze.compress(piece)
+        if len(packed) > limit:
             return None
         if len(piece) == _PIECE:
             time.sleep(0)
-    packed.append(squeeze.flush())
-    return b"".join(packed)
+    packed += squeeze.flush()
+    return bytes(packed) if len(packed) <= limit else None
 
 
 def unpack(packed: bytes, limit: int) -> bytes:

@@ -7,7 +7,6 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.claude.needs import Needs
 from cowork.errors import CoworkError, WorkerLost, revived
 from cowork.events import Done, Token
 from cowork.log import logger
@@ -63,9 +62,7 @@ def packed_log(turn: Turn) -> bytes | None:
 
 def revive(record: TurnRecord, packed: bytes | None) -> Turn:
     """The turn of another run, or of another process, where it may still run: see `follow`."""
-    question = dict(record.body["question"])
-    question["needs"] = Needs(**question.get("needs", {}))
-    turn = Turn(record.project, Question(**question))
+    turn = Turn(record.project, Question(**_known(Question, record.body["question"])))
     turn.id = record.id
     turn.created = record.created
     turn.request_id = record.body["request_id"]

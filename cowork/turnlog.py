@@ -144,7 +144,7 @@ class TurnLog:
     @classmethod
     def load(cls, data: bytes) -> TurnLog:
         """The log that was dumped; raises ValueError for what is none."""
-        count = int.from_bytes(data[:8], "big")
+        count = int.from_bytes(data[:8], "big") if len(data) >= 8 else -1  # noqa: PLR2004
         marks, lines = data[8 : 8 + count], data[8 + count :].split(b"\n")
         if len(marks) != count or len(lines) != count + 1 or max(marks, default=0) >= len(_KINDS):
             raise ValueError("not the log of a turn")

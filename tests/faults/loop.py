@@ -10,6 +10,7 @@ from types import ModuleType
 
 from tests.faults import (
     blackholes,
+    crashes,
     cuts,
     deliveries,
     disconnects,
@@ -31,6 +32,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (retries, 20),
     (interrupts, 100),
     (spares, 40),
+    (crashes, 50),
     (deliveries, 1000),
     (blackholes, 200),
 ]

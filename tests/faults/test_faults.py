@@ -19,6 +19,7 @@ KINDS = {
     "retries",
     "interrupts",
     "spares",
+    "crashes",
     "deliveries",
     "blackholes",
 }

@@ -72,6 +72,37 @@ def test_events_are_read_back_equal_from_any_place(events):
     log.close()
 
 
+@given(st.lists(event, max_size=25))
+def test_a_log_that_was_dumped_is_loaded_equal(events):
+    log = TurnLog()
+    for each in events:
+        log.append(each)
+    again = TurnLog.load(b"".join(log.dump()))
+    assert read_all(again) == read_all(log)
+    assert (len(again), again.size, again.text()) == (len(log), log.size, log.text())
+    again.append(Token("more"))
+    assert read_all(again)[-1] == Token("more")
+
+
+def test_a_large_log_is_dumped_in_pieces_and_loaded_into_a_file():
+    log = filled(3000)
+    pieces = list(log.dump())
+    again = TurnLog.load(b"".join(pieces))
+    try:
+        assert max(map(len, pieces)) <= BATCH
+        assert again.read(2999)[0] == token(2999)
+        assert again._tail_from > 0
+    finally:
+        log.close()
+        again.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 7 + b"\x02\0", b"\0" * 7 + b"\x01\x09{}\n"])
+def test_what_is_no_log_is_not_loaded(data):
+    with pytest.raises(ValueError, match="not the log"):
+        TurnLog.load(data)
+
+
 def test_an_event_keeps_its_kind():
     log = TurnLog()
     log.append(Replace("x"))

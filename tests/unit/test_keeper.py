@@ -1,0 +1,135 @@
+"""The keeper buries who is gone, and no one else, and knows whether the store is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from cowork.clients.chat_api import NoChatApi
+from cowork.errors import StoreUnavailable
+from cowork.keeper import Keeper
+from cowork.kept_turns import KeptTurns
+from cowork.ledger import Ledger
+from cowork.outbox import Outbox
+from cowork.relay import Relay
+from cowork.stores.memory import MemoryStore
+from cowork.stores.sqlite import SqliteStore
+from tests.serving import wait_for
+from tests.unit.durable_suite import ended, record
+
+OURS = "here/10:1:77"
+
+
+class Store(SqliteStore):
+    """Says whatever age of a beat it is told to; may be away."""
+
+    away = False
+
+    def __init__(self, path, **given):
+        super().__init__(path, **given)
+        self.silent = {}
+
+    def beat(self):
+        if self.away:
+            raise StoreUnavailable("away")
+        super().beat()
+
+    def holders(self):
+        return {**super().holders(), **self.silent}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "state.db", holder=OURS)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def keep(store):
+    """Start a keeper; `keep({"dead"})` says whose processes are certainly gone."""
+    begun = []
+
+    def start(gone=frozenset(), of=store):
+        ledger = Ledger(
+            of, Outbox(of, Relay(of, NoChatApi(), lambda: None)), holder=OURS, retention=9
+        )
+        turns = KeptTurns(9, of, OURS)
+        begun.append(Keeper(of, ledger, turns, holder=OURS, is_dead=lambda name: name in gone))
+        begun[-1].start()
+        return begun[-1], turns
+
+    yield start
+    for keeper in begun:
+        keeper.close()
+
+
+@pytest.mark.parametrize(
+    ("holder", "silent", "gone", "buried"),
+    [
+        ("here/9:1:77", 0.0, True, True),
+        ("here/9:1:77", 999.0, False, False),  # it lives, and is only slow
+        ("here/9:1:78", 999.0, False, True),  # of another container: only its silence tells
+        ("there/9:1:77", 999.0, False, True),
+        ("there/9:1:77", 1.0, False, False),
+        ("there/9:1:77", float("inf"), False, True),
+        ("here/9:1:0", 999.0, False, True),  # where there is no /proc, nobody sees it die
+        (OURS, 999.0, True, False),
+    ],
+)
+def test_who_is_gone_is_buried_and_no_one_else(holder, silent, gone, buried, store, keep):  # noqa: PLR0917
+    store.put_turn(record(holder=holder), None, None)
+    store.silent = {holder: silent}
+    keep({holder} if gone else frozenset())
+    state = store.turn("", "turn-1")[0].state
+    assert state == ("failed" if buried else "running")
+
+
+def test_a_store_that_is_away_is_noticed_when_somebody_has_trouble_and_when_it_is_back(store, keep):
+    keeper, _ = keep()
+    assert keeper.ok
+    store.away = True
+    keeper.look_now()
+    wait_for(lambda: not keeper.ok, what="the notice")
+    store.away = False
+    wait_for(lambda: keeper.ok, what="the return")
+
+
+def test_what_was_kept_long_enough_is_removed(store, keep):
+    for number in range(120):
+        store.put_turn(record(number), None, None)
+        store.end_turn(ended(record(number), keep=-1.0))
+    keep()
+    assert store.turn("", "turn-1") is None
+    assert store.turn("", "turn-119") is None
+
+
+def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
+    elsewhere = SqliteStore(tmp_path / "state.db", holder="here/9:1:77")
+    running = record(holder="here/9:1:77")
+    body = {
+        "question": {"text": "why?"},
+        "request_id": None,
+        "session_id": None,
+        "is_new_session": False,
+        "session_recovered": False,
+    }
+    object.__setattr__(running, "body", body)
+    elsewhere.put_turn(running, None, None)
+    keeper, turns = keep()
+    turn = turns.find("", "turn-1")
+    assert turn.done is None
+    assert turns.find("", "turn-1") is turn
+    end = ended(running)
+    end.record.body["end"] = {"success": True, "message": "4"}
+    elsewhere.end_turn(end)
+    keeper.look_now()
+    wait_for(lambda: turn.done is not None, what="the end")
+    assert turn.done.message == "4"
+    assert turns.followed == 0
+    elsewhere.close()
+
+
+def test_a_store_of_this_process_alone_needs_no_thread(keep):
+    keeper, _ = keep(of=MemoryStore())
+    assert keeper._thread is None
+    assert keeper.ok

@@ -1,0 +1,284 @@
+"""A turn is accepted when the store has it; its end waits, in order, for a store that is away."""
+
+from __future__ import annotations
+
+import pytest
+import structlog.testing
+
+from cowork import ledger as ledger_module
+from cowork.clients.chat_api import NoChatApi
+from cowork.errors import AtCapacity, ClaudeFailed, StoreUnavailable, TurnInterrupted
+from cowork.events import Done, Token
+from cowork.ledger import AskedBefore, Ledger
+from cowork.outbox import Outbox
+from cowork.relay import Relay
+from cowork.stores.base import Project, TurnKey
+from cowork.stores.memory import MemoryStore
+from cowork.stores.sqlite import SqliteStore
+from cowork.turn_records import revive
+from cowork.turns import Question, Turn
+from tests.unit.durable_suite import waiting
+from tests.unit.store_suite import P, Q, session
+
+KEY = TurnKey("", "k", "digest")
+
+
+class Deaf:
+    """A Chat API that is there and never reached, so that every message stays."""
+
+    def add_message(self, message, bearer):
+        raise AssertionError(f"nothing is to be sent here: {message} {bearer}")
+
+
+class StillOutbox(Outbox):
+    """Counts how often it is told to look, and never does."""
+
+    def __init__(self, store, history):
+        relay = Relay(store, history, lambda: None)
+        super().__init__(store, relay)
+        self.woken = 0
+
+    def wake(self):
+        self.woken += 1
+
+
+class Flaky(SqliteStore):
+    """A store in a file that is away when it is told to be."""
+
+    away = False
+    unsure = False
+
+    def _check(self):
+        if self.away:
+            fault = StoreUnavailable("away")
+            fault.unsure = self.unsure
+            raise fault
+
+    def put_turn(self, *given):
+        self._check()
+        return super().put_turn(*given)
+
+    def start_turn(self, *given):
+        self._check()
+        return super().start_turn(*given)
+
+    def end_turn(self, end):
+        self._check()
+        return super().end_turn(end)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Flaky(tmp_path / "state.db", holder="a")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def outbox(store):
+    return StillOutbox(store, Deaf())
+
+
+@pytest.fixture
+def ledger(store, outbox):
+    return Ledger(store, outbox, holder="a", retention=600)
+
+
+def turn(project=P, *, begun=True):
+    made = Turn(project, Question("why?", user_id="u", message_type="@xo"))
+    if begun:
+        made.begin()
+    return made
+
+
+def end(ledger, ended, text="because", error=None, **more):
+    assert ended.begin_end()
+    done = Done(success=error is None, message=text)
+    kept = ledger.end(ended, done, error, **more)
+    ended.finish(done, error)
+    return kept
+
+
+def state(store, of):
+    return store.turn(of.project.owner, of.id)[0].state
+
+
+def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, ledger):
+    first = turn()
+    ledger.accept(first, KEY)
+    assert state(store, first) == "running"
+    assert store.keyed("", "k") == (first.id, "digest")
+    assert store.next_message(P).id == f"{first.id}-question"
+    first.append([Token("be"), Token("cause")])
+    end(ledger, first)
+    assert state(store, first) == "succeeded"
+    assert waiting(store) == [f"{first.id}-question", f"{first.id}-answer"]
+    assert outbox.woken == 2
+    again = revive(*store.turn("", first.id))
+    assert again.read(0, 0)[:] == first.read(0, 0)[:]
+
+
+def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(store, ledger):
+    waits, left = turn(begun=False), turn(Q, begun=False)
+    for each in (waits, left):
+        each.ahead = 1
+        ledger.accept(each)
+    assert store.message_count() == 0
+    waits.begin()
+    ledger.begin(waits)
+    assert state(store, waits) == "running"
+    assert store.next_message(P).id == f"{waits.id}-question"
+    end(ledger, left, "", TurnInterrupted("stopped"))
+    assert waiting(store, Q) == [f"{left.id}-question"]
+    end(ledger, waits)
+    assert waiting(store, P) == [f"{waits.id}-question", f"{waits.id}-answer"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "status"),
+    [
+        (None, "", None),
+        (TurnInterrupted("stop"), "half", "partial"),
+        (ClaudeFailed("died"), "half", "failed"),
+    ],
+)
+def test_an_answer_says_how_its_turn_ended(error, text, status, store, ledger):
+    asked = turn()
+    ledger.accept(asked)
+    end(ledger, asked, text, error)
+    store.drop_message(store.next_message(P))
+    answer = store.next_message(P)
+    assert (answer.message, answer.type, answer.status) == (text, "agent", status)
+
+
+def test_a_failure_without_a_text_has_no_answer(store, ledger):
+    asked = turn()
+    ledger.accept(asked)
+    end(ledger, asked, " ", ClaudeFailed("died"))
+    assert waiting(store) == [f"{asked.id}-question"]
+
+
+def test_without_a_chat_api_nothing_is_put_in_the_outbox(store):
+    ledger = Ledger(store, StillOutbox(store, NoChatApi()), holder="a", retention=600)
+    asked = turn()
+    ledger.accept(asked)
+    end(ledger, asked)
+    assert store.message_count() == 0
+    assert state(store, asked) == "succeeded"
+
+
+def test_a_key_of_another_process_is_told(ledger):
+    ledger.accept(turn(), KEY)
+    with pytest.raises(AskedBefore):
+        ledger.accept(turn(), KEY)
+
+
+def test_a_turn_that_was_never_asked_gives_its_key_back(store, ledger):
+    asked = turn()
+    ledger.accept(asked, KEY)
+    end(ledger, asked, "", AtCapacity("busy"))
+    assert store.keyed("", "k") is None
+
+
+def test_a_store_that_is_away_accepts_nothing_and_says_so(store, ledger):
+    troubles = []
+    ledger.on_trouble = lambda: troubles.append(1)
+    store.away = True
+    with pytest.raises(StoreUnavailable):
+        ledger.accept(turn(), KEY)
+    assert troubles
+    assert ledger.waiting == 0
+    store.away = False
+    ledger.accept(turn(), KEY)
+
+
+def test_a_turn_that_the_store_may_have_all_the_same_is_taken_back(store, ledger):
+    store.away = store.unsure = True
+    refused = turn()
+    with pytest.raises(StoreUnavailable):
+        ledger.accept(refused, KEY)
+    assert ledger.waiting == 1
+    store.away = False
+    # What seemed to fail had its effect.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "flush", lambda: True)
+        ledger.accept(refused, KEY)
+    assert ledger.flush()
+    assert state(store, refused) == "failed"
+    assert store.keyed("", "k") is None
+
+
+def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, ledger):
+    first, second = turn(), turn()
+    for each in (first, second):
+        ledger.accept(each)
+    store.away = True
+    with structlog.testing.capture_logs() as logs:
+        for each in (first, second):
+            assert end(ledger, each, f"answer {each.id}") is True
+            assert each.done is not None
+        assert ledger.waiting == 2
+        assert not ledger.flush()
+        with pytest.raises(StoreUnavailable):
+            ledger.accept(turn())
+        store.away = False
+        assert ledger.flush()
+    assert [entry["event"] for entry in logs] == [
+        "the store is away, the ends of turns wait for it",
+        "the store has what had waited for it",
+    ]
+    assert ledger.waiting == 0
+    assert [state(store, each) for each in (first, second)] == ["succeeded", "succeeded"]
+    ids = [f"{each.id}-question" for each in (first, second)]
+    assert waiting(store) == [*ids, f"{first.id}-answer", f"{second.id}-answer"]
+
+
+def test_what_waits_goes_before_what_comes(store, ledger):
+    first = turn()
+    ledger.accept(first)
+    store.away = True
+    end(ledger, first)
+    store.away = False
+    second = turn()
+    ledger.accept(second)
+    assert waiting(store)[1:] == [f"{first.id}-answer", f"{second.id}-question"]
+
+
+def test_too_much_waits_without_its_log(store, ledger, monkeypatch):
+    monkeypatch.setattr(ledger_module, "WAITING_BYTES", 100)
+    asked = turn()
+    ledger.accept(asked)
+    asked.append([Token(f"word {n} ") for n in range(1000)])
+    store.away = True
+    end(ledger, asked, "the answer")
+    store.away = False
+    assert ledger.flush()
+    again = revive(*store.turn("", asked.id))
+    assert again.done.message == "the answer"
+    assert not again.log_is_whole
+    assert again.read(0, 0)[0] == Token("the answer")
+
+
+def test_the_session_is_kept_with_the_end_unless_it_was_deleted(store, ledger):
+    asked, claim = turn(), store.claim(P)
+    ledger.accept(asked)
+    assert end(ledger, asked, claim=claim, session=session(P)) is True
+    assert store.history(P)[0].answer == "because"
+    later = turn()
+    ledger.accept(later)
+    store.delete_session(P)
+    assert end(ledger, later, claim=claim, session=session(P)) is False
+    assert store.session(P) is None
+    assert state(store, later) == "succeeded"
+
+
+def test_a_memory_store_gets_messages_sessions_and_history():
+    store = MemoryStore()
+    ledger = Ledger(store, StillOutbox(store, Deaf()), holder="a", retention=600)
+    project = Project("", "m")
+    asked, claim = turn(project), store.claim(project)
+    ledger.accept(asked, KEY)
+    assert end(ledger, asked, claim=claim, session=session(project)) is True
+    assert waiting(store, project) == [f"{asked.id}-question", f"{asked.id}-answer"]
+    assert store.session(project) == session(project)
+    assert store.history(project)[0].question == "why?"

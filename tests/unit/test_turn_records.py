@@ -1,0 +1,153 @@
+"""A turn that is kept and revived is what it was, and what was lost of it is said."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from cowork.errors import ClaudeRateLimited, CoworkError, Internal, UpstreamRefused, revived
+from cowork.events import Done, Failed, Token
+from cowork.packing import pack, unpack
+from cowork.stores.base import Project
+from cowork.stores.codec import record_json
+from cowork.stores.codec import record_of as record_from_json
+from cowork.turn_records import follow, packed_log, record_of, revive
+from cowork.turns import Question, State, Turn
+
+QUESTION = Question("why?\n日本", user_id="u", message_type="@xo", skill="s", timeout=9.0)
+DONE = Done(
+    success=True,
+    message="be cause",
+    session_id="s-1",
+    is_new_session=True,
+    session_recovered=True,
+    usage={"input_tokens": 3},
+    cost_usd=0.25,
+    duration_ms=12,
+)
+
+
+def turn(*texts):
+    made = Turn(Project("me", "p"), QUESTION)
+    made.begin()
+    made.session_id, made.is_new_session, made.session_recovered = "s-1", True, True
+    made.append([Token(text) for text in texts])
+    return made
+
+
+def kept(of, done=DONE, error=None):
+    """The turn's record and log as they come out of a store; the turn has ended."""
+    assert of.begin_end()
+    log = packed_log(of)
+    record = record_of(of, "holder", done, error)
+    of.finish(done, error)
+    return record_from_json(record_json(record), {}), log
+
+
+FACTS = [
+    "id",
+    "project",
+    "question",
+    "request_id",
+    "created",
+    "started",
+    "ended_at",
+    "state",
+    "done",
+    "session_id",
+    "is_new_session",
+    "session_recovered",
+    "text",
+    "frames",
+]
+
+
+def test_a_turn_is_revived_as_it_was():
+    was = turn("be ", "cause")
+    again = revive(*kept(was))
+    for name in FACTS:
+        assert getattr(again, name) == getattr(was, name), name
+    assert again.read(0, time.monotonic())[:] == was.read(0, time.monotonic())[:]
+    assert again.error is None
+    assert again.log_is_whole
+
+
+def test_an_error_is_revived_as_it_was():
+    was = turn("half")
+    error = ClaudeRateLimited("wait", retry_after=30, kind="five_hour")
+    again = revive(*kept(was, replace(DONE, success=False, message="half"), error))
+    assert again.state is State.FAILED
+    assert type(again.error) is ClaudeRateLimited
+    assert (again.error.message, again.error.retry_after) == ("wait", 30)
+    assert again.error.facts == {"kind": "five_hour"}
+    assert again.read(1, 0)[0] == Failed(
+        "claude_rate_limited", "wait", {"kind": "five_hour", "retry_after": 30}
+    )
+
+
+@pytest.mark.parametrize("packed", [None, b"", b"garbage", pack([b"no log"], 999)])
+def test_a_turn_whose_log_is_lost_still_has_its_answer(packed):
+    record, _ = kept(turn("be ", "cause"))
+    again = revive(record, packed)
+    assert again.done == DONE
+    assert not again.log_is_whole
+    assert again.read(0, 0)[:] == [Token("be cause"), DONE]
+
+
+def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
+    record = replace(record_of(turn(), "holder"), state="failed", ended=turn().created)
+    again = revive(record, None)
+    assert again.state is State.FAILED
+    assert again.error.code == "worker_lost"
+    assert again.done.success is False
+    assert not again.log_is_whole
+
+
+def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():
+    was = turn("be ", "cause")
+    again = revive(record_of(was, "holder"), None)
+    assert (again.state, again.done) == (State.RUNNING, None)
+    ended = []
+    again.on_end(ended.append)
+    follow(again, *kept(was))
+    assert ended == [again]
+    assert again.done == DONE
+    assert again.read(0, 0)[:] == was.read(0, 0)[:]
+
+
+def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
+    record, log = kept(turn("x"))
+    body = {**record.body, "end": {**record.body["end"], "new": 1}}
+    body["question"] = {"text": "why?", "newer": True}
+    again = revive(replace(record, body=body), log)
+    assert again.question == Question("why?")
+
+
+def test_every_error_is_revived_by_its_code_or_as_one_of_ours():
+    assert type(revived("claude_rate_limited", "m", {}, None)) is ClaudeRateLimited
+    assert type(revived("no_such_code", "m", {}, None)) is Internal
+    refused = revived(UpstreamRefused.code, "m", {"upstream": "x"}, None)
+    assert isinstance(refused, CoworkError)
+
+
+def test_what_is_packed_is_unpacked_equal():
+    data = [os.urandom(1000), b"x" * (1 << 18), b"", b"y" * 5]
+    packed = pack(iter(data), 10**6)
+    assert len(packed) < 5000
+    assert unpack(packed, 10**6) == b"".join(data)
+
+
+def test_too_much_is_not_packed_and_not_unpacked():
+    assert pack([os.urandom(10_000)], 5000) is None
+    bomb = pack([b"\0" * (1 << 20)], 10**6)
+    with pytest.raises(ValueError, match="packed"):
+        unpack(bomb, 1 << 19)
+
+
+def test_a_log_that_was_cut_is_no_log():
+    packed = pack([os.urandom(10_000)], 10**6)
+    with pytest.raises(ValueError, match="packed"):
+        unpack(packed[:5000], 10**6)
