@@ -262,6 +262,19 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
 
 
+def _check_home(user: accounts.Account | None, environ: Mapping[str, str]) -> None:
+    """Say so where the CLI's user could keep no transcript: it answers all the same."""
+    if user is None:
+        return
+    kept = Path(environ.get("CLAUDE_CONFIG_DIR") or user.home)
+    if not accounts.may(user, kept, os.W_OK | os.X_OK):
+        log.warning(
+            "the CLI's user cannot write there: no session outlives its process",
+            folder=str(kept),
+            user=user.name,
+        )
+
+
 def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]:
     """The upstream's clients, or the null ones where it is switched off."""
     if not settings.chat_api_base_url:

@@ -141,6 +141,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         except TimeoutError as fault:
             if line.heard:  # an idle connection's end is no error
                 self.handle_error(request, client, addr, fault)
+        except gevent.GreenletExit:
+            log.debug("an idle connection ends with the server", peer=addr)
         except OSError:
             raise
         except BaseException as fault:  # noqa: BLE001 - as gunicorn's: it ends with the connection
@@ -168,8 +170,6 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Say what was wrong in the shape of all our errors; nothing that the client sent is."""
-        if isinstance(exc, gevent.GreenletExit):
-            return  # an idle connection that ends with the server is no error
         status, request_id = refuse(client, exc)
         facts = {"peer": addr, "status": status, "request_id": request_id}
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

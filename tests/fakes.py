@@ -31,3 +31,13 @@ class Fakes:
     def wait_asked(self, count: int = 1) -> None:
         """Wait until the CLI has so many questions."""
         wait_for(lambda: len(self.asked) >= count, what=f"question {count} at the CLI")
+
+
+class Clock:
+    """Time that passes when it is told to; seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

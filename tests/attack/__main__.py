@@ -6,7 +6,6 @@ hypothesis think of, slow connections by the hundred, and in the end a search fo
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tests.attack import stops
 from tests.attack.ground import Ground, Row
+from tests.program import arguments, say
 
 SCHEMA_CASES = 2000
 NAMES = 2000
@@ -48,17 +48,7 @@ def tour(seed: int, scale: float, say: Callable[[str], None]) -> list[Row]:
 
 def main() -> int:
     """Take the tour; 0 when nothing was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--scale", type=float, default=1.0, help="0.1 is a tenth of everything")
-    parser.add_argument("--report", type=Path, help="also write the report as JSON to this file")
-    given = parser.parse_args()
-
-    def say(text: str) -> None:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-
-    say(f"attack: seed {given.seed}, scale {given.scale:g}")
+    given = arguments("python -m tests.attack", __doc__)
     rows = tour(given.seed, given.scale, say)
     if given.report is not None:
         given.report.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")

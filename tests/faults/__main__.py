@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-import time
-from pathlib import Path
 
 from tests.faults import loop
+from tests.program import arguments, say
 
 
 def main() -> int:
     """Run the loop; 0 when nothing was left or wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--scale", type=float, default=1.0, help="0.1 is a tenth of everything")
-    parser.add_argument("--report", type=Path, help="also write the report as JSON to this file")
-    given = parser.parse_args()
-
-    def say(text: str) -> None:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-
-    say(f"faults: seed {given.seed}, scale {given.scale:g}")
+    given = arguments("python -m tests.faults", __doc__)
     report = loop.run(given.seed, given.scale, say)
     say(report.verdict())
     if given.report is not None:

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cowork.claude.breaker import Breaker
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.fakes import Clock
 
 
 @pytest.fixture

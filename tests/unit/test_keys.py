@@ -8,18 +8,9 @@ import pytest
 
 from cowork import keys
 from cowork.keys import Holder, Keys
+from tests.fakes import Clock
 
 ONE, TWO, THREE = "1" * 32, "2" * 40, "3" * 32
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cowork.web import peers
 from cowork.web.peers import Budget, Peers
+from tests.fakes import Clock
 
 TRUSTED = Peers(tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "fd00::/8")))
 
@@ -70,16 +71,6 @@ def test_what_came_through_a_proxy_is_not_from_here_trusted_or_not(header):
     for judge in (Peers(), TRUSTED):
         assert judge.is_local(environ("127.0.0.1"))
         assert not judge.is_local(environ("127.0.0.1", **{f"HTTP_{header}": "127.0.0.1"}))
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 def test_thirty_wrong_keys_a_minute_are_enough():
