@@ -9,9 +9,7 @@ To add a setting: a line in `Settings`, a row in the README's table, a line in `
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,32 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
-from cowork import accounts, keys
+from cowork import accounts
 from cowork.accounts import Account
+from cowork.values import (
+    Network,
+    account,
+    api_keys,
+    base_url,
+    choice,
+    flag,
+    folder,
+    hosts,
+    keys_file,
+    names,
+    networks,
+    optional,
+    optional_path,
+    origins,
+    seconds,
+    store_url,
+    text,
+    token,
+    url_path,
+    whole,
+)
 
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -33,175 +52,6 @@ class SettingsError(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(["the settings cannot be used:", *(f"  {f}" for f in faults)]))
         self.faults = faults
-
-
-def text(raw: str) -> str:
-    """Any text, trimmed."""
-    return raw.strip()
-
-
-def optional(raw: str) -> str | None:
-    """Text, or None where it is blank."""
-    return raw.strip() or None
-
-
-def token(raw: str) -> str | None:
-    """Something that can stand in an HTTP header, or None where it is blank."""
-    if raw.strip() and not re.fullmatch(r"[!-~]+", raw.strip()):
-        raise ValueError("expected printable ASCII without spaces")
-    return raw.strip() or None
-
-
-def flag(raw: str) -> bool:
-    """`true` or `false`, in the usual spellings."""
-    word = raw.strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError("expected true or false")
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from `low` to `high`."""
-
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"\s*-?\d{1,15}\s*", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}")
-        return int(raw)
-
-    return parse
-
-
-def seconds(low: float, high: float = 86400.0) -> Callable[[str], float]:
-    """A duration in seconds."""
-
-    def parse(raw: str) -> float:
-        if not re.fullmatch(r"\s*-?\d{1,9}(\.\d{1,9})?\s*", raw) or not low <= float(raw) <= high:
-            raise ValueError(f"expected seconds from {low:g} to {high:g}")
-        return float(raw)
-
-    return parse
-
-
-def choice(*allowed: str) -> Callable[[str], str]:
-    """One of a few words."""
-
-    def parse(raw: str) -> str:
-        if raw.strip() not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}")
-        return raw.strip()
-
-    return parse
-
-
-def base_url(raw: str) -> str:
-    """An http(s) URL without user, query or trailing slash; empty switches the thing off."""
-    url = raw.strip().rstrip("/")
-    if not url:
-        return ""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        usable = usable and not (parts.username or parts.password or parts.query or parts.fragment)
-        usable = usable and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("expected an http:// or https:// address with no user and no query")
-    return url
-
-
-def url_path(raw: str) -> str:
-    """A path that begins with a slash."""
-    if not re.fullmatch(r"/[^\s?#]*", raw.strip()):
-        raise ValueError("expected a path that begins with / and has no query")
-    return raw.strip()
-
-
-def optional_path(raw: str) -> str | None:
-    """A path that begins with a slash, or None where it is blank."""
-    return url_path(raw) if raw.strip() else None
-
-
-def names(raw: str) -> tuple[str, ...]:
-    """Comma-separated words."""
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
-
-
-def folder(raw: str) -> Path:
-    """A directory, `~` expanded; made when it is first needed."""
-    path = Path(raw.strip()).expanduser()
-    if not raw.strip() or not path.is_absolute():
-        raise ValueError("expected an absolute path, or one that begins with ~")
-    return path
-
-
-def store_url(raw: str) -> str:
-    """Where state is kept; never echoed, it may hold a password."""
-    url = raw.strip()
-    try:
-        parts = urlsplit(url)
-        usable = url == "memory://"
-        if parts.scheme == "sqlite":
-            usable = not (parts.netloc or parts.query or parts.fragment)
-            usable = usable and re.fullmatch(r"/[^\0]*[^/\0]", parts.path) is not None
-        elif parts.scheme in {"redis", "rediss"}:
-            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-            usable = usable and re.fullmatch(r"/?|/\d{1,4}", parts.path) is not None
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("expected memory://, sqlite:///path, redis:// or rediss://host:port/0")
-    return url
-
-
-def api_keys(raw: str) -> Mapping[str, str]:
-    """`name=key` pairs, comma-separated; the parts are never echoed in a fault."""
-    return keys.pairs(names(raw))
-
-
-def keys_file(raw: str) -> Path | None:
-    """A file of keys that can be read and has one at least, or None where it is blank."""
-    if not raw.strip():
-        return None
-    file = folder(raw)
-    try:
-        found = keys.read(file)
-    except OSError as fault:
-        raise ValueError(f"cannot be read: {fault.strerror}") from None
-    if not found:
-        raise ValueError("expected a key at least: `make key` prints one")
-    return file
-
-
-def hosts(raw: str) -> tuple[str, ...]:
-    """Names as they stand in `Host`, without a port."""
-    found = names(raw)
-    if not all(re.fullmatch(r"[^\s/:@*]+|\[[0-9a-fA-F:.]+\]", name) for name in found):
-        raise ValueError("expected names without scheme, port or *, comma-separated")
-    return found
-
-
-def origins(raw: str) -> tuple[str, ...]:
-    """Origins as browsers write them."""
-    found = names(raw)
-    if not all(re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@*]+/?", name) for name in found):
-        raise ValueError("expected scheme://name[:port], without * or a path, comma-separated")
-    return found
-
-
-def networks(raw: str) -> tuple[Network, ...]:
-    """Addresses and networks (`10.0.0.0/8`)."""
-    try:
-        return tuple(ipaddress.ip_network(name, strict=False) for name in names(raw))
-    except ValueError:
-        raise ValueError("expected addresses or networks, comma-separated") from None
-
-
-def account(raw: str) -> Account | None:
-    """Another user of this machine, or None where it is blank."""
-    return accounts.other(raw.strip()) if raw.strip() else None
 
 
 def setting(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork import settings
+from cowork import settings, values
 from cowork.settings import Settings, SettingsError
 
 NO_FILE = Path("/nonexistent/.env")
@@ -149,31 +149,31 @@ def test_settings_cannot_be_changed():
 
 
 TABLE = [
-    (settings.text, " a b ", "a b"),
-    (settings.optional, "  ", None),
-    (settings.optional, " x ", "x"),
-    (settings.token, " ", None),
-    (settings.token, " a!~b ", "a!~b"),
-    *[(settings.flag, word, True) for word in ("1", "true", "YES", " On ")],
-    *[(settings.flag, word, False) for word in ("0", "False", "no", "off")],
-    (settings.whole(0, 9), " 9 ", 9),
-    (settings.whole(-1, 9), "-1", -1),
-    (settings.seconds(0.1), "0.1", 0.1),
-    (settings.seconds(-1.0), "-1", -1.0),
-    (settings.seconds(0.0), "86400", 86400.0),
-    (settings.choice("a", "b"), " b ", "b"),
-    (settings.base_url, "", ""),
-    (settings.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
-    (settings.base_url, "http://[::1]:80", "http://[::1]:80"),
-    (settings.url_path, " /a/b ", "/a/b"),
-    (settings.names, " a, b ,,c", ("a", "b", "c")),
-    (settings.names, "", ()),
-    (settings.folder, "/a/b", Path("/a/b")),
-    (settings.folder, "~/x", Path("~/x").expanduser()),
-    (settings.store_url, "memory://", "memory://"),
-    (settings.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
-    (settings.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
-    (settings.api_keys, "", {}),
+    (values.text, " a b ", "a b"),
+    (values.optional, "  ", None),
+    (values.optional, " x ", "x"),
+    (values.token, " ", None),
+    (values.token, " a!~b ", "a!~b"),
+    *[(values.flag, word, True) for word in ("1", "true", "YES", " On ")],
+    *[(values.flag, word, False) for word in ("0", "False", "no", "off")],
+    (values.whole(0, 9), " 9 ", 9),
+    (values.whole(-1, 9), "-1", -1),
+    (values.seconds(0.1), "0.1", 0.1),
+    (values.seconds(-1.0), "-1", -1.0),
+    (values.seconds(0.0), "86400", 86400.0),
+    (values.choice("a", "b"), " b ", "b"),
+    (values.base_url, "", ""),
+    (values.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
+    (values.base_url, "http://[::1]:80", "http://[::1]:80"),
+    (values.url_path, " /a/b ", "/a/b"),
+    (values.names, " a, b ,,c", ("a", "b", "c")),
+    (values.names, "", ()),
+    (values.folder, "/a/b", Path("/a/b")),
+    (values.folder, "~/x", Path("~/x").expanduser()),
+    (values.store_url, "memory://", "memory://"),
+    (values.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
+    (values.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
+    (values.api_keys, "", {}),
 ]
 
 
@@ -183,31 +183,19 @@ def test_what_can_be_used_is_read(parse, raw, value):
 
 
 WRONG = [
-    *[(settings.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
-    *[(settings.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
-    *[(settings.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
-    *[
-        (settings.seconds(0.1), raw)
-        for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")
-    ],
-    *[(settings.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
-    *[(settings.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
-    *[
-        (settings.base_url, raw)
-        for raw in ("http://u@x", "http://u:p@x", "http://x?q", "http://x#f")
-    ],
-    *[
-        (settings.base_url, raw)
-        for raw in ("http://x:0", "http://x:99999", "http://x:a", "http://[")
-    ],
-    *[
-        (settings.url_path, raw)
-        for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")
-    ],
-    *[(settings.folder, raw) for raw in ("", "a/b", "./a", "../a")],
-    *[(settings.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
-    *[(settings.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
-    *[(settings.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],
+    *[(values.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
+    *[(values.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
+    *[(values.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
+    *[(values.seconds(0.1), raw) for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")],
+    *[(values.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
+    *[(values.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
+    *[(values.base_url, raw) for raw in ("http://u@x", "http://u:p@x", "http://x?q", "http://x#f")],
+    *[(values.base_url, raw) for raw in ("http://x:0", "http://x:99999", "http://x:a", "http://[")],
+    *[(values.url_path, raw) for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")],
+    *[(values.folder, raw) for raw in ("", "a/b", "./a", "../a")],
+    *[(values.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
+    *[(values.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
+    *[(values.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],
 ]
 
 
