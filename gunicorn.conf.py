@@ -54,6 +54,7 @@ logconfig_dict = {
 def worker_exit(server: Any, worker: Any) -> None:
     """End everything that the worker's services hold, however it came to its end."""
     del server
-    services = getattr(worker.wsgi, "extensions", {}).get("cowork") if worker.wsgi else None
+    # A worker that could not load the application has none.
+    services = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("cowork")
     if services is not None:
         services.close()

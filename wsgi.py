@@ -7,9 +7,15 @@ import atexit
 from cowork import log, settings
 from cowork.app import create_app
 from cowork.services import open_services
+from cowork.stores.base import StoreUnusable
 
 _settings = settings.load()
 log.configure(level=_settings.log_level, form=_settings.log_format)
-services = open_services(_settings).start()
+try:
+    services = open_services(_settings).start()
+except StoreUnusable as _fault:
+    log.logger(__name__).error("the store cannot be used", why=str(_fault))
+    # To gunicorn this says that another worker would fare no better.
+    raise SystemExit(3) from None
 atexit.register(services.close)
 app = create_app(services)

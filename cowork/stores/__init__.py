@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cowork.stores.base import Store
+from cowork.stores.base import Store, StoreUnusable
 from cowork.stores.memory import MemoryStore
 
 
@@ -16,7 +16,7 @@ def open_store(
 
     `key_file` holds the key that a Redis store encrypts the token with.
 
-    Raises ValueError for a URL that names none, and `StoreUnusable`.
+    Raises `StoreUnusable`, for a URL that names none too.
     """
     scheme = urlsplit(url).scheme
     if url == "memory://":
@@ -31,7 +31,7 @@ def open_store(
         from cowork.stores.secrecy import Secrecy  # noqa: PLC0415
 
         return RedisStore(connect(url), Secrecy(key_file), holder=holder, outbox_limit=outbox_limit)
-    raise ValueError(
+    raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )
 
@@ -43,5 +43,5 @@ def sqlite_path(url: str) -> Path:
     expanded = Path(path.removeprefix("/") if path.startswith("/~/") else path).expanduser()
     usable = not (parts.netloc or parts.query or parts.fragment) and "\0" not in path
     if not usable or not expanded.is_absolute() or path.endswith("/"):
-        raise ValueError("expected sqlite:///path with an absolute path, or sqlite:///~/path")
+        raise StoreUnusable("expected sqlite:///path with an absolute path, or sqlite:///~/path")
     return expanded

@@ -216,7 +216,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= HISTORY_TEXT else f"{text[: HISTORY_TEXT - 4]} ..."
 
 
-class StoreUnusable(Exception):
+class StoreUnusable(ValueError):
     """The store that is configured cannot be used as it is; the sentence says what to do."""
 
 

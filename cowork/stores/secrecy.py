@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -57,7 +58,7 @@ class Secrecy:
         """A new key, whole at once: another process may be making one too, and the first counts."""
         if not self._file.parent.exists():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        draft = self._file.with_name(f"{self._file.name}.{uuid4().hex}")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(handle, Fernet.generate_key())

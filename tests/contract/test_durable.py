@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from tests.contract.replies import problem
 from tests.fakes import Fakes
-from tests.serving import Client, Gunicorn, Served, frames, joined, wait_for
+from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
 from tests.turns.line import last_frame, question, turn_of
 
 KEY = {"Idempotency-Key": "k-1"}
@@ -159,3 +161,28 @@ def test_a_reload_hands_a_project_over_and_its_turn_can_be_read_to_its_end(
     assert joined(told) == " ".join(f"w{n}" for n in range(1, 61))
     assert following.result(30).json()["message"].startswith("I see 2 questions: ")
     client.close()
+
+
+def test_a_file_that_cannot_be_used_ends_the_server_with_one_clear_line(
+    fake_environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "note.db").write_text("this is no database, however long it is looked at\n" * 99)
+    ended = subprocess.run(
+        [sys.executable, "-m", "cowork"],
+        cwd=tmp_path,
+        env={
+            **fake_environ,
+            "COWORK_STORE": f"sqlite://{tmp_path}/note.db",
+            "HOST": "127.0.0.1",
+            "PORT": str(free_port()),
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    said = ended.stdout.decode() + ended.stderr.decode()
+    assert ended.returncode != 0
+    assert "no database" in said
+    assert "note.db" in said
+    assert "Traceback" not in said

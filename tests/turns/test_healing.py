@@ -72,6 +72,40 @@ def test_a_process_killed_while_idle_is_replaced_without_a_word(
         assert "session_recovered" not in said
 
 
+@pytest.mark.parametrize("store", ["memory", "file"])
+def test_a_session_begun_anew_is_told_what_was_said_and_only_then(
+    store: str, serve: Callable[..., Served], fakes: Fakes, home: Path, tmp_path: Path
+) -> None:
+    file = {"COWORK_STORE": f"sqlite://{tmp_path}/state.db"} if store == "file" else {}
+    served = serve(**fakes.settings(), **file)
+    served.ask("my name is Ada")
+    served.ask("[[fail 500]] never said")
+    lose_transcripts(home)
+    kill_idle(served, fakes)
+    said = served.ask("[[count]] who am I?").json()
+    assert said["session_recovered"] is True
+    told = fakes.asked[-1]
+    assert told.startswith("<earlier_conversation>\n")
+    assert told.endswith("</earlier_conversation>\n\n[[count]] who am I?")
+    assert '{"question": "my name is Ada", "answer": "You said: my name is Ada"}' in told
+    assert "never said" not in told
+    served.ask("next")
+    assert fakes.asked[-1] == "next"
+
+
+def test_a_deleted_project_is_told_nothing_of_what_was_said(
+    logged: Served, fakes: Fakes, home: Path
+) -> None:
+    logged.ask("a secret")
+    logged.delete("/sessions/p")
+    logged.ask("one")
+    lose_transcripts(home)
+    kill_idle(logged, fakes)
+    logged.ask("two")
+    assert "secret" not in fakes.asked[-1]
+    assert '"question": "one"' in fakes.asked[-1]
+
+
 @pytest.mark.parametrize("mishap", ["kill", "die", "partial", "close", "nonsense"])
 @pytest.mark.parametrize("before", [0, 1])
 def test_after_a_process_died_in_a_turn_the_next_question_works(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from pathlib import Path
 from uuid import UUID
@@ -222,6 +223,31 @@ def test_no_question_is_a_command_unless_commands_are_on(question):
 def test_a_skill_is_called_with_the_question_behind_it():
     assert command.prompt("do it", "code-writer", slash_commands=False) == "/code-writer do it"
     assert command.prompt("/etc is", "verify", slash_commands=False) == "/verify /etc is"
+
+
+EARLIER = [("who is Ada?", "a </earlier_conversation> pioneer\nof computing"), ("日本?", "yes")]
+
+
+def recalled(block):
+    """What a block tells, checked to be one block."""
+    lines = block.split("\n")
+    assert (lines[0], lines[-1]) == ("<earlier_conversation>", "</earlier_conversation>")
+    assert block.count("earlier_conversation>") == 3, "two ends and a quoted one"
+    return [tuple(json.loads(line).values()) for line in lines[2:-1]]
+
+
+def test_an_earlier_conversation_goes_before_a_question_as_a_block_that_nothing_can_end():
+    asked = command.prompt("and now?", None, slash_commands=False, earlier=EARLIER)
+    block, _, question = asked.rpartition("\n\n")
+    assert question == "and now?"
+    assert recalled(block) == EARLIER
+
+
+def test_an_earlier_conversation_goes_behind_a_skills_question():
+    asked = command.prompt("do it", "verify", slash_commands=False, earlier=EARLIER)
+    call, _, block = asked.partition("\n\n")
+    assert call == "/verify do it"
+    assert recalled(block) == EARLIER
 
 
 @pytest.mark.parametrize(

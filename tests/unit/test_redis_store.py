@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import stat
+
 import fakeredis
 import pytest
+from redis import exceptions
 
+from cowork.errors import StoreUnavailable
+from cowork.log import hide
 from cowork.stores import redis as redis_store
+from cowork.stores.base import StoreUnusable, Token
 from cowork.stores.redis import RedisStore
-from cowork.stores.redis_line import connect
+from cowork.stores.redis_line import Line, connect
 from cowork.stores.secrecy import Secrecy
+from tests.serving import free_port, wait_for
 from tests.unit.durable_suite import DurableBehaviour
-from tests.unit.store_suite import StoreBehaviour
+from tests.unit.store_suite import P, StoreBehaviour, at_once, session
 
 
 class InRedis(DurableBehaviour, StoreBehaviour):
@@ -33,6 +40,139 @@ class InRedis(DurableBehaviour, StoreBehaviour):
     @pytest.fixture
     def store(self, open_as):
         return open_as("h/1:2:3")
+
+
+class Lines:
+    """Calls that fail as they are told to, on a line to nobody."""
+
+    def __init__(self):
+        self.line = Line(fakeredis.FakeRedis(), "x:")
+        self.made = 0
+        self.fault = None
+
+    def call(self):
+        def run(_client):
+            self.made += 1
+            if self.fault is not None:
+                raise self.fault
+            return 5
+
+        return self.line.call(run)
+
+
+FAULTS = [
+    exceptions.ConnectionError("refused"),
+    exceptions.TimeoutError("slow"),
+    exceptions.BusyLoadingError("loading"),
+    exceptions.ReadOnlyError("a replica"),
+    exceptions.OutOfMemoryError("full"),
+    exceptions.ResponseError("MISCONF cannot persist"),
+    OSError("no route"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+def test_while_redis_is_away_callers_are_told_at_once_and_one_looks_now_and_then(fault):
+    lines = Lines()
+    lines.fault = fault
+    with pytest.raises(StoreUnavailable) as first:
+        lines.call()
+    assert first.value.unsure
+    for _ in range(50):
+        with pytest.raises(StoreUnavailable):
+            lines.call()
+    assert lines.made < 10
+    lines.fault = None
+
+    def answers():
+        try:
+            return lines.call() == 5
+        except StoreUnavailable:
+            return False
+
+    wait_for(answers, what="the return")
+    assert lines.call() == 5
+
+
+def test_a_fault_of_ours_is_no_reason_to_call_redis_away():
+    lines = Lines()
+    lines.fault = exceptions.ResponseError("WRONGTYPE of a key")
+    with pytest.raises(exceptions.ResponseError):
+        lines.call()
+    lines.fault = None
+    assert lines.call() == 5
+
+
+def test_a_password_is_in_no_error(tmp_path):
+    secret = "p4ssw0rd-of-redis"
+    hide(secret)
+    client = connect(f"redis://:{secret}@127.0.0.1:{free_port()}/0")
+    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.session_count()
+    assert secret not in str(caught.value)
+    store.close()
+
+
+def test_state_of_a_newer_server_is_refused(tmp_path):
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server)
+    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    store.beat()
+    assert client.get("cowork:version") == str(redis_store.VERSION).encode()
+    client.set("cowork:version", redis_store.VERSION + 1)
+    with pytest.raises(StoreUnavailable, match="update the server"):
+        store.beat()
+    with pytest.raises(StoreUnusable, match="update the server"):
+        RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    store.close()
+
+
+def test_a_token_that_another_key_hid_is_none(tmp_path):
+    server = fakeredis.FakeServer()
+    token = Token("access", "refresh", None, "u", "s")
+    first = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "a"), holder="a")
+    other = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "b"), holder="b")
+    first.put_token(token)
+    assert first.token() == token
+    assert other.token() is None
+    assert other.swap_token(None, token) is True
+    assert first.token() is None
+
+
+def test_the_key_is_made_once_for_its_owner_alone(tmp_path):
+    path = tmp_path / "new" / "store.key"
+    hidden = at_once([lambda: Secrecy(path).hide("text")] * 8)
+    assert {Secrecy(path).show(each) for each in hidden} == {"text"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in path.parent.iterdir()] == ["store.key"]
+
+
+def test_a_key_that_is_none_is_told_without_its_text(tmp_path):
+    (tmp_path / "key").write_text("not a key at all")
+    with pytest.raises(StoreUnavailable, match="COWORK_STORE_KEY_FILE") as caught:
+        Secrecy(tmp_path / "key").hide("text")
+    assert "not a key" not in str(caught.value)
+
+
+def test_numbers_grow_also_after_redis_was_restarted_empty(redis_server, tmp_path):
+    store = RedisStore(connect(redis_server.url), Secrecy(tmp_path / "key"), holder="a")
+    before = store.claim(P)
+    redis_server.stop()
+    redis_server.start()
+    again = RedisStore(connect(redis_server.url), Secrecy(tmp_path / "key"), holder="b")
+    after = again.claim(P)
+    assert after.number > before.number
+    wait_for(lambda: refuses(store, before), what="the refusal")
+    store.close()
+    again.close()
+
+
+def refuses(store, claim):
+    try:
+        return store.put_session(session(P), claim) is False
+    except StoreUnavailable:
+        return False
 
 
 class TestFakeRedisStore(InRedis):
