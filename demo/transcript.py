@@ -57,6 +57,8 @@ _SIDE_SYSTEMS = (
 )
 _REMINDER = r"<system-reminder>.*?</system-reminder>"
 _LEADING_REMINDERS = re.compile(rf"\A\s*(?:{_REMINDER}\s*)+", re.DOTALL)
+# What the server tells a new session of the one that it lost.
+_EARLIER = re.compile(r"<earlier_conversation>\n.*?\n</earlier_conversation>", re.DOTALL)
 _TRAILING_REMINDER = re.compile(rf"\s*{_REMINDER}\s*\Z", re.DOTALL)
 _COMMAND_NAME = re.compile(r"<command-name>/?(.*?)</command-name>", re.DOTALL)
 _COMMAND_ARGS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
@@ -161,8 +163,9 @@ def _texts(blocks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, bool]]:
 
 
 def _unwrapped(text: str) -> str:
-    """A text without the reminders around it and without blanks at its ends."""
-    return _TRAILING_REMINDER.sub("", _LEADING_REMINDERS.sub("", text)).strip()
+    """A text without the reminders around it, what was said earlier and blanks at its ends."""
+    text = _TRAILING_REMINDER.sub("", _LEADING_REMINDERS.sub("", text))
+    return _EARLIER.sub("", text).strip()
 
 
 def _is_skill(following: Sequence[str]) -> bool:

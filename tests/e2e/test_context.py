@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,9 @@ def test_a_lost_session_is_replaced_and_the_reply_says_so(stage: Stage) -> None:
     assert body["session_recovered"] is True
     assert body["session_id"] != lost
     assert stage.server.get("/sessions").json()["sessions"]["lost"] == body["session_id"]
+    told = json.dumps(stage.model.requests[-1])
+    assert "<earlier_conversation>" in told
+    assert "alpha" in told
     again = stage.server.ask("[[count]]", "lost").json()
     assert again["message"].startswith("I see 2 questions")
     assert again["is_new_session"] is False
