@@ -36,6 +36,8 @@ keepalive = 65
 # What a proxy says of its clients is judged by web/guard.py alone.
 forwarded_allow_ips = ""
 forwarder_headers = ""
+# With their 8 KiB each that is what a stranger can have us hold for ten seconds.
+limit_request_fields = 64
 umask = 0o077
 control_socket_disable = True
 accesslog = None  # our own line has the request id and no query string

@@ -20,6 +20,12 @@ from gunicorn.http import errors as faults
 # A body has this long (s) in all, and after its first silence this many bytes a second at least.
 BODY_TIMEOUT = 300.0
 BODY_RATE = 8192.0
+# A head that is longer than any honest one is read by the parser from its start for each piece
+# that comes, so pieces are let pile up for so long (s).
+LONG_HEAD = 16 * 1024
+LONG_HEAD_PAUSE = 0.05
+# Between two pieces of a body; no pause at all gives the others a tenth of their turns.
+PAUSE = 0.0001
 # What is left of a body that nobody wanted: so much is thrown away before the next request.
 DRAIN_TIMEOUT = 1.0
 DRAIN_BYTES = 64 * 1024
@@ -65,6 +71,7 @@ class Line:
         """What the client sends; raises TimeoutError when it is too slow."""
         if self._part == "unread":
             self._part, self._began = "body", time.monotonic()
+        self._let_others()
         left = self._deadline() - time.monotonic()
         if left <= 0:
             raise TimeoutError("the client was too slow")
@@ -77,6 +84,13 @@ class Line:
             self._until = time.monotonic() + self._patience
         self.heard += len(data)
         return data
+
+    def _let_others(self) -> None:
+        """Make room between two pieces: what comes without end is never waited for otherwise."""
+        if self._part == "head" and self.heard > LONG_HEAD:
+            time.sleep(LONG_HEAD_PAUSE)
+        elif self._part != "head" and self.heard:
+            time.sleep(PAUSE)
 
     def _deadline(self) -> float:
         if self._part != "body":

@@ -98,6 +98,7 @@ def test_t13_t18_a_tool_cannot_get_at_what_the_server_knows(stage: Stage) -> Non
     assert "done" in said
     assert stage.server.workers() == [worker]
     assert not (stage.folder / "home" / "x").exists()
+    assert stage.server.log.read_text().count("bypassPermissions: the CLI may do anything") == 1
     # What it made is its own.
     for path in stage.workspace.rglob("*"):
         found = path.stat()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
 
 from cowork.web.bodies import _repeats_a_key
-from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
+from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
 from tests.fakes import Fakes
-from tests.serving import Served
+from tests.serving import Client, Gunicorn, Served
+from tests.threats.wire import tell
 
 OK = '"project_name": "p", "question": "hi"'
 STRANGE = {
@@ -91,6 +93,42 @@ def test_t15_a_body_is_bounded_to_the_byte_declared_or_not(serve: Callable[..., 
             assert reply.status_code == status, reply.text
             if status == 413:
                 problem(reply, 413, "payload_too_large")
+
+
+def test_t15_a_body_of_a_million_keys_is_refused_at_once(served: Served) -> None:
+    keys = ", ".join(f'"k{number}": 0' for number in range(200_000))
+    begun = time.monotonic()
+    reply = send(served, "POST", "/ask_question", f"{{{OK}, {keys}}}".encode(), JSON)
+    invalid(reply, "body")
+    assert time.monotonic() - begun < 20  # it was minutes, each key looked for in all of it
+    few = ", ".join(f'"k{number}": 0' for number in range(500))
+    assert (
+        send(served, "POST", "/ask_question", f"{{{OK}, {few}}}".encode(), JSON).status_code == 200
+    )
+
+
+def test_t15_a_body_in_the_smallest_pieces_holds_nobody_up(
+    gunicorn: Callable[..., Gunicorn], aside: Asides, another: Callable[..., Client]
+) -> None:
+    server = gunicorn()
+    head = b"POST /ask_question HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    pieces = [b"1\r\nx\r\n" * 10_000] * 30
+    told = aside(
+        tell,
+        server,
+        head + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        *pieces,
+        b"0\r\n\r\n",
+    )
+    other, took = another(server), []
+    while not told.done():
+        begun = time.monotonic()
+        assert other.get("/health/live").status_code == 200
+        took.append(time.monotonic() - begun)
+    assert told.result().status == 422
+    # Held up, it would answer once: when all of it is read.
+    assert len(took) >= 10
+    assert sorted(took)[len(took) // 2] < told.result().took / 10
 
 
 @pytest.mark.parametrize(
