@@ -1,6 +1,6 @@
 """One resident `claude` process: one JSON line in, lines out, interrupt, the ladder of its end.
 
-Two threads belong to each process, one for each of its pipes; both end with it.
+A thread belongs to each process, for its standard output; it ends with it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
 from cowork.claude.protocol import Lines, LineTooLong, Message
 from cowork.claude.reply import Reply
+from cowork.claude.stderr import Stderr
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
 from cowork.log import logger, masked
+from cowork.watching import Watching
 
 log = logger(__name__)
 
 BLOCK = 64 * 1024
 QUIET_BLOCK = 1024
-STDERR_TAIL = 64 * 1024
 # The rungs of the ladder, in seconds.
 INTERRUPT_RUNG = 1.0
 STDIN_RUNG = 5.0
@@ -59,6 +60,7 @@ class ClaudeProcess:
         process_id: str,
         session_id: str,
         cwd: str,
+        watching: Watching,
         initialize: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = process_id
@@ -79,17 +81,16 @@ class ClaudeProcess:
         self._failure: ClaudeError | None = None
         self._spoke = False
         self._garbage = 0
-        self._stderr = bytearray()
         self._stdin = Stdin(self._pipe(child.stdin))
         # In this order: at the end of standard output, what standard error said is waited for.
-        self._stderr_reader = self._start(self._read_stderr)
-        self._stdout_reader = self._start(self._read_stdout)
+        self._stderr = Stderr(self._pipe(child.stderr))
+        self._watching = watching
+        watching.watch(self._stderr)
+        self._stdout_reader = threading.Thread(
+            target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
+        )
+        self._stdout_reader.start()
         self._send(protocol.control_request("initialize", "initialize", **(initialize or {})))
-
-    def _start(self, run: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=run, name=f"claude-{self.pid}", daemon=True)
-        thread.start()
-        return thread
 
     @property
     def alive(self) -> bool:
@@ -287,13 +288,6 @@ class ClaudeProcess:
                 shown = masked(line[:200].decode(errors="replace"))
                 log.warning("the CLI wrote a line that is no message", pid=self.pid, line=shown)
 
-    def _read_stderr(self) -> None:
-        stderr = self._pipe(self._child.stderr)
-        with suppress(OSError, ValueError):
-            for block in _blocks(stderr):
-                self._stderr += block
-                del self._stderr[:-STDERR_TAIL]
-
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
         assert pipe is not None  # noqa: S101 - Popen was asked for three pipes
@@ -305,8 +299,8 @@ class ClaudeProcess:
         """Standard output has ended: find out why, and tell whoever waits."""
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(1.0)
-        self._stderr_reader.join(0.5)
-        code, stderr = self._child.poll(), self._stderr.decode(errors="replace")
+        self._stderr.ended.wait(0.5)
+        code, stderr = self._child.poll(), self._stderr.text
         failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
         if self._failure is None and stderr.strip():
             log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
@@ -381,15 +375,12 @@ class ClaudeProcess:
             log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
 
     def _close_pipes(self) -> None:
-        for thread, pipe in (
-            (self._stdout_reader, self._child.stdout),
-            (self._stderr_reader, self._child.stderr),
-        ):
-            thread.join(1.0)
-            # A pipe that somebody else still holds has a reader still; closing it would wait.
-            if pipe is not None and not thread.is_alive():
-                with suppress(OSError):
-                    pipe.close()
+        self._watching.unwatch(self._stderr)
+        self._stdout_reader.join(1.0)
+        # A pipe that somebody else still holds has a reader still; closing it would wait.
+        if not self._stdout_reader.is_alive():
+            with suppress(OSError):
+                self._pipe(self._child.stdout).close()
 
 
 def _blocks(pipe: IO[bytes]) -> Iterator[bytes]:

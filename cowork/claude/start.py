@@ -19,6 +19,7 @@ from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.log import logger
+from cowork.watching import Watching
 
 log = logger(__name__)
 
@@ -45,6 +46,7 @@ class Starter:
         self._environ = environ
         self._timeout = timeout
         self._spawner = Spawner()
+        self._watching = Watching("claude-stderr")
         self._stumbles = 0
         # A start is half a second of CPU: more of them at once than cores only delays all.
         self._turnstile = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
@@ -141,12 +143,14 @@ class Starter:
             process_id=process_id,
             session_id=session_id,
             cwd=cwd,
+            watching=self._watching,
             initialize=needs.initialize(),
         )
 
     def close(self) -> None:
-        """Let the spawning thread end; only when every process has."""
+        """Let the threads end; only when every process has."""
         self._spawner.close()
+        self._watching.close()
 
 
 def find_setpriv() -> str | None:

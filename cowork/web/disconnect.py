@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import _socket
 import os
-import selectors
 import socket
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from flask import Request
+
+from cowork.watching import Watching
 
 PROBE_GAP = 0.05
 # An interim reply, which every HTTP/1.1 client skips: the only thing that can be written to a
@@ -62,27 +60,25 @@ class Watch:
         return False
 
     def look(self) -> bool:
-        """Whether the socket has ended; takes nothing out of it and never waits."""
+        """Whether to look again; takes nothing out of the socket and never waits."""
         try:
             self.ended = not self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return False
+            return True
         except OSError:
             self.ended = True
-        return self.ended
+        if self.ended:
+            self.wake()
+        # Else there are bytes of a next request: this client is there, and will be noticed by
+        # what is written to it.
+        return False
 
 
 class Disconnects:
-    """Watches the sockets of all requests that wait, with one thread for all of them."""
+    """Watches the sockets of all requests that wait."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._changes: deque[tuple[bool, Watch]] = deque()
-        self._ear, self._bell = socket.socketpair()
-        self._ear.setblocking(False)
-        self._bell.setblocking(False)
-        self._closed = False
+        self._watching = Watching("disconnects")
 
     def watch(self, request: Request, wake: Callable[[], None]) -> Watch | None:
         """Watch the client of this request, until `unwatch`; None where its socket is unknown."""
@@ -95,73 +91,15 @@ class Disconnects:
             watch = Watch(sock, wake, probes=probes)
         except OSError:  # closed already, or no descriptor is left: what is written will tell
             return None
-        if not self._change(True, watch):
+        if not self._watching.watch(watch):
             watch.close()
             return None
         return watch
 
     def unwatch(self, watch: Watch) -> None:
         """Leave the client alone from now on; its socket may be closed or used again."""
-        self._change(False, watch)
-
-    def _change(self, begins: bool, watch: Watch) -> bool:
-        """Have the thread do it; False when it has ended, and every watch with it."""
-        with self._lock:
-            if self._closed:
-                return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="disconnects", daemon=True)
-                self._thread.start()
-            self._changes.append((begins, watch))
-            self._ring()
-            return True
-
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):  # it rings already
-            self._bell.send(b"!")
-
-    def _run(self) -> None:
-        # Only this thread touches the selector: gevent's does not notice others' changes.
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._ear, selectors.EVENT_READ)
-            while not self._closed:
-                for key, _ in selector.select(60.0):
-                    if key.data is None:
-                        with suppress(BlockingIOError):
-                            self._ear.recv(4096)
-                    elif not key.data.look():
-                        # Bytes of a next request: this client is there, and will be noticed by
-                        # what is written to it.
-                        selector.unregister(key.data)
-                    else:
-                        selector.unregister(key.data)
-                        key.data.wake()
-                self._apply(selector)
-            self._apply(selector)
-            for key in [*selector.get_map().values()]:
-                if key.data is not None:
-                    self._end(selector, key.data)
-
-    def _apply(self, selector: selectors.BaseSelector) -> None:
-        while self._changes:
-            begins, watch = self._changes.popleft()
-            if begins:
-                selector.register(watch, selectors.EVENT_READ, watch)
-            else:
-                self._end(selector, watch)
-
-    @staticmethod
-    def _end(selector: selectors.BaseSelector, watch: Watch) -> None:
-        with suppress(KeyError, ValueError):  # it has ended before, and is not watched any more
-            selector.unregister(watch)
-        watch.close()
+        self._watching.unwatch(watch)
 
     def close(self) -> None:
-        """End the thread."""
-        with self._lock:
-            self._closed = True
-        self._ring()
-        if self._thread is not None:
-            self._thread.join(2.0)
-        self._ear.close()
-        self._bell.close()
+        """Watch nobody any more."""
+        self._watching.close()

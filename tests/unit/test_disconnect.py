@@ -54,7 +54,7 @@ def test_a_look_at_a_client_that_is_silent_does_not_wait(ends, watch_of):
     found = []
     thread = threading.Thread(target=lambda: found.append(watch_of(ends[0]).look()), daemon=True)
     thread.start()
-    wait_for(lambda: found == [False], timeout=2, what="the look")
+    wait_for(lambda: found == [True], timeout=2, what="the look")
     thread.join()
 
 
@@ -64,7 +64,7 @@ def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends, watc
     reader = threading.Thread(target=lambda: got.append(ours.recv(100)), daemon=True)
     reader.start()
     for _ in range(20):
-        assert watch_of(ours).look() is False
+        assert watch_of(ours).look() is True
     theirs.sendall(b"next")
     reader.join(2)
     assert got == [b"next"]
@@ -73,7 +73,9 @@ def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends, watc
 def test_a_client_that_has_sent_more_is_there_and_loses_nothing(ends, watch_of):
     ours, theirs = ends
     theirs.sendall(b"next")
-    assert watch_of(ours).look() is False
+    watch = watch_of(ours)
+    assert watch.look() is False
+    assert not watch.ended
     assert ours.recv(100) == b"next"
 
 
@@ -81,7 +83,7 @@ def test_a_client_that_has_closed_has_ended(ends, watch_of):
     ours, theirs = ends
     theirs.close()
     watch = watch_of(ours)
-    assert watch.look() is True
+    assert watch.look() is False
     assert watch.ended
 
 

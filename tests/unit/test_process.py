@@ -15,8 +15,9 @@ import pytest
 from cowork.claude import command
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.failures import SessionInUse, SessionMissing
-from cowork.claude.process import STDERR_TAIL, ClaudeProcess, ProcessGone
+from cowork.claude.process import ClaudeProcess, ProcessGone
 from cowork.claude.start import Starter
+from cowork.claude.stderr import TAIL
 from cowork.errors import ClaudeFailed, ClaudeUnavailable
 from cowork.events import Replace, Token
 from tests.fake_claude import configure, read_log
@@ -194,7 +195,7 @@ def test_ten_megabytes_on_stderr_hold_nothing_up_and_take_no_memory(start):
     process = start()
     result, _ = ask(process, "[[stderr 10485760]] [[say done]]")
     assert result.text == "done"
-    assert len(process._stderr) <= STDERR_TAIL
+    assert len(process._stderr.text) <= TAIL
 
 
 def test_a_line_of_sixteen_mebibytes_is_read(start):

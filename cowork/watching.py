@@ -1,0 +1,131 @@
+"""One thread that waits on many descriptors, for those who would otherwise need a thread each."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Protocol
+
+from cowork.log import logger
+
+log = logger(__name__)
+
+CLOSE_TIMEOUT = 2.0
+
+
+class Watched(Protocol):
+    """Something with a descriptor of its own, which nobody else closes.
+
+    Closing a descriptor that is waited on makes gevent's event loop abort the process.
+    """
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def look(self) -> bool:
+        """Take what there is; called in the thread, must not wait.  False: no more of it."""
+
+    def close(self) -> None:
+        """Give the descriptor back; called in the thread, once nobody waits on it any more.
+
+        May be called twice.
+        """
+
+
+class Watching:
+    """Calls `look` of what is watched whenever there is something to read.
+
+    The thread begins with the first `watch` and ends with `close`, which closes what is left.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._changes: deque[tuple[bool, Watched]] = deque()
+        self._watched: dict[Watched, int] = {}  # the thread's own
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._closed = False
+
+    def watch(self, watched: Watched) -> bool:
+        """Wait on it from now on; False, and it is not taken over, when this has been closed."""
+        return self._change(True, watched)
+
+    def unwatch(self, watched: Watched) -> None:
+        """Wait on it no more, and close it, soon; what was closed already is no error."""
+        self._change(False, watched)
+
+    def _change(self, begins: bool, watched: Watched) -> bool:
+        with self._lock:
+            if self._closed:
+                return False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            self._changes.append((begins, watched))
+            self._ring()
+            return True
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):  # it rings already
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        # Only this thread touches the selector: gevent's does not notice others' changes.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ear, selectors.EVENT_READ)
+            while not self._closed:
+                for key, _ in selector.select(60.0):
+                    if key.data is None:
+                        with suppress(BlockingIOError):
+                            self._ear.recv(4096)
+                    elif not _look(key.data):
+                        self._drop(selector, key.data)
+                self._apply(selector)
+            self._apply(selector)
+            for watched in [*self._watched]:
+                self._drop(selector, watched)
+                watched.close()
+
+    def _apply(self, selector: selectors.BaseSelector) -> None:
+        while self._changes:
+            begins, watched = self._changes.popleft()
+            if begins:
+                self._watched[watched] = watched.fileno()
+                selector.register(watched.fileno(), selectors.EVENT_READ, watched)
+            else:
+                self._drop(selector, watched)
+                watched.close()
+
+    def _drop(self, selector: selectors.BaseSelector, watched: Watched) -> None:
+        # By whom, not by which number: what was dropped before may have closed it, and another
+        # may have it now.
+        number = self._watched.pop(watched, None)
+        if number is not None:
+            selector.unregister(number)
+
+    def close(self) -> None:
+        """End the thread; calling it twice is no error."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._ring()
+        if self._thread is not None:
+            self._thread.join(CLOSE_TIMEOUT)
+        self._ear.close()
+        self._bell.close()
+
+
+def _look(watched: Watched) -> bool:
+    try:
+        return watched.look()
+    except Exception:
+        # Others are watched by the same thread.
+        log.exception("looking at a descriptor failed")
+        return False
