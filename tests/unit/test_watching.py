@@ -125,7 +125,7 @@ def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
     watching.watch(stderr)
     for number in range(200):
         os.write(write, f"{number:>1023}\n".encode())
-        time.sleep(0)  # a pipe holds 64 of these
+        time.sleep(0.001)  # a pipe holds 64 of these
     wait_for(lambda: stderr.text.endswith("199\n"), what="the last line")
     assert len(stderr.text) == TAIL
     assert not stderr.ended.is_set()
