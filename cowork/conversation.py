@@ -111,7 +111,8 @@ class Conversation:
             skill = command.skill_name(agent_type)
         except ValueError as fault:
             raise InvalidValue(str(fault), field="agent_type") from fault
-        if skill is not None and skill not in self._pool.skills(self._rules.workspace.cwd(project)):
+        cwd = self._rules.workspace.cwd(project)
+        if skill is not None and not self._pool.has_skill(skill, cwd):
             raise InvalidValue(f"no skill is named {skill!r}", field="agent_type")
         return skill
 

@@ -55,7 +55,7 @@ class Pool:
         self._changed = self._slots.changed
         self._keeper = Keeper(self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit)
         self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
-        self.skills, self.saw_skills = self._skills.of, self._skills.saw
+        self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
         self.spares = Spares(
             self._slots, starter, count=spares, cwd=spare_cwd, on_ready=self._is_ready
         )

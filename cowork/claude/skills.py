@@ -1,9 +1,13 @@
-"""The skills that the CLI lists, asked for once a directory and server."""
+"""The skills that the CLI lists: told by whatever process is at hand, asked for where need be."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+
+# How often at most the CLI is asked again for a skill that nobody knows; seconds.
+ASK_AGAIN = 30.0
 
 
 class Skills:
@@ -17,18 +21,29 @@ class Skills:
         self._per_directory = per_directory
         self._asking = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
+        self._asked: dict[str, float] = {}
 
     def saw(self, cwd: str, skills: tuple[str, ...] | None) -> None:
         """A process has listed the skills it knows in `cwd`."""
         if skills is not None:
             self._known[self._key(cwd)] = frozenset(skills)
 
-    def of(self, cwd: str) -> frozenset[str]:
-        """Those of `cwd`; raises what asking raises."""
+    def has(self, name: str, cwd: str) -> bool:
+        """Whether the CLI has that skill in `cwd`; raises what asking raises.
+
+        One that is not known may have been installed since, so the CLI is asked again.
+        """
+        if name in self._known.get(self._key(cwd), ()):
+            return True  # without waiting for somebody else's question
         with self._asking:
-            if self._key(cwd) not in self._known:
+            if name not in self._known.get(self._key(cwd), ()) and self._may_ask(cwd):
                 self.saw(cwd, self._ask(cwd))
-        return self._known[self._key(cwd)]
+                self._asked[self._key(cwd)] = time.monotonic()
+        return name in self._known[self._key(cwd)]
+
+    def _may_ask(self, cwd: str) -> bool:
+        asked = self._asked.get(self._key(cwd), float("-inf"))
+        return self._key(cwd) not in self._known or time.monotonic() - asked >= ASK_AGAIN
 
     def _key(self, cwd: str) -> str:
         return cwd if self._per_directory else ""

@@ -217,8 +217,9 @@ def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_p
 
 def test_the_skills_are_those_that_the_cli_lists_and_are_asked_for_once(new_pool):
     pool = new_pool(config={"skills": ["code-writer"]})
-    assert {"code-writer", "verify"} <= pool.skills(str(pool.folder))
-    assert pool.skills("/anywhere/else") == pool.skills(str(pool.folder))
+    for skill, there in [("code-writer", True), ("verify", True), ("nonesuch", False)] * 2:
+        assert pool.has_skill(skill, str(pool.folder)) is there
+        assert pool.has_skill(skill, "/anywhere/else") is there
     assert len(pool.did("start")) == 1
     assert pool.counts()["busy"] == 0
     assert pool.lines.wait_for(0)
@@ -228,21 +229,28 @@ def test_skills_that_a_turn_has_told_need_no_process(new_pool):
     pool = new_pool()
     pool.saw_skills("/x", ("mine",))
     pool.saw_skills("/x", None)
-    assert pool.skills("/x") == {"mine"}
+    assert pool.has_skill("mine", "/x")
     assert len(pool.did("start")) == 0
+
+
+def test_a_skill_that_was_installed_meanwhile_is_asked_for(new_pool):
+    pool = new_pool(config={"skills": ["code-writer"]})
+    pool.saw_skills("/x", ("mine",))
+    assert pool.has_skill("code-writer", str(pool.folder))
+    assert len(pool.did("start")) == 1
 
 
 def test_trusted_projects_have_skills_of_their_own(new_pool):
     pool = new_pool(manner={"trust_projects": True})
     pool.saw_skills("/x", ("mine",))
-    assert "mine" not in pool.skills(str(pool.folder))
-    assert pool.skills("/x") == {"mine"}
+    assert not pool.has_skill("mine", str(pool.folder))
+    assert pool.has_skill("mine", "/x")
 
 
 def test_skills_that_could_not_be_asked_for_are_asked_for_again(new_pool):
     pool = new_pool(config={"start": "exit"})
     for _ in range(2):
         with pytest.raises(ClaudeUnavailable):
-            pool.skills(str(pool.folder))
+            pool.has_skill("verify", str(pool.folder))
     assert len(pool.did("start")) == 2
     assert pool.counts()["busy"] == 0

@@ -269,7 +269,7 @@ def test_a_spare_has_rehearsed_and_nothing_of_that_is_in_its_session(new_pool, h
 def test_a_spare_tells_the_skills(new_pool):
     pool = new_pool(config={"skills": ["code-writer"]})
     wait_spares(pool)
-    assert "code-writer" in pool.skills(str(pool.folder))
+    assert pool.has_skill("code-writer", str(pool.folder))
     assert len(pool.did("start")) == 1
 
 
