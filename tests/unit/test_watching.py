@@ -130,5 +130,5 @@ def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
     assert len(stderr.text) == TAIL
     assert not stderr.ended.is_set()
     os.close(write)
-    assert stderr.ended.wait(5)
+    wait_for(stderr.ended.is_set, what="the end")
     watching.unwatch(stderr)
