@@ -66,7 +66,7 @@ def serve(setup: Setup, name: str, claude: Path | str, **environ: str) -> Server
 def warm(server: Server, count: int) -> None:
     """See that the first `count` projects have their resident processes; ends the run if not."""
     for first in range(0, count, BATCH):
-        wanted = Streams(min(count, first + BATCH), fake.question(1), tokens=1, lead_s=0.0)
+        wanted = Streams(min(BATCH, count - first), fake.question(1), tokens=1, first=first)
         found = load(server, streams=wanted, limit_s=WARM_LIMIT)["streams"]
         if found["errors"]:
             raise RuntimeError(f"the server could not be warmed up: {found['shown_errors']}")

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """`count` streams, each of its own project; `question` has places for `{at}` and `{phase}`.
+    """`count` streams, each of its own project, from number `first` on.
+
+    `question` has places for `{at}` and `{phase}`, if they are to begin together.
 
     They begin `lead_s` after the last was asked, spread over `spread_s`; `tokens` is what each
     must bring.  What is measured begins when the last has begun and lasts `window_s`, or until
@@ -21,6 +23,7 @@ class Streams:
     lead_s: float = 1.0
     spread_s: float = 0.0
     window_s: float = 0.0
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

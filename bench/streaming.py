@@ -79,7 +79,7 @@ class StreamLoad:
         self._wanted, self._worker, self._loop = wanted, plan.worker, loop
         self.streams: list[Stream] = []
         sockets = [connect(plan.port) for _ in range(wanted.count)]
-        lead = wanted.lead_s + PER_STREAM_S * wanted.count
+        lead = wanted.lead_s + PER_STREAM_S * wanted.count if "{at}" in wanted.question else 0.0
         self.at = time.monotonic_ns() + int(lead * SECOND)
         self.begin = self.at + int(wanted.spread_s * SECOND)
         self.end = self.begin + int(wanted.window_s * SECOND) if wanted.window_s else 0
@@ -95,7 +95,7 @@ class StreamLoad:
     def _ask(self, number: int, sock: socket.socket) -> None:
         spread = round(number * self._wanted.spread_s * 1e6 / self._wanted.count)
         question = self._wanted.question.format(at=self.at, phase=spread)
-        body = json.dumps({"project_name": f"p{number}", "question": question})
+        body = json.dumps({"project_name": f"p{self._wanted.first + number}", "question": question})
         stream = Stream(sock, self._loop, timed="rate=" in question)
         sock.sendall(request("/ask_question_streaming", body, close=True))
         sock.setblocking(False)
