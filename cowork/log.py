@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _queue
 import atexit
+import json
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
 import structlog
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -155,12 +157,18 @@ def _add_request_id(
     return event
 
 
+_ODD = (BaseException, list, tuple, dict)
+
+
 def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask before the line is written: quoting could hide a secret from the mask after it."""
+    texts = "\n".join([value for value in event.values() if isinstance(value, str)])
+    if masked(texts) == texts and not any(isinstance(each, _ODD) for each in event.values()):
+        return event  # one look for the whole line: nearly all have nothing to hide
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = masked(value)
-        elif isinstance(value, BaseException | list | tuple | dict):
+        elif isinstance(value, _ODD):
             event[name] = masked(str(value))
     return event
 
@@ -174,6 +182,13 @@ class _Lines:
     debug = info = warning = error = exception = critical = log = msg
 
 
+def _json(event: Any, *, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:  # half a surrogate, or a number that orjson has no room for
+        return json.dumps(event, default=default)
+
+
 def configure(*, level: str = "info", form: str = "auto") -> None:
     """Send all logging to standard error; `form` is `json`, `text`, or `auto` by the terminal."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
@@ -181,7 +196,7 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
     shape: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
         if as_text
-        else [structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer(serializer=_json)]
     )
     structlog.configure(
         processors=[

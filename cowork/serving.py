@@ -9,6 +9,7 @@ something is `connections.py`'s.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -38,6 +39,10 @@ LAST_BYTES = 0.5
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
+# How many new objects make a look for garbage, and how many looks one at what is older.
+GARBAGE = (10_000, 20, 50)
+
+
 class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
     """A client's socket, whose every small write is one call to the kernel.
 
@@ -63,6 +68,11 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def run(self) -> None:
         """Accept until a signal comes, then drain and close."""
+        # What is loaded by now stays: looking through it for garbage again and again would hold
+        # up every stream for longer than anything else here does.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self._look()
