@@ -135,7 +135,10 @@ class Conversation:
             return
         session = self._store.session(project)
         cwd = session.cwd if session is not None else self._rules.workspace.cwd(project)
-        self._pool.warm(project, cwd, session.id if session is not None else None)
+        if session is None:
+            self._pool.warm(project, cwd, None)
+        else:
+            self._pool.warm(project, cwd, session.id, session.turns)
 
     def busy(self) -> int:
         """How many turns run or wait."""

@@ -145,12 +145,13 @@ class Runner:
             turn.project,
             known.cwd if known is not None else self._rules.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
+            turns=known.turns if known is not None else None,
             needs=turn.question.needs,
             given_up=lambda: self._out_of_time(turn),
         )
         session = known or _new_session(turn.project, process)
         turn.session_id = session.id
-        fit = True
+        fit, turns = True, None
         try:
             self._check_not_stopped(turn)
             fit = False
@@ -162,13 +163,14 @@ class Runner:
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._judge(turn, result)
             kept = self._finish(turn, result, error, claim=claim, session=session)
+            turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
             fit = kept and not isinstance(error, ClaudeNotAuthenticated)
             if reply.answer.used_tools:
                 process.sweep()
         finally:
             if fit:
-                self._pool.give_back(process)
+                self._pool.give_back(process, turns)
             else:
                 self._pool.discard(process)
 

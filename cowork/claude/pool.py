@@ -70,16 +70,19 @@ class Pool:
         cwd: str,
         *,
         session_id: str | None = None,
+        turns: int | None = None,
         needs: Needs = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
     ) -> ClaudeProcess:
         """A process of that session, or of a new one; `give_back` it or `discard` it.
 
+        `turns` is how many the session has had: one that was given back with another number has
+        missed some, and is replaced.
         Waits for a slot and for a start, both bounded, and no longer than until `given_up()`.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        return self._lease(Wanted(project, cwd, session_id, needs), given_up)
+        return self._lease(Wanted(project, cwd, session_id, needs, turns), given_up)
 
     def _lease(
         self, wanted: Wanted, given_up: Callable[[], bool], *, ahead: bool = False
@@ -158,6 +161,7 @@ class Pool:
         self.spares.saw_success()
         with self._changed:
             self._slots.begun(slot, State.BUSY)
+            slot.knows = wanted.turns
             closed = self._slots.closed
         if closed:
             self.discard(process)
@@ -168,8 +172,11 @@ class Pool:
         """A process that was started ahead has told what it knows."""
         self.saw_skills(process.cwd, process.skills)
 
-    def give_back(self, process: ClaudeProcess) -> None:
-        """Keep the process for its session's next turn, or end it if it is no longer fit."""
+    def give_back(self, process: ClaudeProcess, turns: int | None = None) -> None:
+        """Keep the process for its session's next turn, or end it if it is no longer fit.
+
+        `turns` is how many the session has had now; None is as many as before.
+        """
         worn = 0 < self._max_turns <= process.turns
         with self._changed:
             slot = self._slots.of(process)
@@ -177,6 +184,7 @@ class Pool:
             keep = keep and process.alive and not process.busy and not worn
             if keep and slot is not None:
                 slot.state = State.IDLE
+                slot.knows = slot.knows if turns is None else turns
                 self._changed.notify_all()
         if keep:
             self._keeper.start()
@@ -210,7 +218,9 @@ class Pool:
         for slot in idle:
             self._slots.end(slot)
 
-    def warm(self, project: Project, cwd: str, session_id: str | None) -> None:
+    def warm(
+        self, project: Project, cwd: str, session_id: str | None, turns: int | None = None
+    ) -> None:
         """Have a process ready for the project's next turn; it idles until then.
 
         Nothing happens where there is one already, busy or idle.  A session that the CLI no
@@ -219,21 +229,21 @@ class Pool:
         if self._is_resident(project):
             return
         try:
-            process = self._lease_for_later(project, cwd, session_id)
+            process = self._lease_for_later(Wanted(project, cwd, session_id, turns=turns))
         except AtCapacity:
             if self._is_busy(project):
                 return
             raise
         self.give_back(process)
 
-    def _lease_for_later(self, project: Project, cwd: str, session_id: str | None) -> ClaudeProcess:
+    def _lease_for_later(self, wanted: Wanted) -> ClaudeProcess:
         def given_up() -> bool:
-            return self._is_busy(project)
+            return wanted.project is not None and self._is_busy(wanted.project)
 
         try:
-            return self._lease(Wanted(project, cwd, session_id), given_up, ahead=True)
+            return self._lease(wanted, given_up, ahead=True)
         except SessionMissing:
-            return self._lease(Wanted(project, cwd), given_up, ahead=True)
+            return self._lease(Wanted(wanted.project, wanted.cwd), given_up, ahead=True)
 
     def _is_resident(self, project: Project) -> bool:
         with self._changed:

@@ -30,12 +30,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The process that somebody needs; `session_id` is None for a session that is yet to begin."""
+    """The process that somebody needs; `session_id` is None for a session that is yet to begin.
+
+    `turns` is how many the session has had, or None where that does not matter.
+    """
 
     project: Project | None
     cwd: str
     session_id: str | None = None
     needs: Needs = DEFAULT
+    turns: int | None = None
 
     @property
     def suits_spare(self) -> bool:
@@ -65,7 +69,9 @@ class Resident:
 class Slot:
     """A process and whom it is for.
 
-    `unwanted` means that it is not kept when its turn is over.  `memory` (bytes) was measured at
+    `unwanted` means that it is not kept when its turn is over.  `knows` is how many turns its
+    session had when it last heard of it: with more of them, another server of the same store has
+    gone on with the session, and what this one would add is lost.  `memory` (bytes) was measured at
     `measured` (monotonic), when the process had served `measured_turns`.
     """
 
@@ -73,6 +79,7 @@ class Slot:
     wanted: Wanted
     process: ClaudeProcess | None = None
     unwanted: bool = False
+    knows: int | None = None
     memory: int | None = None
     measured: float = float("-inf")
     measured_turns: int = 0
@@ -92,7 +99,8 @@ class Slot:
         if self.state == State.SPARE:
             return wanted.suits_spare and self.wanted.cwd == wanted.cwd
         if wanted.session_id is not None:
-            return self.process.session_id == wanted.session_id
+            current = None in (wanted.turns, self.knows) or wanted.turns == self.knows
+            return current and self.process.session_id == wanted.session_id
         return self.is_readied and self.wanted.cwd == wanted.cwd
 
     @property

@@ -57,6 +57,24 @@ def test_a_process_that_died_while_idle_is_replaced(new_pool):
     assert pool.counts()["busy"] == 1
 
 
+def test_a_process_that_missed_turns_of_its_session_is_replaced(new_pool):
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    pool.give_back(process, 1)
+    assert pool.again(process, turns=1) is process
+    pool.give_back(process)  # it was not asked
+    assert pool.again(process, turns=1) is process
+    pool.give_back(process, 2)
+    # Another server has taken the third.
+    second = pool.again(process, turns=3)
+    assert second is not process
+    assert not process.alive
+    assert answer(second, "[[count]]b").startswith("I see 2 questions")
+    pool.give_back(second, 4)
+    assert pool.again(process, turns=4) is second
+
+
 def test_a_process_that_is_unfit_is_not_kept(new_pool):
     pool = new_pool()
     failed, busy = pool.get(), pool.get()
