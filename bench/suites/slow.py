@@ -99,15 +99,16 @@ def _measures(found: Found) -> list[Measure]:
 
 
 def _memory(found: Found) -> Measure:
-    """The line through the smallest and the largest count: a stream with its process."""
+    """The line through the smallest and the largest count: a stream, and its idle process."""
     few, many = min(found.during), max(found.during)
-    streams = many - few
-    whole = (found.during[many] - found.during[few]) / streams / KB
-    process = (found.before[many] - found.before[few]) / streams / KB
+    whole, process = (
+        (sizes[many] - sizes[few]) / (many - few) / KB for sizes in (found.during, found.before)
+    )
+    stream = whole - process
     print(
-        f"worker's memory, from {few} to {many} streams: {whole:.0f} kB for each further one, "
-        f"of which {process:.0f} kB are there while its process is idle"
+        f"worker's memory, from {few} to {many} streams: {stream:.0f} kB for each further one, "
+        f"beside {process:.0f} kB that its process takes while it is idle"
     )
     return Measure(
-        "memory for each further open stream", "<= 60 kB", f"{whole:.0f} kB", whole <= 60
+        "memory for each further open stream", "<= 60 kB", f"{stream:.0f} kB", stream <= 60
     )
