@@ -43,6 +43,10 @@ TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 GARBAGE = (10_000, 20, 50)
 
 
+def _note_nothing(*_args: Any) -> None:
+    """Nothing: the application's own line has the request id and no query string."""
+
+
 class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
     """A client's socket, whose every small write is one call to the kernel.
 
@@ -73,6 +77,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE)
+        # gunicorn would make the whole line of its access log, for a logger that drops it.
+        self.log.access = _note_nothing
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self._look()
