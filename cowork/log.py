@@ -30,6 +30,8 @@ _BATCH = 256
 _GATHER = 0.01
 _MASK = "***"
 _LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
+# All but tab and line feed: those are quoted, and a traceback's own.
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 # Longest first, so that no secret's beginning hides its end; replaced whole, never changed.
 _secrets: tuple[str, ...] = ()
 
@@ -163,14 +165,20 @@ _ODD = (BaseException, list, tuple, dict)
 def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask before the line is written: quoting could hide a secret from the mask after it."""
     texts = "\n".join([value for value in event.values() if isinstance(value, str)])
-    if masked(texts) == texts and not any(isinstance(each, _ODD) for each in event.values()):
+    shown = _visible(masked(texts))
+    if shown == texts and not any(isinstance(each, _ODD) for each in event.values()):
         return event  # one look for the whole line: nearly all have nothing to hide
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = masked(value)
+            event[name] = _visible(masked(value))
         elif isinstance(value, _ODD):
-            event[name] = masked(str(value))
+            event[name] = _visible(masked(str(value)))
     return event
+
+
+def _visible(text: str) -> str:
+    """`text` with its control characters written out: a terminal would obey them."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class _Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from tests.contract.replies import JSON, invalid, post_text, send
@@ -32,6 +33,17 @@ def test_t14_no_name_with_a_line_of_its_own_is_one(served: Served) -> None:
     for name in ("a\nb", "a\r\nX-Evil: 1", "\n", "a\0b", "a\x85b", "a\x1b[31mb"):
         body = json.dumps({"project_name": name, "question": "hi"})
         invalid(post_text(served, "/ask_question", body), "body", "project_name")
+
+
+def test_t14_no_log_tells_a_terminal_what_to_do(gunicorn: Callable[..., Gunicorn]) -> None:
+    server = gunicorn(COWORK_LOG_LEVEL="info", COWORK_LOG_FORMAT="text")
+    for path in ("/%1b[2J%1b]0;x%07", "/%0d%0aevent", "/a%c2%9b2Jb", "/%e2%80%a8x", "/%00"):
+        assert send(server, "GET", path).status_code == 404
+    server.stop()
+    text = server.log.read_bytes().decode()
+    assert text.count("request ") >= 5
+    assert not re.search("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]", text)
+    assert not re.search("(?m)^event", text)
 
 
 def test_t14_a_line_in_the_log_is_one_request(gunicorn: Callable[..., Gunicorn]) -> None:
