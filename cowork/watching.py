@@ -46,7 +46,8 @@ class Watching:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._changes: deque[tuple[bool, Watched]] = deque()
-        self._watched: dict[Watched, int] = {}  # the thread's own
+        # The thread's own: what is to be closed, and the number that is waited on, if it is.
+        self._watched: dict[Watched, int | None] = {}
         self._ear, self._bell = socket.socketpair()
         self._ear.setblocking(False)
         self._bell.setblocking(False)
@@ -85,12 +86,11 @@ class Watching:
                         with suppress(BlockingIOError):
                             self._ear.recv(4096)
                     elif not _look(key.data):
-                        self._drop(selector, key.data)
+                        self._let_be(selector, key.data)
                 self._apply(selector)
             self._apply(selector)
             for watched in [*self._watched]:
-                self._drop(selector, watched)
-                watched.close()
+                self._end(selector, watched)
 
     def _apply(self, selector: selectors.BaseSelector) -> None:
         while self._changes:
@@ -99,15 +99,20 @@ class Watching:
                 self._watched[watched] = watched.fileno()
                 selector.register(watched.fileno(), selectors.EVENT_READ, watched)
             else:
-                self._drop(selector, watched)
-                watched.close()
+                self._end(selector, watched)
 
-    def _drop(self, selector: selectors.BaseSelector, watched: Watched) -> None:
-        # By whom, not by which number: what was dropped before may have closed it, and another
-        # may have it now.
-        number = self._watched.pop(watched, None)
+    def _let_be(self, selector: selectors.BaseSelector, watched: Watched) -> None:
+        """Wait on it no more; it is closed when nobody wants it any more."""
+        number = self._watched.get(watched)
         if number is not None:
             selector.unregister(number)
+            self._watched[watched] = None
+
+    def _end(self, selector: selectors.BaseSelector, watched: Watched) -> None:
+        # By whom, not by which number: what was closed before had one that others may have now.
+        self._let_be(selector, watched)
+        self._watched.pop(watched, None)
+        watched.close()
 
     def close(self) -> None:
         """End the thread; calling it twice is no error."""

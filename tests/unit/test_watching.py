@@ -119,6 +119,16 @@ def test_the_end_closes_all_and_takes_no_more():
     assert "test-watching" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_the_end_closes_also_what_has_nothing_more_to_say():
+    watching = Watching("test-watching")
+    ear, theirs = pair()
+    watching.watch(ear)
+    theirs.close()
+    wait_for(lambda: ear.heard == [b""], what="the other's end")
+    watching.close()
+    assert ear.closed
+
+
 def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
     read, write = os.pipe()
     stderr = Stderr(os.fdopen(read, "rb", buffering=0))
