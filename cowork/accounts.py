@@ -30,7 +30,7 @@ def other(name: str) -> Account:
     """The account that a server running as root can give the CLI to; raises ValueError."""
     try:
         found = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # no name of a user may look like that
         raise ValueError("expected a user of this machine") from None
     if found.pw_uid == ROOT:
         raise ValueError("expected a user other than root")

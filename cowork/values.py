@@ -114,8 +114,11 @@ def names(raw: str) -> tuple[str, ...]:
 
 def folder(raw: str) -> Path:
     """A directory, `~` expanded; made when it is first needed."""
-    path = Path(raw.strip()).expanduser()
-    if not raw.strip() or not path.is_absolute():
+    try:
+        path = Path(raw.strip()).expanduser()
+    except RuntimeError as fault:
+        raise ValueError("expected a path that begins with a known user's ~") from fault
+    if "\0" in raw or not path.is_absolute():
         raise ValueError("expected an absolute path, or one that begins with ~")
     return path
 
@@ -152,7 +155,7 @@ def keys_file(raw: str) -> Path | None:
     try:
         found = keys.read(file)
     except OSError as fault:
-        raise ValueError(f"cannot be read: {fault.strerror}") from None
+        raise ValueError(f"expected a file that can be read: {fault.strerror}") from None
     if not found:
         raise ValueError("expected a key at least: `make key` prints one")
     return file
