@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from cowork import settings
 from cowork.claude import sweep
 from cowork.claude.cli import bundled
-from tests import fake_claude
+from tests import canaries, fake_claude
 from tests.contract.replies import Asides
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
@@ -67,6 +67,21 @@ def _children() -> list[int]:
         if int(parent) == os.getpid() and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose servers have told a secret, in what they answered or printed."""
+    report = yield
+    if call.when == "teardown" and report.passed:
+        for name, text in report.sections:
+            canaries.search(name, text)
+        if told := canaries.found():
+            report.outcome = "failed"
+            report.longrepr = f"{item.name} let secrets out:\n" + "\n".join(told)
+    return report
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cowork.app import create_app
 from cowork.services import open_services
 from cowork.settings import Settings
+from tests import canaries
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 30.0
@@ -39,6 +40,7 @@ def frames(reply: requests.Response) -> Iterator[Frame]:
     found: dict[str, str] = {}
     for line in reply.iter_lines(chunk_size=1):
         text = line.decode()
+        canaries.search("a frame", text)
         if not text:
             if "data" in found:
                 yield Frame(found.get("id"), json.loads(found["data"]))
@@ -53,6 +55,12 @@ def joined(seen: list[Frame]) -> str:
     return "".join(frame.data["token"] for frame in seen if frame.data.get("type") == "token")
 
 
+def _search(reply: requests.Response, *_args: Any, stream: bool = False, **_kwargs: Any) -> None:
+    canaries.search("a reply's headers", str(reply.headers))
+    if not stream:
+        canaries.search("a reply", reply.content)
+
+
 class Client:
     """Talks to a server at `url` as its users do."""
 
@@ -60,6 +68,7 @@ class Client:
         self.url = url
         self.http = requests.Session()
         self.http.trust_env = False
+        self.http.hooks["response"].append(_search)
         if key is not None:
             self.http.headers["Authorization"] = f"Bearer {key}"
 
@@ -91,13 +100,22 @@ class Client:
         self.http.close()
 
 
+class _Handler(WSGIRequestHandler):
+    """Without werkzeug's access log: it has query strings, and is not what is served with."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing."""
+
+
 class Served(Client):
     """The application served by a thread of this process; `services` are within reach."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.services = open_services(settings, environ).start()
         self.app = create_app(self.services)
-        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
+        self._server = make_server(
+            "127.0.0.1", 0, self.app, threaded=True, request_handler=_Handler
+        )
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), daemon=True
@@ -134,6 +152,7 @@ class Gunicorn(Client):
                 start_new_session=True,
             )
         super().__init__(f"http://127.0.0.1:{self.port}")
+        canaries.learn(self.environ)
         self.wait_live()
 
     def wait_live(self) -> None:
@@ -165,12 +184,14 @@ class Gunicorn(Client):
 
     def close(self) -> None:
         super().close()
+        canaries.search_processes()
         if self.child.poll() is None:
             try:
                 self.stop()
             except subprocess.TimeoutExpired:
                 os.killpg(self.child.pid, signal.SIGKILL)
                 self.child.wait(5)
+        canaries.search(self.log.name, self.log.read_bytes())
 
 
 def free_port() -> int:
