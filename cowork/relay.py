@@ -169,10 +169,12 @@ class Relay:
         Reads the store without the lock, so that `wake` never waits for it.  The first message of
         a project that is not busy is not under way, whenever it is read.
         """
+        before = monotonic()
         project = self._choose()
         if project is None:
+            # As of before the choice: a rest that has ended since would be waited for forever.
             with self._changed:
-                return None, self._road.rest_ends_in(monotonic())
+                return None, self._road.rest_ends_in(before)
         message: ChatMessage | None = None
         try:
             message = self._store.next_message(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -307,6 +308,26 @@ def test_order_holds_while_the_api_flaps(open_outbox):
     until(lambda: not box.pending, 30)
     expected = [str(number) for number in range(100)]
     assert history.taken == {"a": expected, "b": expected, "c": expected}
+
+
+@pytest.mark.parametrize("step", [0.008, 0.009, 0.01, 0.011, 0.012])
+def test_a_rest_that_ends_while_it_is_looked_at_is_not_waited_for_forever(
+    open_outbox, monkeypatch, step
+):
+    # Each look at the clock is `step` later: the rest ends between any two of them.
+    looks = itertools.count()
+    monkeypatch.setattr("cowork.relay.monotonic", lambda: 1000.0 + next(looks) * step)
+    bad = iter([True])
+    jitter = itertools.chain([1.0], itertools.repeat(0.0))  # the project's rest is the longer one
+
+    def fail_once(_message):
+        if next(bad, False):
+            raise Unreachable("not now")
+
+    history = History(fail_once)
+    box = open_outbox(history, first_pause=0.1, longest_pause=0.1, jitter=lambda: next(jitter))
+    box.add(message(1))
+    until(lambda: history.taken["p"] == ["1"], 5)
 
 
 def test_a_refused_message_becomes_a_dead_letter_with_one_line_and_the_next_goes(
