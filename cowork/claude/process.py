@@ -85,7 +85,8 @@ class ClaudeProcess:
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr = Stderr(self._pipe(child.stderr))
         self._watching = watching
-        watching.watch(self._stderr)
+        if not watching.watch(self._stderr):  # the server is at its end
+            self._stderr.close()
         self._stdout_reader = threading.Thread(
             target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
         )
