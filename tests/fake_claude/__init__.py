@@ -1,8 +1,9 @@
 """A `claude` that plays scenes: what the real CLI cannot be made to do on demand.
 
 `install` puts it into a folder, `configure` says how it starts, `Lifelines` counts what is left of
-it and of its children, `read_log` and `overlaps` tell what it did, `driver.py` speaks to it.  A question steers it by
-directions at its start, such as `[[delay 50]] [[words 100]]`; `stage/script.py` lists them.
+it and of its children, `read_log` and `overlaps` tell what it did, `driver.py` speaks to it.  A
+question steers it by directions at its start, such as `[[delay 50]] [[words 100]]`;
+`stage/script.py` lists them.
 The events are recorded from 2.1.330, see `scenes/`.
 """
 
@@ -13,6 +14,7 @@ import os
 import shlex
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,13 +91,14 @@ class Lifelines:
     """Counts the fakes, and the processes they started, that are still there.
 
     Each holds a connection to a Unix socket in `directory` until it dies.  Works with and without
-    gevent's patches: there is no thread, counting is done when somebody asks.
+    gevent's patches: no thread of its own; whoever asks, from any thread, counts.
     """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "lifeline"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._held: list[socket.socket] = []
+        self._counting = threading.Lock()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,11 +108,12 @@ class Lifelines:
     @property
     def held(self) -> int:
         """How many processes there are now."""
-        self._accept()
-        for line in [line for line in self._held if not _is_alive(line)]:
-            line.close()
-            self._held.remove(line)
-        return len(self._held)
+        with self._counting:
+            self._accept()
+            for line in [line for line in self._held if not _is_alive(line)]:
+                line.close()
+                self._held.remove(line)
+            return len(self._held)
 
     def wait_for(self, count: int, timeout: float = 5.0) -> bool:
         """Whether there were exactly `count` processes at some moment of the next `timeout` s."""

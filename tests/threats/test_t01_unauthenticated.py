@@ -146,7 +146,12 @@ def test_t01_files_go_to_holders_of_a_files_key_too(
 
 def test_t01_without_keys_the_start_says_who_gets_in(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn(HOST="0.0.0.0", COWORK_LOG_LEVEL="info")  # noqa: S104 - what is tested
-    said = [line for line in server.log.read_text().splitlines() if "get in" in line]
+
+    def told() -> list[str]:
+        return [line for line in server.log.read_text().splitlines() if "get in" in line]
+
+    wait_for(told, what="the line about who gets in")
+    said = told()
     assert len(said) == 1
     assert "only callers on this machine" in said[0]
 
