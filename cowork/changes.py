@@ -1,8 +1,9 @@
 """A condition variable that is cheap to wait on, for what is waited on once for every token.
 
-`threading.Condition` makes a lock for every wait and takes a re-entrant one three times around
-it.  Under gevent, where a lock is Python, that costs more than reading the token; this keeps the
-locks that it has made, and does half as much.
+`threading.Condition` wakes all who wait, to let them look, and makes a lock for every wait.  Under
+gevent, where a lock is Python and waking somebody a round of the event loop, that costs more than
+reading the token.  Here whoever changes something looks for those who wait, and wakes only those
+who have found what they wait for.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ class _Bell:
 class Changes:
     """Hold it (`with`) to change or look; `tell` after a change; `wait` until something is true.
 
-    Not re-entrant.
+    What a `wait` is given to look at is looked at by others too, in their threads, but always
+    while this is held: it must neither wait nor raise.  Not re-entrant.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[_Bell] = []
+        self._waiting: list[tuple[_Bell, Callable[[], bool]]] = []
         self._unused: list[_Bell] = []
 
     def __enter__(self) -> None:
@@ -59,29 +61,33 @@ class Changes:
         self._lock.release()
 
     def tell(self) -> None:
-        """Make every waiter look again; only while it is held."""
-        for bell in self._waiting:
-            bell.ring()
+        """Look for every waiter, and wake it if it is true; only while it is held."""
+        for bell, true in self._waiting:
+            if not bell.rung and true():
+                bell.ring()
 
     def wait(self, true: Callable[[], bool], until: float) -> bool:
         """Let go until `true()`, or until `until` (monotonic); only while it is held.
 
         Gives what `true()`, which is called while it is held, said last.
         """
-        if true():
+        found = true()
+        if found:
             return True
         bell = self._unused.pop() if self._unused else _Bell()
-        self._waiting.append(bell)
+        waiting = (bell, true)
+        self._waiting.append(waiting)
         try:
-            while not (found := true()) and (left := until - time.monotonic()) > 0:
+            while not found and (left := until - time.monotonic()) > 0:
                 self._lock.release()
                 try:
                     bell.listen(left)
                 finally:
                     self._lock.acquire()
+                found = true()
             return found
         finally:
-            self._waiting.remove(bell)
+            self._waiting.remove(waiting)
             if bell.rung:
                 bell.listen(0)
             self._unused.append(bell)

@@ -210,15 +210,32 @@ class Turn:
         with self._changed:
             self._changed.tell()
 
-    def read(self, after: int, until: float, unless: Callable[[], bool] = lambda: False) -> Batch:
+    def read(
+        self,
+        after: int,
+        until: float,
+        unless: Callable[[], bool] = lambda: False,
+        take: Callable[[Batch], bool] = lambda _batch: False,
+    ) -> Batch:
         """Events behind number `after`, waiting for one until `until` (monotonic) or `unless()`.
 
         An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
+
+        While this waits, events are offered to `take` in the thread that they come from; those
+        that it takes are not returned and do not end the wait.  There, neither it nor `unless` may
+        wait or raise.
         """
+
+        def look() -> bool:
+            nonlocal after
+            while len(self._log) > after:
+                if unless() or not take(batch := self._log.read(after)):
+                    return True
+                after += len(batch)
+            return self.done is not None or unless()
+
         with self._changed:
-            self._changed.wait(
-                lambda: len(self._log) > after or self.done is not None or unless(), until
-            )
+            self._changed.wait(look, until)
             return self._log.read(after)
 
     def ended(self, after: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -156,11 +157,15 @@ def _check_type(caller: Request) -> None:
 
 
 def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
-    """The reply as long as the key is good: what it was asked with may be gone by its end."""
+    """The reply as long as the key is good: what it was asked with may be gone by its end.
+
+    `cowork.allowed` tells the same to those who write a frame past the WSGI server.
+    """
     if not keys.still(holder):
         reply.close()
         return problem(Unauthorized(_NEEDS_KEY))
     if reply.mimetype == "text/event-stream":
+        request.environ["cowork.allowed"] = partial(keys.still, holder)
         reply.response = _while_good(reply.response, keys, holder)
     return reply
 

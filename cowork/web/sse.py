@@ -1,6 +1,7 @@
 """A turn's log as `text/event-stream`.
 
-Whatever is in the log is written in one go; where nothing comes, a comment keeps the line open.
+Whatever is in the log is written in one go, and what comes while the stream waits takes the short
+way (`shortcut.py`).  Where nothing comes, a comment keeps the line open.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cowork.turnlog import Batch
 from cowork.turns import Turn
 from cowork.web.disconnect import PROBE_GAP, Disconnects, Watch
 from cowork.web.problems import ClientGone
+from cowork.web.shortcut import Shortcut, shortcut
 
 KEEP_ALIVE = b": keep-alive\n\n"
 QUIET = 0.2
@@ -66,6 +68,7 @@ class Stream:
         )
         self._written = time.monotonic()
         self._watch: Watch | None = None
+        self._shortcut: Shortcut | None = None
         self._closed = False
         turn.join()
 
@@ -87,8 +90,11 @@ class Stream:
     def __iter__(self) -> Iterator[bytes]:
         yield self._begun or KEEP_ALIVE
         self._written = time.monotonic()
+        self._shortcut = shortcut(self._request.environ)
         while not self._turn.ended(self._after):
             frames = self._frames(self._read(self._written + self._keepalive))
+            if self._shortcut is not None:
+                self._shortcut.flush()
             if frames:
                 yield frames
             elif self._client_ended():
@@ -97,7 +103,7 @@ class Stream:
                 time.sleep(PROBE_GAP)
                 yield KEEP_ALIVE
             elif time.monotonic() < self._written + self._keepalive:
-                continue  # events that this client did not ask for
+                continue  # what came was written, or this client did not ask for it
             else:
                 yield KEEP_ALIVE
             self._written = time.monotonic()
@@ -105,16 +111,36 @@ class Stream:
     def _read(self, until: float) -> Batch:
         """The next events, or none at `until`, or when the client's half of the line ended."""
         if self._watch is None:
-            # Only a silence is worth a watch: while frames are written, a failing write tells.
+            # A short reply is not worth a watch: a failing write tells.
             quiet = min(until, self._written + QUIET)
-            events = self._turn.read(self._after, quiet)
+            events = self._wait(quiet)
             now = time.monotonic()
             if now < quiet or now >= until or self._turn.ended(self._after + len(events)):
                 return events
             self._watch = self._disconnects.watch(self._request, self._turn.wake)
             if events:
                 return events
-        return self._turn.read(self._after, until, self._is_ended)
+        return self._wait(until)
+
+    def _wait(self, until: float) -> Batch:
+        return self._turn.read(self._after, until, self._is_wanted, self._take)
+
+    def _take(self, events: Batch) -> bool:
+        """Write these at once; False where that is left to the reply's own greenlet."""
+        if self._shortcut is None or not self._shortcut.allowed():
+            return False
+        try:
+            frames = self._frames(events)
+        except Exception:  # noqa: BLE001 - the reader finds the same, where it harms nobody else
+            return False
+        if frames:
+            self._shortcut.offer(frames)
+            self._written = time.monotonic()
+        return True
+
+    def _is_wanted(self) -> bool:
+        """Whether the reply's greenlet has something to do besides waiting."""
+        return self._is_ended() or (self._shortcut is not None and bool(self._shortcut.unsent))
 
     def _is_ended(self) -> bool:
         return self._watch is not None and self._watch.ended
@@ -138,7 +164,6 @@ class Stream:
     def _frames(self, events: Batch) -> bytes:
         """The frames of these events; event n keeps its number whoever reads it."""
         number = self._after + 1
-        self._after += len(events)
         parts: list[bytes] = []
         for run in events.runs():
             if isinstance(run, list):
@@ -149,6 +174,7 @@ class Stream:
             if data is not None:
                 parts.append(self._frame % (number, data))
             number += 1
+        self._after += len(events)
         return b"".join(parts)
 
 

@@ -156,12 +156,13 @@ def test_t01_without_keys_the_start_says_who_gets_in(gunicorn: Callable[..., Gun
     assert "only callers on this machine" in said[0]
 
 
+@pytest.mark.parametrize("server", ["serve", "gunicorn"])
 def test_t01_a_removed_key_is_of_no_use_any_more_nor_is_its_stream(
-    serve: Callable[..., Served], another: Callable[..., Client], tmp_path: Path
+    request: pytest.FixtureRequest, server: str, another: Callable[..., Client], tmp_path: Path
 ) -> None:
     file = tmp_path / "keys"
     file.write_text(f"me={KEY}\nyou={OTHER}\n")
-    served = serve(COWORK_API_KEYS_FILE=str(file), COWORK_KEEPALIVE="0.2")
+    served = request.getfixturevalue(server)(COWORK_API_KEYS_FILE=str(file), COWORK_KEEPALIVE="0.2")
     me, you = another(served, KEY), another(served, OTHER)
     with (
         me.stream("[[delay 100]] [[words 300]]", "mine") as mine,

@@ -65,17 +65,49 @@ def test_a_change_ends_every_wait_for_it_and_no_other():
     assert other.end() is True
 
 
-def test_a_change_before_the_waiter_sleeps_is_not_lost():
-    changes, state = Changes(), []
+def test_a_change_that_comes_while_the_waiter_looks_is_not_lost():
+    changes, state = Changes(), set()
 
-    def changed_while_looked_at():
-        if not state:
-            state.append("looked")
-            changes.tell()  # as a writer would that comes between the look and the sleep
-            return False
-        return True
+    def change():
+        with changes:
+            state.add("a")
+            changes.tell()
 
-    assert Waiter(changes, changed_while_looked_at).end() is True
+    writer = threading.Thread(target=change)
+
+    def looked_at():
+        if "a" in state:
+            return True
+        if not writer.ident:
+            writer.start()
+            time.sleep(0.02)  # it stands at the lock by now
+        return False
+
+    assert Waiter(changes, looked_at).end() is True
+    writer.join()
+
+
+def test_nobody_is_woken_for_what_does_not_concern_them():
+    changes, state, looked = Changes(), set(), []
+
+    def look():
+        looked.append(threading.get_ident())
+        return "a" in state
+
+    waiter = Waiter(changes, look)
+    wait_for(lambda: len(changes._waiting) == 1, what="the waiter")
+    for number in range(100):
+        with changes:
+            state.add(number)
+            changes.tell()
+    assert looked.count(threading.get_ident()) == 100
+    assert len(looked) == 101
+    with changes:
+        state.add("a")
+        changes.tell()
+        changes.tell()  # it is on its way: nobody looks for it any more
+    assert waiter.end() is True
+    assert looked.count(threading.get_ident()) == 101
 
 
 def test_a_wait_that_ended_leaves_no_change_to_the_next_one():

@@ -211,6 +211,47 @@ def test_a_woken_reader_looks_at_its_condition_again():
     assert waiter.end() is None
 
 
+def test_what_a_waiting_reader_takes_does_not_end_its_wait():
+    turn, taken = new_turn(), []
+
+    def take(batch):
+        taken.append((threading.get_ident(), list(batch)))
+        return True
+
+    reader = Beside(lambda: list(turn.read(1, soon(), take=take)))
+    wait_for(lambda: turn._changed._waiting, what="the reader")
+    turn.append([Token("a")])
+    turn.append([Token("b"), Token("c")])
+    turn.append([Token("d")])
+    turn.finish(ANSWER)
+    assert reader.end() == []
+    here = threading.get_ident()
+    assert taken == [
+        (here, [Token("b"), Token("c")]),
+        (here, [Token("d")]),
+        (here, [ANSWER]),
+    ]
+
+
+def test_what_a_waiting_reader_does_not_take_is_given_back():
+    turn, full, taken = new_turn(), threading.Event(), []
+
+    def take(batch):
+        if len(taken) == 2:
+            return False
+        taken.extend(batch)
+        return True
+
+    reader = Beside(lambda: list(turn.read(0, soon(), take=take)))
+    wait_for(lambda: turn._changed._waiting, what="the reader")
+    for text in "abc":
+        turn.append([Token(text)])
+    assert reader.end() == [Token("c")]
+    assert taken == [Token("a"), Token("b")]
+    full.set()
+    assert list(turn.read(0, soon(), full.is_set, lambda _: True)) == [Token(c) for c in "abc"]
+
+
 def test_many_readers_get_the_same():
     turn = new_turn()
 
