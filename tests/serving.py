@@ -24,7 +24,7 @@ from cowork.settings import Settings
 from tests import canaries
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
+from cowork.claude.pipe import blocks
 from cowork.claude.protocol import Lines, LineTooLong, Message
 from cowork.claude.reply import Reply
 from cowork.claude.stderr import Stderr
@@ -27,8 +28,6 @@ from cowork.watching import Watching
 
 log = logger(__name__)
 
-BLOCK = 64 * 1024
-QUIET_BLOCK = 1024
 # The rungs of the ladder, in seconds.
 INTERRUPT_RUNG = 1.0
 STDIN_RUNG = 5.0
@@ -205,7 +204,7 @@ class ClaudeProcess:
     def _read_lines(self, stdout: IO[bytes]) -> None:
         lines = Lines()
         worked = 0.0
-        for block in _blocks(stdout):
+        for block in blocks(stdout):
             begun = self.last_heard = time.monotonic()
             self._take(lines.feed(block))
             worked += time.monotonic() - begun
@@ -382,18 +381,6 @@ class ClaudeProcess:
         if not self._stdout_reader.is_alive():
             with suppress(OSError):
                 self._pipe(self._child.stdout).close()
-
-
-def _blocks(pipe: IO[bytes]) -> Iterator[bytes]:
-    """What there is to read, each time, until the pipe's end.
-
-    While a read waits it holds its buffer, and most processes are idle: only what filled a small
-    one is followed by a large one.
-    """
-    size = QUIET_BLOCK
-    while block := pipe.read(size):
-        yield block
-        size = BLOCK if len(block) == size else QUIET_BLOCK
 
 
 _OURS = frozenset({"control_request", "control_response", "system"})

@@ -1,0 +1,54 @@
+"""Reads a process's pipe as it fills: one call to the kernel for each block.
+
+gevent's file objects read first and wait when there was nothing, so that each token would cost a
+read that fails; here it is the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+BLOCK = 64 * 1024
+# While a read waits it holds its buffer, and most processes are idle: only what filled a small
+# one is followed by a large one.
+QUIET_BLOCK = 1024
+
+
+def blocks(pipe: IO[bytes]) -> Iterator[bytes]:
+    """What there is to read, each time, until the pipe's end; nobody else may read it or close it.
+
+    Raises OSError for a pipe that breaks.
+    """
+    fd, size = pipe.fileno(), QUIET_BLOCK
+    with _waiting(fd) as wait:
+        while True:
+            wait()
+            try:
+                block = os.read(fd, size)
+            except BlockingIOError:  # woken for nothing
+                continue
+            if not block:
+                return
+            yield block
+            size = BLOCK if len(block) == size else QUIET_BLOCK
+
+
+@contextmanager
+def _waiting(fd: int) -> Iterator[Callable[[], None]]:
+    """What waits until there is something to read, where the read itself does not."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("subprocess"):
+        yield lambda: None
+        return
+    import gevent  # noqa: PLC0415 - only where it is in use anyway
+
+    hub = gevent.get_hub()
+    watcher = hub.loop.io(fd, 1)  # for reading
+    try:
+        yield lambda: hub.wait(watcher)
+    finally:
+        watcher.close()
