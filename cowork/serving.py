@@ -36,6 +36,8 @@ log = logger(__name__)
 MARGIN = 3.0
 LOOK = 0.1
 LAST_BYTES = 0.5
+# So long may the first request take of who connected just before we were told to end.
+HEAR_OUT = 0.5
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
@@ -73,6 +75,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self.alive: bool
         self._hurried = False
         self._requests = 0
+        self._unheard: set[Line] = set()
 
     def run(self) -> None:
         """Accept until a signal comes, then drain and close."""
@@ -110,10 +113,22 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _close(self) -> None:
         services = self.wsgi.extensions["cowork"]
+        if not self._hurried:
+            self._hear_out()
         patience = max(0.0, self.cfg.graceful_timeout - MARGIN)
         services.drain(0.0 if self._hurried else patience, lambda: self._hurried)
         self._await_requests()
         services.close()
+
+    def _hear_out(self) -> None:
+        """Let in the requests of clients that were accepted before we stopped doing that.
+
+        They could not know; whoever connects now gets to the worker that comes after us.
+        """
+        deadline = time.monotonic() + HEAR_OUT
+        while self._unheard and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        gevent.sleep(0.01)  # from being heard to being asked
 
     def _await_requests(self) -> None:
         """Let the last frames get out."""
@@ -130,6 +145,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)
         client.setblocking(1)
         line = Line(client, patience=settings.read_timeout, idle=self.cfg.keepalive)
+        self._unheard.add(line)
         try:
             self._converse(listener, client, addr, line)
         except (BrokenPipeError, ConnectionResetError, faults.NoMoreData):
@@ -137,6 +153,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         except OSError as fault:
             log.info("a connection broke", peer=addr, error=str(fault))
         finally:
+            self._unheard.discard(line)
             util.close(client)
 
     def _converse(self, listener: Any, client: Any, addr: Any, line: Line) -> None:
@@ -151,6 +168,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
                 request = next(parser)
                 line.await_body()
                 request.body.reader = Body(request.body.reader)
+                self._unheard.discard(line)
                 self.handle_request(listener_name, request, client, addr)
                 if not drained(parser, line):
                     line.linger()

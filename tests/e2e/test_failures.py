@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 Another = Callable[..., Client]
 
 SECONDS = 15.0
-LIMIT_S = 3.0
+LIMIT_S = 6.0
 FAILURES = [
     (401, (503, "claude_not_authenticated")),
     (429, (429, "claude_rate_limited")),

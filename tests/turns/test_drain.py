@@ -16,6 +16,7 @@ from tests.contract.replies import Asides, problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
+from tests.threats.wire import connect
 from tests.turns.line import last_frame
 
 GRACEFUL_S = 5
@@ -192,3 +193,22 @@ def test_a_reload_serves_on_while_the_old_worker_drains(
     assert failures == []
     assert sum(asked) > 20
     assert "sessions of memory:// are gone" in server.log.read_text()
+
+
+def test_who_was_let_in_before_the_signal_is_heard_out(gunicorn: Callable[..., Gunicorn]) -> None:
+    server = gunicorn(COWORK_GRACEFUL_TIMEOUT=str(GRACEFUL_S))
+    body = b'{"project_name": "p", "question": "hi"}'
+    with connect(server) as asker, connect(server):  # the second one never says anything
+        asker.sendall(b"POST /ask_question HTTP/1.1\r\nHost: localhost\r\n")
+        time.sleep(0.3)
+        server.child.terminate()
+        time.sleep(0.2)
+        asker.sendall(
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        received = b""
+        while b"You said: hi" not in received:
+            block = asker.recv(65536)
+            assert block, received
+            received += block
+    assert server.child.wait(GRACEFUL_S + SLACK_S) == 0
