@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench import fake
 from bench.cli import Timing
@@ -26,8 +26,17 @@ SETTLE = 1.0
 _LAST = re.compile(rb'"done":true.*"success":(true|false)')
 
 
+class Target(Protocol):
+    """What a load is put on: the port it serves, and the process whose CPU time counts."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def worker(self) -> int: ...
+
+
 def load(
-    server: Server,
+    server: Target,
     *,
     streams: Streams | None = None,
     requests: Requests | None = None,

@@ -1,4 +1,7 @@
-"""Many streams as models write them, 20 tokens a second: what the server adds to each token."""
+"""Many streams as models write them, 20 tokens a second: what the server adds to each token.
+
+Beside it the same through a bare relay (`bench/bare.py`): what the machine adds anyway.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from bench import fake, proc
-from bench.client import faked, load, warm
+from bench import bare, fake, proc
+from bench.client import Target, faked, load, warm
 from bench.figures import Measure, Spread, short
 from bench.plan import Streams
-from bench.server import Server
 from bench.setup import Report, Setup
 
 RATE = 20
-SPREAD_S = 1.0
+# A period longer than a second, so that no two streams are in step: models do not write in unison.
+SPREAD_S = 1.0 + 1.0 / RATE
 KB = 1000.0
 
 
@@ -22,10 +25,12 @@ KB = 1000.0
 class Found:
     """Rounds by count of streams, and the worker's memory (bytes) by count, before and with them.
 
-    `before` is with so many processes that are idle, `during` with their streams as well.
+    `before` is with so many processes that are idle, `during` with their streams as well; `bare`
+    are the rounds of the bare relay.
     """
 
     rounds: dict[int, list[dict[str, Any]]]
+    bare: dict[int, list[dict[str, Any]]]
     before: dict[int, int] = field(default_factory=dict)
     during: dict[int, int] = field(default_factory=dict)
 
@@ -34,8 +39,11 @@ def run(setup: Setup) -> Report:
     """One server; first each count with no more processes than it needs, then rounds of all."""
     counts = setup.pick((200, 500, 1000), (50, 200))
     window = setup.pick(8.0, 2.0)
-    found = Found({count: [] for count in counts})
-    with faked(setup, "slow", max(counts)) as server:
+    found = Found({count: [] for count in counts}, {min(counts): [], max(counts): []})
+    with (
+        faked(setup, "slow", max(counts)) as server,
+        bare.serving(setup.fake.path) as relay,
+    ):
         rest = proc.resident_bytes(server.worker)
         for count in counts:
             warm(server, count)
@@ -43,16 +51,18 @@ def run(setup: Setup) -> Report:
             seen = _round(server, count, window)
             found.during[count] = seen["resident_bytes"]
             found.rounds[count].append(seen)
-        for _ in range(setup.pick(2, 0)):
-            for count in counts:
+        for number in range(setup.pick(3, 1)):
+            for count in counts if number else ():
                 found.rounds[count].append(_round(server, count, window))
+            for count, rounds in found.bare.items():
+                rounds.append(_round(relay, count, window))
     report = Report(details={"rest": rest, "before": found.before, "during": found.during})
-    report.details["rounds"] = found.rounds
+    report.details |= {"rounds": found.rounds, "bare": found.bare}
     _tell(report, found)
     return report
 
 
-def _round(server: Server, count: int, window: float) -> dict[str, Any]:
+def _round(server: Target, count: int, window: float) -> dict[str, Any]:
     tokens = round(RATE * (SPREAD_S + window + 0.5))
     question = fake.question(tokens, rate=RATE, together=True)
     wanted = Streams(count, question, tokens + 1, spread_s=SPREAD_S, window_s=window)
@@ -62,15 +72,20 @@ def _round(server: Server, count: int, window: float) -> dict[str, Any]:
 
 def _tell(report: Report, found: Found) -> None:
     rows = [["streams", "added ms p50", "p99", "max", "errors", "server's CPU", "client's CPU"]]
-    for count, rounds in found.rounds.items():
-        lags = [[seen["lag_ms"][name] for seen in rounds] for name in ("p50", "p99", "max")]
-        costs = [f"{_share(rounds, name):.0%} of a core" for name in ("cpu_s", "client_cpu_s")]
+    named = [(str(count), rounds) for count, rounds in found.rounds.items()]
+    named += [(f"{count} (bare relay)", rounds) for count, rounds in found.bare.items()]
+    for name, rounds in named:
+        lags = [[seen["lag_ms"][kind] for seen in rounds] for kind in ("p50", "p99", "max")]
+        costs = [f"{_share(rounds, kind):.0%} of a core" for kind in ("cpu_s", "client_cpu_s")]
         errors = sum(seen["errors"] for seen in rounds)
-        rows.append([str(count), *(str(Spread.of(lag)) for lag in lags), str(errors), *costs])
+        rows.append([name, *(str(Spread.of(lag)) for lag in lags), str(errors), *costs])
     report.show(rows)
     for count, rounds in found.rounds.items():
         if errors := [error for seen in rounds for error in seen["shown_errors"]]:
             print(f"errors of {count} streams: {errors[:3]}")
+    for count, rounds in found.bare.items():
+        ratio = _share(found.rounds[count], "cpu_s") / _share(rounds, "cpu_s")
+        print(f"{count} streams: {ratio:.2f} x the CPU of the bare relay")
     report.measures = [*_measures(found), _memory(found)]
 
 
