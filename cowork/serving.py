@@ -113,9 +113,10 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _close(self) -> None:
         services = self.wsgi.extensions["cowork"]
-        if not self._hurried:
-            self._hear_out()
-        patience = max(0.0, self.cfg.graceful_timeout - MARGIN)
+        begun = time.monotonic()
+        self._hear_out()
+        spent = time.monotonic() - begun
+        patience = max(0.0, self.cfg.graceful_timeout - MARGIN - spent)
         services.drain(0.0 if self._hurried else patience, lambda: self._hurried)
         self._await_requests()
         services.close()
@@ -126,7 +127,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         They could not know; whoever connects now gets to the worker that comes after us.
         """
         deadline = time.monotonic() + HEAR_OUT
-        while self._unheard and time.monotonic() < deadline:
+        while self._unheard and not self._hurried and time.monotonic() < deadline:
             gevent.sleep(0.01)
         gevent.sleep(0.01)  # from being heard to being asked
 

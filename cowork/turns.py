@@ -221,22 +221,30 @@ class Turn:
 
         An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
 
-        While this waits, events are offered to `take` in the thread that they come from; those
-        that it takes are not returned and do not end the wait.  There, neither it nor `unless` may
-        wait or raise.
+        While this waits, events are offered to `take` in the thread that they come from, where it
+        may not wait; those that it takes are not returned and do not end the wait.
         """
 
         def look() -> bool:
             nonlocal after
             while len(self._log) > after:
-                if unless() or not take(batch := self._log.read(after)):
+                taken = 0 if unless() else self._offer(after, take)
+                if not taken:
                     return True
-                after += len(batch)
+                after += taken
             return self.done is not None or unless()
 
         with self._changed:
             self._changed.wait(look, until)
             return self._log.read(after)
+
+    def _offer(self, after: int, take: Callable[[Batch], bool]) -> int:
+        """How many events `take` took; a fault is left to the reader, who will meet it too."""
+        try:
+            batch = self._log.read(after)
+            return len(batch) if take(batch) else 0
+        except Exception:  # noqa: BLE001 - it is not the fault of whoever appends
+            return 0
 
     def ended(self, after: int) -> bool:
         """Whether the log holds nothing behind `after` and never will."""

@@ -59,5 +59,5 @@ def shortcut(environ: Mapping[str, Any]) -> Shortcut | None:
     if not hasattr(sock, "send_now") or environ["REQUEST_METHOD"] == "HEAD":
         return None
     # gunicorn's rule for a reply without a length.
-    chunked = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+    chunked = environ["SERVER_PROTOCOL"] != "HTTP/1.0"
     return Shortcut(sock, chunked=chunked, allowed=environ.get("cowork.allowed", lambda: True))

@@ -76,7 +76,8 @@ def environ(sock, method="POST", protocol="HTTP/1.1"):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "expected"), [("HTTP/1.0", b"x"), ("HTTP/1.1", b"1\r\nx\r\n")]
+    ("protocol", "expected"),
+    [("HTTP/1.0", b"x"), ("HTTP/1.1", b"1\r\nx\r\n"), ("HTTP/1.2", b"1\r\nx\r\n")],
 )
 def test_the_clients_protocol_decides(protocol, expected):
     pipe = Pipe()

@@ -252,6 +252,19 @@ def test_what_a_waiting_reader_does_not_take_is_given_back():
     assert list(turn.read(0, soon(), full.is_set, lambda _: True)) == [Token(c) for c in "abc"]
 
 
+def test_a_reader_that_cannot_take_harms_itself_alone():
+    turn = new_turn()
+
+    def take(_batch):
+        raise OSError("no")
+
+    reader = Beside(lambda: list(turn.read(0, soon(), take=take)))
+    wait_for(lambda: turn._changed._waiting, what="the reader")
+    turn.append([Token("a")])
+    assert reader.end() == [Token("a")]
+    assert turn.done is None
+
+
 def test_many_readers_get_the_same():
     turn = new_turn()
 
