@@ -24,6 +24,8 @@ from cowork.turnlog import Batch, TurnLog
 
 # A log of more than this is a CLI gone mad, not an answer.
 LOG_LIMIT = 64 * 2**20
+# What comes in a flood is cheaper read by somebody who meanwhile lets more of it come.
+FEW = 16
 
 
 class State(StrEnum):
@@ -221,14 +223,16 @@ class Turn:
 
         An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
 
-        While this waits, events are offered to `take` in the thread that they come from, where it
-        may not wait; those that it takes are not returned and do not end the wait.
+        While this waits, events that come one by one are offered to `take`, in the thread that
+        they come from, where it may not wait; those that it takes are not returned and do not end
+        the wait.
         """
 
         def look() -> bool:
             nonlocal after
             while len(self._log) > after:
-                taken = 0 if unless() else self._offer(after, take)
+                many = len(self._log) > after + FEW
+                taken = 0 if many or unless() else self._offer(after, take)
                 if not taken:
                     return True
                 after += taken

@@ -1,7 +1,7 @@
-"""Reads a process's pipe as it fills: one call to the kernel for each block.
+"""Reads a process's pipe as it fills.
 
 gevent's file objects read first and wait when there was nothing, so that each token would cost a
-read that fails; here it is the other way round.
+read that fails.  Here it is the other way round, but in a flood.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ def blocks(pipe: IO[bytes]) -> Iterator[bytes]:
 
     Raises OSError for a pipe that breaks.
     """
-    fd, size = pipe.fileno(), QUIET_BLOCK
+    fd, size, floods = pipe.fileno(), QUIET_BLOCK, False
     with _waiting(fd) as wait:
         while True:
-            wait()
+            if not floods:
+                wait()
             try:
                 block = os.read(fd, size)
-            except BlockingIOError:  # woken for nothing
+            except BlockingIOError:  # there was no more, or we were woken for nothing
+                floods = False
                 continue
             if not block:
                 return
             yield block
+            floods = len(block) >= QUIET_BLOCK
             size = BLOCK if len(block) == size else QUIET_BLOCK
 
 

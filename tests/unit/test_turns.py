@@ -15,7 +15,7 @@ from cowork.errors import (
 )
 from cowork.events import Done, Failed, Replace, Status, Token
 from cowork.stores.base import Project
-from cowork.turns import LOG_LIMIT, Question, State, Turn
+from cowork.turns import FEW, LOG_LIMIT, Question, State, Turn
 from tests.serving import wait_for
 
 ANSWER = Done(success=True, message="answer")
@@ -250,6 +250,17 @@ def test_what_a_waiting_reader_does_not_take_is_given_back():
     assert taken == [Token("a"), Token("b")]
     full.set()
     assert list(turn.read(0, soon(), full.is_set, lambda _: True)) == [Token(c) for c in "abc"]
+
+
+def test_a_flood_is_read_and_not_taken():
+    turn, taken = new_turn(), []
+    reader = Beside(lambda: list(turn.read(0, soon(), take=lambda batch: not taken.extend(batch))))
+    wait_for(lambda: turn._changed._waiting, what="the reader")
+    flood = [Token(str(number)) for number in range(FEW + 1)]
+    turn.append(flood[:FEW])
+    turn.append(flood)
+    assert reader.end() == flood
+    assert taken == flood[:FEW]
 
 
 def test_a_reader_that_cannot_take_harms_itself_alone():
