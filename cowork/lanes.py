@@ -1,7 +1,7 @@
 """Each project answers one question at a time: its lane is the turn that runs and those that wait.
 
 The CLI has no lock of its own, and two writers to one session lose turns without an error.
-A busy lane has a thread, which takes its turns in order and ends when there are none left.
+A busy lane has a thread, which takes its turns in order until there are none left.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown
 from cowork.stores.base import Project
+from cowork.threads import Threads
 from cowork.turns import Turn
 
 OnBusy = Literal["queue", "reject", "interrupt"]
@@ -42,6 +43,7 @@ class Lanes:
         self._lock = threading.Lock()
         self._lanes: dict[Project, _Lane] = {}
         self._shut = False
+        self._threads = Threads("lane")
 
     def enter(
         self, turn: Turn, on_busy: OnBusy, accept: Callable[[Turn], None] = lambda _: None
@@ -120,7 +122,7 @@ class Lanes:
         return leave
 
     def _start(self, lane: _Lane) -> None:
-        threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True).start()
+        self._threads.run(lambda: self._run(lane))
 
     def _give_up(self, lane: _Lane, turn: Turn) -> None:
         """The turn does not come after all; those behind it need not wait for it."""
@@ -191,6 +193,7 @@ class Lanes:
         """Let no turn in from now on."""
         with self._lock:
             self._shut = True
+        self._threads.close()
 
 
 def _all(lane: _Lane) -> list[Turn]:

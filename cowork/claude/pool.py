@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from uuid import uuid4
 
 from cowork.claude import sweep
 from cowork.claude.failures import SessionMissing
@@ -18,6 +17,7 @@ from cowork.claude.slots import Resident, Slot, Slots, State, Wanted
 from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, NO_TRACE, Starter
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
+from cowork.ids import new_uuid
 from cowork.log import logger
 from cowork.stores.base import Project
 
@@ -146,7 +146,7 @@ class Pool:
                 self._is_ready(process)
             else:
                 process = self._starter.start(
-                    wanted.session_id or str(uuid4()),
+                    wanted.session_id or str(new_uuid()),
                     wanted.cwd,
                     resume=wanted.session_id is not None,
                     needs=wanted.needs,

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 from cowork.accounts import make_folder
 from cowork.claude import command, sweep
@@ -18,6 +17,7 @@ from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
+from cowork.ids import new_uuid
 from cowork.log import logger
 from cowork.watching import Watching
 
@@ -90,7 +90,7 @@ class Starter:
         """A process for a session that is yet to begin, which has rehearsed.  As `start`."""
 
         def start() -> ClaudeProcess:
-            new = str(uuid4())
+            new = str(new_uuid())
             return self.start(new, cwd, resume=False, given_up=given_up, on_spawn=on_spawn)
 
         process = start()
@@ -121,7 +121,7 @@ class Starter:
     def _spawn(
         self, session_id: str, cwd: str, *, resume: bool, needs: Needs, extra: tuple[str, ...]
     ) -> ClaudeProcess:
-        process_id = uuid4().hex
+        process_id = new_uuid().hex
         manner = self.manner
         if needs.permission_mode is not None:
             manner = replace(manner, permission_mode=needs.permission_mode)

@@ -1,0 +1,65 @@
+"""Threads that are kept for the next call: to start one costs more than most calls do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from queue import Empty, SimpleQueue
+
+# How long a thread that has nothing to do waits for something; seconds.
+IDLE = 5.0
+
+
+class Threads:
+    """Runs each call at once, in a thread and a context of its own for as long as it takes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # Threads that wait and have not been promised a call yet.
+        self._idle = 0
+        self._closed = False
+
+    def run(self, call: Callable[[], None]) -> None:
+        """Have `call` run in another thread."""
+        with self._lock:
+            kept = self._idle > 0
+            self._idle -= kept
+        if not kept:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        self._calls.put(call)
+
+    def _work(self) -> None:
+        call = self._promised()
+        while call is not None:
+            Context().run(call)
+            del call  # what it holds is not to be kept while this waits
+            call = self._next()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._closed:
+                return None
+            self._idle += 1
+        return self._promised()
+
+    def _promised(self) -> Callable[[], None] | None:
+        while True:
+            try:
+                return self._calls.get(timeout=IDLE)
+            except Empty:
+                with self._lock:
+                    if self._idle:
+                        self._idle -= 1
+                        return None
+                # A call was promised just now; it is on its way to one of those that wait.
+
+    def close(self) -> None:
+        """Keep no threads from now on; those that run a call end with it."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._calls.put(None)
