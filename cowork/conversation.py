@@ -59,11 +59,9 @@ class Conversation:
         Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`, `IdempotencyMismatch`,
         `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
         """
-        question = replace(
-            question,
-            needs=self._allowed(question.needs),
-            skill=self._skill(project, agent_type),
-        )
+        needs, skill = self._allowed(question.needs), self._skill(project, agent_type)
+        if (needs, skill) != (question.needs, question.skill):
+            question = replace(question, needs=needs, skill=skill)
         before: list[Turn] = []
 
         def make() -> Turn:
@@ -99,7 +97,9 @@ class Conversation:
     def _allowed(self, needs: Needs) -> Needs:
         """The needs, where the operator lets a request have them."""
         mode, operators = needs.permission_mode, self._rules.permission_mode
-        if mode is None or mode == operators:
+        if mode is None:
+            return needs
+        if mode == operators:
             return replace(needs, permission_mode=None)
         if not is_not_wider(mode, operators):
             sentence = f"this server allows no mode that is wider than its own, {operators!r}"

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import orjson
-from flask import Response, g, request
+from flask import Response, g, jsonify, request
 
 from cowork.claude.needs import Needs
 from cowork.conversation import Conversation
@@ -35,22 +35,23 @@ def blueprint(
 
     @routes.post("/ask_question")
     @routes.arguments(AskBody)
-    @routes.arguments(AskHeaders, location="headers")
+    @routes.headers(AskHeaders)
     @routes.response(200, AskReply)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
-    def ask_question(body: dict[str, Any], headers: dict[str, Any]) -> Any:
+    def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
-        turn = _ask(conversation, body, headers, streaming=False)
+        turn = _ask(conversation, body, streaming=False)
         turn.join()
         try:
             _wait(turn, disconnects)
         finally:
             turn.leave()
-        return _whole(turn)
+        # Ready-made: to pass it through its schema takes longer than to write it.
+        return jsonify(_whole(turn))
 
     @routes.post("/ask_question_streaming")
     @routes.arguments(AskBody)
-    @routes.arguments(AskHeaders, location="headers")
+    @routes.headers(AskHeaders)
     @routes.response(
         200,
         {"type": "string"},
@@ -58,9 +59,9 @@ def blueprint(
         description="`token`, `error` and other frames; the last has `done`.",
     )
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
-    def ask_question_streaming(body: dict[str, Any], headers: dict[str, Any]) -> Response:
+    def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
-        turn = _ask(conversation, body, headers, streaming=True)
+        turn = _ask(conversation, body, streaming=True)
         wanted = frozenset(body["events"])
         stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
         try:
@@ -80,9 +81,7 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
-def _ask(
-    conversation: Conversation, body: dict[str, Any], headers: dict[str, Any], *, streaming: bool
-) -> Turn:
+def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -> Turn:
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
@@ -100,7 +99,7 @@ def _ask(
         question,
         agent_type=body["agent_type"],
         on_busy=body["on_busy"],
-        key=_key(body, headers.get("idempotency_key")),
+        key=_key(body, request.headers.get("Idempotency-Key")),
     )
     g.turn_id, g.replayed = turn.id, replayed
     return turn

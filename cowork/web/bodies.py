@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import marshmallow
 import orjson
 from flask import Request, current_app
+from flask.globals import request_ctx
 from flask_smorest import Blueprint
-from marshmallow import ValidationError
-from webargs.flaskparser import FlaskParser
+from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
@@ -22,7 +24,7 @@ from werkzeug.exceptions import (
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import ValidationReply
 
-# Up to this size a body is simply read a second time, with an eye on its keys.
+# In a body of up to this size any escape may hide a key; in a larger one those of letters.
 SMALL = 4096
 LARGE = 2**20
 # More keys than any client sends; each costs a look through the whole of a large body.
@@ -75,9 +77,9 @@ def _read(request: Request) -> bytes:
 def _repeats_a_key(body: bytes, value: dict[str, Any]) -> bool:
     """Whether an object names a key twice: orjson takes the last, others take the first.
 
-    In a large body only what can name a key twice is read again.
+    Only a body that can name a key twice is read again.
     """
-    if len(body) > SMALL and not _may_repeat(body, value):
+    if not _may_repeat(body, value):
         return False
     try:
         json.loads(body, object_pairs_hook=_distinct)
@@ -105,7 +107,8 @@ def _may_repeat(body: bytes, value: dict[str, Any]) -> bool:
     are escapes, which every text that is not English has.
     """
     nested = any(isinstance(item, dict | list) for item in value.values())
-    if len(body) <= LARGE and (nested or b"\\u" in body or len(value) > MANY):
+    escape = b"\\" if len(body) <= SMALL else b"\\u"
+    if len(body) <= LARGE and (nested or escape in body or len(value) > MANY):
         return True
     if len(value) > MANY:
         sentence = f"Input should have at most {MANY} keys"
@@ -113,38 +116,63 @@ def _may_repeat(body: bytes, value: dict[str, Any]) -> bool:
     return any(body.count(orjson.dumps(key)) > 1 for key in value)
 
 
-class Parser(FlaskParser):
-    """webargs, with our reading and our faults."""
-
-    # Keys that a schema does not know are ignored everywhere: the old service did.
-    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs' own form
-        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
-        "json": marshmallow.EXCLUDE,
-    }
-
-    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
-        return read_json(req)
-
-    def handle_error(
-        self, error: ValidationError, req: Request, schema: marshmallow.Schema, **_kwargs: Any
-    ) -> NoReturn:
-        del req, schema
-        raise InvalidBody(faults_of(error)) from error
-
-
 class CoworkBlueprint(Blueprint):
-    """A flask-smorest blueprint that reads bodies our way."""
+    """A flask-smorest blueprint that reads requests our way.
 
-    ARGUMENTS_PARSER = Parser()
+    What only documents a route costs nothing when it is called.
+    """
 
-    def arguments(self, schema: Any, **options: Any) -> Any:
-        """As flask-smorest's, documented with our shape of a validation error.
+    def arguments(self, schema: type[Schema], *, location: str = "json", **options: Any) -> Any:
+        """As flask-smorest's, with our reading and our faults; `location` is a key of `_READ`.
 
-        `schema` is a class; one instance serves all requests, since to make one costs as much as
-        all that is done with it.
+        One instance of `schema` serves all requests, since to make one costs as much as all that
+        is done with it.
         """
-        parse = super().arguments(schema(), **options)
-        document = self.alt_response(
+        wanted = schema()
+        document = super().arguments(wanted, location=location, **options)
+
+        def decorate(route: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(route)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return route(*args, _load(wanted, location), **kwargs)
+
+            return _documented(wrapper, document(route))
+
+        refused = self.alt_response(
             422, schema=ValidationReply, description="The request does not fit its schema"
         )
-        return lambda route: document(parse(route))
+        return lambda route: refused(decorate(route))
+
+    def headers(self, schema: type[Schema]) -> Any:
+        """Document headers, which the route reads itself."""
+        document = super().arguments(schema(), location="headers")
+        return lambda route: _documented(route, document(route))
+
+    def alt_response(self, *args: Any, **kwargs: Any) -> Any:
+        """As flask-smorest's."""
+        document = super().alt_response(*args, **kwargs)
+        return lambda route: _documented(route, document(route))
+
+
+def _documented(route: Callable[..., Any], by: Any) -> Callable[..., Any]:
+    """The route, with what flask-smorest wrote down of it on a wrapper of its own."""
+    vars(route)["_apidoc"] = vars(by)["_apidoc"]
+    return route
+
+
+_READ: dict[str, Callable[[Request], Any]] = {
+    "json": read_json,
+    "query": lambda asked: asked.args.to_dict(),
+}
+
+
+def _load(wanted: Schema, location: str) -> Any:
+    """What the request says there; keys that the schema does not know are ignored.
+
+    The old service did that.  Raises `InvalidBody`, and what `read_json` does.
+    """
+    given = _READ[location](request_ctx.request)
+    try:
+        return wanted.load(given, unknown=marshmallow.EXCLUDE)
+    except ValidationError as fault:
+        raise InvalidBody(faults_of(ValidationError({location: fault.messages}))) from fault

@@ -95,7 +95,7 @@ def invalid(faults: list[dict[str, Any]]) -> Response:
 def faults_of(error: ValidationError) -> list[dict[str, Any]]:
     """Marshmallow's messages as the contract's list.
 
-    webargs nests them by location: `{"json": {"question": [...]}}`.
+    They are nested by location: `{"json": {"question": [...]}}`.
     """
     found: list[dict[str, Any]] = []
     messages = error.messages if isinstance(error.messages, dict) else {"json": error.messages}

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cowork.web.bodies import _repeats_a_key
 from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
@@ -144,3 +146,26 @@ def test_t15_a_body_in_the_smallest_pieces_holds_nobody_up(
 def test_t15_a_key_within_a_text_is_no_key(body: dict[str, object], repeats: bool) -> None:
     for ascii_only in (False, True):
         assert _repeats_a_key(json.dumps(body, ensure_ascii=ascii_only).encode(), body) is repeats
+
+
+def spellings(key: str) -> st.SearchStrategy[str]:
+    """The ways to write a key in JSON."""
+    ways = [json.dumps(key), json.dumps(key, ensure_ascii=False), json.dumps(key, indent=0)]
+    ways += [json.dumps(key).replace("/", "\\/")]
+    ways += ['"' + "".join(f"\\u{ord(each):04x}" for each in key) + '"']
+    return st.sampled_from(ways)
+
+
+KEYS = st.sampled_from(["question", "a/b", 'q"', "\\", "\n", "é", "", "q"])
+WRITTEN = st.lists(KEYS.flatmap(lambda key: st.tuples(st.just(key), spellings(key))), max_size=4)
+VALUES = st.sampled_from(["1", '"question"', '"a/b"', '"\\"q\\":"', "[]", '{"q": 1}', '""'])
+
+
+@given(WRITTEN, st.data())
+def test_t15_a_key_that_comes_twice_is_seen_however_it_is_written(
+    written: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    body = ", ".join(f"{text}: {data.draw(VALUES)}" for _, text in written)
+    keys = [key for key, _ in written]
+    text = f"{{{body}}}".encode()
+    assert _repeats_a_key(text, json.loads(text)) is (len(set(keys)) < len(keys))
