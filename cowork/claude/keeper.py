@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cowork.claude import memory
 from cowork.claude.slots import Slot, Slots, State
@@ -15,6 +15,8 @@ log = logger(__name__)
 # How often at most a process is measured for its limit, and for whoever asks; seconds.
 LOOK = 5.0
 FRESH = 1.0
+# Between two processes that nobody waits for, at most; seconds.
+PAUSE = 0.02
 
 
 class Keeper:
@@ -66,7 +68,7 @@ class Keeper:
         if self._memory_limit:
             with self._slots.changed:
                 asked = [slot for slot in self._slots if _served_since(slot)]
-            self.measure(asked)
+            self._measure_slowly(asked)
         now = time.monotonic()
         with self._slots.changed:
             due = [slot for slot in self._slots if self._is_due(slot, now)]
@@ -74,6 +76,14 @@ class Keeper:
                 self._slots.ending(slot)
         for slot in due:
             self._slots.end(slot)
+
+    def _measure_slowly(self, slots: Sequence[Slot]) -> None:
+        """One after the other: each takes the interpreter away from the event loop, a bit."""
+        pause = min(PAUSE, self._look / max(1, len(slots)))
+        for slot in slots:
+            self.measure([slot])
+            if self._stopped.wait(pause):
+                return
 
     def _is_due(self, slot: Slot, now: float) -> bool:
         """Whether an idle process is to be ended; a busy one that is too large is marked."""

@@ -5,6 +5,7 @@ Needs Linux's /proc; elsewhere the least is assumed and nothing can be measured.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ PROCESS_BYTES = 350 * 2**20
 RESERVED_BYTES = 2 * 2**30
 # A tool that forks without end must not keep us counting.
 MOST_DESCENDANTS = 256
+BLOCK = 64 * 1024
 _PROC = Path("/proc")
 
 
@@ -77,10 +79,25 @@ def _of_one(pid: int) -> int | None:
 def _field(path: Path, name: str) -> int | None:
     """Bytes of a line such as `Pss:   1234 kB`."""
     try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = _read(path).splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
     except (OSError, StopIteration, IndexError, ValueError):
         return None
+
+
+def _read(path: Path) -> str:
+    """A file of /proc, with half the system calls of a file object's.
+
+    At each of them the event loop's thread and this one hand each other the interpreter.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        pieces = [os.read(handle, BLOCK)]
+        while pieces[-1]:
+            pieces.append(os.read(handle, BLOCK))
+    finally:
+        os.close(handle)
+    return b"".join(pieces).decode("ascii", errors="replace")
 
 
 def _descendants(pid: int) -> list[int]:
@@ -94,7 +111,7 @@ def _descendants(pid: int) -> list[int]:
 def _children(pid: int) -> list[int]:
     try:
         tasks = list((_PROC / str(pid) / "task").iterdir())
-        said = [(task / "children").read_text(encoding="ascii") for task in tasks]
+        said = [_read(task / "children") for task in tasks]
     except OSError:
         return []  # gone, or a kernel that does not tell
     return [int(child) for line in said for child in line.split()]
