@@ -53,6 +53,11 @@ class Batch(Sequence[Event]):
         self._marks = marks
         self._lines = lines
 
+    @classmethod
+    def of_tokens(cls, tokens: Tokens) -> Batch:
+        """These tokens alone."""
+        return cls(b"\x00" * len(tokens.literals), tokens.literals)
+
     def __len__(self) -> int:
         return len(self._marks)
 
@@ -67,6 +72,9 @@ class Batch(Sequence[Event]):
 
     def runs(self) -> Iterator[list[bytes] | Event]:
         """All events in order: the JSON strings of tokens in a row, or another event alone."""
+        if self._marks and not self._marks.strip(b"\x00"):
+            yield self._lines
+            return
         for run in _RUNS.finditer(self._marks):
             first = run.start()
             yield self._lines[first : run.end()] if self._marks[first] == 0 else self[first]

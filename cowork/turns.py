@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from uuid import uuid4
 
 from cowork.changes import Changes
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
-from cowork.events import Done, Failed, Said, Status
+from cowork.events import Done, Failed, Said, Status, Tokens
+from cowork.ids import new_uuid
 from cowork.log import request_id
 from cowork.stores.base import Project, TurnKey
 from cowork.turnlog import Batch, TurnLog
@@ -68,7 +68,7 @@ class Turn:
     """
 
     def __init__(self, project: Project, question: Question, *, grace: float = -1.0) -> None:
-        self.id = str(uuid4())
+        self.id = str(new_uuid())
         self.project = project
         self.question = question
         self.request_id = request_id.get()
@@ -93,6 +93,8 @@ class Turn:
         self._closing = False
         self._patience: threading.Timer | None = None
         self._log = TurnLog()
+        # What is being told of: behind which number, and what; it need not be read again.
+        self._news: tuple[int, Batch] | None = None
         self._changed = Changes()
         self._on_stop: Callable[[], None] | None = None
         self._on_end: Callable[[Turn], None] | None = None
@@ -114,10 +116,14 @@ class Turn:
         with self._changed:
             if self.done is not None or self._ending:
                 return
+            before = len(self._log)
             for event in events:
                 self._log.append(event)
             too_much = self._log.size > LOG_LIMIT
+            if len(events) == 1 and isinstance(events[0], Tokens):
+                self._news = before, Batch.of_tokens(events[0])
             self._changed.tell()
+            self._news = None
         if too_much:
             self.stop(ClaudeFailed("the turn said more than 64 MiB, tools and thinking included"))
 
@@ -245,7 +251,10 @@ class Turn:
     def _offer(self, after: int, take: Callable[[Batch], bool]) -> int:
         """How many events `take` took; a fault is left to the reader, who will meet it too."""
         try:
-            batch = self._log.read(after)
+            if self._news is not None and self._news[0] == after:
+                batch = self._news[1]
+            else:
+                batch = self._log.read(after)
             return len(batch) if take(batch) else 0
         except Exception:  # noqa: BLE001 - it is not the fault of whoever appends
             return 0

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
-from uuid import uuid4
 
+from cowork.changes import Changes
 from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
 from cowork.claude.pipe import blocks
@@ -23,6 +23,7 @@ from cowork.claude.stderr import Stderr
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
+from cowork.ids import new_uuid
 from cowork.log import logger, masked
 from cowork.watching import Watching
 
@@ -37,6 +38,7 @@ KILL_RUNG = 2.0
 HURRIED_RUNG = 0.5
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
+OWN_TURN_WAIT = 0.2
 IDLE_WAIT = 2.0
 SKILLS_TIMEOUT = 10.0
 REHEARSAL_TIMEOUT = 3.0
@@ -72,7 +74,7 @@ class ClaudeProcess:
         self.skills: tuple[str, ...] | None = None
         self._child = child
         self._marker = sweep.marker(process_id)
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
         self._ready = self._tells_state = self._hurried = False
@@ -108,9 +110,7 @@ class ClaudeProcess:
         `ClaudeUnavailable`, when it ends instead.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._ready or self._failure is not None, until - time.monotonic()
-            )
+            self._changed.wait(lambda: self._ready or self._failure is not None, until)
             if self._failure is not None:
                 raise self._failure
             return self._ready
@@ -118,7 +118,7 @@ class ClaudeProcess:
     def ask(self, prompt: str, on_events: Callable[[list[Said]], None]) -> Reply:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
-        uuid = str(uuid4())
+        uuid = str(new_uuid())
         reply = Reply(self, Answer(uuid), on_events)
         with self._changed:
             if self._failure is not None:
@@ -154,7 +154,7 @@ class ClaudeProcess:
     def _tell(self, content: str | list[Any], timeout: float) -> Reply:
         """The reply to a message that the model is not asked about."""
         with self._changed:
-            reply = self._reply = Reply(self, Answer(str(uuid4())), lambda _events: None)
+            reply = self._reply = Reply(self, Answer(str(new_uuid())), lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
         reply.wait(time.monotonic() + timeout)
@@ -165,12 +165,15 @@ class ClaudeProcess:
         with self._changed:
             if self._idle or self._failure is not None:
                 return
-            if self._changed.wait_for(lambda: self._idle or self._failure is not None, 0.2):
+            ended = self._changed.wait(
+                lambda: self._idle or self._failure is not None, time.monotonic() + OWN_TURN_WAIT
+            )
+            if ended:
                 return
         log.warning("the CLI is at a turn of its own, interrupting it", pid=self.pid)
         self._send_interrupt()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._idle, IDLE_WAIT):
+            if not self._changed.wait(lambda: self._idle, time.monotonic() + IDLE_WAIT):
                 raise ProcessGone("the Claude CLI is at a turn of its own")
 
     def interrupt(self, reply: Reply) -> None:
@@ -184,7 +187,9 @@ class ClaudeProcess:
         return self._stdin.send(protocol.encode(message), timeout)
 
     def _send_interrupt(self) -> None:
-        self._send(protocol.control_request(f"interrupt-{uuid4().hex}", "interrupt"), timeout=1.0)
+        self._send(
+            protocol.control_request(f"interrupt-{new_uuid().hex}", "interrupt"), timeout=1.0
+        )
 
     # -- reading
 
@@ -213,8 +218,13 @@ class ClaudeProcess:
                 worked = 0.0
 
     def _take(self, lines: bytes) -> None:
-        if self._reply is not None:
-            self._reply.heard = True
+        reply = self._reply
+        if reply is not None:
+            reply.heard = True
+            run = protocol.text_run(lines)  # which nearly every block is
+            if run is not None:
+                reply.on_events([reply.answer.read_run(run)])
+                return
         events: list[Said] = []
         for part in protocol.parts(lines):
             if isinstance(part, bytes):
@@ -263,7 +273,7 @@ class ClaudeProcess:
             with self._changed:
                 self._tells_state = True
                 self._idle = message.get("state") == "idle"
-                self._changed.notify_all()
+                self._changed.tell()
         elif message.get("subtype") == "init" and not self._ready:
             self._become_ready()
 
@@ -279,7 +289,7 @@ class ClaudeProcess:
     def _become_ready(self) -> None:
         with self._changed:
             self._ready = True
-            self._changed.notify_all()
+            self._changed.tell()
 
     def _count_garbage(self, line: bytes) -> None:
         if line:
@@ -311,7 +321,7 @@ class ClaudeProcess:
         with self._changed:
             self._failure = failure = self._failure or failure
             reply, self._reply = self._reply, None
-            self._changed.notify_all()
+            self._changed.tell()
         if reply is not None:
             if died and not reply.heard:
                 failure = ProcessGone("the Claude CLI died before it heard the question")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from cowork.changes import Changes
 from cowork.claude.answer import Answer, Result
 from cowork.events import Said
 
@@ -37,15 +37,12 @@ class Reply:
         self.heard = False
         self.interrupted_at: float | None = None
         self._nudged = False
-        self._changed = threading.Condition()
+        self._changed = Changes()
 
     def wait(self, until: float) -> Result | None:
         """The result, or None at `until` (monotonic) or when `nudge` was called."""
         with self._changed:
-            while self.result is None and not self._nudged:
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    break
+            self._changed.wait(lambda: self.result is not None or self._nudged, until)
             self._nudged = False
             return self.result
 
@@ -53,7 +50,7 @@ class Reply:
         """Make `wait` return, so that the waiter looks at the world again."""
         with self._changed:
             self._nudged = True
-            self._changed.notify_all()
+            self._changed.tell()
 
     def interrupt(self) -> None:
         """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
@@ -67,4 +64,4 @@ class Reply:
         with self._changed:
             if self.result is None:
                 self.result = result
-            self._changed.notify_all()
+            self._changed.tell()

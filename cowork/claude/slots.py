@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -159,6 +159,8 @@ class Slots:
         self.closed = False
         self.crowd = 0
         self._slots: dict[Slot, None] = {}
+        # The same by project, so that a turn need not look at everybody's; None is nobody's yet.
+        self._of: dict[Project | None, dict[Slot, None]] = {}
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(list(self._slots))
@@ -174,13 +176,26 @@ class Slots:
         """A new slot, for a process that will be started."""
         slot = Slot(State.STARTING, wanted)
         self._slots[slot] = None
+        self._of.setdefault(slot.project, {})[slot] = None
         return slot
 
     def free(self, slot: Slot) -> None:
         """Nothing is left of the slot's process."""
-        self._slots.pop(slot, None)
+        if slot in self._slots:
+            del self._slots[slot]
+            self._give_up(slot)
         self.changed.notify_all()
         self.stirred.set()
+
+    def _give_up(self, slot: Slot) -> None:
+        """The slot is not its project's any more."""
+        mine = self._of[slot.project]
+        del mine[slot]
+        if not mine:
+            del self._of[slot.project]
+
+    def _theirs(self, project: Project | None) -> Iterable[Slot]:
+        return self._of.get(project, ())
 
     def begun(self, slot: Slot, state: State) -> None:
         """The slot's process is ready, for a turn or as a spare."""
@@ -205,37 +220,34 @@ class Slots:
 
         Another process now would be a second writer to the session, or a second new session.
         """
-        return any(self._holds(slot, wanted) for slot in self._slots)
+        return any(self._holds(slot, wanted) for slot in self._theirs(wanted.project))
 
     @staticmethod
     def _holds(slot: Slot, wanted: Wanted) -> bool:
         if slot.state == State.ENDING:
             return slot.is_of(wanted.session_id)
-        mine = wanted.project is not None and slot.project == wanted.project
-        return mine and slot.state in (State.STARTING, State.BUSY)
+        return wanted.project is not None and slot.state in (State.STARTING, State.BUSY)
 
     def take(self, wanted: Wanted) -> Slot | None:
         """A slot whose process fits, now busy; None where there is none."""
-        for state in (State.IDLE, State.SPARE):
-            for slot in self._slots:
-                mine = state == State.SPARE or slot.project == wanted.project
-                if slot.state == state and mine and slot.fits(wanted) and slot.usable:
-                    slot.state, slot.wanted = State.BUSY, wanted
-                    if state == State.SPARE:
-                        self.stirred.set()
-                    return slot
+        for slot in self._theirs(wanted.project):
+            if slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
+                slot.state, slot.wanted = State.BUSY, wanted
+                return slot
+        for slot in self._theirs(None):
+            if slot.state == State.SPARE and slot.fits(wanted) and slot.usable:
+                self._give_up(slot)
+                slot.state, slot.wanted = State.BUSY, wanted
+                self._of.setdefault(slot.project, {})[slot] = None
+                self.stirred.set()
+                return slot
         return None
 
     def in_the_way(self, wanted: Wanted) -> Slot | None:
         """An idle process of the project that is of no use to it any more, now ending."""
-        mine = (
-            slot
-            for slot in self._slots
-            if slot.state == State.IDLE
-            and wanted.project is not None
-            and slot.project == wanted.project
-        )
-        return self.ending(next((slot for slot in mine if _is_useless(slot, wanted)), None))
+        mine = () if wanted.project is None else self._theirs(wanted.project)
+        idle = (slot for slot in mine if slot.state == State.IDLE)
+        return self.ending(next((slot for slot in idle if _is_useless(slot, wanted)), None))
 
     def least_needed(self) -> Slot | None:
         """The process that makes room, now ending: a spare, or the one idle for longest."""

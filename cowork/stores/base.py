@@ -207,7 +207,7 @@ def remembered(before: Sequence[Exchange], exchange: Exchange) -> list[Exchange]
     """A project's exchanges with one more, and without the oldest of too many."""
     cut = Exchange(_cut(exchange.question), _cut(exchange.answer))
     found = [*before, cut][-HISTORY_LENGTH:]
-    while sum(len(each.question) + len(each.answer) for each in found) > HISTORY_SIZE:
+    while sum([len(each.question) + len(each.answer) for each in found]) > HISTORY_SIZE:
         del found[0]
     return found
 

@@ -137,7 +137,8 @@ class Stream:
 
     def _is_wanted(self) -> bool:
         """Whether the reply's greenlet has something to do besides waiting."""
-        return self._is_ended() or (self._shortcut is not None and bool(self._shortcut.unsent))
+        ended = self._watch is not None and self._watch.ended
+        return ended or (self._shortcut is not None and bool(self._shortcut.unsent))
 
     def _is_ended(self) -> bool:
         return self._watch is not None and self._watch.ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from cowork.errors import (
     ShuttingDown,
     TurnInterrupted,
 )
-from cowork.events import Done, Failed, Replace, Status, Token
+from cowork.events import Done, Failed, Replace, Status, Thinking, Token, Tokens
 from cowork.stores.base import Project
 from cowork.turns import FEW, LOG_LIMIT, Question, State, Turn
 from tests.serving import wait_for
@@ -231,6 +232,27 @@ def test_what_a_waiting_reader_takes_does_not_end_its_wait():
         (here, [Token("d")]),
         (here, [ANSWER]),
     ]
+
+
+def test_tokens_are_taken_as_they_are_read_wherever_a_reader_stands():
+    turn = new_turn()
+    runs = [[b'"a"'], [b'"b"', b'"c"'], [b'"d"'], [b'"e"', b'"f"', b'"g"']]
+    turn.append([Tokens(runs[0])])
+    taken: dict[int, list[object]] = {after: [] for after in range(5)}
+
+    def read(after):
+        return list(turn.read(after, soon(), take=lambda batch: not taken[after].extend(batch)))
+
+    readers = [Beside(partial(read, after)) for after in taken]
+    wait_for(lambda: len(turn._changed._waiting) == len(readers), what="the readers")
+    for run in runs[1:3]:
+        turn.append([Tokens(run)])
+    turn.append([Tokens(runs[3]), Thinking("hm")])
+    turn.finish(ANSWER)
+    assert [reader.end() for reader in readers] == [[]] * len(readers)
+    everything = [*map(Token, "abcdefg"), Thinking("hm"), ANSWER]
+    assert list(turn.read(0, soon())) == everything
+    assert taken == {after: everything[after:] for after in taken}
 
 
 def test_what_a_waiting_reader_does_not_take_is_given_back():
