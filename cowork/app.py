@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response
+from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
 from cowork import log as logging
+from cowork.ids import new_uuid
 from cowork.services import Services
 from cowork.web import (
     ask,
@@ -44,9 +46,16 @@ class _Json(JSONProvider):
         return orjson.loads(s)
 
 
+class _App(Flask):
+    """Flask, without asking a dozen times a request whether what it calls of ours is async."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(services: Services) -> Flask:
     """The application over these services; whoever made them closes them."""
-    app = Flask("cowork", static_folder=None)
+    app = _App("cowork", static_folder=None)
     app.json = _Json(app)
     app.extensions["cowork"] = services
     settings = services.settings
@@ -83,27 +92,31 @@ def create_app(services: Services) -> Flask:
 
 def _register_requests(app: Flask) -> None:
     """Give each request its id, first of all, and a line in the log."""
+    # `g` and `request` themselves, not through their proxies, each use of which takes a look-up.
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        g.begun = time.monotonic()
-        logging.request_id.set(g.request_id)
+        asked, kept = request_ctx.request, app_ctx.g
+        given = asked.headers.get("X-Request-ID", "")
+        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_uuid().hex
+        kept.begun = time.monotonic()
+        logging.request_id.set(kept.request_id)
 
     @app.after_request
     def finish(reply: Response) -> Response:
-        reply.headers["X-Request-ID"] = g.request_id
-        if "turn_id" in g:
-            reply.headers["X-Turn-ID"] = g.turn_id
-        if g.get("replayed"):
+        asked, kept = request_ctx.request, app_ctx.g
+        turn_id = kept.get("turn_id")
+        reply.headers["X-Request-ID"] = kept.request_id
+        if turn_id is not None:
+            reply.headers["X-Turn-ID"] = turn_id
+        if kept.get("replayed"):
             reply.headers["Idempotent-Replayed"] = "true"
         log.info(
             "request",
-            method=request.method,
-            turn_id=g.get("turn_id"),
-            path=request.path,  # never the query: it may hold a poll token
+            method=asked.method,
+            turn_id=turn_id,
+            path=asked.path,  # never the query: it may hold a poll token
             status=reply.status_code,
-            ms=round((time.monotonic() - g.begun) * 1000),
+            ms=round((time.monotonic() - kept.begun) * 1000),
         )
         return reply

@@ -30,6 +30,8 @@ _BATCH = 256
 _GATHER = 0.01
 _MASK = "***"
 _LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
+# One of these is in whatever that finds; to look for them takes a tenth of the time.
+_SIGNS = ("bearer", "sk-ant-", "poll_token")
 # All but tab and line feed: those are quoted, and a traceback's own.
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 # Longest first, so that no secret's beginning hides its end; replaced whole, never changed.
@@ -47,7 +49,10 @@ def masked(text: str) -> str:
     """`text` without any secret that is known or looks like one."""
     for secret in _secrets:
         text = text.replace(secret, _MASK)
-    return _LOOKS_SECRET.sub(rf"\1{_MASK}", text)
+    folded = text.casefold()
+    if any(sign in folded for sign in _SIGNS):
+        return _LOOKS_SECRET.sub(rf"\1{_MASK}", text)
+    return text
 
 
 def logger(name: str) -> Any:

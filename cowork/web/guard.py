@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
+from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import UnsupportedMediaType
 
 from cowork.errors import Forbidden, TooManyAttempts, Unauthorized
@@ -25,6 +26,7 @@ log = logger(__name__)
 
 OPEN = frozenset({"/health/live"})
 ANYONE = ""
+_LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _ADVICE = (
     "set COWORK_API_KEYS on the server and send `Authorization: Bearer <key>`, "
@@ -123,15 +125,16 @@ def register(app: Flask, guard: Guard) -> None:
 
     @app.before_request
     def check() -> Response | None:
-        g.owner, g.holder = ANYONE, None
-        if request.path in OPEN:
+        asked, kept = request_ctx.request, app_ctx.g
+        kept.owner, kept.holder = ANYONE, None
+        if asked.path in OPEN:
             return None
-        if _is_preflight(request) and guard.allows_origin(request.headers["Origin"]):
-            guard.check_place(request)
+        if _is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
+            guard.check_place(asked)
             return Response(status=204)  # it carries no key
-        g.holder = guard.admit(request)
-        g.owner = g.holder.name if g.holder is not None else ANYONE
-        _check_type(request)
+        kept.holder = guard.admit(asked)
+        kept.owner = kept.holder.name if kept.holder is not None else ANYONE
+        _check_type(asked)
         return None
 
     @app.after_request
@@ -233,7 +236,7 @@ def _authority(origin: str) -> str:
 
 
 def _is_loopback_name(name: str) -> bool:
-    if name == "localhost":
+    if name in _LOOPBACK:  # nearly always; to read an address takes longer
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cowork import log
 from cowork.log import Writer
@@ -65,12 +67,32 @@ def test_a_secret_that_looks_like_a_pattern_is_taken_as_it_is():
         ("GET /s/1?poll_token=canary&x=1", "GET /s/1?poll_token=***&x=1"),
         ("poll_token: canary", "poll_token: ***"),
         ("POLL_TOKEN=canary;", "POLL_TOKEN=***;"),
+        ("poll_to\u212aen=canary", "poll_to\u212aen=***"),  # the sign for kelvin is a k
+        ("\u017fk-ant-canary", "\u017fk-ant-***"),  # and this is an s
         ("the bearer", "the bearer"),
         ("nothing to see", "nothing to see"),
     ],
 )
 def test_what_looks_secret_is_masked(line, shown):
     assert log.masked(line) == shown
+
+
+PIECES = [
+    "BEARER ",
+    "bearer\t",
+    "Sk-Ant-",
+    "poll_token=",
+    "Poll_Token: ",
+    "canary",
+    "\u017f",
+    "\u212a",
+    " ",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join))
+def test_looking_for_signs_first_changes_nothing(text):
+    assert log.masked(text) == log._LOOKS_SECRET.sub(r"\1***", text)
 
 
 class Pipe:
