@@ -1,7 +1,8 @@
 """The least that a relay can be, to compare with: gevent, one regular expression, a socket.
 
 It keeps nothing, checks nothing, ends nothing well and serves one kind of request: what it costs is
-what the machine, the event loop and Python cost, whatever a server does besides.
+what the machine, the event loop and Python cost, whatever a server does besides.  The same in C
+(`bare_relay.c`) costs what the machine and the load do.
 
 `python -m bench.bare FAKE` prints its port and serves until its stdin ends.
 """
@@ -14,7 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from gevent.fileobject import FileObject
 from gevent.server import StreamServer
 
 from bench import proc
-from bench.fake import MESSAGE
+from bench.fake import MESSAGE, compiled
 
-ROOT = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).resolve().parent / "bare_relay.c"
+ROOT = SOURCE.parent.parent
 BACKLOG = 2048
 BLOCK = 64 * 1024
 STOP_TIMEOUT = 20.0
@@ -47,11 +49,20 @@ class Bare:
     worker: int
 
 
-@contextmanager
-def serving(fake: Path) -> Iterator[Bare]:
+def in_python(fake: Path) -> AbstractContextManager[Bare]:
     """A bare relay over that fake CLI."""
+    return _serving([sys.executable, "-m", "bench.bare", str(fake)])
+
+
+def in_c(fake: Path, folder: Path) -> AbstractContextManager[Bare]:
+    """The same in C, built in `folder`; raises as `fake.compiled`."""
+    return _serving([str(compiled(SOURCE, folder / "bare-relay")), str(fake)])
+
+
+@contextmanager
+def _serving(argv: list[str]) -> Iterator[Bare]:
     child = subprocess.Popen(
-        proc.tied([sys.executable, "-m", "bench.bare", str(fake)]),
+        proc.tied(argv),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -35,15 +35,22 @@ class Fake:
 def build(folder: Path) -> Fake:
     """The fake made from `fake_cli.c`, in `folder`.
 
+    Raises as `compiled`.
+    """
+    return Fake(compiled(SOURCE, folder / "fake-claude"), "C", timed=True)
+
+
+def compiled(source: Path, path: Path) -> Path:
+    """The program made from a C source, at `path`.
+
     Raises `NoCompilerError`, and `subprocess.CalledProcessError` where it cannot be compiled.
     """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise NoCompilerError("no cc and no gcc on PATH")
-    path = folder / "fake-claude"
-    argv = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(path), str(SOURCE)]
+    argv = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(path), str(source)]
     subprocess.run(argv, check=True, timeout=BUILD_TIMEOUT)
-    return Fake(path, "C", timed=True)
+    return path
 
 
 def build_or_borrow(folder: Path) -> Fake:

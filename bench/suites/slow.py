@@ -1,10 +1,12 @@
 """Many streams as models write them, 20 tokens a second: what the server adds to each token.
 
-Beside it the same through a bare relay (`bench/bare.py`): what the machine adds anyway.
+Beside it the same through bare relays, of Python and of C (`bench/bare.py`): what Python and the
+event loop add anyway, and what the machine and the load do.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -26,11 +28,11 @@ class Found:
     """Rounds by count of streams, and the worker's memory (bytes) by count, before and with them.
 
     `before` is with so many processes that are idle, `during` with their streams as well; `bare`
-    are the rounds of the bare relay.
+    are the rounds of the bare relays, by what they are written in, and count.
     """
 
     rounds: dict[int, list[dict[str, Any]]]
-    bare: dict[int, list[dict[str, Any]]]
+    bare: dict[tuple[str, int], list[dict[str, Any]]]
     before: dict[int, int] = field(default_factory=dict)
     during: dict[int, int] = field(default_factory=dict)
 
@@ -39,11 +41,12 @@ def run(setup: Setup) -> Report:
     """One server; first each count with no more processes than it needs, then rounds of all."""
     counts = setup.pick((200, 500, 1000), (50, 200))
     window = setup.pick(8.0, 2.0)
-    found = Found({count: [] for count in counts}, {min(counts): [], max(counts): []})
-    with (
-        faked(setup, "slow", max(counts)) as server,
-        bare.serving(setup.fake.path) as relay,
-    ):
+    found = Found({count: [] for count in counts}, {})
+    with ExitStack() as stack:
+        server = stack.enter_context(faked(setup, "slow", max(counts)))
+        relays = {"bare Python": stack.enter_context(bare.in_python(setup.fake.path))}
+        if setup.fake.kind == "C":
+            relays["bare C"] = stack.enter_context(bare.in_c(setup.fake.path, setup.folder))
         rest = proc.resident_bytes(server.worker)
         for count in counts:
             warm(server, count)
@@ -54,10 +57,13 @@ def run(setup: Setup) -> Report:
         for number in range(setup.pick(3, 1)):
             for count in counts if number else ():
                 found.rounds[count].append(_round(server, count, window))
-            for count, rounds in found.bare.items():
-                rounds.append(_round(relay, count, window))
+            for name, relay in relays.items():
+                for count in (min(counts), max(counts)):
+                    seen = _round(relay, count, window)
+                    found.bare.setdefault((name, count), []).append(seen)
     report = Report(details={"rest": rest, "before": found.before, "during": found.during})
-    report.details |= {"rounds": found.rounds, "bare": found.bare}
+    bares = {f"{count}, {name}": rounds for (name, count), rounds in found.bare.items()}
+    report.details |= {"rounds": found.rounds, "bare": bares}
     _tell(report, found)
     return report
 
@@ -73,7 +79,7 @@ def _round(server: Target, count: int, window: float) -> dict[str, Any]:
 def _tell(report: Report, found: Found) -> None:
     rows = [["streams", "added ms p50", "p99", "max", "errors", "server's CPU", "client's CPU"]]
     named = [(str(count), rounds) for count, rounds in found.rounds.items()]
-    named += [(f"{count} (bare relay)", rounds) for count, rounds in found.bare.items()]
+    named += [(f"{count} ({name})", rounds) for (name, count), rounds in found.bare.items()]
     for name, rounds in named:
         lags = [[seen["lag_ms"][kind] for seen in rounds] for kind in ("p50", "p99", "max")]
         costs = [f"{_share(rounds, kind):.0%} of a core" for kind in ("cpu_s", "client_cpu_s")]
@@ -83,9 +89,9 @@ def _tell(report: Report, found: Found) -> None:
     for count, rounds in found.rounds.items():
         if errors := [error for seen in rounds for error in seen["shown_errors"]]:
             print(f"errors of {count} streams: {errors[:3]}")
-    for count, rounds in found.bare.items():
+    for (name, count), rounds in found.bare.items():
         ratio = _share(found.rounds[count], "cpu_s") / _share(rounds, "cpu_s")
-        print(f"{count} streams: {ratio:.2f} x the CPU of the bare relay")
+        print(f"{count} streams: {ratio:.2f} x the CPU of {name}")
     report.measures = [*_measures(found), _memory(found)]
 
 
