@@ -15,6 +15,8 @@ log = logger(__name__)
 # How often at most a process is measured for its limit, and for whoever asks; seconds.
 LOOK = 5.0
 FRESH = 1.0
+# So long is a process left unmeasured that is never found idle; seconds.
+BUSY_LOOK = 300.0
 # Between two processes that nobody waits for, at most; seconds.
 PAUSE = 0.02
 
@@ -67,7 +69,8 @@ class Keeper:
     def _tend(self) -> None:
         if self._memory_limit:
             with self._slots.changed:
-                asked = [slot for slot in self._slots if _served_since(slot)]
+                now = time.monotonic()
+                asked = [slot for slot in self._slots if _is_worth_a_look(slot, now)]
             self._measure_slowly(asked)
         now = time.monotonic()
         with self._slots.changed:
@@ -78,7 +81,7 @@ class Keeper:
             self._slots.end(slot)
 
     def _measure_slowly(self, slots: Sequence[Slot]) -> None:
-        """One after the other: each takes the interpreter away from the event loop, a bit."""
+        """One after the other: each takes the interpreter from the event loop, now and then."""
         pause = min(PAUSE, self._look / max(1, len(slots)))
         for slot in slots:
             self.measure([slot])
@@ -113,10 +116,17 @@ class Keeper:
                 slot.memory, slot.measured = taken, now
 
 
-def _served_since(slot: Slot) -> bool:
-    """Whether the process has served a turn since it was last looked at."""
+def _is_worth_a_look(slot: Slot, now: float) -> bool:
+    """Whether the process has served a turn since it was last looked at.
+
+    While it serves another one it is left alone, but for long: nothing would come of it until the
+    turn is over, and hundreds of streams would feel it.
+    """
     process = slot.process
     if process is None or process.turns == slot.measured_turns:
+        return False
+    known = max(slot.measured, process.started)
+    if slot.state != State.IDLE and now - known < BUSY_LOOK:
         return False
     slot.measured_turns = process.turns
     return True
