@@ -4,7 +4,7 @@
 it and of its children, `read_log` and `overlaps` tell what it did, `driver.py` speaks to it.  A
 question steers it by directions at its start, such as `[[delay 50]] [[words 100]]`;
 `stage/script.py` lists them.
-The events are recorded from 2.1.330, see `scenes/`.
+The events are those of 2.1.332, see `scenes/`.
 """
 
 from __future__ import annotations

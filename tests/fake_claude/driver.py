@@ -224,6 +224,13 @@ def result_of(events: list[Event]) -> Event:
     return [event for event in events if event["type"] == "result"][-1]
 
 
+def costs(events: list[Event]) -> tuple[float, float]:
+    """USD: in all, by what the last result says, and since the result before."""
+    result = result_of(events)
+    since = result["model_usage_since_last_result"].values()
+    return result["total_cost_usd"], sum(model["costUSD"] for model in since)
+
+
 def outline(events: list[Event]) -> list[str]:
     """Each event in a word or two, runs of deltas as one: what a turn looks like."""
     names: list[str] = []

@@ -20,6 +20,7 @@ from tests.fake_claude.driver import (
     Cli,
     Event,
     control_request,
+    costs,
     outline,
     question,
     result_of,
@@ -111,6 +112,23 @@ def test_each_turn_has_its_own_opening_and_costs_add_up(start):
     assert outline(first) == outline(second)
     assert result_of(second)["total_cost_usd"] == 2 * result_of(first)["total_cost_usd"]
     assert [result_of(turn)["result_index"] for turn in (first, second)] == [0, 1]
+
+
+def test_a_clean_end_carries_the_costs_into_the_next_process_and_a_kill_does_not(start):
+    first = start()
+    one = costs(first.turn("a"))[0]
+    assert costs(first.turn("[[tool]] b")) == pytest.approx((3 * one, 2 * one))
+    first.close_stdin()
+    assert first.wait() == 0
+    second = start(resume=first.session)
+    assert costs(second.turn("c")) == pytest.approx((4 * one, one))
+    second.process.kill()
+    second.wait()
+    third = start(resume=first.session)
+    assert costs(third.turn("d")) == pytest.approx((4 * one, one))
+    third.process.terminate()
+    assert third.wait() == 143
+    assert costs(start(resume=first.session).turn("e")) == pytest.approx((5 * one, one))
 
 
 def test_an_idle_process_is_silent_until_it_is_asked(start):
@@ -670,7 +688,7 @@ def test_a_background_process_outlives_turn_and_cli(start, lifelines):
 
 
 def test_it_tells_its_version(claude, tmp_path):
-    assert run(claude, "--version").stdout == b"2.1.330 (Claude Code)\n"
+    assert run(claude, "--version").stdout == b"2.1.332 (Claude Code)\n"
     config = configure(tmp_path / "config", version="9.0.1")
     assert run(claude, "--version", **config).stdout == b"9.0.1 (Claude Code)\n"
     config = configure(tmp_path / "config", probe="exit:3")

@@ -36,8 +36,9 @@ class Blanks:
             "elapsed": lambda: int((time.monotonic() - self._start) * 1000),
             "text": lambda: self.said,
             "usage": self._usage,
-            "spent": self._spent,
-            "cost": self._cost,
+            "spent": lambda: self._spent(process.carried + process.requests),
+            "spent_since": lambda: self._spent(process.requests - process.billed),
+            "cost": lambda: _cost(process.carried + process.requests),
             "index": self._next_index,
             "messages": lambda: self._requests,
             "skills": process.skills,
@@ -102,14 +103,15 @@ class Blanks:
         cached = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
         return {"input_tokens": tokens, **cached, "output_tokens": tokens}
 
-    def _spent(self) -> dict[str, dict[str, float]]:
-        tokens = _TOKENS_OF_REQUEST * self._process.requests
-        spent = {"inputTokens": tokens, "outputTokens": tokens, "costUSD": self._cost()}
-        return {self._process.model: spent}
-
-    def _cost(self) -> float:
-        return round(_COST_OF_REQUEST * self._process.requests, 6)
+    def _spent(self, requests: int) -> dict[str, dict[str, float]]:
+        tokens = _TOKENS_OF_REQUEST * requests
+        spent = {"inputTokens": tokens, "outputTokens": tokens, "costUSD": _cost(requests)}
+        return {self._process.model: spent} if requests else {}
 
     def _next_index(self) -> int:
         self._process.results += 1
         return self._process.results - 1
+
+
+def _cost(requests: int) -> float:
+    return round(_COST_OF_REQUEST * requests, 6)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-VERSION = "2.1.330"
+VERSION = "2.1.332"
 
 
 class Config:

@@ -35,6 +35,8 @@ class Process:
 
     `unsolicited_at` is when it will begin a turn by itself, `tool` the pid of the running tool,
     `failed_last` whether the last result was an error: that is the exit code at stdin's end.
+    `requests` were sent to the model by this process, `billed` of them before this turn,
+    `carried` by those of the session that ended cleanly before it.
     """
 
     def __init__(self, config: Config, argv: list[str], flags: dict[str, str]) -> None:
@@ -47,7 +49,7 @@ class Process:
         self.turn: Turn | None = None
         self.tool: int | None = None
         self.results = 0
-        self.requests = 0
+        self.requests = self.billed = self.carried = 0
         self.unsolicited_at: float | None = None
         self.failed_last = False
         self._stem = f"{os.urandom(4).hex()}-{os.urandom(2).hex()}-4{os.urandom(2).hex()[1:]}-8fff-"
@@ -56,6 +58,7 @@ class Process:
         self.transcript = Transcript(self.session, config.version)
         self.listener = Listener(self)
         self._open_session(resumed="--resume" in flags)
+        self.carried = self.transcript.requests
         signal.signal(signal.SIGINT, self._on_sigint)
         signal.signal(signal.SIGTERM, self._on_end)
         signal.signal(signal.SIGHUP, self._on_end)
@@ -80,6 +83,8 @@ class Process:
     def leave(self, code: int, *, drain: bool = True) -> NoReturn:
         """End, keeping what is to be kept."""
         self.transcript.flush(now=True)
+        if self.results:
+            self.transcript.keep_requests(self.carried + self.requests)
         if drain and self.config.drain:
             self.wire.drain(_DRAIN_S)
         self.config.log.add("exit", code=code)
@@ -176,6 +181,7 @@ class Process:
         self.turn = None
         self.listener.told_to_stop = False
         self.transcript.leave()
+        self.billed = self.requests
         fields = {"uuid": turn.uuid, "text": turn.question, "outcome": outcome}
         self.config.log.add(
             "turn", session=self.session, start=start, end=time.monotonic(), **fields

@@ -1,7 +1,7 @@
 """The recorded material: lines of the real CLI with the changing values taken out.
 
-A scene is a file of `../scenes`, one JSON object a line.  A line is either an event as 2.1.330
-printed it, where a string `"$name"` stands for a value filled in at play time (a string or any
+A scene is a file of `../scenes`, one JSON object a line.  A line is either an event as 2.1.332
+prints it, where a string `"$name"` stands for a value filled in at play time (a string or any
 other JSON), or a cue `{"cue": NAME, ...}` for `turn.py`: what cannot be recorded, since it depends
 on the question.
 

@@ -25,11 +25,13 @@ class Transcript:
 
     `questions` holds every question of it, those from disk and those of this process.  Without
     CLAUDE_CODE_EAGER_FLUSH an answer reaches the disk 60 ms after its result, as observed.  A
-    directory that cannot be written turns keeping off and nothing else.
+    directory that cannot be written turns keeping off and nothing else.  `requests` is how many
+    the session's processes had sent to the model when the last clean end was written down.
     """
 
     def __init__(self, session: str, version: str) -> None:
         self.questions: list[str] = []
+        self.requests = 0
         self.cwd = os.path.realpath(os.getcwd())
         self._session = session
         self._version = version
@@ -58,6 +60,14 @@ class Transcript:
         """Keep an answer, or as much as there was of one."""
         content = [{"type": "text", "text": text}]
         self._append("assistant", {"role": "assistant", "content": content}, uuid)
+
+    def keep_requests(self, count: int) -> None:
+        """What has been spent, as the real CLI writes it at a clean end: no kill -9 gets here."""
+        if self.exists():
+            self._write(
+                to_json({"type": "cost-state", "sessionId": self._session, "requests": count})
+                + "\n"
+            )
 
     def flush(self, *, now: bool = False) -> None:
         """Write the answers whose time has come; with `now`, all of them."""
@@ -95,6 +105,7 @@ class Transcript:
         except ValueError:
             return
         self._parent = entry.get("uuid", self._parent)
+        self.requests = entry.get("requests", self.requests)
         content = (entry.get("message") or {}).get("content")
         if entry.get("type") == "user" and isinstance(content, str):
             self.questions.append(content)
