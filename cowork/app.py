@@ -83,7 +83,7 @@ def create_app(services: Services) -> Flask:
         turns.blueprint(conversation, disconnects, keepalive=keepalive),
         sessions.blueprint(conversation, services.store),
         processes.blueprint(services.pool),
-        xo_auth.blueprint(services.login),
+        xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
     ):
         api.register_blueprint(blueprint)

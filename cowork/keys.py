@@ -88,6 +88,7 @@ class Keys:
         self._stamp: object = None
         self._next = float("-inf")
         self._names = _digests(given)
+        self._on_read: Callable[[], None] = lambda: None
         self._look()
 
     @property
@@ -95,8 +96,17 @@ class Keys:
         """Whether a key that is good now may be none later."""
         return self._file is not None
 
+    def on_read(self, call: Callable[[], None]) -> None:
+        """Have `call` called, from any thread, whenever the file was read again."""
+        self._on_read = call
+
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that keys have, as of the last look."""
+        return frozenset(self._names.values())
 
     def find(self, key: str) -> Holder | None:
         """Who holds this key; every key is compared, in constant time, whichever matches."""
@@ -137,6 +147,58 @@ class Keys:
         logging.hide(*found.values())
         self._names = _digests({**self._given, **found})
         log.info("the file of keys was read", keys=len(found))
+        self._on_read()
+
+
+class Operators:
+    """Whose keys may do what concerns everybody: `admins` all of it, `login` the XO login too.
+
+    Both are names of keys.  Without keys every caller is an operator; with keys and no `admins`
+    it is the holder of the one name where there is one, and nobody where there are more.
+    """
+
+    def __init__(self, keys: Keys, admins: Iterable[str], login: Iterable[str] = ()) -> None:
+        self._keys = keys
+        self._admins = frozenset(admins)
+        self._login = frozenset(login)
+        keys.on_read(self.check)
+
+    def may_administer(self, holder: Holder | None) -> bool:
+        """Whether this caller, whom the guard let in, is an operator."""
+        if not self._keys.needed:
+            return True
+        return holder is not None and holder.name in self._operators()
+
+    def may_login(self, holder: Holder | None) -> bool:
+        """Whether this caller may begin, finish and end the XO login."""
+        return self.may_administer(holder) or (holder is not None and holder.name in self._login)
+
+    def _operators(self) -> frozenset[str]:
+        names = self._keys.names
+        if self._admins:
+            return self._admins
+        return names if len(names) == 1 else frozenset()
+
+    def check(self) -> None:
+        """Say so in the log where a setting names no key, or nobody may log in."""
+        if not self._keys.needed:
+            return
+        names = self._keys.names
+        for variable, named in (
+            ("COWORK_ADMIN_KEYS", self._admins),
+            ("COWORK_LOGIN_KEYS", self._login),
+        ):
+            if unknown := named - names:
+                log.warning(
+                    "a setting has names that no key has",
+                    setting=variable,
+                    names=", ".join(sorted(unknown)),
+                )
+        if not names & (self._operators() | self._login):
+            log.warning(
+                "no key may begin or end the XO login: name some in COWORK_ADMIN_KEYS or "
+                "COWORK_LOGIN_KEYS"
+            )
 
 
 def _digests(keys: Mapping[str, str]) -> dict[bytes, str]:

@@ -26,7 +26,7 @@ from cowork.conversation import Conversation
 from cowork.errors import ShuttingDown, StoreUnavailable
 from cowork.keeper import Keeper
 from cowork.kept_turns import KeptTurns
-from cowork.keys import Keys
+from cowork.keys import Keys, Operators
 from cowork.ledger import Ledger
 from cowork.login import Login
 from cowork.outbox import Outbox
@@ -48,6 +48,7 @@ class Services:
 
     settings: Settings
     keys: Keys
+    operators: Operators
     store: Store
     keeper: Keeper
     cli: ClaudeCli
@@ -166,6 +167,7 @@ class Services:
             foreign_pages=", ".join(given.allowed_origins) or "none",
             **where,
         )
+        self.operators.check()
         if given.api_keys_file is not None and given.api_keys_file.stat().st_mode & 0o077:
             log.warning("others on this machine may read or write the file of keys: chmod 600 it")
 
@@ -245,9 +247,11 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
     ledger.on_trouble = keeper.look_now
     runner = Runner(store, pool, cli, ledger, rules)
+    keys = Keys(settings.api_keys, settings.api_keys_file)
     return Services(
         settings=settings,
-        keys=Keys(settings.api_keys, settings.api_keys_file),
+        keys=keys,
+        operators=Operators(keys, settings.admin_keys, settings.login_keys),
         store=store,
         keeper=keeper,
         cli=cli,

@@ -95,6 +95,8 @@ class Settings:
 
     api_keys: Mapping[str, str] = setting("COWORK_API_KEYS", "", api_keys, secret=True)
     api_keys_file: Path | None = setting("COWORK_API_KEYS_FILE", "", keys_file)
+    admin_keys: tuple[str, ...] = setting("COWORK_ADMIN_KEYS", "", names)
+    login_keys: tuple[str, ...] = setting("COWORK_LOGIN_KEYS", "", names)
     allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", hosts)
     allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", origins)
     trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)

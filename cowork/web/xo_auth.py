@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, g, jsonify, request
 
+from cowork.errors import Forbidden
+from cowork.keys import Operators
 from cowork.login import Login
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.schemas import (
@@ -15,19 +17,30 @@ from cowork.web.schemas import (
     AuthState,
     AuthStatusQuery,
     MessageReply,
+    ProblemReply,
     WhoamiReply,
 )
 
+_REFUSED = "The key is among neither COWORK_ADMIN_KEYS nor COWORK_LOGIN_KEYS"
+# What every key may ask; the rest is the server's one login, which everybody's history goes by.
+_FOR_ALL = frozenset({"xo_auth.whoami", "xo_auth.state"})
 
-def blueprint(login: Login) -> CoworkBlueprint:
+
+def blueprint(login: Login, operators: Operators) -> CoworkBlueprint:
     """The login's endpoints; what upstream answers to start and status is passed on as it is."""
     routes = CoworkBlueprint(
         "xo_auth", __name__, url_prefix="/xo-auth", description="The XO browser login"
     )
 
+    @routes.before_request
+    def check() -> None:
+        if request.endpoint not in _FOR_ALL and not operators.may_login(g.holder):
+            raise Forbidden("this key may not begin or end the XO login; see COWORK_LOGIN_KEYS")
+
     @routes.post("/start")
     @routes.arguments(AuthStartBody, required=False)
     @routes.response(200, {"type": "object"}, description="Upstream's reply as it is")
+    @routes.alt_response(403, schema=ProblemReply, description=_REFUSED)
     def start(body: dict[str, Any]) -> Response:
         """Begin a login: gives `authorize_url`, `auth_session_id` and `poll_token`."""
         return jsonify(login.start(body["scopes"], body["client_reference"]))
@@ -35,6 +48,7 @@ def blueprint(login: Login) -> CoworkBlueprint:
     @routes.get("/status/<auth_session_id>")
     @routes.arguments(AuthStatusQuery, location="query")
     @routes.response(200, {"type": "object"}, description="Upstream's reply as it is")
+    @routes.alt_response(403, schema=ProblemReply, description=_REFUSED)
     def status(query: dict[str, Any], auth_session_id: str) -> Response:
         """Ask how far a login is."""
         return jsonify(login.status(auth_session_id, query["poll_token"]))
@@ -42,6 +56,7 @@ def blueprint(login: Login) -> CoworkBlueprint:
     @routes.post("/consume")
     @routes.arguments(AuthConsumeBody, required=False)
     @routes.response(200, AuthConsumeReply)
+    @routes.alt_response(403, schema=ProblemReply, description=_REFUSED)
     def consume(body: dict[str, Any]) -> dict[str, Any]:
         """Fetch and keep the token of a finished login."""
         return login.consume(body["auth_session_id"], body["poll_token"])
@@ -60,6 +75,7 @@ def blueprint(login: Login) -> CoworkBlueprint:
 
     @routes.post("/logout")
     @routes.response(200, MessageReply)
+    @routes.alt_response(403, schema=ProblemReply, description=_REFUSED)
     def logout() -> dict[str, Any]:
         """Forget the stored token."""
         return login.logout()

@@ -117,6 +117,7 @@ class Ground:
             "DATABASE_PASSWORD": CANARIES["a stranger's variable"],
             "COWORK_API_KEYS": f"me={CANARIES['a key']},you={CANARIES['another' + chr(39) + 's key']}",
             "COWORK_API_KEYS_FILE": str(keys),
+            "COWORK_ADMIN_KEYS": "me",
             "COWORK_ALLOWED_HOSTS": "cowork.example",
             "COWORK_ALLOWED_ORIGINS": "https://app.example",
             "COWORK_WORKSPACE": str(folder / "workspace"),

@@ -184,3 +184,35 @@ def test_a_key_is_in_no_reply(serve: Callable[..., Served]) -> None:
             reply = _try(served, "GET", path, {"Authorization": f"Bearer {key}"})
             assert KEY not in reply.text
             assert KEY not in str(reply.headers)
+
+
+LOGIN_CALLS = [
+    ("POST", "/xo-auth/start"),
+    ("GET", "/xo-auth/status/s?poll_token=t"),
+    ("POST", "/xo-auth/consume"),
+    ("POST", "/xo-auth/logout"),
+]
+
+
+def test_fault_s8_only_keys_that_are_named_get_at_the_servers_one_login(
+    serve: Callable[..., Served], another: Another
+) -> None:
+    """Everybody's chat history is delivered with the token of that login."""
+    served = serve(COWORK_API_KEYS=KEYS, COWORK_LOGIN_KEYS="robot")
+    alice, robot = another(served, KEY), another(served, OTHER)
+    for method, path in LOGIN_CALLS:
+        refused = _try(alice, method, path, {"Authorization": f"Bearer {KEY}"})
+        problem(refused, 403, "forbidden")
+        allowed = _try(robot, method, path, {"Authorization": f"Bearer {OTHER}"})
+        assert allowed.status_code not in {401, 403}, path
+    for name in ("whoami", "state"):
+        assert alice.get(f"/xo-auth/{name}").status_code != 403
+
+
+def test_fault_s8_with_several_names_and_no_setting_nobody_does(
+    serve: Callable[..., Served], another: Another
+) -> None:
+    served = serve(COWORK_API_KEYS=KEYS)
+    problem(another(served, KEY).post("/xo-auth/logout"), 403, "forbidden")
+    served = serve(COWORK_API_KEYS=f"alice={KEY}")
+    assert another(served, KEY).post("/xo-auth/logout").status_code == 200

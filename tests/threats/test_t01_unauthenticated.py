@@ -20,7 +20,8 @@ KEY, OTHER = "k" * 40, "o" * 40
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 # Who may call what, decided for each route: "owner" sees what is the key's own, "holder" is
-# anybody with a key and is served what belongs to the server as a whole, "all" needs no key.
+# anybody with a key and is served what belongs to the server as a whole, "login" is whom
+# COWORK_ADMIN_KEYS or COWORK_LOGIN_KEYS names, "all" needs no key.
 DECIDED = {
     "GET /": "holder",
     "GET /health": "holder",
@@ -42,12 +43,12 @@ DECIDED = {
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
     # The XO login is the server's, whoever began it.
-    "POST /xo-auth/start": "holder",
-    "GET /xo-auth/status/<auth_session_id>": "holder",
-    "POST /xo-auth/consume": "holder",
+    "POST /xo-auth/start": "login",
+    "GET /xo-auth/status/<auth_session_id>": "login",
+    "POST /xo-auth/consume": "login",
     "GET /xo-auth/whoami": "holder",
     "GET /xo-auth/state": "holder",
-    "POST /xo-auth/logout": "holder",
+    "POST /xo-auth/logout": "login",
 }
 
 
@@ -89,6 +90,16 @@ def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) 
                 assert reply.headers["WWW-Authenticate"]
             assert "Set-Cookie" not in reply.headers
             reply.close()
+
+
+def test_fault_s8_of_all_routes_a_key_that_is_not_named_is_refused_at_the_login_alone(
+    guarded: Flask,
+) -> None:
+    client = guarded.test_client()
+    for name, path in routes(guarded).items():
+        reply = client.open(path, method=name.partition(" ")[0], headers={"X-API-Key": KEY})
+        assert (reply.status_code == 403) == (DECIDED[name] == "login"), name
+        reply.close()
 
 
 def test_t01_what_there_is_not_needs_a_key_too(guarded: Flask) -> None:

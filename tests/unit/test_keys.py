@@ -7,7 +7,7 @@ import os
 import pytest
 
 from cowork import keys
-from cowork.keys import Holder, Keys
+from cowork.keys import Holder, Keys, Operators
 from tests.fakes import Clock
 
 ONE, TWO, THREE = "1" * 32, "2" * 40, "3" * 32
@@ -140,3 +140,49 @@ def test_the_file_is_looked_at_once_a_second_at_most(file, clock):
     write(file, f"you={TWO}\n")
     clock.now += 0.999
     assert name_of(held, ONE) == "me"
+
+
+def holder(name):
+    return Holder(name, b"")
+
+
+@pytest.mark.parametrize(
+    ("keys_given", "admins", "login", "operators", "logins"),
+    [
+        ("me", "", "", "me", "me"),
+        ("me you", "", "", "", ""),
+        ("me you", "", "you", "", "you"),
+        ("me you them", "me", "you", "me", "me you"),
+        ("me", "gone", "", "", ""),
+    ],
+)
+def test_fault_s8_operators_are_those_named_else_the_only_one(
+    keys_given, admins, login, operators, logins
+):
+    held = Keys({name: name[0] * 32 for name in keys_given.split()})
+    found = Operators(held, admins.split(), login.split())
+    assert [n for n in held.names if found.may_administer(holder(n))] == operators.split()
+    assert sorted(n for n in held.names if found.may_login(holder(n))) == logins.split()
+    assert not found.may_administer(None)
+
+
+def test_fault_s8_without_keys_everybody_served_is_an_operator():
+    found = Operators(Keys({}), (), ())
+    assert found.may_administer(None)
+    assert found.may_login(None)
+
+
+def test_fault_s8_a_name_that_no_key_has_is_told_when_the_file_changes_too(file, clock, capsys):
+    held = Keys({}, file, now=clock)
+    found = Operators(held, ("me",), ("gone",))
+    found.check()
+    told = capsys.readouterr().out
+    assert "names=gone setting=COWORK_LOGIN_KEYS" in told
+    assert "no key may begin" not in told
+    assert found.may_login(holder("me"))
+    write(file, f"you={TWO}\nthem={THREE}\n")
+    clock.now += 2
+    assert held.find(TWO)
+    told = capsys.readouterr().out
+    assert "names=me setting=COWORK_ADMIN_KEYS" in told
+    assert "no key may begin or end the XO login" in told
