@@ -6,9 +6,11 @@ it.  No reply, no line that is printed, no file of a log and no command line may
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cowork import log
+from tests import processes
 
 # Shorter ones are words that tests use for other things too.
 LENGTH = 12
@@ -35,10 +37,10 @@ def search(place: str, said: bytes | str) -> None:
 
 
 def search_processes() -> None:
-    """Search the command lines of all processes."""
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
+    """Search the command lines of all that this process has started, and of what those have."""
+    for pid in processes.descendants(os.getpid()):
         try:
-            line = file.read_bytes()
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue  # it has ended
         search("a command line", line.replace(b"\0", b" "))

@@ -15,7 +15,7 @@ import pytest
 from cowork import settings
 from cowork.claude import sweep
 from cowork.claude.cli import bundled
-from tests import canaries, fake_claude
+from tests import canaries, fake_claude, patched, processes
 from tests.contract.replies import Asides
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
@@ -24,6 +24,10 @@ from tests.serving import Client, Gunicorn, Served, free_port
 from tests.upstream import Upstream
 
 LEAK_WAIT_S = 5.0
+# A test that uses one of these runs the product's pool in this process, so that what it leaves
+# behind may have been detached from us: all of the machine is searched for our marker after it.
+# What any other test detached is found at the end of its module.
+STARTERS = {"serve", "new_cli", "new_pool", "start", "detach"}
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +35,32 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a process, a thread or a file descriptor behind."""
     before = _threads(), _descriptors()
     yield
+    marked = not STARTERS.isdisjoint(request.fixturenames)
+    nothing_left(request.node.name, lambda: _left(*before) + (_marked() if marked else []))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_marked_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the last test of a module of which one has left a detached process behind."""
+    yield
+    nothing_left(request.node.name, _marked)
+
+
+def nothing_left(name: str, left: Callable[[], list[str]]) -> None:
+    """Fail unless `left` is empty soon."""
     deadline = time.monotonic() + LEAK_WAIT_S
-    while (left := _left(*before)) and time.monotonic() < deadline:
+    while (found := left()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    if left:
-        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
+    if found:
+        pytest.fail(f"{name} left behind: {'; '.join(found)}", pytrace=False)
+
+
+def _marked() -> list[str]:
+    return [f"process {pid}" for pid in sweep.left_by(os.getpid())]
 
 
 def _left(threads: set[threading.Thread], descriptors: int) -> list[str]:
-    left = [f"process {pid}" for pid in sweep.left_by(os.getpid())]
-    left += [f"child {pid}" for pid in _children()]
+    left = [f"child {pid}" for pid in processes.children(os.getpid())]
     left += [f"thread {thread.name}" for thread in _threads() - threads]
     # gevent's threadpool and DNS resolver keep a few for good; a leak is one a request.
     if _descriptors() > descriptors + 8:
@@ -56,17 +76,13 @@ def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
 
 
-def _children() -> list[int]:
-    """Child processes of this one that are not zombies."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == os.getpid() and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the whole suite, patched by gevent, run only what is another thing then."""
+    # What somebody names is run.
+    if patched.is_patched() and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        left_out = [item for item in items if not patched.is_another_thing(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if patched.is_another_thing(item)]
 
 
 @pytest.hookimpl(wrapper=True)

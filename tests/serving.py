@@ -21,7 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from cowork.app import create_app
 from cowork.services import open_services
 from cowork.settings import Settings
-from tests import canaries
+from tests import canaries, processes
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60.0
@@ -169,8 +169,7 @@ class Gunicorn(Client):
 
     def workers(self) -> list[int]:
         """The pids of the workers."""
-        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return processes.children(self.child.pid)
 
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.child.pid, number)

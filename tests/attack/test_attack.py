@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from gevent import monkey
 
 from tests.serving import ROOT
 
@@ -16,9 +15,6 @@ STOPS = {"everything", "census", "pages", "schema", "names", "slow", "canaries"}
 SCALE = "0.075"  # 150 cases of schemathesis
 
 
-@pytest.mark.skipif(
-    monkey.is_module_patched("socket"), reason="a program of its own, the same either way"
-)
 @pytest.mark.timeout(180)
 def test_t12_t16_an_attackers_tour_finds_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.json"

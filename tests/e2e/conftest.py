@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LEAK_WAIT_S, _descriptors, _left, _threads
+from tests.conftest import _descriptors, _left, _threads, nothing_left
 from tests.contract.replies import Asides
 from tests.e2e.stage import Stage, open_stage
 from tests.serving import Client
@@ -26,11 +26,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the last test of a module that leaves a process, thread or file descriptor behind."""
     before = _threads(), _descriptors()
     yield
-    deadline = time.monotonic() + LEAK_WAIT_S
-    while (left := _left(*before)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if left:
-        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
+    nothing_left(request.node.name, lambda: _left(*before))
 
 
 @pytest.fixture(scope="module")

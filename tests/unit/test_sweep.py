@@ -13,17 +13,10 @@ import pytest
 
 from cowork.claude import sweep
 from cowork.claude.command import MARKER
+from tests.processes import is_alive as alive
 from tests.serving import wait_for
 
 Detach = Callable[[str], int]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def is_sleeping(pid: int) -> bool:
