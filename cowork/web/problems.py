@@ -18,6 +18,9 @@ from cowork.log import logger
 
 log = logger(__name__)
 
+# Of what is wrong with a request so much is told: the first of it is what helps.
+FAULTS = 20
+
 STATUS: dict[type[CoworkError], int] = {
     errors.ClaudeUnavailable: 503,
     errors.ClaudeNotAuthenticated: 503,
@@ -86,8 +89,8 @@ def problem(error: CoworkError) -> Response:
 
 
 def invalid(faults: list[dict[str, Any]]) -> Response:
-    """A validation error's reply."""
-    reply = jsonify({"detail": faults})
+    """A validation error's reply, with the first `FAULTS` of its faults."""
+    reply = jsonify({"detail": faults[:FAULTS]})
     reply.status_code = 422
     return reply
 
@@ -105,6 +108,8 @@ def faults_of(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _collect(message: Any, loc: list[Any], found: list[dict[str, Any]]) -> None:
+    if len(found) >= FAULTS:
+        return
     if isinstance(message, dict) and "msg" in message:
         found.append(
             {"type": message.get("type", "value_error"), "loc": loc, "msg": message["msg"]}

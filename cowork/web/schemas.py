@@ -17,6 +17,10 @@ from cowork.claude.needs import REQUESTED_MODES
 NAME_LIMIT = 200
 PROMPT_LIMIT = 100_000
 SCHEMA_LIMIT = 100_000
+# Of the texts that name somebody or something, and of every other that has no bound of its own;
+# bytes.
+LABEL_LIMIT = 1024
+TEXT_LIMIT = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 BUSY = ("queue", "reject", "interrupt")
@@ -29,7 +33,10 @@ def fault(kind: str, msg: str) -> dict[str, str]:
 
 
 class Text(fields.String):
-    """A string without lone surrogates, which no UTF-8 could carry on."""
+    """A string of at most `limit` bytes, None for any number, without lone surrogates.
+
+    Those no UTF-8 could carry on.
+    """
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "required": fault("missing", "Field required"),
@@ -38,11 +45,54 @@ class Text(fields.String):
         "invalid_utf8": fault("string_unicode", "Input should be a valid unicode string"),
     }
 
+    def __init__(self, *, limit: int | None = TEXT_LIMIT, **options: Any) -> None:
+        super().__init__(**options)
+        self._limit = limit
+
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
+        if self._limit is not None and len(text) > self._limit:
+            raise ValidationError(_too_long(self._limit))
+        if text.isascii():
+            return text
         if _SURROGATE.search(text):
             raise self.make_error("invalid_utf8")
+        if self._limit is not None and len(text.encode()) > self._limit:
+            raise ValidationError(_too_long(self._limit))
         return text
+
+
+def _too_long(limit: int) -> dict[str, str]:
+    return fault("string_too_long", f"Input should have at most {limit} bytes")
+
+
+class Choices(fields.List[str]):
+    """A list of some of `allowed`; what is longer than that is refused unread."""
+
+    def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
+        super().__init__(Text(validate=validate.OneOf(allowed)), **options)
+        self._most = len(allowed)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, list) and len(value) > self._most:
+            sentence = f"Input should have at most {self._most} items"
+            raise ValidationError(fault("too_long", sentence))
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Json(fields.Raw):
+    """Any JSON of at most `TEXT_LIMIT` bytes."""
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Any:
+        try:
+            written = orjson.dumps(value)
+        except orjson.JSONEncodeError as unwritable:
+            sentence = "Input should be JSON of at most 250 levels"
+            raise ValidationError(fault("value_error", sentence)) from unwritable
+        if len(written) > TEXT_LIMIT:
+            sentence = f"Input should have at most {TEXT_LIMIT} bytes"
+            raise ValidationError(fault("too_long", sentence))
+        return value
 
 
 class JsonObject(fields.Field[str]):
@@ -95,16 +145,19 @@ class AskBody(Schema):
     """A question to a project."""
 
     project_name = Text(required=True, validate=valid_name, metadata={"example": "my-project"})
-    question = Text(required=True, validate=not_blank, metadata={"example": "What is 2+2?"})
-    user_id = Text(load_default="default_user", allow_none=True)
-    message_type = Text(load_default="@xo", allow_none=True)
+    question = Text(
+        limit=None, required=True, validate=not_blank, metadata={"example": "What is 2+2?"}
+    )
+    user_id = Text(limit=LABEL_LIMIT, load_default="default_user", allow_none=True)
+    message_type = Text(limit=LABEL_LIMIT, load_default="@xo", allow_none=True)
     agent_type = Text(
+        limit=LABEL_LIMIT,
         load_default=None,
         allow_none=True,
         metadata={"description": "A Claude skill's name; `Code_Writer` means `code-writer`."},
     )
-    events = fields.List(
-        Text(validate=validate.OneOf(EVENTS)),
+    events = Choices(
+        EVENTS,
         load_default=list,
         metadata={"description": "Which events besides tokens the stream should carry."},
     )
@@ -121,6 +174,7 @@ class AskBody(Schema):
         metadata={"description": "Seconds; may only shorten the server's CLAUDE_TIMEOUT."},
     )
     system_prompt = Text(
+        limit=None,
         load_default=None,
         allow_none=True,
         validate=_at_most(PROMPT_LIMIT),
@@ -296,7 +350,7 @@ class RetryReply(Schema):
 
 
 class AuthStartBody(Schema):
-    scopes = fields.Raw(load_default=None, allow_none=True)
+    scopes = Json(load_default=None, allow_none=True)
     client_reference = Text(load_default=None, allow_none=True)
 
 

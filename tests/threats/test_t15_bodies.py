@@ -7,12 +7,16 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marshmallow import EXCLUDE, ValidationError
 
-from cowork.web.bodies import _repeats_a_key
+from cowork.web.bodies import _outline, _repeats_a_key
+from cowork.web.problems import FAULTS, faults_of
+from cowork.web.schemas import AskBody
 from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
 from tests.fakes import Fakes
 from tests.serving import Client, Gunicorn, Served
@@ -169,3 +173,108 @@ def test_t15_a_key_that_comes_twice_is_seen_however_it_is_written(
     keys = [key for key, _ in written]
     text = f"{{{body}}}".encode()
     assert _repeats_a_key(text, json.loads(text)) is (len(set(keys)) < len(keys))
+
+
+MIB = 2**20
+# Of each kind a body that is much work for a reader who looks at all of it; sizes are bytes.
+HEAD = OK.encode()
+LARGE: dict[str, Callable[[int], bytes]] = {
+    "wrong events": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b'"x"', size)),
+    "right events": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b'"tool"', size)),
+    "numbers": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b"1", size)),
+    "lists": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b"[]", size)),
+    "objects": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b"{}", size)),
+    "a list": lambda size: b"[%b]" % _items(b"[]", size),
+    "a schema": lambda size: b'{%b, "output_schema": {"a": [%b]}}' % (HEAD, _items(b"{}", size)),
+    "keys": lambda size: b"{%b}" % b",".join(b'"k%d":0' % each for each in range(size // 12)),
+    "a key": lambda size: b'{"%b": 1}' % (b"k" * size),
+    "a name": lambda size: b'{"project_name": "%b", "question": "hi"}' % (b"n" * size),
+    "a user": lambda size: b'{%b, "user_id": "%b"}' % (HEAD, b"u" * size),
+    "a type": lambda size: b'{%b, "message_type": "%b"}' % (HEAD, b"t" * size),
+    "a skill": lambda size: b'{%b, "agent_type": "%b"}' % (HEAD, b"s" * size),
+    "a mode": lambda size: b'{%b, "permission_mode": "%b"}' % (HEAD, b"m" * size),
+    "a prompt": lambda size: b'{%b, "system_prompt": "%b"}' % (HEAD, b"p" * size),
+    "a time": lambda size: b'{%b, "timeout": "%bx"}' % (HEAD, b"1" * size),
+    "digits": lambda size: b'{%b, "timeout": %b}' % (HEAD, b"1" * size),
+    "an open text": lambda size: b'{%b, "user_id": "%b' % (HEAD, b'\\"' * (size // 2)),
+    "texts": lambda size: b'{%b, "events": [%b]}' % (HEAD, _items(b'"%b"' % (b"x" * 2000), size)),
+}
+
+
+def _items(item: bytes, size: int) -> bytes:
+    return b",".join([item] * (size // (len(item) + 1)))
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_fault_s3_a_refusal_is_small_and_soon_however_much_is_wrong(
+    logged: Served, fakes: Fakes, kind: str
+) -> None:
+    size = 4 * MIB
+    # A question that is refused for something else, and is as large: what reading it takes.
+    plain = b'{"project_name": "", "question": "%b"}' % (b"q" * size)
+    baseline = min(_seconds(logged, plain) for _ in range(3))
+    body = LARGE[kind](size)
+    reply = send(logged, "POST", "/ask_question", body, JSON)
+    invalid(reply, "body")
+    assert len(reply.content) <= 4096
+    assert min(_seconds(logged, body) for _ in range(3)) < 10 * baseline + 0.2
+    assert fakes.asked == []
+
+
+def _seconds(served: Served, body: bytes) -> float:
+    begun = time.monotonic()
+    assert send(served, "POST", "/ask_question", body, JSON).status_code == 422
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("path", ["/xo-auth/start", "/xo-auth/consume"])
+def test_fault_s3_the_login_takes_no_more_than_its_fields_need(served: Served, path: str) -> None:
+    name = "scopes" if path.endswith("start") else "poll_token"
+    for value in (b'"%b"' % (b"x" * 2 * MIB), b"[%b]" % _items(b'"x"', 2 * MIB)):
+        reply = send(served, "POST", path, b'{"%b": %b}' % (name.encode(), value), JSON)
+        assert reply.status_code == 422, reply.text
+        assert len(reply.content) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("user_id", 1024), ("message_type", 1024), ("system_prompt", 100_000)]
+)
+def test_fault_s3_each_text_is_bounded_to_the_byte(served: Served, name: str, limit: int) -> None:
+    body = {"project_name": "p", "question": "hi"}
+    for text in ("x" * limit, "é" * (limit // 2)):
+        assert served.post("/ask_question", {**body, name: text}).status_code == 200
+        fault = served.post("/ask_question", {**body, name: text + text + "x"})
+        assert [each["loc"] for each in fault.json()["detail"]] == [["body", name]]
+
+
+SHORT = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3), st.lists, max_leaves=5
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*AskBody().fields, "x", "é"]),
+        st.tuples(SHORT, st.integers(0, 5000)).map(lambda pair: [pair[0]] * pair[1])
+        | st.tuples(st.text(max_size=3), st.integers(0, 5000)).map(lambda pair: pair[0] * pair[1]),
+        min_size=3,
+    )
+)
+def test_fault_s3_no_fault_tells_the_body_again(body: dict[str, Any]) -> None:
+    faults = []
+    try:
+        AskBody().load(body, unknown=EXCLUDE)
+    except ValidationError as fault:
+        faults = faults_of(ValidationError({"json": fault.messages}))
+    assert len(faults) <= FAULTS
+    assert len(json.dumps(faults)) <= 4096
+
+
+@given(st.lists(st.text(max_size=2000), max_size=20), st.text(min_size=1, max_size=4))
+def test_fault_s3_the_outline_of_a_body_is_json_with_the_same_keys(
+    texts: list[str], key: str
+) -> None:
+    body = {f"{key}{place}": text for place, text in enumerate(texts)}
+    for ascii_only in (False, True):
+        written = json.dumps(body, ensure_ascii=ascii_only).encode()
+        assert list(json.loads(_outline(written))) == list(body)
