@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults attack key clean
+.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults attack key bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,11 +42,12 @@ test-gevent:
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
 
-lint: $(STAMPS)/requirements-dev ## Check style, types and layers
+lint: $(STAMPS)/requirements-dev ## Check style, types and layers, and that nothing is unused
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 fix: $(STAMPS)/requirements-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .

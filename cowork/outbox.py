@@ -41,11 +41,6 @@ class Outbox:
         self._relay.close(timeout)
 
     @property
-    def pending(self) -> int:
-        """How many messages wait; raises `StoreUnavailable`."""
-        return self._store.message_count()
-
-    @property
     def state(self) -> dict[str, Any]:
         """For `/health`, over all owners; what the store would tell is None while it is away.
 

@@ -104,6 +104,10 @@ class Weather:
 class Box(Outbox):
     """An outbox that is given messages as the ledger gives them to the store."""
 
+    @property
+    def pending(self):
+        return self._store.message_count()
+
     def add(self, message):
         if self.enabled:
             self._store.put_message(message)
