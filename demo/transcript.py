@@ -1,7 +1,7 @@
 """Find the user's own words in what the Claude CLI sends to the model API.
 
 The CLI wraps a question in much that no user wrote.
-Seen from 2.1.330, in the order of the request's ``messages``::
+Seen from 2.1.332, in the order of the request's ``messages``::
 
     user    [text "<system-reminder>..", text "first question"]
     system  "# Environment .."
@@ -56,6 +56,7 @@ _SIDE_SYSTEMS = (
     "Summarize this coding conversation",
 )
 _REMINDER = r"<system-reminder>.*?</system-reminder>"
+_ONE_REMINDER = re.compile(r"\s*<system-reminder>\n?(.*?)</system-reminder>\s*", re.DOTALL)
 _LEADING_REMINDERS = re.compile(rf"\A\s*(?:{_REMINDER}\s*)+", re.DOTALL)
 # What the server tells a new session of the one that it lost.
 _EARLIER = re.compile(r"<earlier_conversation>\n.*?\n</earlier_conversation>", re.DOTALL)
@@ -163,7 +164,13 @@ def _texts(blocks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, bool]]:
 
 
 def _unwrapped(text: str) -> str:
-    """A text without the reminders around it, what was said earlier and blanks at its ends."""
+    """A text without the reminders around it, what was said earlier and blanks at its ends.
+
+    A note may itself be a reminder, since 2.1.332.
+    """
+    note = _ONE_REMINDER.fullmatch(text)
+    if note and note[1].startswith(_NOTES):
+        return note[1].strip()
     text = _TRAILING_REMINDER.sub("", _LEADING_REMINDERS.sub("", text))
     return _EARLIER.sub("", text).strip()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from tests.serving import Client, Frame, Gunicorn, frames, free_port, wait_for
 
 DELAY_S = 0.01
 LEFT_WAIT_S = 5.0
+_WAITING = 'python3 -c "import sys, time; time.sleep(int(sys.argv[1]))"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,20 @@ def argv_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
+
+
+def long_tool(seconds: int) -> str:
+    """A directive that calls a tool which takes so long.
+
+    Not a `sleep`: the CLI refuses one that stands alone, where the model has another way to wait.
+    """
+    return f"[[tool Bash {json.dumps({'command': f'{_WAITING} {seconds}'})}]]"
+
+
+def at_long_tool(stage: Stage, seconds: int) -> list[int]:
+    """The pids of that tool: it really runs."""
+    arguments = [*shlex.split(_WAITING)[1:], str(seconds), ""]
+    return [pid for pid in stage.processes() if argv_of(pid)[1:] == arguments]
 
 
 def kill(pid: int) -> None:

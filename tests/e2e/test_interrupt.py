@@ -14,7 +14,7 @@ import pytest
 
 from demo.model import Model
 from tests.contract.replies import Asides, problem
-from tests.e2e.stage import Stage, Timed, argv_of, open_stage, timed
+from tests.e2e.stage import Stage, Timed, at_long_tool, long_tool, open_stage, timed
 from tests.serving import Client, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +47,7 @@ def thinking(stage: Stage) -> bool:
 
 
 def at_a_tool(stage: Stage) -> bool:
-    return any("sleep 60" in " ".join(argv_of(pid)) for pid in stage.processes())
+    return bool(at_long_tool(stage, 60))
 
 
 def trying_again(stage: Stage) -> bool:
@@ -57,7 +57,7 @@ def trying_again(stage: Stage) -> bool:
 SCENES: dict[str, tuple[str, Callable[[Stage], bool], str]] = {
     "in mid-text": ("[[words 900]] [[delay 20]]", writing, "word1 word2 word3"),
     "while thinking": ("[[think 900]] [[delay 20]] [[words 3]]", thinking, ""),
-    "in a tool": ('[[tool Bash {"command": "sleep 60"}]]', at_a_tool, "I will use Bash."),
+    "in a tool": (long_tool(60), at_a_tool, "I will use Bash."),
     "in a retry": ("[[status 529]]", trying_again, ""),
 }
 

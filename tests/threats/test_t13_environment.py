@@ -16,7 +16,7 @@ import pytest
 
 from cowork import accounts
 from tests.contract.replies import Asides
-from tests.e2e.stage import Stage, argv_of, kill, open_stage
+from tests.e2e.stage import Stage, at_long_tool, kill, long_tool, open_stage
 from tests.serving import Gunicorn, wait_for
 
 pytestmark = [
@@ -107,10 +107,9 @@ def test_t13_t18_a_tool_cannot_get_at_what_the_server_knows(stage: Stage) -> Non
 
 
 def test_t13_another_users_cli_is_ended_as_ours_is(stage: Stage, aside: Asides) -> None:
-    asked = f"[[tool Bash {json.dumps({'command': 'sleep 300'})}]]"
     # Its reply is lost with the server.
-    aside(stage.server.ask, asked)
-    wait_for(lambda: any("sleep 300" in " ".join(argv_of(pid)) for pid in stage.processes()))
+    aside(stage.server.ask, long_tool(300))
+    wait_for(lambda: at_long_tool(stage, 300), what="the tool")
     (pid,) = stage.clis()
     assert Path(f"/proc/{pid}").stat().st_uid == pwd.getpwnam(USER).pw_uid
     # In the middle of a tool the end of its input does not end a CLI; the kernel must.

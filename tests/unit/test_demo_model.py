@@ -94,6 +94,7 @@ def words(response):
         ([user("[Request interrupted by user]\n", "again")], ["again"]),
         ([user("one"), *called()], ["one"]),
         ([user("one"), assistant(*text("1")), user(RESUME)], ["one"]),
+        ([user("one"), assistant(*text("1")), user(f"<system-reminder>\n{RESUME}\n</system-reminder>")], ["one"]),
         ([user("This session is being continued from a previous one."), user("on")], ["on"]),
         ([user("(no content)")], [""]),
         ([user("<command-message>w</command-message>\n<command-name>/w</command-name>\n<command-args>a b</command-args>", "Write tidy code: a b")], ["/w a b"]),
@@ -304,6 +305,9 @@ def test_an_answer_cut_at_max_tokens_goes_on_where_it_stopped():
     second = direct(body(*asked["messages"], assistant(*text(said(first))), RESUME))
     assert (said(first), first.stop_reason) == ("word1 word2 word3 ", "max_tokens")
     assert (said(second), second.stop_reason) == ("word4 word5", "end_turn")
+    reminded = f"<system-reminder>\n{RESUME}\n</system-reminder>"
+    again = direct(body(*asked["messages"], assistant(*text(said(first))), reminded))
+    assert said(again) == said(second)
     rest = [assistant(*text(said(first))), user(RESUME), assistant(*text(said(second)))]
     third = direct(body(*asked["messages"], *rest, "[[max_tokens]] [[words 2]]"))
     assert (said(third), third.stop_reason) == ("word1 ", "max_tokens")
