@@ -190,11 +190,17 @@ class UpstreamRefused(LoginError):
 
 
 class BadUpstream(LoginError):
+    """`unsent` is whether the upstream cannot have seen the request."""
+
     code = "bad_upstream"
+    unsent: bool = False
 
 
 class UpstreamTimeout(LoginError):
+    """`unsent` as in `BadUpstream`."""
+
     code = "upstream_timeout"
+    unsent: bool = False
 
 
 class InvalidValue(CoworkError):

@@ -179,7 +179,7 @@ class Ledger:
         question = self._question(turn)
         if question is not None and not turn.is_in_history:
             found.append(question)
-        if error is None or done.message.strip():
+        if done.message.strip():
             stopped = end_state(error) is State.INTERRUPTED
             status = None if error is None else "partial" if stopped else "failed"
             found.append(_message(turn, "answer", done.message, "agent", status))

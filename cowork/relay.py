@@ -4,7 +4,9 @@ The senders are equals: whoever stands at the turnstile picks the next message t
 (`road.py`), steps aside and sends it, while the next one picks.  A project has one message under
 way at a time, which keeps its order; projects do not wait for each other.
 
-A message that is refused for good becomes a dead letter, and the next one goes.  While the Chat
+A message that is refused for good becomes a dead letter, and the next one goes.  One that may
+have been sent before and is answered 409 is there already, or still being taken in: it is sent
+once more after a pause, and then counts as delivered.  While the Chat
 API takes none without another token, all wait for a login.  Of several processes on one store,
 one delivers (`lease.py`), and looks at the store now and then for what others put there.
 """
@@ -15,6 +17,7 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from time import monotonic
 
 from cowork.clients.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
@@ -34,9 +37,15 @@ _PROJECTS = 1000
 # Reading which they are is much where they are many: not for every message.
 _KNOWN = 0.1
 _LOOK = 1.0
+# Before a message is sent once more that is perhaps still being taken in.
+_CONFLICT_PAUSE = 1.0
 # The two kinds of trouble, as the log says them.
 _DOWN = "chat api takes no messages"
 _NO_LOGIN = "chat api wants a login"
+
+
+class _Conflict(Exception):
+    """A message that may have been sent before was answered 409 for the first time."""
 
 
 class Relay:
@@ -79,6 +88,7 @@ class Relay:
         self._busy: set[Project] = set()
         # What was decided on a message that the store still has: at most one a project.
         self._fates: dict[str, Refused | None] = {}
+        self._conflicts: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._stumbling = False
         self._closing = False
@@ -225,6 +235,11 @@ class Relay:
                 self.token_changed()
         except Unreachable as fault:
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
+        except _Conflict:
+            with self._changed:
+                pause = min(_CONFLICT_PAUSE, self._longest_pause)
+                self._road.asked_later(message.project, monotonic(), pause)
+                self._free(message.project)
         except CoworkError:  # the store is away, which tells nothing about the Chat API
             self._give_up(message.project)
             raise
@@ -234,18 +249,36 @@ class Relay:
             self._settle(message)
 
     def _deliver(self, message: ChatMessage) -> Refused | None:
-        """Give the message to the Chat API, with another token if the first is not taken."""
+        """Give the message to the Chat API; its refusal, None where it has it.
+
+        The store knows of the try before it is made: whether it came through is not known where
+        the reply is lost, or we are.
+        """
+        if not message.tried:
+            self._store.note_try(message)
+        try:
+            self._send_with_a_token(message)
+        except Refused as refusal:
+            if not (message.tried and refusal.status == HTTPStatus.CONFLICT):
+                return refusal
+            if message.id not in self._conflicts:
+                self._conflicts.add(message.id)
+                raise _Conflict from None
+        except (LoginNeeded, Unreachable) as fault:
+            if not message.tried and (isinstance(fault, LoginNeeded) or fault.unseen):
+                self._store.note_try(message, tried=False)
+            raise
+        return None
+
+    def _send_with_a_token(self, message: ChatMessage) -> None:
+        """Send it, with another token if the first is not taken."""
         token = self._bearer()
         try:
-            try:
-                self._history.add_message(message, token)
-            except LoginNeeded:
-                if not self._renew(token):
-                    raise
-                self._history.add_message(message, self._bearer())
-        except Refused as refusal:
-            return refusal
-        return None
+            self._history.add_message(message, token)
+        except LoginNeeded:
+            if not self._renew(token):
+                raise
+            self._history.add_message(message, self._bearer())
 
     def _settle(self, message: ChatMessage) -> None:
         """Take the message out of the store, then let its project's next one go.
@@ -260,6 +293,7 @@ class Relay:
             else:
                 self._bury(message, refusal)
             del self._fates[message.id]
+            self._conflicts.discard(message.id)
         finally:
             with self._changed:
                 self._road.answered(message.project)

@@ -80,6 +80,12 @@ class Road:
         self._rests.pop(project, None)
         self._tried.clear()
 
+    def asked_later(self, project: Project, now: float, wait: float) -> None:
+        """Note that a message got an answer, but is to be sent again in `wait` seconds."""
+        self.answered(project)
+        rest = self._rests[project] = self._new_pause()
+        rest.grow(now, wait)
+
     def reopen(self) -> None:
         """Let the next message go at once: what stood in the way may be gone."""
         self._pause.until = 0.0

@@ -6,8 +6,8 @@ What a reply means for a message:
     401; 403 to a call without one  not now: another token mends that
     408, 425, 429, 5xx, 3xx, none   not now
     every other 4xx                 never: the same message would be refused again
-                                    (409 included: the message is there already, or clashes;
-                                    403 to a call with a token: whose it is may not do this)
+                                    (403 to a call with a token: whose it is may not do this;
+                                    409 to a message that is sent again is `relay.py`'s to judge)
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _NOT_NOW = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+# Of those, what is said before anything is looked at.
+_UNSEEN = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class NotDelivered(Exception):
@@ -51,13 +53,17 @@ class LoginNeeded(NotDelivered):
 class Unreachable(NotDelivered):
     """The message was not taken now, and may be later.
 
-    `reason` is a sentence for the log; `retry_after` is seconds, where the reply named them.
+    `reason` is a sentence for the log; `retry_after` is seconds, where the reply named them;
+    `unseen` is whether it surely has not been kept.
     """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, unseen: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        self.unseen = unseen
 
 
 class ChatHistory(Protocol):
@@ -80,14 +86,15 @@ class ChatApi:
                 "/chat/add_message", _body(message), token=token, headers=key
             )
         except (BadUpstream, UpstreamTimeout) as fault:
-            raise Unreachable(fault.message) from None
+            raise Unreachable(fault.message, unseen=fault.unsent) from None
         if _wants_login(reply.status, token):
             raise LoginNeeded(reply.status, token)
         if reply.refused and reply.status not in _NOT_NOW:
             raise Refused(reply.status)
         if not reply.ok:
             reason = f"the Chat API answered {reply.status}"
-            raise Unreachable(reason, retry_after=reply.retry_after)
+            unseen = reply.status in _UNSEEN
+            raise Unreachable(reason, retry_after=reply.retry_after, unseen=unseen)
 
 
 class NoChatApi:

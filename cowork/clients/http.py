@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import requests
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from cowork.clients.wire import Adapter, Sockets
-from cowork.errors import BadUpstream, CoworkError, UpstreamTimeout
+from cowork.errors import BadUpstream, UpstreamTimeout
 
 # What a bad network, a lying server or a header that HTTP does not allow can raise here;
 # requests' own errors are all OSErrors.
@@ -198,7 +198,9 @@ class Http:
     def _slot(self) -> Iterator[None]:
         """Take one of the places for calls at once; whoever finds none in time was not served."""
         if not self._slots.acquire(timeout=self._limits.connect):
-            raise UpstreamTimeout(f"too many calls wait for the upstream at {self._base_url}")
+            full = UpstreamTimeout(f"too many calls wait for the upstream at {self._base_url}")
+            full.unsent = True
+            raise full
         try:
             yield
         finally:
@@ -212,8 +214,18 @@ class Http:
         except _FAULTS as fault:
             raise self._told(fault) from None
 
-    def _told(self, fault: BaseException) -> CoworkError:
+    def _told(self, fault: BaseException) -> BadUpstream | UpstreamTimeout:
         causes = list(_causes(fault))
+        told = self._said(fault, causes)
+        # A pool wraps both in errors that say less.
+        told.unsent = any(
+            isinstance(each, NewConnectionError | ConnectTimeoutError) for each in causes
+        )
+        return told
+
+    def _said(
+        self, fault: BaseException, causes: list[BaseException]
+    ) -> BadUpstream | UpstreamTimeout:
         if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):
             return UpstreamTimeout(f"the upstream at {self._base_url} did not answer in time")
         if any(isinstance(cause, NewConnectionError) for cause in causes):

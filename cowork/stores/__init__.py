@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from cowork.stores.base import Store, StoreUnusable
 from cowork.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from cowork.stores.secrecy import Secrecy
 
 
 def open_store(
@@ -14,7 +18,7 @@ def open_store(
 ) -> Store:
     """Open the store that `url` names, in the name of `holder`: see `Store`.
 
-    `key_file` holds the key that a Redis store encrypts the token with.
+    `key_file` holds the key that a durable store encrypts the token with.
 
     Raises `StoreUnusable`, for a URL that names none too.
     """
@@ -24,16 +28,28 @@ def open_store(
     if scheme == "sqlite":
         from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
-        return SqliteStore(sqlite_path(url), holder=holder, outbox_limit=outbox_limit)
+        path, secrecy = sqlite_path(url), _secrecy(key_file)
+        return SqliteStore(path, secrecy, holder=holder, outbox_limit=outbox_limit)
     if scheme in {"redis", "rediss"}:
         from cowork.stores.redis import RedisStore  # noqa: PLC0415
         from cowork.stores.redis_line import connect  # noqa: PLC0415
-        from cowork.stores.secrecy import Secrecy  # noqa: PLC0415
 
-        return RedisStore(connect(url), Secrecy(key_file), holder=holder, outbox_limit=outbox_limit)
+        secrecy = _secrecy(key_file)
+        return RedisStore(connect(url), secrecy, holder=holder, outbox_limit=outbox_limit)
     raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )
+
+
+def _secrecy(key_file: Path) -> Secrecy:
+    from cowork.stores.secrecy import Secrecy  # noqa: PLC0415 - for durable stores alone
+
+    secrecy = Secrecy(key_file)
+    try:
+        secrecy.check()
+    except (OSError, ValueError) as fault:
+        raise StoreUnusable(f"COWORK_STORE_KEY_FILE: {fault}") from fault
+    return secrecy
 
 
 def sqlite_path(url: str) -> Path:

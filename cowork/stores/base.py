@@ -106,7 +106,8 @@ class ChatMessage:
     """A message for the Chat API.
 
     `id` is `<turn id>-question` or `<turn id>-answer` and doubles as its idempotency key;
-    `status` is None, `"partial"` or `"failed"`.  No two messages have one id.
+    `status` is None, `"partial"` or `"failed"`.  No two messages have one id.  `tried` is what
+    the store knows of it: whether it may have been sent before.
     """
 
     id: str
@@ -116,6 +117,7 @@ class ChatMessage:
     type: str | None
     status: str | None = None
     created: datetime = field(kw_only=True)
+    tried: bool = field(default=False, kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,9 @@ class Store(Protocol):
 
     def next_message(self, project: Project) -> ChatMessage | None:
         """The project's first waiting message."""
+
+    def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
+        """Remember that the waiting message of that id may have been sent, or surely was not."""
 
     def drop_message(self, message: ChatMessage) -> None:
         """Take the message of that id out of the outbox: it was delivered; absent is no error."""

@@ -76,13 +76,16 @@ def token_of(text: str | bytes) -> Token:
 
 
 def message_json(message: ChatMessage) -> str:
-    return dumps(asdict(message))
+    body = asdict(message)
+    del body["tried"]  # it changes, and has a place of its own
+    return dumps(body)
 
 
-def message_of(text: str | bytes) -> ChatMessage:
+def message_of(text: str | bytes, *, tried: bool = False) -> ChatMessage:
     body = loads(text)
-    created = datetime.fromisoformat(body["created"])
-    return ChatMessage(**{**body, "project": Project(**body["project"]), "created": created})
+    body["created"] = datetime.fromisoformat(body["created"])
+    body["project"] = Project(**body["project"])
+    return ChatMessage(**body, tried=tried)
 
 
 def letter_of(message: ChatMessage, why: str, died: str) -> DeadLetter:

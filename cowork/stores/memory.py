@@ -176,6 +176,10 @@ class MemoryStore:
         with self._lock:
             return self._outbox.first(project)
 
+    def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
+        with self._lock:
+            self._outbox.note_try(message, tried=tried)
+
     def drop_message(self, message: ChatMessage) -> None:
         with self._lock:
             self._outbox.take(message)

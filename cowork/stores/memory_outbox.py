@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 
@@ -41,6 +42,12 @@ class MemoryOutbox:
         for _, message in self._waiting.get(project, {}).values():
             return message
         return None
+
+    def note_try(self, message: ChatMessage, *, tried: bool) -> None:
+        waiting = self._waiting.get(message.project)
+        if waiting is not None and message.id in waiting:
+            arrival, kept = waiting[message.id]
+            waiting[message.id] = arrival, replace(kept, tried=tried)
 
     def take(self, message: ChatMessage) -> tuple[int, ChatMessage] | None:
         waiting = self._waiting.get(message.project, OrderedDict())
@@ -118,6 +125,6 @@ class MemoryOutbox:
         for letter, arrival, message in reversed(found):
             del self._dead[letter.id]
             self._bytes -= len(message.message)
-            self._add(arrival, message)
+            self._add(arrival, replace(message, tried=False))
             self._waiting[message.project].move_to_end(message.id, last=False)
         return len(found)

@@ -256,8 +256,11 @@ class RedisStore:
         return [_project(each) for each in found]
 
     def next_message(self, project: Project) -> ChatMessage | None:
-        body = self._line.script(scripts.NEXT_MESSAGE, [_key(project)])
-        return None if body is None else message_of(body)
+        found = self._line.script(scripts.NEXT_MESSAGE, [_key(project)])
+        return None if found is None else message_of(found[0], tried=bool(found[1]))
+
+    def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
+        self._line.script(scripts.NOTE_TRY, [message.id, int(tried)])
 
     def drop_message(self, message: ChatMessage) -> None:
         self._line.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])

@@ -58,6 +58,7 @@ local function take_message(id, project)
   if not body then return nil end
   local place = redis.call('ZSCORE', p .. 'outbox', id)
   redis.call('HDEL', p .. 'messages', id)
+  redis.call('SREM', p .. 'tried', id)
   redis.call('ZREM', p .. 'outbox', id)
   redis.call('ZREM', p .. 'waiting:' .. project, id)
   local first = redis.call('ZRANGE', p .. 'waiting:' .. project, 0, 0, 'WITHSCORES')
@@ -255,7 +256,16 @@ TAKE_MESSAGE = f"{_BEGIN} take_message(ARGV[1], ARGV[2])"
 
 NEXT_MESSAGE = f"""{_BEGIN}
 local first = redis.call('ZRANGE', p .. 'waiting:' .. ARGV[1], 0, 0)
-return first[1] and redis.call('HGET', p .. 'messages', first[1])
+local body = first[1] and redis.call('HGET', p .. 'messages', first[1])
+return body and {{body, redis.call('SISMEMBER', p .. 'tried', first[1])}}
+"""
+
+# id, whether it may have been sent
+NOTE_TRY = f"""{_BEGIN}
+if ARGV[2] == '0' then redis.call('SREM', p .. 'tried', ARGV[1])
+elseif redis.call('HEXISTS', p .. 'messages', ARGV[1]) == 1 then
+  redis.call('SADD', p .. 'tried', ARGV[1])
+end
 """
 
 COUNTS = f"""{_BEGIN}

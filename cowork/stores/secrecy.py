@@ -1,8 +1,9 @@
-"""Encrypts what is secret before it goes to a store that others may read."""
+"""Encrypts what is secret before it goes to a store, and says which files can be trusted."""
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,37 @@ from cowork.log import logger
 
 log = logger(__name__)
 
+ROOT = 0
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ValueError where others could put files of theirs in the place of ours."""
+    found = folder.stat()
+    if found.st_uid not in {ROOT, os.geteuid()}:
+        raise ValueError(f"{folder} belongs to another user: chown it, or name another place")
+    if _others_write(found) and not found.st_mode & stat.S_ISVTX:
+        raise ValueError(f"others may write to {folder}: chmod go-w it, or name another place")
+
+
+def check_file(path: Path) -> None:
+    """Raise ValueError for a file of somebody else's, or one that others may write to."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is no file")
+    if found.st_uid != os.geteuid():
+        raise ValueError(f"{path} belongs to another user: chown it, or name another place")
+    if _others_write(found):
+        raise ValueError(f"others may write to {path}: chmod 600 it, if you trust what is in it")
+
+
+def _others_write(found: os.stat_result) -> bool:
+    # A user's own group has, as a rule, nobody else in it.
+    theirs = found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid()
+    return bool(theirs or found.st_mode & stat.S_IWOTH)
+
 
 class Secrecy:
     """Fernet with the key in a file of its owner's alone, which is made when first needed."""
@@ -22,23 +54,41 @@ class Secrecy:
         self._file = key_file
         self._lock = threading.Lock()
         self._fernet: Fernet | None = None
+        self._unknown: bytes | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for a key that others may read, or could put in the place of ours."""
+        path = self._file.resolve()
+        if not path.exists():
+            return
+        check_folder(path.parent)
+        found = path.stat()
+        # What an orchestrator hands in as root's is read by way of our group, as a rule.
+        ours = found.st_uid == os.geteuid()
+        if not ours and found.st_uid != ROOT:
+            raise ValueError(f"{path} belongs to another user: chown it, or name another file")
+        if found.st_mode & (0o077 if ours else 0o037):
+            raise ValueError(f"others may read or write {path}: chmod 600 it")
 
     def hide(self, text: str) -> bytes:
         """`text`, encrypted; raises `StoreUnavailable` where the key cannot be read or made."""
         return self._key().encrypt(text.encode())
 
     def show(self, hidden: bytes) -> str | None:
-        """What was hidden; None where it was hidden with another key."""
+        """What was hidden; None where it was hidden with another key, which the log says once."""
         try:
             return self._key().decrypt(hidden).decode()
         except InvalidToken:
-            log.warning("the stored token was encrypted with another key", file=str(self._file))
+            if hidden != self._unknown:
+                log.warning("the stored token was encrypted with another key", file=str(self._file))
+            self._unknown = hidden
             return None
 
     def _key(self) -> Fernet:
         with self._lock:
             if self._fernet is None:
                 try:
+                    self.check()
                     self._fernet = Fernet(self._read() or self._make())
                 except (OSError, ValueError) as fault:
                     raise StoreUnavailable(

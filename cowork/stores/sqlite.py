@@ -32,7 +32,8 @@ from cowork.stores.base import (
 )
 from cowork.stores.codec import token_json, token_of
 from cowork.stores.held import HeldClaims
-from cowork.stores.sqlite_file import open_file
+from cowork.stores.secrecy import Secrecy
+from cowork.stores.sqlite_file import is_clear, open_file
 from cowork.stores.transactions import Need, Transactions
 
 log = logger(__name__)
@@ -49,13 +50,16 @@ class SqliteStore:
 
     shared = True
 
-    def __init__(self, path: Path, *, holder: str, outbox_limit: int = 10_000) -> None:
+    def __init__(
+        self, path: Path, secrecy: Secrecy, *, holder: str, outbox_limit: int = 10_000
+    ) -> None:
+        self._secrecy = secrecy
         self._holder = holder
         self._outbox_limit = outbox_limit
         self._dropped = 0
         self._path = path
         self._held = HeldClaims()
-        self._transactions = Transactions(open_file(path))
+        self._transactions = Transactions(open_file(path, secrecy))
 
     def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         return self._transactions.run(call, Need.READ)
@@ -225,20 +229,33 @@ class SqliteStore:
     # -- the token
 
     def token(self) -> Token | None:
-        return self._read(_token)
+        return self._shown(self._read(_token))
 
     def put_token(self, token: Token | None) -> None:
-        self._write(lambda connection: _put_token(connection, token), sync=True)
+        hidden = self._hidden(token)
+        self._write(lambda connection: _put_token(connection, hidden), sync=True)
 
     def swap_token(self, expected: str | None, token: Token | None) -> bool:
+        hidden = self._hidden(token)
+
         def swap(connection: sqlite3.Connection) -> bool:
-            held = _token(connection)
+            held = self._shown(_token(connection))
             if (None if held is None else held.access_token) != expected:
                 return False
-            _put_token(connection, token)
+            _put_token(connection, hidden)
             return True
 
         return self._write(swap, sync=True)
+
+    def _hidden(self, token: Token | None) -> str | None:
+        return None if token is None else self._secrecy.hide(token_json(token)).decode()
+
+    def _shown(self, hidden: str | None) -> Token | None:
+        if hidden is None:
+            return None
+        # A server of an earlier version that is just being replaced writes it in clear.
+        shown = hidden if is_clear(hidden) else self._secrecy.show(hidden.encode())
+        return None if shown is None else token_of(shown)
 
     # -- the outbox
 
@@ -250,6 +267,9 @@ class SqliteStore:
 
     def next_message(self, project: Project) -> ChatMessage | None:
         return self._read(lambda connection: outbox.first(connection, project))
+
+    def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
+        self._write(lambda connection: outbox.note_try(connection, message.id, tried=tried))
 
     def drop_message(self, message: ChatMessage) -> None:
         self._write(lambda connection: outbox.drop(connection, message.id))
@@ -369,12 +389,12 @@ def _is_newest(connection: sqlite3.Connection, claim: Claim) -> bool:
     return row is not None and bool(row[0] == claim.number)
 
 
-def _token(connection: sqlite3.Connection) -> Token | None:
+def _token(connection: sqlite3.Connection) -> str | None:
     row = connection.execute("SELECT body FROM token").fetchone()
-    return None if row is None else token_of(row[0])
+    return None if row is None else str(row[0])
 
 
-def _put_token(connection: sqlite3.Connection, token: Token | None) -> None:
+def _put_token(connection: sqlite3.Connection, hidden: str | None) -> None:
     connection.execute("DELETE FROM token")
-    if token is not None:
-        connection.execute("INSERT INTO token VALUES (?)", (token_json(token),))
+    if hidden is not None:
+        connection.execute("INSERT INTO token VALUES (?)", (hidden,))

@@ -7,11 +7,21 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from cowork.errors import StoreUnavailable
+from cowork.log import logger
 from cowork.stores.base import StoreUnusable
+from cowork.stores.secrecy import Secrecy, check_file, check_folder
+
+log = logger(__name__)
 
 # In the file's head, so that another program's file is not taken for ours: "xoCo".
 APPLICATION = 0x786F436F
 BUSY_MS = 250
+# What may take longer, when the file is opened.
+_PATIENCE_MS = 10_000
+_BESIDE = ("-wal", "-shm", "-journal")
+# The first version whose token is encrypted.
+ENCRYPTED = 3
 # Of a log that has grown; it shrinks to this when it is written back, bytes.
 _WAL_SIZE = 16 * 2**20
 
@@ -63,12 +73,18 @@ MIGRATIONS = (
         owner TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (owner, name)
     );
     """,
+    # From here on `token` holds what `secrecy.py` has encrypted.
+    """
+    ALTER TABLE outbox ADD COLUMN tried INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path, secrecy: Secrecy) -> sqlite3.Connection:
     """A connection to the file, made if it is absent, of the newest version; for its owner alone.
+
+    A token that an earlier version left in clear is encrypted by `secrecy`.
 
     In autocommit mode, for use in any one thread.  Raises `StoreUnusable`; never deletes anything.
     """
@@ -77,10 +93,12 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
         )
+    except ValueError as fault:
+        raise StoreUnusable(f"the store's file is not safe: {fault}") from fault
     except (OSError, sqlite3.Error) as fault:
         raise StoreUnusable(f"the store's file {path} cannot be opened: {fault}") from fault
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, secrecy)
     except BaseException:
         connection.close()
         raise
@@ -91,19 +109,28 @@ def _make(path: Path) -> None:
     """The file and its directory, for us alone; SQLite gives its other files the same mode."""
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    path = path.resolve()
+    check_folder(path.parent)
+    for each in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
+        check_file(each)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        if os.fstat(handle).st_uid == os.geteuid():
-            os.fchmod(handle, 0o600)
+        os.fchmod(handle, 0o600)
     finally:
         os.close(handle)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def is_clear(body: str) -> bool:
+    """Whether the token's row holds JSON, as up to version 2, and nothing encrypted."""
+    return body.startswith("{")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, secrecy: Secrecy) -> None:
     try:
         version = _checked(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
+        _hide_clear_token(connection, secrecy)
         if version < VERSION:
             migrate(connection, VERSION)
     except sqlite3.DatabaseError as fault:
@@ -113,6 +140,34 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"the store's file {path} is damaged or no database of ours ({fault}): put a backup in "
             "its place, or move it away to begin with an empty one"
         ) from fault
+
+
+def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
+    """Encrypt a token of an earlier version, and have none of its bytes left in the files.
+
+    Also those of earlier tokens, which are in pages that nothing refers to any more.  Before the
+    migration, so that a file that was not cleaned is still of the version that has to be.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not version:
+        return
+    row = connection.execute("SELECT body FROM token").fetchone()
+    clear = row is not None and is_clear(row[0])
+    if version >= ENCRYPTED and not clear:
+        return
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    if clear:
+        try:
+            body = secrecy.hide(row[0]).decode()
+            connection.execute("UPDATE token SET body = ? WHERE body = ?", (body, row[0]))
+        except StoreUnavailable as fault:
+            log.warning("the stored token is forgotten", why=fault.message)
+            connection.execute("DELETE FROM token WHERE body = ?", row)
+    connection.execute("VACUUM")
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("another process reads it")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:

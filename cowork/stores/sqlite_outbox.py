@@ -13,7 +13,7 @@ from cowork.stores.codec import letter_of, message_json, message_of
 def put(connection: sqlite3.Connection, messages: Iterable[ChatMessage]) -> None:
     """Append; one that waits already is not put a second time."""
     connection.executemany(
-        "INSERT OR IGNORE INTO outbox (id, owner, name, body) VALUES (?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO outbox (id, owner, name, body, tried) VALUES (?, ?, ?, ?, 0)",
         [(each.id, each.project.owner, each.project.name, message_json(each)) for each in messages],
     )
 
@@ -27,10 +27,14 @@ def projects(connection: sqlite3.Connection, limit: int) -> list[Project]:
 
 def first(connection: sqlite3.Connection, project: Project) -> ChatMessage | None:
     row = connection.execute(
-        "SELECT body FROM outbox WHERE owner = ? AND name = ? ORDER BY place LIMIT 1",
+        "SELECT body, tried FROM outbox WHERE owner = ? AND name = ? ORDER BY place LIMIT 1",
         (project.owner, project.name),
     ).fetchone()
-    return None if row is None else message_of(row[0])
+    return None if row is None else message_of(row[0], tried=bool(row[1]))
+
+
+def note_try(connection: sqlite3.Connection, message_id: str, *, tried: bool) -> None:
+    connection.execute("UPDATE outbox SET tried = ? WHERE id = ?", (int(tried), message_id))
 
 
 def drop(connection: sqlite3.Connection, message_id: str) -> None:
@@ -71,8 +75,8 @@ def dead_of(connection: sqlite3.Connection, owner: str) -> list[DeadLetter]:
 
 def revive(connection: sqlite3.Connection, owner: str) -> int:
     done = connection.execute(
-        "INSERT OR IGNORE INTO outbox (place, id, owner, name, body)"
-        " SELECT place, id, owner, name, body FROM dead_letters WHERE owner = ?",
+        "INSERT OR IGNORE INTO outbox (place, id, owner, name, body, tried)"
+        " SELECT place, id, owner, name, body, 0 FROM dead_letters WHERE owner = ?",
         (owner,),
     )
     connection.execute("DELETE FROM dead_letters WHERE owner = ?", (owner,))

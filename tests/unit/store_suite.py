@@ -337,6 +337,25 @@ class StoreBehaviour:
 
     # -- dead letters
 
+    def test_fault_t13_a_try_is_remembered_until_it_is_taken_back_or_the_message_revived(
+        self, store
+    ):
+        for each in (message(1), message(2)):
+            store.put_message(each)
+        assert store.next_message(P).tried is False
+        store.note_try(message(1))
+        assert store.next_message(P).tried is True
+        store.note_try(message(1), tried=False)
+        assert store.next_message(P).tried is False
+        store.note_try(message(1))
+        store.bury_message(message(1), "why", NOW)
+        assert store.next_message(P) == message(2)
+        assert store.next_message(P).tried is False
+        store.revive_dead("")
+        found = store.next_message(P)
+        assert (found, found.tried) == (message(1), False)
+        store.note_try(message(9))  # gone meanwhile
+
     def test_a_buried_message_waits_no_more_and_is_listed(self, store):
         put = message(1, type="agent", status="partial")
         for each in (put, message(2)):

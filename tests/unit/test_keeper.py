@@ -12,6 +12,7 @@ from cowork.ledger import Ledger
 from cowork.outbox import Outbox
 from cowork.relay import Relay
 from cowork.stores.memory import MemoryStore
+from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from tests.serving import wait_for
 from tests.unit.durable_suite import ended, record
@@ -25,7 +26,7 @@ class Store(SqliteStore):
     away = False
 
     def __init__(self, path, **given):
-        super().__init__(path, **given)
+        super().__init__(path, Secrecy(path.with_name("store.key")), **given)
         self.silent = {}
 
     def beat(self):
@@ -104,7 +105,9 @@ def test_what_was_kept_long_enough_is_removed(store, keep):
 
 
 def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
-    elsewhere = SqliteStore(tmp_path / "state.db", holder="here/9:1:77")
+    elsewhere = SqliteStore(
+        tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="here/9:1:77"
+    )
     running = record(holder="here/9:1:77")
     body = {
         "question": {"text": "why?"},

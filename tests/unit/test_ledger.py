@@ -14,6 +14,7 @@ from cowork.outbox import Outbox
 from cowork.relay import Relay
 from cowork.stores.base import Project, TurnKey
 from cowork.stores.memory import MemoryStore
+from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from cowork.turn_records import revive
 from cowork.turns import Question, Turn
@@ -69,7 +70,7 @@ class Flaky(SqliteStore):
 
 @pytest.fixture
 def store(tmp_path):
-    store = Flaky(tmp_path / "state.db", holder="a")
+    store = Flaky(tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
     yield store
     store.close()
 
@@ -134,10 +135,18 @@ def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(st
     assert waiting(store, P) == [f"{waits.id}-question", f"{waits.id}-answer"]
 
 
+def test_fault_t13_an_empty_answer_is_not_sent(store, ledger):
+    """The CLI answers `/compact` with nothing."""
+    asked = turn()
+    ledger.accept(asked)
+    end(ledger, asked, " \n", None)
+    assert store.message_count() == 1
+
+
 @pytest.mark.parametrize(
     ("error", "text", "status"),
     [
-        (None, "", None),
+        (None, "whole", None),
         (TurnInterrupted("stop"), "half", "partial"),
         (ClaudeFailed("died"), "half", "failed"),
     ],

@@ -22,6 +22,8 @@ from cowork.relay import Relay
 from cowork.road import Pause, Road
 from cowork.stores.base import ChatMessage, Project
 from cowork.stores.memory import MemoryStore
+from cowork.stores.secrecy import Secrecy
+from cowork.stores.sqlite import SqliteStore
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
@@ -540,6 +542,114 @@ def test_a_message_whose_fate_the_store_does_not_take_is_not_sent_again(open_out
     until(lambda: not box.pending)
     assert len(history.tried) == 1
     assert box.state["dead"] == (refusal is not None)
+
+
+class Conflicting:
+    """A Chat API that keeps what it is sent, loses its first reply and refuses repeats with 409."""
+
+    def __init__(self, *, lost=1, busy=0):
+        self.kept = []
+        self.lost = lost
+        self.busy = busy
+
+    def __call__(self, sent):
+        if sent.id in self.kept:
+            raise Refused(409)
+        if self.busy:
+            self.busy -= 1
+            raise Refused(409)
+        self.kept.append(sent.id)
+        if self.lost:
+            self.lost -= 1
+            raise Unreachable("the reply was lost")
+
+
+def test_fault_t13_a_repeat_that_is_answered_409_is_there_already(open_outbox):
+    history = History(Conflicting())
+    box = open_outbox(history)
+    for number in range(3):
+        box.add(message(number))
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 0
+    # The first one is lost, then answered 409 twice; a pause lies between.
+    assert [sent.id for _, sent in history.tried] == ["p-0", "p-0", "p-0", "p-1", "p-2"]
+
+
+def test_fault_t13_a_repeat_that_is_still_being_taken_in_is_sent_once_more(open_outbox):
+    answers = iter([Unreachable("lost"), Refused(409), None])
+
+    def answer(_sent):
+        if (fault := next(answers)) is not None:
+            raise fault
+
+    box = open_outbox(History(answer))
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 0
+    assert next(answers, "none left") == "none left"
+
+
+def test_fault_t13_a_first_try_that_is_answered_409_is_a_refusal(open_outbox):
+    box = open_outbox(History(Conflicting(lost=0, busy=1)))
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 1
+
+
+@pytest.mark.parametrize("first", [LoginNeeded(401, "token-1"), Unreachable("full", unseen=True)])
+def test_fault_t13_a_try_that_was_not_taken_makes_no_repeat(open_outbox, first):
+    answers = iter([first, Refused(409)])
+
+    def answer(_sent):
+        raise next(answers)
+
+    box = open_outbox(History(answer))
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 1
+
+
+@pytest.mark.parametrize("status", [404, 412, 422])
+def test_a_repeat_that_is_refused_otherwise_is_refused(open_outbox, status):
+    answers = iter([Unreachable("lost"), Refused(status)])
+
+    def answer(_sent):
+        raise next(answers)
+
+    box = open_outbox(History(answer))
+    box.add(message(1))
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 1
+
+
+def test_fault_t13_a_try_of_an_earlier_run_counts(open_outbox, tmp_path):
+    """The server dies between sending and hearing of it."""
+
+    class Died(BaseException):
+        pass
+
+    def opened(holder):
+        return SqliteStore(tmp_path / "state.db", Secrecy(tmp_path / "key"), holder=holder)
+
+    def answer(_sent):
+        raise Died
+
+    first = opened("a")
+    first.put_message(message(1))
+    relay = Relay(first, History(answer), lambda: None)
+    with pytest.raises(Died):
+        relay._deliver(first.next_message(message(1).project))
+    first.close()
+    second = opened("b")
+    history = History(Conflicting(lost=0))
+    history.answer.kept.append("p-1")
+    box = open_outbox(history, second)
+    box.start()
+    until(lambda: not box.pending)
+    assert box.state["dead"] == 0
+    assert len(history.tried) == 2
+    box.close(5)
+    second.close()
 
 
 class SharedStore(MemoryStore):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import sqlite3
 import stat
@@ -12,7 +14,8 @@ import pytest
 
 from cowork.errors import StoreUnavailable
 from cowork.stores import open_store, sqlite_path
-from cowork.stores.base import Project, StoreUnusable, Usage
+from cowork.stores.base import Project, StoreUnusable, Token, Usage
+from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, open_file
 from cowork.turn_records import revive
@@ -20,6 +23,7 @@ from tests.unit.durable_suite import ended, record, waiting
 from tests.unit.store_suite import P, kept, message
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
+SECOND = OLD.with_name("state-v2.db")
 OLD_PROJECT = Project("", "my project")
 
 
@@ -29,7 +33,7 @@ def mode(path: Path) -> int:
 
 def test_file_and_directory_are_made_for_their_owner_alone(tmp_path):
     path = tmp_path / "a" / "b" / "state.db"
-    store = SqliteStore(path, holder="a")
+    store = SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
     kept(store, P)
     beside = sorted(each.name for each in path.parent.iterdir())
     assert beside == ["state.db", "state.db-shm", "state.db-wal"]
@@ -42,7 +46,7 @@ def test_file_and_directory_are_made_for_their_owner_alone(tmp_path):
 def test_a_file_that_others_may_read_is_closed_to_them(tmp_path):
     path = tmp_path / "state.db"
     path.touch(0o644)
-    SqliteStore(path, holder="a").close()
+    SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a").close()
     assert mode(path) == 0o600
 
 
@@ -67,8 +71,8 @@ def test_the_old_file_is_of_the_first_version():
     assert VERSION == len(MIGRATIONS) > 1
 
 
-def test_an_old_file_opens_with_all_it_had(old):
-    store = SqliteStore(old, holder="b")
+def test_an_old_file_opens_with_all_it_had(old, tmp_path):
+    store = SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b")
     assert versions(old) == (VERSION, APPLICATION)
     found = store.session(OLD_PROJECT)
     assert (found.turns, found.cost_usd, found.usage) == (7, 0.3125, Usage())
@@ -80,8 +84,147 @@ def test_an_old_file_opens_with_all_it_had(old):
     store.close()
 
 
-def test_what_an_old_file_was_in_the_middle_of_is_settled(old):
-    store = SqliteStore(old, holder="b")
+@pytest.fixture
+def second(tmp_path):
+    """A file of the second version: a token in clear, and what is left of forty before it."""
+    path = tmp_path / "state.db"
+    shutil.copy(SECOND, path)
+    path.chmod(0o600)
+    return path
+
+
+def clear_bytes(path: Path) -> bool:
+    beside = path.parent.glob(f"{path.name}*")
+    return any(
+        word in each.read_bytes() for each in beside for word in (b"-clear-", b'"access_token"')
+    )
+
+
+def test_fault_s10_a_token_in_clear_of_an_earlier_file_is_encrypted_when_it_is_opened(
+    second, tmp_path
+):
+    assert versions(SECOND) == (2, APPLICATION)
+    assert clear_bytes(second)
+    store = SqliteStore(second, Secrecy(tmp_path / "key"), holder="b")
+    assert not clear_bytes(second)
+    assert store.token().access_token == "week-old-clear-access"
+    assert store.token().refresh_token == "week-old-clear-refresh"
+    assert store.session(OLD_PROJECT).turns == 7
+    assert store.next_message(OLD_PROJECT).tried is True, "nobody knows"
+    assert store.revive_dead("") == 1
+    store.put_token(Token("fresh-clear-access", None, None, "u", None))
+    assert not clear_bytes(second)
+    store.close()
+    assert not clear_bytes(second)
+    assert versions(second) == (VERSION, APPLICATION)
+
+
+def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_nothing_else(
+    second, tmp_path, capsys
+):
+    key = tmp_path / "key"
+    store = SqliteStore(second, Secrecy(key), holder="b")
+    store.close()
+    key.unlink()
+    store = SqliteStore(second, Secrecy(key), holder="b")
+    assert [store.token() for _ in range(3)] == [None] * 3
+    assert capsys.readouterr().out.count("encrypted with another key") == 1
+    assert store.session(OLD_PROJECT).turns == 7
+    token = Token("access", None, None, "u", None)
+    assert store.swap_token(None, token)
+    assert store.token() == token
+    store.close()
+
+
+def test_fault_s10_a_token_that_no_key_can_hide_is_not_left_in_clear(second, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("none at all")
+    store = SqliteStore(second, Secrecy(key), holder="b")
+    assert not clear_bytes(second)
+    assert store.token() is None
+    store.close()
+
+
+NOBODY = pwd.getpwnam("nobody").pw_uid
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("how", ["theirs", "writable", "link"])
+@as_root
+def test_fault_s10_a_file_that_is_not_ours_alone_is_refused_and_left_alone(tmp_path, end, how):
+    path = tmp_path / "state.db"
+    SqliteStore(path, Secrecy(tmp_path / "key"), holder="a").close()
+    bad = tmp_path / f"state.db{end}"
+    if how == "link":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        target = elsewhere / "it"
+        target.touch(0o600)
+        os.chown(target, NOBODY, -1)
+        bad.unlink(missing_ok=True)
+        bad.symlink_to(target)
+    else:
+        bad.touch(0o600)
+        os.chown(bad, NOBODY if how == "theirs" else 0, -1)
+        bad.chmod(0o600 if how == "theirs" else 0o666)
+    before = bad.stat()
+    with pytest.raises(StoreUnusable, match="not safe"):
+        SqliteStore(path, Secrecy(tmp_path / "key"), holder="a")
+    assert (bad.stat().st_mode, bad.stat().st_size) == (before.st_mode, before.st_size)
+
+
+@as_root
+def test_fault_s10_so_is_a_folder_where_others_can_put_files_in_the_place_of_ours(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir(0o700)
+    for owner, mode, good in (
+        (0, 0o777, False),
+        (0, 0o1777, True),
+        (0, 0o755, True),
+        (NOBODY, 0o700, False),
+    ):
+        os.chown(folder, owner, -1)
+        folder.chmod(mode)
+        if good:
+            SqliteStore(folder / "x.db", Secrecy(tmp_path / "key"), holder="a").close()
+        else:
+            with pytest.raises(StoreUnusable, match="not safe"):
+                SqliteStore(folder / "x.db", Secrecy(tmp_path / "key"), holder="a")
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "folder", "good"),
+    [
+        (0, 0o600, 0o700, True),
+        (0, 0o640, 0o700, False),
+        (0, 0o604, 0o700, False),
+        (0, 0o602, 0o700, False),
+        (NOBODY, 0o600, 0o700, False),
+        (0, 0o600, 0o777, False),
+    ],
+)
+def test_fault_s10_a_key_that_others_may_read_or_change_is_refused_at_start(
+    tmp_path, owner, mode, folder, good
+):
+    place = tmp_path / "place"
+    place.mkdir()
+    key = place / "store.key"
+    Secrecy(key).hide("x")
+    os.chown(key, owner, -1)
+    key.chmod(mode)
+    place.chmod(folder)
+    for url in (f"sqlite://{tmp_path}/state.db", "redis://127.0.0.1:1/0"):
+        if good:
+            open_store(url, outbox_limit=1, key_file=key).close()
+        else:
+            with pytest.raises(StoreUnusable, match="COWORK_STORE_KEY_FILE"):
+                open_store(url, outbox_limit=1, key_file=key)
+
+
+def test_what_an_old_file_was_in_the_middle_of_is_settled(old, tmp_path):
+    store = SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b")
     (dead,) = store.holders()
     assert store.holders()[dead] > 15
     (lost,) = store.bury_holder(dead)
@@ -95,29 +238,32 @@ def test_what_an_old_file_was_in_the_middle_of_is_settled(old):
     store.close()
 
 
-def test_an_old_file_is_migrated_once_by_whoever_comes_first(old):
-    first, second = SqliteStore(old, holder="a"), SqliteStore(old, holder="b")
+def test_an_old_file_is_migrated_once_by_whoever_comes_first(old, tmp_path):
+    first, second = (
+        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a"),
+        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b"),
+    )
     assert first.session(OLD_PROJECT) == second.session(OLD_PROJECT)
     first.close()
     second.close()
 
 
-def test_a_migration_that_breaks_changes_nothing(old, monkeypatch):
+def test_a_migration_that_breaks_changes_nothing(old, tmp_path, monkeypatch):
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); CREATE TABLE sessions (x);")
     monkeypatch.setattr("cowork.stores.sqlite_file.MIGRATIONS", broken)
     with pytest.raises(StoreUnusable, match="cannot be used"):
-        open_file(old)
+        open_file(old, Secrecy(tmp_path / "store.key"))
     assert versions(old) == (1, APPLICATION)
     monkeypatch.undo()
-    SqliteStore(old, holder="a").close()
+    SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a").close()
 
 
-def test_a_newer_file_is_refused_and_left_alone(old):
+def test_a_newer_file_is_refused_and_left_alone(old, tmp_path):
     with closing(sqlite3.connect(old)) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = old.read_bytes()
     with pytest.raises(StoreUnusable, match="update the server") as caught:
-        SqliteStore(old, holder="a")
+        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a")
     assert str(old) in str(caught.value)
     assert old.read_bytes() == before
 
@@ -128,7 +274,7 @@ def test_another_programs_file_is_refused_and_left_alone(tmp_path):
         connection.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match="another program"):
-        SqliteStore(path, holder="a")
+        SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
     assert path.read_bytes() == before
 
 
@@ -137,24 +283,24 @@ def test_what_is_no_database_is_refused_and_left_alone(tmp_path):
     path.write_text("this is a note, and a long one, which is no database at all\n" * 50)
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match="no database") as caught:
-        SqliteStore(path, holder="a")
+        SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
     assert "backup" in str(caught.value)
     assert path.read_bytes() == before
 
 
-def test_a_damaged_file_is_refused(old):
+def test_a_damaged_file_is_refused(old, tmp_path):
     size = old.stat().st_size
     with old.open("r+b") as file:
         file.seek(1024)
         file.write(b"\xff" * (size - 2048))
     with pytest.raises(StoreUnusable, match="damaged"):
-        SqliteStore(old, holder="a")
+        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a")
 
 
 def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnusable, match="cannot be opened"):
-        SqliteStore(tmp_path / "file" / "state.db", holder="a")
+        SqliteStore(tmp_path / "file" / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +341,7 @@ def limit_pages(store: SqliteStore, pages: int | None) -> None:
 
 
 def test_a_full_disk_is_an_unavailable_store_which_recovers(tmp_path):
-    store = SqliteStore(tmp_path / "state.db", holder="a")
+    store = SqliteStore(tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
     store.put_turn(record(1), None, None)
     limit_pages(store, 30)
     with pytest.raises(StoreUnavailable, match="full"):
@@ -211,7 +357,7 @@ def test_a_full_disk_is_an_unavailable_store_which_recovers(tmp_path):
 
 def test_a_file_that_another_process_keeps_locked_costs_a_call_less_than_a_second(tmp_path):
     path = tmp_path / "state.db"
-    store = SqliteStore(path, holder="a")
+    store = SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):

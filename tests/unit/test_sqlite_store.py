@@ -6,6 +6,7 @@ import pytest
 
 from cowork.stores import sqlite as sqlite_store
 from cowork.stores import sqlite_outbox
+from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from tests.unit.durable_suite import DurableBehaviour
 from tests.unit.store_suite import StoreBehaviour
@@ -21,7 +22,9 @@ class TestSqliteStore(DurableBehaviour, StoreBehaviour):
 
         def open_store(holder, **rules):
             path = tmp_path / "state" / "cowork.db"
-            opened.append(SqliteStore(path, holder=holder, **rules))
+            opened.append(
+                SqliteStore(path, Secrecy(tmp_path / "store.key"), holder=holder, **rules)
+            )
             return opened[-1]
 
         yield open_store
