@@ -114,6 +114,7 @@ class Settings:
     cli_retries: int = setting("COWORK_CLI_RETRIES", "2", whole(0, 15))
 
     max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
+    owner_processes: int = setting("COWORK_OWNER_PROCESSES", "0", whole(0, 1024))
     idle_timeout: float = setting("COWORK_IDLE_TIMEOUT", "900", seconds(0.1))
     queue_timeout: float = setting("COWORK_QUEUE_TIMEOUT", "30", seconds(0.0))
     process_memory_mb: int = setting("COWORK_PROCESS_MEMORY_MB", "1024", whole(0, 10**6))

@@ -13,7 +13,7 @@ from cowork.claude.memory import limit_by_memory
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.skills import Skills
-from cowork.claude.slots import Resident, Slot, Slots, State, Wanted
+from cowork.claude.slots import Resident, Slot, Slots, State, Waiter, Wanted
 from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, NO_TRACE, Starter
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
@@ -33,7 +33,8 @@ class Pool:
 
     `lease` finds a project's process or starts one, `give_back` keeps it for the next turn.  When
     all slots are taken, a spare goes first, then the idle process that was used longest ago; a
-    busy one never does.  Durations are seconds, `memory_limit` bytes; a limit of 0 is none.
+    busy one never does.  Owners who wait take turns (`slots.py`), `owner_share` slots are a share.
+    Durations are seconds, `memory_limit` bytes; a limit of 0 is none.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class Pool:
         spare_cwd: str | None = None,
         memory_limit: int = 0,
         max_turns: int = 0,
+        owner_share: int = 0,
     ) -> None:
         self._starter = starter
         self._slot_timeout = slot_timeout
         self._max_turns = max_turns
-        self._slots = Slots(limit or limit_by_memory())
+        self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
         self._keeper = Keeper(self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit)
         self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
@@ -97,36 +99,47 @@ class Pool:
     def _slot_for(self, wanted: Wanted, given_up: Callable[[], bool]) -> Slot:
         """A slot that is ours: with a process that fits, or with none yet."""
         begun = time.monotonic()
-        while True:
-            with self._changed:
-                if self._slots.closed:
-                    raise ShuttingDown("the server is shutting down")
-                held = self._slots.is_held(wanted)
-                slot = None if held else self._slots.take(wanted)
-                end = None if held or slot else self._slots.in_the_way(wanted)
-                if not held and slot is None and end is None:
-                    if self._slots.room:
-                        return self._slots.add(wanted)
-                    end = self._slots.least_needed()
-                if slot is not None:
-                    return slot
-                if end is None:
-                    patience = OWN_TIMEOUT if held else self._slot_timeout
-                    crowds = not held and not wanted.suits_spare
-                    self._await_change(begun + patience, given_up, crowds=crowds)
-            if end is not None:
-                log.info("ending a process to make room", pid=end.process and end.process.pid)
-                self._slots.end(end)
-
-    def _await_change(self, deadline: float, given_up: Callable[[], bool], *, crowds: bool) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0 or given_up():
-            raise AtCapacity("every Claude process is busy", retry_after=5)
-        self._slots.crowd += crowds
+        with self._changed:
+            if self._slots.closed:
+                raise ShuttingDown("the server is shutting down")
+            waiter = self._slots.join(wanted)
         try:
-            self._changed.wait(min(left, LOOK))
-        finally:
-            self._slots.crowd -= crowds
+            while waiter.slot is None:
+                self._await_slot(waiter, begun, given_up)
+            _check_wanted(waiter.slot, given_up)
+        except BaseException:
+            self._give_up_waiting(waiter)
+            raise
+        return waiter.slot
+
+    def _await_slot(self, waiter: Waiter, begun: float, given_up: Callable[[], bool]) -> None:
+        """Wait for a while, or do what is to be done for the slot; raises when time is up."""
+        if waiter.victim is not None:
+            process = waiter.victim.process
+            log.info("ending a process to make room", pid=process and process.pid)
+            self._slots.end(waiter.victim, heir=waiter)
+            return
+        left = begun + (OWN_TIMEOUT if waiter.held else self._slot_timeout) - time.monotonic()
+        if left <= 0 or given_up():
+            with self._changed:
+                if waiter.slot is not None or waiter.victim is not None:
+                    return  # just now
+            raise _at_capacity()
+        # It is told; this is for who gives up.  Hundreds that wait must not keep us busy.
+        waiter.told.wait(min(left, LOOK + self._slots.waiting / 1000))
+        waiter.told.clear()
+        with self._changed:
+            if self._slots.closed and waiter.slot is None and waiter.victim is None:
+                raise ShuttingDown("the server is shutting down")
+            self._slots.look_again(waiter)
+
+    def _give_up_waiting(self, waiter: Waiter) -> None:
+        with self._changed:
+            self._slots.leave(waiter)
+        if waiter.victim is not None:
+            self._slots.end(waiter.victim)
+        if waiter.slot is not None and waiter.slot.process is not None:
+            self.give_back(waiter.slot.process)
 
     def _fill(
         self,
@@ -183,9 +196,8 @@ class Pool:
             keep = slot is not None and not slot.unwanted and not self._slots.closed
             keep = keep and process.alive and not process.busy and not worn
             if keep and slot is not None:
-                slot.state = State.IDLE
                 slot.knows = slot.knows if turns is None else turns
-                self._changed.notify_all()
+                self._slots.begun(slot, State.IDLE)
         if keep:
             self._keeper.start()
         else:
@@ -289,9 +301,8 @@ class Pool:
         self.spares.stop()
         self._keeper.stop()
         with self._changed:
-            self._slots.closed = True
+            self._slots.close()
             ends = [self._ended_in_a_hurry(slot) for slot in self._slots if slot.process]
-            self._changed.notify_all()
         for end in ends:
             end.start()
         for end in ends:
@@ -313,3 +324,13 @@ class Pool:
             return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
         # Whoever leased it gives it back when its turn has ended, and frees the slot.
         return threading.Thread(target=process.end, daemon=True)
+
+
+def _check_wanted(slot: Slot, given_up: Callable[[], bool]) -> None:
+    """Raise where a process would be started for nobody."""
+    if slot.process is None and given_up():
+        raise _at_capacity()
+
+
+def _at_capacity() -> AtCapacity:
+    return AtCapacity("every Claude process is busy", retry_after=5)

@@ -9,10 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 
+from cowork.claude.fair_queue import FairQueue
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.stores.base import Project
@@ -40,6 +42,11 @@ class Wanted:
     session_id: str | None = None
     needs: Needs = DEFAULT
     turns: int | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose process it will be; None where it is nobody's, as a spare."""
+        return self.project.owner if self.project is not None else None
 
     @property
     def suits_spare(self) -> bool:
@@ -145,22 +152,60 @@ def _is_in(pid: int, cwd: str) -> bool:
         return False
 
 
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """Somebody who needs a process: it has its `slot`, or a `victim` to end for one, or waits.
+
+    `told` is set when there is something new for it.  While it is `held` no slot would do: its
+    project's or its session's own process is in the way.
+    """
+
+    wanted: Wanted
+    number: int
+    told: threading.Event = field(default_factory=threading.Event)
+    slot: Slot | None = None
+    victim: Slot | None = None
+    held: bool = False
+    queued: bool = False
+
+    @property
+    def owner(self) -> str | None:
+        return self.wanted.owner
+
+    def get(self, slot: Slot) -> None:
+        """The slot is its own from now on."""
+        self.slot = slot
+        self.told.set()
+
+    def make_room(self, victim: Slot) -> None:
+        """It is to end that process, and then has a slot."""
+        self.victim = victim
+        self.told.set()
+
+
 class Slots:
     """All slots, at most `limit`; whoever calls holds `changed`, but for `end`.
 
-    `crowd` is how many wait for a slot and could not use a spare; `stirred` is set when there may
-    be a spare to start.
+    Who needs a slot stands in a queue in which owners take turns.  While several owners wait, none
+    that has its `share` of slots (0: half of them) gets another before those that have not.
+    `stirred` is set when there may be a spare to start.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, share: int = 0) -> None:
         self.limit = limit
+        self.share = share or -(-limit // 2)
         self.changed = threading.Condition()
         self.stirred = threading.Event()
         self.closed = False
+        # How many are queued that could not use a spare.
         self.crowd = 0
         self._slots: dict[Slot, None] = {}
         # The same by project, so that a turn need not look at everybody's; None is nobody's yet.
         self._of: dict[Project | None, dict[Slot, None]] = {}
+        self._queue: FairQueue[Waiter] = FairQueue()
+        self._numbers = count()
+        self._held: dict[Project | None, list[Waiter]] = {}
+        self._making_room: set[Waiter] = set()
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(list(self._slots))
@@ -181,11 +226,13 @@ class Slots:
 
     def free(self, slot: Slot) -> None:
         """Nothing is left of the slot's process."""
+        self._drop(slot)
+        self._settle(slot.project)
+
+    def _drop(self, slot: Slot) -> None:
         if slot in self._slots:
             del self._slots[slot]
             self._give_up(slot)
-        self.changed.notify_all()
-        self.stirred.set()
 
     def _give_up(self, slot: Slot) -> None:
         """The slot is not its project's any more."""
@@ -198,19 +245,24 @@ class Slots:
         return self._of.get(project, ())
 
     def begun(self, slot: Slot, state: State) -> None:
-        """The slot's process is ready, for a turn or as a spare."""
+        """The slot's process is ready, for a turn, as a spare, or for whoever comes next."""
         slot.state = state
-        self.changed.notify_all()
-        self.stirred.set()
+        self._settle(slot.project)
 
-    def end(self, slot: Slot) -> None:
-        """End the process of a slot that was marked as ending; takes as long as its ladder."""
+    def end(self, slot: Slot, heir: Waiter | None = None) -> None:
+        """End the process of a slot that was marked as ending; takes as long as its ladder.
+
+        The slot is the `heir`'s then, where it was ended for one.
+        """
         try:
             if slot.process is not None:
                 slot.process.end()
         finally:
             with self.changed:
-                self.free(slot)
+                self._drop(slot)
+                if heir is not None:
+                    self._inherit(heir)
+                self._settle(slot.project)
 
     def of(self, process: ClaudeProcess) -> Slot | None:
         return next((slot for slot in self._slots if slot.process is process), None)
@@ -228,12 +280,140 @@ class Slots:
             return slot.is_of(wanted.session_id)
         return wanted.project is not None and slot.state in (State.STARTING, State.BUSY)
 
+    # -- the queue
+
+    @property
+    def waiting(self) -> int:
+        """How many are queued."""
+        return len(self._queue)
+
+    def join(self, wanted: Wanted) -> Waiter:
+        """Stand in the queue; whoever is served at once has its slot already."""
+        waiter = Waiter(wanted, next(self._numbers))
+        self._place(waiter)
+        self._serve()
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """It needs no slot any more; one that it has is free again."""
+        if waiter.queued:
+            self._unqueue(waiter)
+        if waiter.held:
+            waiter.held = False
+            self._held[waiter.wanted.project].remove(waiter)
+        self._making_room.discard(waiter)
+        if waiter.slot is not None and waiter.slot.process is None:
+            self.free(waiter.slot)
+        else:
+            self._settle(waiter.wanted.project)
+
+    def look_again(self, waiter: Waiter) -> None:
+        """Whether what it is held by is gone; whoever ends that says so, and this is in case."""
+        if waiter.held:
+            self._settle(waiter.wanted.project)
+
+    def close(self) -> None:
+        """Nobody gets a slot from now on."""
+        self.closed = True
+        for waiter in [*self._queue, *(each for held in self._held.values() for each in held)]:
+            waiter.told.set()
+        self.changed.notify_all()
+
+    def _settle(self, project: Project | None) -> None:
+        """Something about the project's slots has changed: see who can go on."""
+        for waiter in self._held.pop(project, ()):
+            self._place(waiter)
+        self._serve()
+        self.changed.notify_all()
+        self.stirred.set()
+
+    def _place(self, waiter: Waiter) -> None:
+        """Find it what is its project's own; else it is held by that, or queued for a slot."""
+        wanted = waiter.wanted
+        waiter.held = self.is_held(wanted)
+        if waiter.held:
+            self._held.setdefault(wanted.project, []).append(waiter)
+        elif (own := self.take(wanted)) is not None:
+            waiter.get(own)
+        elif (old := self.in_the_way(wanted)) is not None:
+            self._making_room.add(waiter)
+            waiter.make_room(old)
+        else:
+            waiter.queued = True
+            self._queue.put(waiter)
+            self.crowd += not wanted.suits_spare
+
+    def _unqueue(self, waiter: Waiter) -> None:
+        waiter.queued = False
+        self._queue.remove(waiter)
+        self.crowd -= not waiter.wanted.suits_spare
+
+    def _serve(self) -> None:
+        """Give what there is to those who wait, in their order."""
+        while self._queue and not self.closed:
+            if not self._offer(self._queue.first(self._next_owner())):
+                return
+
+    def _next_owner(self) -> str | None:
+        """Whose turn it is: the next with less than its share at work, else who has least.
+
+        Idle processes are no reason to pass over their owner: they go first, for it or another.
+        """
+        owners = self._queue.owners()
+        if len(owners) == 1:
+            return owners[0]
+        has = self._by_owner(State.STARTING, State.BUSY)
+        has[None] = 0  # a process that is asked for skills now and then
+        below = [owner for owner in owners if has[owner] < self.share]
+        return below[0] if below else min(owners, key=lambda owner: has[owner])
+
+    def _offer(self, waiter: Waiter) -> bool:
+        """Give it a slot, or the process that goes for it; False where there is neither."""
+        wanted = waiter.wanted
+        if self.is_held(wanted):
+            self._unqueue(waiter)
+            self._place(waiter)
+            return True
+        slot = self._take_spare(wanted) or (self.add(wanted) if self.room else None)
+        victim = self._least_needed(waiter.owner) if slot is None else None
+        if slot is None and victim is None:
+            return False
+        self._unqueue(waiter)
+        self._queue.served(waiter.owner)
+        if slot is not None:
+            waiter.get(slot)
+        elif victim is not None:
+            self._making_room.add(waiter)
+            waiter.make_room(victim)
+        return True
+
+    def _inherit(self, heir: Waiter) -> None:
+        """There is room for the one that made it, whoever came meanwhile."""
+        heir.victim = None
+        self._making_room.discard(heir)
+        if self.closed:
+            return
+        self._place(heir)
+        if heir.queued and self.room:
+            self._unqueue(heir)
+            heir.get(self.add(heir.wanted))
+
+    def _by_owner(self, *states: State) -> Counter[str | None]:
+        """How many slots in these states each owner has, with those that are being made free."""
+        has = Counter(slot.wanted.owner for slot in self._slots if slot.state in states)
+        has.update(waiter.owner for waiter in self._making_room)
+        return has
+
     def take(self, wanted: Wanted) -> Slot | None:
-        """A slot whose process fits, now busy; None where there is none."""
+        """The project's own idle process, now busy, if it fits; else None."""
         for slot in self._theirs(wanted.project):
             if slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
                 slot.state, slot.wanted = State.BUSY, wanted
                 return slot
+        return None
+
+    def _take_spare(self, wanted: Wanted) -> Slot | None:
+        """A spare that fits, now the project's and busy; None where there is none."""
         for slot in self._theirs(None):
             if slot.state == State.SPARE and slot.fits(wanted) and slot.usable:
                 self._give_up(slot)
@@ -249,11 +429,21 @@ class Slots:
         idle = (slot for slot in mine if slot.state == State.IDLE)
         return self.ending(next((slot for slot in idle if _is_useless(slot, wanted)), None))
 
-    def least_needed(self) -> Slot | None:
-        """The process that makes room, now ending: a spare, or the one idle for longest."""
-        spare = next((slot for slot in self._slots if slot.state == State.SPARE), None)
-        idle = (slot for slot in self._slots if slot.state == State.IDLE)
-        return self.ending(spare or min(idle, key=_last_used, default=None))
+    def _least_needed(self, owner: str | None) -> Slot | None:
+        """The process that makes room for another of the owner's, now ending.
+
+        A spare, or the one idle for longest, of the owners first that would have too many.
+        """
+        spare = next((slot for slot in self._theirs(None) if slot.state == State.SPARE), None)
+        if spare is not None:
+            return self.ending(spare)
+        idle = [slot for slot in self._slots if slot.state == State.IDLE]
+        if not idle:
+            return None
+        has = self._by_owner(State.STARTING, State.BUSY, State.IDLE)
+        has[owner] += 1
+        above = [slot for slot in idle if has[slot.wanted.owner] > self.share]
+        return self.ending(min(above or idle, key=_last_used))
 
     @staticmethod
     def ending(slot: Slot | None) -> Slot | None:
