@@ -190,6 +190,36 @@ def huge(exchange: Exchange) -> None:
         exchange.send(b" " * 65536)
 
 
+def floods(head: bytes, piece: bytes) -> Behaviour:
+    """Send the same piece of a reply without end, as fast as it is read."""
+    block = piece * (65536 // len(piece) + 1)
+
+    def flood(exchange: Exchange) -> None:
+        exchange.send(head)
+        while not exchange.server.upstream.stopping.is_set():
+            exchange.send(block)
+
+    return flood
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+# What adds nothing to a body, by its name; more than one header ends a parser's patience soon.
+FLOODS = {
+    "interim replies": floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim replies with headers": floods(b"", b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\n"),
+    "headers": floods(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "one header": floods(b"HTTP/1.1 200 OK\r\nx:", b" y"),
+    "long headers": floods(b"HTTP/1.1 200 OK\r\n", b"x: " + b"y" * 60_000 + b"\r\n"),
+    "a status line": floods(b"HTTP/1.1 200 ", b"O"),
+    "one-byte chunks": floods(CHUNKED, b"1\r\n \r\n"),
+    "chunk extensions": floods(CHUNKED, b"1;x=" + b"y" * 1000 + b"\r\n \r\n"),
+    "one chunk extension": floods(CHUNKED + b"1", b";x=y"),
+    "trailers": floods(CHUNKED + b"2\r\n{}\r\n0\r\n", b"x: y\r\n"),
+    "a redirect": floods(b"HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n", b" "),
+    "a body to the end": floods(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", b" "),
+}
+
+
 def _drip(exchange: Exchange) -> None:
     while exchange.rest(0.02):
         exchange.send(b"x")

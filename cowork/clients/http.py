@@ -165,6 +165,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> requests.PreparedRequest:
         sent = {"Accept": "application/json", "User-Agent": "xo-cowork-api", **(headers or {})}
+        sent["Accept-Encoding"] = "identity"  # what is small is not worth being unpacked
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         if body is not None:

@@ -1,8 +1,13 @@
-"""Connections that nobody can hold open by dripping, and that can be cut off from outside.
+"""Connections that nobody can hold by dripping or flooding, and that can be cut off from outside.
 
 A read timeout alone bounds one `recv`: a server that sends a byte a second, in the headers
 already, holds its caller for hours.  Here every read of a reply, from its status line to the end
 of its body, also has one common end.
+
+What a body holds is no measure of what its reply costs: interim replies, headers, trailers, chunk
+extensions and one-byte chunks without end take a parser's time and add nothing.  So the bytes are
+counted as they come off the socket.  And since a read that finds something there never waits,
+under gevent nobody else would have a turn while they last: the loop is left now and then.
 """
 
 from __future__ import annotations
@@ -12,13 +17,21 @@ import http.client
 import io
 import socket
 import threading
-from time import monotonic
+import time
 from typing import Any
 from weakref import WeakSet
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+# Of one reply as it comes off the socket, framing and all; of what stands before its body, which
+# is parsed in one go; bytes.
+REPLY_BYTES = 8 * 2**20
+HEAD_BYTES = 256 * 1024
+# Every so often while there always is something to read, for so long; seconds.
+_STRETCH = 0.005
+_PAUSE = 0.001
 
 
 class Sockets:
@@ -42,7 +55,10 @@ class Sockets:
 
 
 class _Bounded(io.RawIOBase):
-    """Reads from `raw`, no read longer than `pace` seconds and none after `end` (monotonic)."""
+    """Reads from `raw`, no read longer than `pace` seconds and none after `end` (monotonic).
+
+    No more than `limit` bytes in all, `HEAD_BYTES` until somebody says otherwise.
+    """
 
     def __init__(self, raw: Any, sock: socket.socket, pace: float | None, end: float) -> None:
         super().__init__()
@@ -50,17 +66,29 @@ class _Bounded(io.RawIOBase):
         self._sock = sock
         self._pace = pace
         self._end = end
+        self._seen = 0
+        self._paused = time.monotonic()
+        self.limit = HEAD_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._end - monotonic()
+        self._let_others()
+        left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError("the reply took too long as a whole")
         self._sock.settimeout(left if self._pace is None else min(self._pace, left))
         read: int | None = self._raw.readinto(buffer)
+        self._seen += read or 0
+        if self._seen > self.limit:
+            raise OSError("the reply has too many bytes")
         return read
+
+    def _let_others(self) -> None:
+        if time.monotonic() - self._paused >= _STRETCH:
+            time.sleep(_PAUSE)
+            self._paused = time.monotonic()
 
     def close(self) -> None:
         self._raw.close()
@@ -74,8 +102,13 @@ def _pools(total: float, sockets: Sockets) -> dict[str, type[HTTPConnectionPool]
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             raw: Any = self.fp.detach()
-            bounded = _Bounded(raw, sock, sock.gettimeout(), monotonic() + total)
-            self.fp = io.BufferedReader(bounded)
+            self._bounded = _Bounded(raw, sock, sock.gettimeout(), time.monotonic() + total)
+            self.fp = io.BufferedReader(self._bounded)
+
+        def begin(self) -> None:
+            """Read as far as the headers; what follows may be longer."""
+            super().begin()
+            self._bounded.limit = REPLY_BYTES
 
     class Plain(HTTPConnection):
         response_class = Reply

@@ -14,6 +14,7 @@ from tests.contract.replies import JSON, Asides, delete, problem, send
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Gunicorn, frames, joined
+from tests.upstream import FLOODS, Upstream
 
 Another = Callable[..., Client]
 LIMIT = 2048
@@ -101,3 +102,24 @@ def test_a_disconnect_from_gunicorn_leaves_nothing_and_its_secrets_stay_its_own(
     assert environment["HOME"] == fake_environ["HOME"]
     folder = server.ask("[[cwd]]").json()["message"]
     assert not Path(folder).resolve().is_relative_to(ROOT)
+
+
+# Without end and with always more to read; what ends of itself soon proves nothing here.
+FLOODING = ("interim replies", "one-byte chunks", "trailers", "one chunk extension")
+
+
+def test_fault_s7_others_are_answered_while_an_upstream_floods(
+    gunicorn: Callable[..., Gunicorn], upstream: Upstream, aside: Asides, another: Another
+) -> None:
+    server = gunicorn(CHAT_API_BASE_URL=upstream.url)
+    asked = server.get("/health/live").elapsed
+    slowest = asked
+    for name in FLOODING:
+        upstream.always(FLOODS[name])
+        flooded = [aside(another(server).post, "/xo-auth/start", {}) for _ in range(2)]
+        while not all(each.done() for each in flooded):
+            slowest = max(slowest, server.get("/health/live").elapsed)
+        for each in flooded:
+            problem(each.result(), 502, "bad_upstream")
+    # Each flood of these held the loop for ten seconds and more.
+    assert slowest.total_seconds() < 2.0

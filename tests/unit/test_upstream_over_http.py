@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gzip
 import logging
 import threading
 import time
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +20,7 @@ from cowork.errors import BadUpstream, UpstreamTimeout
 from cowork.stores.base import ChatMessage, Project
 from tests.upstream import (
     ADD_MESSAGE,
+    FLOODS,
     START_REPLY,
     Upstream,
     breaks_off,
@@ -140,6 +144,33 @@ def test_an_upstream_that_speaks_nonsense_is_a_bad_upstream(upstream, call, beha
     upstream.always(behaviour)
     with pytest.raises(BadUpstream):
         call()
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_fault_s7_an_upstream_that_floods_is_given_up_by_bytes(upstream, flood):
+    """Not by time: a parser would be busy with it for as long as a reply may take."""
+    upstream.always(FLOODS[flood])
+    with contextlib.closing(Http(upstream.url, Limits(total=3600))) as http:
+        with pytest.raises(BadUpstream):
+            XoAuth(http).start(["chat"], "me", token=None)
+        with contextlib.suppress(Unreachable):
+            ChatApi(http).add_message(MESSAGE, None)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_fault_s7_a_body_that_unpacks_to_more_than_the_limit_is_cut(upstream, times):
+    body = b" " * 64 * 2**20
+    for _ in range(times):
+        body = gzip.compress(body)
+    upstream.always(says(200, body, content_encoding=", ".join(["gzip"] * times)))
+    with contextlib.closing(Http(upstream.url)) as http:
+        tracemalloc.start()
+        with pytest.raises(BadUpstream, match="more than 1048576 bytes"):
+            XoAuth(http).start(["chat"], "me", token=None)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert upstream.seen[0].headers["accept-encoding"] == "identity"
 
 
 def test_a_body_of_exactly_the_limit_is_read(upstream, http):
