@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import pwd
 import shutil
 import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = 0
 PRIVATE = 0o700
 CAP_SYS_PTRACE = 19
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# On the way to a folder, as many as the kernel follows.
+_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +62,109 @@ def sees_others(status_file: Path = Path("/proc/self/status")) -> bool:
 
 
 def make_folder(path: Path, account: Account | None) -> None:
-    """Make a folder and those above it that are missing, for its user alone; raises OSError."""
+    """Make a folder and those above it that are missing, for its user alone; raises OSError.
+
+    For another user's account it is made with that user's rights, so that a link which that user
+    has put on the way leads to nothing new.  Only the topmost, where that user may make none, is
+    made by root and given away: in a folder that is got to by nobody's links but root's.
+    """
+    if account is None:
+        _make(path)
+        return
+    try:
+        with _rights_of(account):
+            _make(path)
+    except PermissionError:
+        _give_topmost(path, account)
+        with _rights_of(account):
+            _make(path)
+
+
+def _make(path: Path) -> None:
     for folder in reversed([path, *path.parents]):
         try:
             folder.mkdir(mode=PRIVATE)
-        except FileExistsError:
-            continue
-        if account is not None:
-            _give(folder, account)
+        except OSError:
+            # What is there is none of our business, though we might not have been let make it.
+            if not folder.is_dir():
+                raise
 
 
-def _give(folder: Path, account: Account) -> None:
-    # Whoever owns the folder above could have put a link in its place by now.
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+@contextmanager
+def _rights_of(account: Account) -> Iterator[None]:
+    """Work with files as that user, in this thread; nothing in here may wait.
+
+    The kernel takes root's rights over files away with the change, and gives them back.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.setfsgid(account.gid)
+    libc.setfsuid(account.uid)
     try:
-        os.fchown(handle, account.uid, account.gid)
+        if libc.setfsuid(-1) != account.uid:  # it tells who we are, and changes nothing
+            raise _refused("cannot work with files as another user")
+        yield
     finally:
-        os.close(handle)
+        libc.setfsuid(os.geteuid())
+        libc.setfsgid(os.getegid())
+
+
+def _give_topmost(path: Path, account: Account) -> None:
+    """Make the first folder on the way that is missing, and give it to the account.
+
+    Nothing is made below a folder where the account can put what it likes.
+    """
+    parts = deque(path.parts[1:])
+    links = 0
+    with ExitStack() as handles:
+
+        def enter(name: str, at: int | None) -> int:
+            handle = os.open(name, _FOLDER, dir_fd=at)
+            handles.callback(os.close, handle)
+            return handle
+
+        root = here = enter("/", None)
+        while parts:
+            _check_not_theirs(here, account)
+            name = parts.popleft()
+            try:
+                found = os.stat(name, dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                os.mkdir(name, PRIVATE, dir_fd=here)
+                _give(enter(name, here), account)
+                return
+            if not stat.S_ISLNK(found.st_mode):
+                here = enter(name, here)
+                continue
+            links += 1
+            if links > _LINKS or found.st_uid != ROOT or not _is_roots_alone(os.fstat(here)):
+                raise _refused("a link of another user is on the way")
+            target = os.readlink(name, dir_fd=here)
+            here = root if target.startswith("/") else here
+            parts.extendleft(reversed([part for part in target.split("/") if part]))
+
+
+def _refused(why: str) -> PermissionError:
+    return PermissionError(errno.EPERM, why)
+
+
+def _check_not_theirs(folder: int, account: Account) -> None:
+    found = os.fstat(folder)
+    writes = _allows(account, found, os.W_OK) and not found.st_mode & stat.S_ISVTX
+    if writes or found.st_uid == account.uid:
+        raise _refused("the folder that it should be made in can be changed by that user")
+
+
+def _is_roots_alone(folder: os.stat_result) -> bool:
+    """Whether a name in that folder that is root's was put there by root."""
+    open_to_others = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return folder.st_uid == ROOT and not (open_to_others and not folder.st_mode & stat.S_ISVTX)
+
+
+def _give(folder: int, account: Account) -> None:
+    # Whoever owns the folder above could have put another one in its place by now.
+    if os.fstat(folder).st_uid != ROOT or os.listdir(folder):
+        raise _refused("a folder that was just made is another")
+    os.fchown(folder, account.uid, account.gid)
 
 
 def may(account: Account, path: Path, wanted: int) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cowork import accounts
-from tests.contract.replies import Asides
+from tests.contract.replies import Asides, problem
 from tests.e2e.stage import Stage, at_long_tool, kill, long_tool, open_stage
 from tests.serving import Gunicorn, wait_for
 
@@ -117,6 +117,21 @@ def test_t13_another_users_cli_is_ended_as_ours_is(stage: Stage, aside: Asides) 
     for server in (stage.server.child.pid, worker):
         kill(server)
     wait_for(lambda: not stage.clis(), 5, "the end of the CLI")
+
+
+def test_fault_s6_a_workspace_that_its_user_has_linked_to_roots_gets_nothing_made_in_it(
+    stage: Stage,
+) -> None:
+    assert stage.server.ask("hello", "before").status_code == 200
+    roots = stage.folder / "roots"
+    roots.mkdir(mode=0o755)
+    moved = stage.workspace.rename(stage.folder / "moved away")
+    stage.workspace.symlink_to(roots)
+    os.chown(stage.workspace, moved.stat().st_uid, -1, follow_symlinks=False)
+    for project in ("one", "two"):
+        problem(stage.server.ask("hello", project), 503, "claude_unavailable")
+    assert list(roots.iterdir()) == []
+    assert roots.stat().st_uid == 0
 
 
 def test_t13_a_user_without_rights_to_the_workspace_is_refused_at_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from pathlib import Path
@@ -57,6 +58,84 @@ def test_a_link_that_lies_where_a_folder_should_be_gives_nothing_away(shared):
     (shared / "link").symlink_to(secret)
     accounts.make_folder(shared / "link", account())
     assert secret.stat().st_uid == 0
+
+
+@pytest.fixture
+def theirs(shared):
+    """A folder of that user's."""
+    folder = shared / "theirs"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    return folder
+
+
+@pytest.fixture
+def roots(shared):
+    """A folder of root's that others may look into."""
+    folder = shared / "roots"
+    folder.mkdir()
+    folder.chmod(0o755)
+    return folder
+
+
+def as_before(folder):
+    found = folder.stat()
+    return (found.st_uid, found.st_mode & 0o777, list(folder.iterdir())) == (0, 0o755, [])
+
+
+@as_root
+@pytest.mark.parametrize("below", ["p", "p/q", "."])
+@pytest.mark.parametrize("how", ["link", "relative", "chain", "inner", "moved"])
+def test_fault_s6_nothing_is_made_in_roots_folders_by_way_of_the_users(theirs, roots, how, below):
+    workspace = theirs / "workspace"
+    if how == "moved":
+        # A folder of root's within the user's own can be renamed by that user.
+        roots = roots.rename(theirs / "workspace")
+    elif how == "inner":
+        workspace.mkdir()
+        (workspace / "p").symlink_to(roots)
+        below = f"p/{below}"
+    elif how == "chain":
+        (theirs / "one").symlink_to(roots)
+        workspace.symlink_to("one")
+    else:
+        workspace.symlink_to(roots if how == "link" else "../roots")
+    for path in theirs.rglob("*"):
+        if path != roots:
+            os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid, follow_symlinks=False)
+    with contextlib.suppress(PermissionError):
+        accounts.make_folder(workspace / below, account())
+    assert as_before(roots)
+    assert os.geteuid() == 0
+    (roots / "ours again").mkdir()
+    assert (roots / "ours again").stat().st_uid == 0
+
+
+@as_root
+def test_fault_s6_a_link_that_root_has_made_is_followed(shared, roots):
+    """As where /home is a link to another disk."""
+    (shared / "home").symlink_to("roots")
+    (roots / "deep").symlink_to(shared / "home")
+    accounts.make_folder(shared / "home" / "deep" / "a" / "b", account())
+    for name in ("a", "a/b"):
+        assert (roots / name).stat().st_uid == NOBODY.pw_uid
+
+
+@as_root
+def test_fault_s6_a_link_where_everybody_may_put_one_is_not(shared, roots):
+    shared.chmod(0o1777)
+    (shared / "link").symlink_to(roots)
+    os.chown(shared / "link", NOBODY.pw_uid, -1, follow_symlinks=False)
+    with pytest.raises(PermissionError):
+        accounts.make_folder(shared / "link" / "p", account())
+    assert as_before(roots)
+
+
+@as_root
+def test_a_folder_in_the_users_own_is_made_with_that_users_rights(theirs):
+    accounts.make_folder(theirs / "a" / "b", account())
+    assert {path.stat().st_uid for path in theirs.rglob("*")} == {NOBODY.pw_uid}
+    assert {path.stat().st_gid for path in theirs.rglob("*")} == {NOBODY.pw_gid}
 
 
 @as_root
