@@ -200,6 +200,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     manner = command.Manner(
         permission_mode=settings.permission_mode,
         trust_projects=settings.trust_projects,
+        shared_workspace=not settings.project_dirs,
         retries=settings.cli_retries,
         setpriv=find_setpriv(),
         account=settings.claude_user,

@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from cowork.accounts import Account
@@ -33,16 +35,35 @@ _ALWAYS = {
     # The answer is on disk when its result is printed, so a kill right after it loses nothing.
     "CLAUDE_CODE_EAGER_FLUSH": "1",
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
+    # What one session is told to remember would stand in the prompt of every other.
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
-# Tools that begin turns by themselves later, which nobody would be listening to.
-_NO_TOOLS = "ScheduleWakeup,Monitor,CronCreate"
+# A repository in the workspace would bring names and commit messages into every session's prompt.
+_UNTRUSTED = {"CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1"}
+# The built-in tools there are, by the names that the CLI has for them: one that a newer CLI adds
+# is not there before somebody has looked at what it reaches (tests/e2e/tools.json says so of
+# each).  A name that a CLI does not know does no harm.
+TOOLS = (
+    *("Task", "Bash", "Edit", "NotebookEdit", "Read", "ReportFindings", "Skill", "TaskStop"),
+    *("ToolSearch", "WebFetch", "WebSearch", "Write"),
+)
+# Refused by name too, whatever else brings them.
+NO_TOOLS = (
+    # They reach other sessions of the same user.
+    *("ListAgents", "SendMessage"),
+    # They begin turns later, by themselves, which nobody would be listening to.
+    *("ScheduleWakeup", "Monitor", "CronCreate", "Workflow", "RemoteTrigger"),
+    # They take the session, and its transcript, out of the directory that the server knows.
+    *("EnterWorktree", "ExitWorktree"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How every process of this server is started; the operator's choice, fixed at start.
 
+    `shared_workspace` is whether sessions of several projects work in one directory.
     `setpriv` is the path of util-linux's tool, or None where there is none: it makes the kernel
     end the CLI when we die, and takes the rights of `account` where that is not our own user.
     `retries` bounds the CLI's own tries at a failing model API.
@@ -50,6 +71,7 @@ class Manner:
 
     permission_mode: str = "default"
     trust_projects: bool = False
+    shared_workspace: bool = True
     retries: int = 2
     setpriv: str | None = None
     account: Account | None = None
@@ -60,8 +82,18 @@ class Manner:
             raise ValueError("without setpriv the CLI would run as root")
 
 
-def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> list[str]:
-    """The command of a resident process; raises ValueError for what is no UUID as we write it."""
+def argv(
+    executable: str,
+    session_id: str,
+    *,
+    resume: bool,
+    manner: Manner,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """The command of a resident process; raises ValueError for what is no UUID as we write it.
+
+    `environ` is the environment it gets, which says where it keeps things.
+    """
     if session_id != str(UUID(session_id)):
         raise ValueError("not a UUID in its usual form")
     sources = [] if manner.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
@@ -73,10 +105,38 @@ def argv(executable: str, session_id: str, *, resume: bool, manner: Manner) -> l
         "--output-format=stream-json",
         "--include-partial-messages",
         f"--permission-mode={manner.permission_mode}",
-        f"--disallowedTools={_NO_TOOLS}",
+        f"--tools={','.join(TOOLS)}",
+        f"--disallowedTools={','.join(NO_TOOLS)}",
+        f"--settings={json.dumps(settings(environ, manner))}",
         *sources,
         f"--{'resume' if resume else 'session-id'}={session_id}",
     ]
+
+
+def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
+    """Settings that stand above those of the user and of a project.
+
+    Each process listens for other CLIs of its user, whose messages would begin turns.  And the
+    CLI lets its file tools into folders of its own without asking: those that many sessions
+    share, and where sessions share a directory, the transcripts of all of them.
+    """
+    own = _pattern(environ.get("CLAUDE_CONFIG_DIR") or f"{environ.get('HOME', '~')}/.claude")
+    shared = [f"{own}/{name}/**" for name in ("agent-memory", "tasks", "teams")]
+    shared += [f".claude/{name}/**" for name in ("agent-memory", "agent-memory-local")]
+    sessions = [f"{own}/projects/**"]
+    if manner.shared_workspace:
+        uid = os.getuid() if manner.account is None else manner.account.uid
+        temporary = {"/tmp", environ.get("TMPDIR") or "/tmp"}  # noqa: S108 - the CLI's own
+        shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in sorted(temporary)]
+    denied = [f"Read({path})" for path in shared]
+    denied += [f"Edit({path})" for path in dict.fromkeys([*shared, *sessions])]
+    return {"crossSessionInbound": "refuse", "permissions": {"deny": denied}}
+
+
+def _pattern(folder: str) -> str:
+    """A folder in a permission rule: `//` begins a whole path, and `?` is any one character."""
+    plain = re.sub(r"[^A-Za-z0-9/._~-]", "?", folder.rstrip("/"))
+    return f"/{plain}" if plain.startswith("/") else plain
 
 
 def wrapper(manner: Manner, cwd: str) -> tuple[list[str], str]:
@@ -105,6 +165,7 @@ def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> d
     return {
         **passed,
         **_ALWAYS,
+        **({} if manner.trust_projects else _UNTRUSTED),
         "CLAUDE_CODE_MAX_RETRIES": str(manner.retries),
         "PATH": passed.get("PATH", os.defpath),
         MARKER: marker,

@@ -125,10 +125,10 @@ class Starter:
         manner = self.manner
         if needs.permission_mode is not None:
             manner = replace(manner, permission_mode=needs.permission_mode)
-        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner)
         env = command.environment(
             self._environ, marker=sweep.marker(process_id), manner=self.manner
         )
+        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner, environ=env)
         try:
             make_folder(Path(cwd), self.manner.account)
             wrapper, start = command.wrapper(self.manner, cwd)

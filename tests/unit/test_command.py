@@ -40,7 +40,9 @@ def test_argv_says_all_that_a_resident_process_needs():
         "--output-format=stream-json",
         "--include-partial-messages",
         "--permission-mode=default",
-        "--disallowedTools=ScheduleWakeup,Monitor,CronCreate",
+        f"--tools={','.join(command.TOOLS)}",
+        f"--disallowedTools={','.join(command.NO_TOOLS)}",
+        f"--settings={json.dumps(command.settings({}, PLAIN))}",
         "--setting-sources=user",
         "--strict-mcp-config",
         f"--session-id={SESSION}",
@@ -53,6 +55,7 @@ def test_nothing_that_a_client_sends_is_a_parameter_of_argv():
         "session_id",
         "resume",
         "manner",
+        "environ",  # what the process gets, of which nothing is a client's
     ]
 
 
@@ -85,6 +88,50 @@ def test_no_text_becomes_an_argument(text):
 def test_a_trusted_project_may_bring_its_settings_and_servers():
     trusted = argv(manner=Manner(trust_projects=True))
     assert not {"--setting-sources=user", "--strict-mcp-config"} & set(trusted)
+
+
+def denied(environ, **manner):
+    found = command.settings(environ, Manner(**manner))
+    assert found["crossSessionInbound"] == "refuse"
+    return found["permissions"]["deny"]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_fault_s1_other_processes_are_not_listened_to_whoever_is_trusted(trusted):
+    manner = Manner(trust_projects=trusted)
+    (said,) = [each for each in argv(manner=manner) if each.startswith("--settings=")]
+    assert json.loads(said.partition("=")[2])["crossSessionInbound"] == "refuse"
+
+
+def test_fault_s2_what_all_sessions_of_a_directory_share_is_closed_to_the_file_tools():
+    rules = denied({"HOME": "/home/a", "TMPDIR": "/var/t"})
+    uid = os.getuid()
+    for folder in ("projects", "agent-memory", "tasks", "teams"):
+        assert {f"{what}(//home/a/.claude/{folder}/**)" for what in ("Read", "Edit")} <= {*rules}
+    for folder in (f"//tmp/claude-{uid}", f"//var/t/claude-{uid}"):
+        assert {f"{what}({folder}/**)" for what in ("Read", "Edit")} <= {*rules}
+
+
+def test_fault_s2_a_session_with_a_directory_of_its_own_may_read_what_it_has_put_aside():
+    rules = denied({"CLAUDE_CONFIG_DIR": "/etc/c"}, shared_workspace=False)
+    assert "Read(//etc/c/projects/**)" not in rules
+    assert {"Edit(//etc/c/projects/**)", "Read(//etc/c/tasks/**)"} <= {*rules}
+    assert not any("claude-" in rule for rule in rules)
+
+
+def test_a_folders_name_cannot_change_the_rule_that_it_stands_in():
+    rules = denied({"CLAUDE_CONFIG_DIR": "/x/a) Bash(*) [b] é*/"})
+    assert "Read(//x/a??Bash?????b?????projects/**)" not in rules
+    assert "Read(//x/a??Bash?????b????/projects/**)" in rules
+
+
+def test_the_other_users_files_are_meant_where_the_cli_is_another_users():
+    rules = denied({}, account=OTHER, setpriv="/bin/setpriv")
+    assert f"Read(//tmp/claude-{OTHER.uid}/**)" in rules
+
+
+def test_a_trusted_project_may_tell_of_its_repository():
+    assert "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS" not in environment({}, trust_projects=True)
 
 
 def test_the_permission_mode_is_always_named():
@@ -165,7 +212,9 @@ def test_an_operator_can_pass_more_by_its_exact_name():
 def test_what_keeps_a_process_in_check_cannot_be_switched_off_from_outside():
     always = {
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+        "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
         "CLAUDE_CODE_DISABLE_CRON": "1",
+        "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",
         "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
         "CLAUDE_CODE_EAGER_FLUSH": "1",
         "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
