@@ -44,7 +44,10 @@ OUTBOX_CLOSE = 1.0
 
 @dataclass(slots=True)
 class Services:
-    """Every part of the server, connected; `close` ends all of them, in order."""
+    """Every part of the server, connected; `close` ends all of them, in order.
+
+    `refusal` is why the CLI would not start, where the settings alone say so.
+    """
 
     settings: Settings
     keys: Keys
@@ -58,6 +61,7 @@ class Services:
     conversation: Conversation
     upstream: Http | None
     stopping: threading.Event
+    refusal: str | None = None
     closed: bool = False
     closers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -69,13 +73,14 @@ class Services:
         """Why a question would not be answered now; empty when it would.  Never waits."""
         cli = self.cli.state()
         counts = self.pool.counts()
-        found = [cli.problem] if cli.problem is not None else []
+        found = [each for each in (self.refusal, cli.problem) if each is not None]
         if self.stopping.is_set():
             found.append("the server is shutting down")
         if counts["busy"] >= counts["limit"]:
             found.append("every Claude process is busy")
-        if self.pool.spares.problem is not None:
-            found.append(self.pool.spares.problem)
+        starting = self.pool.start_problem or self.pool.spares.problem
+        if starting is not None and not found:
+            found.append(starting)
         if not self.keeper.ok:
             found.append("the store is away")
         return [*found, *(self.outbox.reasons() if self.keeper.ok else [])]
@@ -172,6 +177,8 @@ class Services:
             log.warning("others on this machine may read or write the file of keys: chmod 600 it")
 
     def _warn(self) -> None:
+        if self.refusal is not None:
+            log.error(self.refusal)
         if self.settings.permission_mode == "bypassPermissions":
             log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
         user = self.settings.claude_user
@@ -221,10 +228,11 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         slot_timeout=settings.queue_timeout,
         memory_limit=settings.process_memory_mb * 2**20,
         max_turns=settings.process_max_turns,
-        spares=settings.spare_processes,
         # A process stays in the directory that it was started in.
-        spare_cwd=None if settings.project_dirs else str(settings.workspace),
+        spares=0 if settings.project_dirs else settings.spare_processes,
+        spare_cwd=str(settings.workspace),
     )
+    _check_home(settings.claude_user, environ)
     upstream, history, xo_auth = _upstream(settings)
     login = Login(
         store,
@@ -265,6 +273,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         ),
         upstream=upstream,
         stopping=threading.Event(),
+        refusal=_refusal(manner, environ),
     )
 
 
@@ -272,13 +281,28 @@ def _check_home(user: accounts.Account | None, environ: Mapping[str, str]) -> No
     """Say so where the CLI's user could keep no transcript: it answers all the same."""
     if user is None:
         return
-    kept = Path(environ.get("CLAUDE_CONFIG_DIR") or user.home)
-    if not accounts.may(user, kept, os.W_OK | os.X_OK):
+    kept = Path(environ.get("CLAUDE_CONFIG_DIR") or user.home / ".claude")
+    there = next(folder for folder in (kept, *kept.parents) if folder.exists())
+    if not accounts.may(user, there, os.W_OK | os.X_OK):
         log.warning(
             "the CLI's user cannot write there: no session outlives its process",
             folder=str(kept),
             user=user.name,
         )
+
+
+def _refusal(manner: command.Manner, environ: Mapping[str, str]) -> str | None:
+    """Why the CLI refuses to start with these settings; None where it does not."""
+    if manner.permission_mode != "bypassPermissions" or manner.account is not None:
+        return None
+    given = command.environment(environ, marker="", manner=manner)
+    sandboxed = given.get("IS_SANDBOX") == "1"
+    if sandboxed or given.get("CLAUDE_CODE_BUBBLEWRAP") or os.geteuid() != accounts.ROOT:
+        return None
+    return (
+        "the Claude CLI refuses COWORK_PERMISSION_MODE=bypassPermissions as root: set "
+        "COWORK_CLAUDE_USER, or, in a sandbox, IS_SANDBOX=1 and COWORK_CLI_ENV=IS_SANDBOX"
+    )
 
 
 def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -10,10 +11,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from cowork import accounts
 from cowork.claude import command, failures, sweep
@@ -24,10 +25,19 @@ from cowork.log import logger
 log = logger(__name__)
 
 CHECK_TIMEOUT = 15.0
+# A turn may wait so long for what took the executable's place; seconds.
+PROVE_TIMEOUT = 5.0
+PROVE_AGAIN = 2.0
 MAX_AGE = 300.0
 PROBLEM_AGE = 15.0
 # Before it, a CLI that is told to end could leave its tools' processes behind.
 OLDEST = (2, 1, 212)
+# What a wrapper prints before the CLI does is no version: "Now using node v20.1.0".
+_VERSIONS = (
+    re.compile(r"(\d+\.\d+\S*) \(Claude Code\)"),
+    re.compile(r"^[ \t]*(\d+\.\d+\S*)", re.MULTILINE),
+)
+_OBJECT = re.compile(r"^[ \t]*\{", re.MULTILINE)
 INSTALL_ADVICE = (
     "set CLAUDE_CLI_PATH, put `claude` on PATH, or run `make install-cli` to get the one that "
     "comes in the claude-agent-sdk wheel"
@@ -49,7 +59,10 @@ class CliState:
 
 
 class ClaudeCli:
-    """The installed CLI: where it is (`path`) and what is known of it (`state`)."""
+    """The installed CLI: where it is (`path`) and what is known of it (`state`).
+
+    `generation` counts how often another one took its place.
+    """
 
     def __init__(
         self, configured: str, *, environ: Mapping[str, str], manner: command.Manner
@@ -60,6 +73,14 @@ class ClaudeCli:
         self._lock = threading.Lock()
         self._state = CliState()
         self._checked = float("-inf")
+        self._checked_stamp: object = None
+        # What a turn has shown of the login, which holds where the CLI does not say.
+        self._shown: bool | None = None
+        self._found: str | None = None
+        self._stamp: object = None
+        self._generation = 0
+        self._proving = False
+        self._prove_after = float("-inf")
         self._checking: threading.Thread | None = None
         self._asked: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -84,34 +105,107 @@ class ClaudeCli:
                 f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
                 "install it where every user can get"
             )
-        return str(path)
+        self._found = str(path)
+        return self._found
+
+    def generation(self) -> int:
+        """The number of the executable that processes are to be started from; costs one stat.
+
+        One that was replaced is asked for its version first, while others go on with what they
+        have: it counts when it runs.  One that is gone leaves the number as it is.
+        """
+        if self._found is not None and _stamp(self._found) == self._stamp:
+            return self._generation
+        # Where there is none, a start says so, and so does the state.
+        with suppress(ClaudeUnavailable):
+            self._prove(self.path())
+        return self._generation
+
+    def _prove(self, path: str) -> None:
+        """See whether what is there now runs."""
+        stamp = _stamp(path)
+        with self._lock:
+            if self._stamp is None:
+                self._stamp = stamp
+            if stamp == self._stamp or self._proving or time.monotonic() < self._prove_after:
+                return
+            self._proving = True
+        runs = False
+        try:
+            code, said = self._run(path, "--version", timeout=PROVE_TIMEOUT)
+            runs = code == 0 and bool(said.strip())
+        finally:
+            with self._lock:
+                self._proving = False
+                if runs:
+                    self._replaced(stamp)
+                else:
+                    self._prove_after = time.monotonic() + PROVE_AGAIN
+            log.info("the CLI's executable has changed", path=path, runs=runs)
+        self.state()
+
+    def _replaced(self, stamp: object) -> None:
+        """Another CLI is in use from now on, of which nothing is known; the caller has the lock."""
+        self._stamp = stamp
+        self._generation += 1
+        self._checked = float("-inf")
+        self._state = replace(self._state, version=None)
 
     def state(self) -> CliState:
         """What is known; starts a check in the background when that is old.  Never waits."""
+        stamp = _stamp(self._found)
         with self._lock:
             age = MAX_AGE if self._state.problem is None else PROBLEM_AGE
-            old = time.monotonic() - self._checked > age
+            old = time.monotonic() - self._checked > age or stamp != self._checked_stamp
             if old and self._checking is None and not self._closed:
                 self._checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
                 self._checking.start()
-            return self._state
+            state = self._state
+        if stamp is None and state.problem is None and self._found is not None:
+            return replace(state, problem=self._missing())
+        return state
+
+    def _missing(self) -> str | None:
+        """Why it cannot be run, if it is not there."""
+        try:
+            self.path()
+        except ClaudeUnavailable as fault:
+            return fault.message
+        return None
 
     def check(self) -> CliState:
         """Ask the CLI for its version and its login; takes about a second."""
         state = CliState(problem="the Claude CLI could not be checked; see the server's log")
+        stamp, generation = None, self._generation
         try:
             path = self.path()
-            version = self._run(path, "--version").split(" ")[0].strip() or None
+            stamp = _stamp(path)
+            version = _version(self._run(path, "--version")[1])
             self._warn_of(version)
-            logged_in, method = self._login(path)
-            problem = None if logged_in else f"not logged in: {failures.LOGIN_ADVICE}"
-            state = CliState(path, version, logged_in, method, problem)
+            state = self._judged(CliState(path, version, *self._login(path)))
         except ClaudeUnavailable as fault:
             state = CliState(problem=fault.message)
         finally:
             with self._lock:
-                self._state, self._checked, self._checking = state, time.monotonic(), None
+                known, current = self._state.version, generation == self._generation
+                if current and None not in (known, state.version) and known != state.version:
+                    # The same file runs another CLI than before: it is a wrapper.
+                    self._generation += 1
+                self._state, self._checked_stamp, self._checking = state, stamp, None
+                self._checked = time.monotonic() if current else float("-inf")
         return state
+
+    def _judged(self, state: CliState) -> CliState:
+        """With what is wrong with its login; what the CLI does not say, a turn may have shown."""
+        known = state.logged_in if state.logged_in is not None else self._shown
+        problem = None
+        if state.logged_in is False:
+            problem = f"not logged in: {failures.LOGIN_ADVICE}"
+        elif known is None:
+            problem = "the Claude CLI did not say whether it is logged in"
+        elif not known:
+            problem = f"the login was refused: {failures.LOGIN_ADVICE}"
+        return replace(state, logged_in=known, problem=problem)
 
     def _warn_of(self, version: str | None) -> None:
         """Say once of each version that it is older than it should be, or no version at all."""
@@ -128,36 +222,38 @@ class ClaudeCli:
     def saw_login(self, *, works: bool) -> None:
         """A turn has shown whether the login works; that counts more than what the CLI says."""
         with self._lock:
+            self._shown = works
             if works == self._state.logged_in:
                 return
             problem = None if works else f"the login was refused: {failures.LOGIN_ADVICE}"
-            self._state = CliState(
-                **{**asdict(self._state), "logged_in": works, "problem": problem}
-            )
+            self._state = replace(self._state, logged_in=works, problem=problem)
 
-    def _login(self, path: str) -> tuple[bool, str | None]:
-        try:
-            said = orjson.loads(self._run(path, "auth", "status"))
-        except orjson.JSONDecodeError as fault:
-            raise ClaudeUnavailable("the Claude CLI did not say whether it is logged in") from fault
-        if not isinstance(said, dict):
-            raise ClaudeUnavailable("the Claude CLI did not say whether it is logged in")
+    def _login(self, path: str) -> tuple[bool | None, str | None]:
+        """Whether it says that it is logged in, None where it does not say, and how."""
+        said = _first_object(self._run(path, "auth", "status")[1])
+        if said is None:
+            return None, None
         method = said.get("authMethod")
         return said.get("loggedIn") is True, method if isinstance(method, str) else None
 
-    def _run(self, path: str, *arguments: str) -> str:
+    def _run(
+        self, path: str, *arguments: str, timeout: float = CHECK_TIMEOUT
+    ) -> tuple[int | None, str]:
+        """Its exit code and what it wrote; raises `ClaudeUnavailable`."""
         environment = command.environment(
             self._environ, marker=sweep.marker("check"), manner=self._manner
         )
         try:
             # Not our own directory: its settings are none of the CLI's business.
             wrapper, start = command.wrapper(self._manner, "/")
-            return self._output_of([*wrapper, path, *arguments], environment, start)
+            return self._output_of([*wrapper, path, *arguments], environment, start, timeout)
         except (OSError, subprocess.TimeoutExpired) as fault:
             log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
             raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
 
-    def _output_of(self, argv: list[str], environment: dict[str, str], cwd: str) -> str:
+    def _output_of(
+        self, argv: list[str], environment: dict[str, str], cwd: str, timeout: float
+    ) -> tuple[int | None, str]:
         child = subprocess.Popen(
             argv,
             env=environment,
@@ -173,8 +269,8 @@ class ClaudeCli:
                 self._asked = child
                 closed = self._closed
             try:
-                timeout = 0.0 if closed else CHECK_TIMEOUT
-                return child.communicate(timeout=timeout)[0].decode(errors="replace")
+                said = child.communicate(timeout=0.0 if closed else timeout)[0]
+                return child.returncode, said.decode(errors="replace")
             finally:
                 child.kill()
 
@@ -199,4 +295,33 @@ def bundled() -> str | None:
         binary = Path(place) / "_bundled" / "claude"
         if os.access(binary, os.X_OK):
             return str(binary)
+    return None
+
+
+def _stamp(path: str | None) -> object:
+    """What changes with an executable, behind all links; None where there is none."""
+    try:
+        found = os.stat(path) if path is not None else None  # noqa: PTH116 - with each lease
+    except OSError:
+        return None
+    if found is None:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode
+
+
+def _version(said: str) -> str | None:
+    """The version in what the CLI printed, whatever else stands there."""
+    found = next((match for each in _VERSIONS if (match := each.search(said))), None)
+    return found.group(1) if found is not None else None
+
+
+def _first_object(said: str) -> dict[str, Any] | None:
+    """The first JSON object that begins a line and speaks of a login."""
+    for begins in _OBJECT.finditer(said):
+        try:
+            found, _ = json.JSONDecoder().raw_decode(said, begins.end() - 1)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict) and "loggedIn" in found:
+            return found
     return None

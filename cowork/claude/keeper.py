@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cowork.claude import memory
 from cowork.claude.slots import Slot, Slots, State
@@ -25,15 +25,22 @@ class Keeper:
     """Looks after the slots from a thread of its own, which `start` begins once.
 
     A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
-    over; `idle_timeout` and `look`, how often it looks, are seconds.
+    over; `idle_timeout` and `look`, how often it looks, are seconds.  `on_look` is called first.
     """
 
     def __init__(
-        self, slots: Slots, *, idle_timeout: float, memory_limit: int, look: float = LOOK
+        self,
+        slots: Slots,
+        *,
+        idle_timeout: float,
+        memory_limit: int,
+        look: float = LOOK,
+        on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
         self._idle_timeout = idle_timeout
         self._memory_limit = memory_limit
+        self._on_look = on_look
         self._look = min(look, max(0.05, idle_timeout))
         self._measuring = threading.Lock()
         self._starting = threading.Lock()
@@ -67,6 +74,7 @@ class Keeper:
                 log.exception("looking after the idle processes failed")
 
     def _tend(self) -> None:
+        self._on_look()
         if self._memory_limit:
             with self._slots.changed:
                 now = time.monotonic()

@@ -16,6 +16,7 @@ from cowork.claude.skills import Skills
 from cowork.claude.slots import Resident, Slot, Slots, State, Waiter, Wanted
 from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, NO_TRACE, Starter
+from cowork.claude.starts import Starts
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.ids import new_uuid
 from cowork.log import logger
@@ -55,11 +56,21 @@ class Pool:
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
-        self._keeper = Keeper(self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit)
+        self._generation = 0
+        self._keeper = Keeper(
+            self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_look=self._renew
+        )
+        self._cwd = spare_cwd
+        self._starts = Starts(self._probe)
         self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
         self.spares = Spares(
-            self._slots, starter, count=spares, cwd=spare_cwd, on_ready=self._is_ready
+            self._slots,
+            starter,
+            count=spares,
+            cwd=spare_cwd,
+            on_ready=self._is_ready,
+            on_look=self._renew,
         )
 
     def start(self) -> None:
@@ -89,6 +100,7 @@ class Pool:
     def _lease(
         self, wanted: Wanted, given_up: Callable[[], bool], *, ahead: bool = False
     ) -> ClaudeProcess:
+        self._renew()
         slot = self._slot_for(wanted, given_up)
         if slot.process is None:
             return self._fill(slot, given_up, ahead=ahead)
@@ -167,10 +179,13 @@ class Pool:
                     extra=extra,
                     on_spawn=slot.hold,
                 )
-        except BaseException:
+        except BaseException as fault:
             with self._changed:
                 self._slots.free(slot)
+            if isinstance(fault, ClaudeUnavailable) and not given_up():
+                self._starts.failed(fault.message)
             raise
+        self._starts.succeeded()
         self.spares.saw_success()
         with self._changed:
             self._slots.begun(slot, State.BUSY)
@@ -183,6 +198,7 @@ class Pool:
 
     def _is_ready(self, process: ClaudeProcess) -> None:
         """A process that was started ahead has told what it knows."""
+        self._starts.succeeded()
         self.saw_skills(process.cwd, process.skills)
 
     def give_back(self, process: ClaudeProcess, turns: int | None = None) -> None:
@@ -296,9 +312,40 @@ class Pool:
             raise ClaudeUnavailable("the Claude CLI did not say which skills it has")
         return skills
 
+    def _renew(self) -> None:
+        """Have the processes of a CLI that was replaced end when they are idle."""
+        generation = self._starter.generation()
+        if generation == self._generation:
+            return
+        with self._changed:
+            if generation > self._generation:
+                self._generation = generation
+                self._slots.retire()
+                self._skills.forget()
+                log.info("the CLI was replaced; no process of the former one is kept")
+
+    @property
+    def start_problem(self) -> str | None:
+        """Why the last process that was wanted did not start, if it did not.  Never waits."""
+        return self._starts.problem
+
+    def _probe(self) -> None:
+        """Start a process for nobody, where there is room for it, and end it."""
+        with self._changed:
+            room = self._cwd is not None and self._slots.room and not self._slots.waiting
+            if not room or self._slots.closed:
+                return
+            slot = self._slots.add(Wanted(None, self._cwd or ""))
+        process = self._fill(
+            slot, lambda: self._slots.closed or self._slots.crowd > 0, extra=(NO_TRACE,)
+        )
+        process.hurry()
+        self.discard(process)
+
     def close(self) -> None:
         """End every process, all at once and in a hurry: in about two seconds."""
         self.spares.stop()
+        self._starts.close()
         self._keeper.stop()
         with self._changed:
             self._slots.close()
@@ -311,6 +358,7 @@ class Pool:
             self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT)
         self._keeper.join()
         self.spares.join()
+        self._starts.join()
         sweep.sweep_own()
         self._starter.close()
 

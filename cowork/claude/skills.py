@@ -28,6 +28,11 @@ class Skills:
         if skills is not None:
             self._known[self._key(cwd)] = frozenset(skills)
 
+    def forget(self) -> None:
+        """Another CLI is in use, which may have others."""
+        self._known.clear()
+        self._asked.clear()
+
     def has(self, name: str, cwd: str) -> bool:
         """Whether the CLI has that skill in `cwd`; raises what asking raises.
 
@@ -39,7 +44,7 @@ class Skills:
             if name not in self._known.get(self._key(cwd), ()) and self._may_ask(cwd):
                 self.saw(cwd, self._ask(cwd))
                 self._asked[self._key(cwd)] = time.monotonic()
-        return name in self._known[self._key(cwd)]
+        return name in self._known.get(self._key(cwd), ())
 
     def _may_ask(self, cwd: str) -> bool:
         asked = self._asked.get(self._key(cwd), float("-inf"))

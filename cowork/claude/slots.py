@@ -76,7 +76,7 @@ class Resident:
 class Slot:
     """A process and whom it is for.
 
-    `unwanted` means that it is not kept when its turn is over.  `knows` is how many turns its
+    `unwanted` means that it is not used for another turn, nor kept.  `knows` is how many turns its
     session had when it last heard of it: with more of them, another server of the same store has
     gone on with the session, and what this one would add is lost.  `memory` (bytes) was measured at
     `measured` (monotonic), when the process had served `measured_turns`.
@@ -137,8 +137,8 @@ class Slot:
 
     @property
     def usable(self) -> bool:
-        """Whether its process lives, in a directory that is still there."""
-        if self.process is None or not self.process.alive:
+        """Whether its process is wanted and lives, in a directory that is still there."""
+        if self.unwanted or self.process is None or not self.process.alive:
             return False
         return self.process.turns > 0 or _is_in(self.process.pid, self.wanted.cwd)
 
@@ -279,6 +279,12 @@ class Slots:
         if slot.state == State.ENDING:
             return slot.is_of(wanted.session_id)
         return wanted.project is not None and slot.state in (State.STARTING, State.BUSY)
+
+    def retire(self) -> None:
+        """Keep no process for another turn; those that are at one end after it."""
+        for slot in self._slots:
+            slot.unwanted = True
+        self.stirred.set()
 
     # -- the queue
 

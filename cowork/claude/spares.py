@@ -58,12 +58,14 @@ class Spares:
         count: int,
         cwd: str | None,
         on_ready: Callable[[ClaudeProcess], None] = lambda _process: None,
+        on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
         self._starter = starter
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
         self._wanted = Wanted(None, cwd or "")
         self._on_ready = on_ready
+        self._on_look = on_look
         self._breaker = Breaker()
         self._stopped = threading.Event()
         self._missing_since: float | None = float("-inf")
@@ -112,6 +114,7 @@ class Spares:
 
     def _step(self) -> float:
         """Do what is due; the seconds until something may be due again."""
+        self._on_look()
         dead = self._take_dead()
         if dead:
             for each in dead:
@@ -142,7 +145,7 @@ class Spares:
     def _bury(self, slot: Slot) -> None:
         age = time.monotonic() - self._ready_at.pop(slot)
         log.info("replacing a spare process", pid=slot.process and slot.process.pid, age=round(age))
-        if age < SETTLED:
+        if age < SETTLED and not slot.unwanted:
             self._breaker.failed()
         self._slots.end(slot)
 

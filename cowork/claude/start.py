@@ -51,6 +51,10 @@ class Starter:
         # A start is half a second of CPU: more of them at once than cores only delays all.
         self._turnstile = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 
+    def generation(self) -> int:
+        """Another number when the CLI's executable is another one than before."""
+        return self._cli.generation()
+
     def start(
         self,
         session_id: str,

@@ -242,3 +242,138 @@ def test_a_wheel_that_is_not_installed_brings_nothing(monkeypatch):
     monkeypatch.setattr("sys.path", [])
     monkeypatch.delitem(__import__("sys").modules, "claude_agent_sdk", raising=False)
     assert bundled() is None
+
+
+# -- behind a wrapper that prints something of its own
+
+NODE = "Now using node v20.11.1 (npm v10.2.4)"
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        (f"{NODE}\n2.1.330 (Claude Code)", "2.1.330"),
+        (f"{NODE} 2.1.330 (Claude Code)", "2.1.330"),
+        ("20.11.1\n2.1.330 (Claude Code)\nbye", "2.1.330"),
+        (f"{NODE}\n  3.0", "3.0"),
+        (NODE, None),
+        ("v20", None),
+    ],
+)
+def test_fault_t12_the_version_is_found_in_any_line(new_cli, said, version):
+    assert new_cli(version=said).check().version == version
+
+
+LOGINS = [
+    (f'{NODE}\\n{{"loggedIn": true, "authMethod": "x"}}\\nbye', (True, "x")),
+    (f'{NODE}\\n{{"a": 1}}\\n {{\\n  "loggedIn": false\\n}}', (False, None)),
+    ('{ broken\\n{"loggedIn": true}', (True, None)),
+    (f'{NODE} {{"loggedIn": true}}', (None, None)),
+    ("{" * 5000, (None, None)),
+]
+
+
+@pytest.mark.parametrize(("said", "login"), LOGINS)
+def test_fault_t12_the_login_is_found_after_what_a_wrapper_prints(new_cli, tmp_path, said, login):
+    path = program(tmp_path / "x", text=f"#!/bin/sh\nprintf '{said}'\n")
+    state = new_cli(str(path)).check()
+    assert (state.logged_in, state.auth_method) == login
+
+
+def test_fault_t12_a_login_that_the_cli_does_not_tell_is_what_a_turn_has_shown(new_cli, tmp_path):
+    path = program(tmp_path / "x", text="#!/bin/sh\necho 2.1.330\n")
+    cli = new_cli(str(path))
+    first = cli.check()
+    assert first.logged_in is None
+    assert "did not say" in first.problem
+    cli.saw_login(works=True)
+    for _ in range(2):
+        assert (cli.state().logged_in, cli.state().problem) == (True, None)
+        cli.check()
+    cli.saw_login(works=False)
+    assert cli.check().logged_in is False
+    assert "/login" in cli.state().problem
+
+
+# -- replaced, half there, gone
+
+
+def test_fault_t12_a_cli_that_is_gone_is_a_problem_as_soon_as_anyone_asks(new_cli, tmp_path):
+    path = program(tmp_path / "x", text="#!/bin/sh\necho 1.0; echo '{\"loggedIn\": true}'\n")
+    cli = new_cli(str(path))
+    cli.check()
+    assert cli.state().problem is None
+    path.rename(tmp_path / "away")
+    assert "CLAUDE_CLI_PATH" in cli.state().problem
+    (tmp_path / "away").rename(path)
+    wait_for(lambda: cli.state().problem is None, what="the check")
+
+
+def speaking(version: str) -> str:
+    return f"#!/bin/sh\necho {version}; echo '{{\"loggedIn\": true}}'\n"
+
+
+def test_fault_t12_an_executable_that_was_replaced_behind_its_links_is_noticed(new_cli, tmp_path):
+    """As npm and the native installer do it: a link, or what it leads to, is another."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder, version in ((first, "1.0"), (second, "2.0")):
+        program(folder, text=speaking(version))
+    current, name = tmp_path / "current", tmp_path / "claude"
+    current.symlink_to(first)
+    name.symlink_to(current / "claude")
+    cli = new_cli(str(name))
+    assert [cli.generation(), cli.generation(), cli.check().version] == [0, 0, "1.0"]
+    current.unlink()
+    current.symlink_to(second)
+    assert [cli.generation(), cli.generation()] == [1, 1]
+    wait_for(lambda: cli.state().version == "2.0", what="the check")
+    program(second, text=speaking("3.0"))  # in its place, and of the same size
+    os.utime(second / "claude", ns=(1, 1))
+    assert cli.generation() == 2
+
+
+@pytest.mark.parametrize("half", ["", "\0\0", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nsleep 60\n"])
+def test_fault_t12_an_executable_that_is_half_there_counts_when_it_runs(
+    new_cli, tmp_path, monkeypatch, half
+):
+    monkeypatch.setattr("cowork.claude.cli.PROVE_TIMEOUT", 0.5)
+    monkeypatch.setattr("cowork.claude.cli.PROVE_AGAIN", 0.05)
+    path = program(tmp_path / "x", text=speaking("1.0"))
+    cli = new_cli(str(path))
+    assert cli.generation() == 0
+    program(tmp_path / "x", text=half)
+    assert cli.generation() == 0
+    path.unlink()
+    assert cli.generation() == 0
+    program(tmp_path / "x", text=speaking("2.0"))
+    wait_for(lambda: cli.generation() == 1, what="the new one")
+    cli.close()
+
+
+def test_one_asks_the_new_executable_and_the_others_do_not_wait(new_cli, tmp_path):
+    path = program(tmp_path / "x", text=speaking("1.0"))
+    cli = new_cli(str(path))
+    cli.generation()
+    go = tmp_path / "go"
+    program(tmp_path / "x", text=f"#!/bin/sh\nwhile ! [ -e {go} ]; do sleep 0.02; done; echo 2.0\n")
+    first = threading.Thread(target=cli.generation)
+    first.start()
+    wait_for(lambda: cli._proving, what="the first who looks")
+    assert cli.generation() == 0
+    go.touch()
+    first.join(10)
+    assert cli.generation() == 1
+
+
+def test_a_wrapper_that_runs_another_version_is_another_cli(new_cli, tmp_path):
+    version = tmp_path / "version"
+    version.write_text("1.0")
+    path = program(tmp_path / "x", text=f"#!/bin/sh\necho `cat {version}`\n")
+    cli = new_cli(str(path))
+    cli.generation()
+    cli.check()
+    cli.check()
+    assert cli.generation() == 0
+    version.write_text("2.0")
+    cli.check()
+    assert cli.generation() == 1

@@ -15,7 +15,16 @@ from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.stores.base import Project
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import EMPTY, PATIENCE_S, Beside, answer, ask, pools, seconds
+from tests.unit.pool_of_fakes import (
+    EMPTY,
+    PATIENCE_S,
+    Beside,
+    answer,
+    ask,
+    pools,
+    seconds,
+    wait_result,
+)
 
 PROJECT = Project("", "p")
 
@@ -167,6 +176,62 @@ def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, bes
     process = beside(pool.get).result(PATIENCE_S)
     beside.close()
     assert answer(process, "[[say alive]]") == "alive"
+
+
+# -- another CLI in the place of the one that runs
+
+
+def replace_cli(environ: dict[str, str], text: str | None = None) -> None:
+    """Put another file in the CLI's place, as an update does; the same program unless told."""
+    path = Path(environ["CLAUDE_CLI_PATH"])
+    new = path.with_name("new")
+    new.write_text(path.read_text() if text is None else text)
+    new.chmod(0o755)
+    new.replace(path)
+
+
+def test_fault_t12_a_process_of_a_former_cli_is_replaced_between_two_turns(new_pool, fake_environ):
+    pool = new_pool(limit=4)
+    used, idle, busy = (pool.get() for _ in range(3))
+    for process in (used, idle):
+        answer(process, "a")
+        pool.give_back(process)
+    running = ask(busy, "[[delay 100]] [[words 9]]", tokens=1)
+    pool.saw_skills("/x", ("mine",))
+    replace_cli(fake_environ)
+    second = pool.again(used)
+    assert second.pid != used.pid
+    assert answer(second, "[[count]]b").startswith("I see 2 questions")
+    wait_for(lambda: not idle.alive, PATIENCE_S, "the end of what idles")
+    wait_result(running)
+    assert running.result.error is None
+    assert running.result.text.count(" ") == 8
+    pool.give_back(busy)
+    assert not busy.alive
+    pool.give_back(second)
+    assert pool.again(used) is second
+    assert not pool.has_skill("mine", str(pool.folder))
+
+
+def test_fault_t12_while_another_cli_is_half_there_the_processes_of_the_former_are_kept(
+    new_pool, fake_environ
+):
+    whole = Path(fake_environ["CLAUDE_CLI_PATH"]).read_text()
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    pool.give_back(process)
+    replace_cli(fake_environ, "\0\0")
+    assert pool.again(process) is process
+    pool.give_back(process)
+    with pytest.raises(ClaudeUnavailable):
+        pool.get()
+    assert "failed" in pool.start_problem
+    assert pool.again(process) is process
+    pool.give_back(process)
+    replace_cli(fake_environ, whole)
+    pool.get()
+    wait_for(lambda: pool.start_problem is None, what="the end of the problem")
 
 
 # -- starting

@@ -358,6 +358,9 @@ class NoStarter:
 
     manner: Manner = field(default_factory=Manner)
 
+    def generation(self) -> int:
+        return 0
+
     def start(
         self,
         session_id: str,

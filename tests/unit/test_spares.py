@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -59,6 +60,22 @@ def test_a_new_session_takes_the_spare_and_another_is_made(new_pool):
     pool.give_back(process)
     assert pool.again(process) is process
     assert len(pool.did("start")) == 2
+
+
+def test_fault_t12_a_spare_of_a_former_cli_is_replaced_and_that_is_no_failure(
+    new_pool, fake_environ
+):
+    pool = new_pool()
+    wait_spares(pool)
+    spare = the_spare(pool)
+    path = Path(fake_environ["CLAUDE_CLI_PATH"])
+    new = path.with_name("new")
+    shutil.copy(path, new)
+    new.replace(path)
+    wait_for(lambda: not spare.alive, PATIENCE_S, "the end of the spare")
+    wait_spares(pool)
+    assert pool.get() is not spare
+    assert pool.spares._breaker.failures == 0
 
 
 def test_a_session_that_is_resumed_takes_no_spare(new_pool):

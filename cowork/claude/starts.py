@@ -1,0 +1,73 @@
+"""Whether the CLI starts: as the last start has shown, or a try beside, where none has lately."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from cowork.claude.breaker import Breaker
+from cowork.errors import CoworkError
+from cowork.log import logger
+
+log = logger(__name__)
+
+# After a start that failed, so long until it is tried beside, then twice as long; seconds.
+FIRST_PAUSE = 2.0
+JOIN_TIMEOUT = 5.0
+
+
+class Starts:
+    """Hears of starts that failed or went well; `problem` is what the last of them showed.
+
+    A balancer sends no turns to a server that is not ready, so that no turn would show that the
+    CLI starts again: whoever asks for the `problem` sets off `probe`, now and then.  That starts a
+    process for nobody and tells of it here as every start does.
+    """
+
+    def __init__(self, probe: Callable[[], None], *, first_pause: float = FIRST_PAUSE) -> None:
+        self._probe = probe
+        self._breaker = Breaker(threshold=1, first_pause=first_pause)
+        self._lock = threading.Lock()
+        self._why: str | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def failed(self, why: str) -> None:
+        """The CLI did not start, through no fault of whoever wanted it."""
+        self._why = why
+        self._breaker.failed()
+
+    def succeeded(self) -> None:
+        """A process is ready."""
+        if self._why is not None:
+            self._why = None
+            self._breaker.succeeded()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last start failed, if it did.  Never waits."""
+        why = self._why
+        if why is None:
+            return None
+        with self._lock:
+            due = self._breaker.wait() <= 0 and not self._closed
+            if due and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
+                self._thread.start()
+        return f"the last start of the Claude CLI failed: {why}"
+
+    def _try(self) -> None:
+        try:
+            self._probe()
+        except CoworkError as fault:
+            log.info("the CLI still does not start", why=fault.message)
+
+    def close(self) -> None:
+        """Try no more."""
+        with self._lock:
+            self._closed = True
+
+    def join(self) -> None:
+        """Wait for the end of a try that was under way."""
+        if self._thread is not None:
+            self._thread.join(JOIN_TIMEOUT)
