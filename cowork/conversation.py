@@ -16,6 +16,7 @@ from cowork.errors import CoworkError, InvalidValue, TurnInterrupted
 from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
+from cowork.quota import Quota
 from cowork.runner import Rules, Runner, interrupted
 from cowork.stores.base import Project, Store, TurnKey
 from cowork.turns import Question, Turn
@@ -35,12 +36,14 @@ class Conversation:
         turns: KeptTurns,
         runner: Runner,
         rules: Rules,
+        quota: Quota,
     ) -> None:
         self._store = store
         self._pool = pool
         self._ledger = ledger
         self._rules = rules
         self._lanes = Lanes(limit=rules.queue_limit, take=runner.take, left=runner.left)
+        self._quota = quota
         self.turns = turns
 
     def ask(
@@ -56,21 +59,34 @@ class Conversation:
 
         Returns at once, except that the first use of any `agent_type` may wait a second for the
         CLI's list of skills, and a durable store takes its time, a second at most.
-        Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `ShuttingDown`, `IdempotencyMismatch`,
-        `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
+        Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `AtCapacity`, `ShuttingDown`,
+        `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
         """
         needs, skill = self._allowed(question.needs), self._skill(project, agent_type)
         if (needs, skill) != (question.needs, question.skill):
             question = replace(question, needs=needs, skill=skill)
         before: list[Turn] = []
+        size = question.size
+
+        def ended(turn: Turn) -> None:
+            self._quota.give_back(project.owner, size)
+            self.turns.ended(turn)
 
         def make() -> Turn:
             turn = Turn(project, question, grace=self._rules.disconnect_grace)
-            turn.on_end(self.turns.ended)
+            turn.on_end(ended)
             return turn
 
         def enter(turn: Turn) -> None:
-            running = self._lanes.enter(turn, on_busy, lambda each: self._ledger.accept(each, key))
+            self._quota.take(project.owner, size)
+            try:
+                running = self._lanes.enter(
+                    turn, on_busy, lambda each: self._ledger.accept(each, key)
+                )
+            except BaseException:
+                if turn.on_end(None):
+                    self._quota.give_back(project.owner, size)
+                raise
             before.extend([running] if running is not None else [])
 
         try:

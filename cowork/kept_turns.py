@@ -195,7 +195,7 @@ class KeptTurns:
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             if turn.id in self._turns:
                 self._ended.append((time.monotonic(), turn))
-                self._bytes += turn.size
+                self._bytes += turn.weight
             self._expire()
 
     def _expire(self) -> None:
@@ -207,7 +207,7 @@ class KeptTurns:
             self._forget(turn)
 
     def _forget(self, turn: Turn) -> None:
-        self._bytes -= turn.size
+        self._bytes -= turn.weight
         self._turns.pop(turn.id, None)
         self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
         turn.close()

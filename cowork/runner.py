@@ -189,6 +189,7 @@ class Runner:
     ) -> Reply:
         """Send the question; from here on the session is the project's."""
         question = turn.question
+        self._check_not_stopped(turn)  # after its end the turn has no text any more
         said = command.prompt(
             question.text,
             question.skill,

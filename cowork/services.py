@@ -23,13 +23,14 @@ from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.conversation import Conversation
-from cowork.errors import ShuttingDown, StoreUnavailable
+from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
 from cowork.keeper import Keeper
 from cowork.kept_turns import KeptTurns
 from cowork.keys import Keys, Operators
 from cowork.ledger import Ledger
 from cowork.login import Login
 from cowork.outbox import Outbox
+from cowork.quota import Quota
 from cowork.relay import Relay
 from cowork.runner import Rules, Runner
 from cowork.settings import Settings
@@ -40,6 +41,9 @@ from cowork.workspace import Workspace
 log = logging.logger(__name__)
 
 OUTBOX_CLOSE = 1.0
+# Of the largest size so many bodies may be held: in memory a text takes up to four times its bytes
+# on the wire, and each of two owners may send the largest.
+BODIES = 8
 
 
 @dataclass(slots=True)
@@ -252,12 +256,19 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         queue_limit=settings.queue_limit,
         disconnect_grace=settings.disconnect_grace,
     )
+    keys = Keys(settings.api_keys, settings.api_keys_file)
+    waiting = Quota(
+        "waiting questions",
+        most=settings.waiting_turns,
+        most_bytes=settings.waiting_bytes or BODIES * settings.max_body,
+        owners=keys.__len__,
+        share=QueueFull,
+    )
     ledger = Ledger(store, outbox, holder=holder, retention=settings.turn_retention)
     turns = KeptTurns(settings.turn_retention, store, holder)
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
     ledger.on_trouble = keeper.look_now
     runner = Runner(store, pool, cli, ledger, rules)
-    keys = Keys(settings.api_keys, settings.api_keys_file)
     return Services(
         settings=settings,
         keys=keys,
@@ -269,7 +280,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         outbox=outbox,
         login=login,
         conversation=Conversation(
-            store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules
+            store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules, quota=waiting
         ),
         upstream=upstream,
         stopping=threading.Event(),

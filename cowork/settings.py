@@ -122,6 +122,8 @@ class Settings:
     spare_processes: int = setting("COWORK_SPARE_PROCESSES", "1", whole(0, 64))
 
     queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))
+    waiting_turns: int = setting("COWORK_WAITING_TURNS", "2000", whole(2, 10**6))
+    waiting_bytes: int = setting("COWORK_WAITING_BYTES", "0", whole(0, 2**40))
     first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))
     keepalive: float = setting("COWORK_KEEPALIVE", "15", seconds(0.05))
     disconnect_grace: float = setting("COWORK_DISCONNECT_GRACE", "30", seconds(-1.0))

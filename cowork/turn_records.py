@@ -24,6 +24,7 @@ def record_of(
     """The turn as it is now, or with the end that it is about to have."""
     question = _fields_of(turn.question)
     del question["needs"]  # of a process, which nobody will start for it again
+    question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
         "question": question,
         "request_id": turn.request_id,

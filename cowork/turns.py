@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from sys import getsizeof
 
 from cowork.changes import Changes
 from cowork.claude.needs import DEFAULT, Needs
@@ -24,6 +25,9 @@ from cowork.turnlog import Batch, TurnLog
 
 # A log of more than this is a CLI gone mad, not an answer.
 LOG_LIMIT = 64 * 2**20
+# What a turn takes whatever was said, and each event besides its text; bytes.
+BARE = 4096
+MARK = 9
 # What comes in a flood is cheaper read by somebody who meanwhile lets more of it come.
 FEW = 16
 
@@ -54,6 +58,17 @@ class Question:
     streaming: bool = False
     timeout: float | None = None
     needs: Needs = DEFAULT
+
+    @property
+    def size(self) -> int:
+        """Bytes that its texts take in memory."""
+        needs = self.needs
+        texts = (self.text, needs.system_prompt, needs.output_schema, self.user_id)
+        return sum([getsizeof(text) for text in texts if text is not None])
+
+    def without_texts(self) -> Question:
+        """What of it is looked at when its turn has ended."""
+        return replace(self, text="", needs=DEFAULT)
 
 
 class Turn:
@@ -144,7 +159,8 @@ class Turn:
                 self._log.append(Failed(error.code, error.message, _facts(error)))
             self._log.append(done)
             self.state = end_state(error)
-            self.error, self.done = error, done
+            self.error, self.done = forgetful(error), done
+            self.question = self.question.without_texts()
             self.ended_at = self.ended_at or datetime.now(UTC)
             self._on_stop = None
             self._be_patient_no_more()
@@ -154,9 +170,11 @@ class Turn:
             on_end(self)
         return True
 
-    def on_end(self, call: Callable[[Turn], None] | None) -> None:
-        """What `finish` calls, once; set it before the turn runs."""
-        self._on_end = call
+    def on_end(self, call: Callable[[Turn], None] | None) -> bool:
+        """What `finish` calls, once; whether it takes another's place, which is not called then."""
+        with self._changed:
+            before, self._on_end = self._on_end, call
+        return before is not None
 
     def queued_behind(self, ahead: int) -> None:
         """Tell readers who asked for status events that `ahead` turns come first."""
@@ -286,6 +304,12 @@ class Turn:
         """Bytes that the turn's log takes."""
         return self._log.size
 
+    @property
+    def weight(self) -> int:
+        """Bytes that all of a turn takes that has ended."""
+        told = 0 if self.done is None else getsizeof(self.done.message)
+        return BARE + MARK * len(self._log) + self.size + told
+
     def close(self) -> None:
         """Let go of the log, when its last reader has left; nobody new may come."""
         with self._changed:
@@ -314,6 +338,16 @@ class Turn:
         with self._changed:
             self._log = log
         self.finish(done, error)
+
+
+def forgetful(error: CoworkError | None) -> CoworkError | None:
+    """The error without the frames it came through, whose variables hold questions.
+
+    For one that is kept, and raised again for each reader.
+    """
+    if error is not None:
+        error.with_traceback(None).__context__ = error.__cause__ = None
+    return error
 
 
 def end_state(error: CoworkError | None) -> State:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from cowork import errors
 from cowork.errors import CoworkError
 from cowork.log import logger
+from cowork.turns import forgetful
 
 log = logger(__name__)
 
@@ -129,6 +130,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(CoworkError)
     def on_cowork_error(error: CoworkError) -> Response:
+        forgetful(error)  # it may be a turn's, which is kept
         if isinstance(error, errors.InvalidValue):
             loc = ["body", error.field]
             return invalid([{"type": "value_error", "loc": loc, "msg": error.message}])

@@ -121,9 +121,9 @@ def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():
 def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
     record, log = kept(turn("x"))
     body = {**record.body, "end": {**record.body["end"], "new": 1}}
-    body["question"] = {"text": "why?", "newer": True}
+    body["question"] = {"text": "why?", "user_id": "me", "newer": True}
     again = revive(replace(record, body=body), log)
-    assert again.question == Question("why?")
+    assert again.question == Question("", user_id="me")
 
 
 def test_every_error_is_revived_by_its_code_or_as_one_of_ours():
