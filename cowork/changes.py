@@ -61,9 +61,16 @@ class Changes:
         self._lock.release()
 
     def tell(self) -> None:
-        """Look for every waiter, and wake it if it is true; only while it is held."""
+        """Look for every waiter, and wake it if it is true; only while it is held.
+
+        A look that fails wakes its own waiter, who will meet the fault: neither whoever tells nor
+        the others who wait are to suffer from it.
+        """
         for bell, true in self._waiting:
-            if not bell.rung and true():
+            try:
+                if not bell.rung and true():
+                    bell.ring()
+            except Exception:  # noqa: BLE001 - left to the waiter
                 bell.ring()
 
     def wait(self, true: Callable[[], bool], until: float) -> bool:

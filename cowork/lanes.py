@@ -12,10 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cowork.errors import ProjectBusy, QueueFull, ShuttingDown
+from cowork.errors import AtCapacity, CoworkError, ProjectBusy, QueueFull, ShuttingDown
+from cowork.events import Done
+from cowork.log import logger
 from cowork.stores.base import Project
 from cowork.threads import Threads
-from cowork.turns import Turn
+from cowork.turns import Turn, broken
+
+log = logger(__name__)
 
 OnBusy = Literal["queue", "reject", "interrupt"]
 
@@ -30,8 +34,9 @@ class _Lane:
 class Lanes:
     """All busy projects.
 
-    `take` runs a turn to its end, and must not raise; `left` is called with a turn that was
-    stopped while it waited, when it is no longer in the way.
+    `take` runs a turn to its end; `left` is called with a turn that was stopped while it waited,
+    when it is no longer in the way, and ends it.  Neither should raise: a turn whose `take` or
+    `left` does is ended here.  Whatever breaks, an accepted turn ends and its lane goes on.
     """
 
     def __init__(
@@ -59,16 +64,22 @@ class Lanes:
             lane = self._lanes.get(turn.project)
             before = None
             if lane is None:
-                lane = self._lanes[turn.project] = _Lane(running=turn)
                 turn.begin()
+                lane = self._lanes[turn.project] = _Lane(running=turn)
             else:
                 before = self._arrive(lane, turn, on_busy)
         try:
             accept(turn)
-            self._begin(lane, turn, on_busy)
         except BaseException:
             self._give_up(lane, turn)
             raise
+        # From here on the turn has been promised: it ends as turns do, whatever happens.
+        try:
+            self._begin(lane, turn, on_busy)
+        except Exception:
+            log.exception("a turn could not begin", turn_id=turn.id)
+            self._end(turn, broken())
+            self._give_up(lane, turn)
         return before
 
     def _arrive(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> Turn | None:
@@ -102,6 +113,18 @@ class Lanes:
             turn.begin()
         self._start(lane)
 
+    def _end(self, turn: Turn, reason: CoworkError) -> None:
+        """End a turn that nobody takes, or whose taking broke."""
+        turn.stop(reason)
+        self._let_go(turn)
+
+    def _let_go(self, turn: Turn) -> None:
+        try:
+            self._left(turn)
+        except Exception:
+            log.exception("a turn could not be ended", turn_id=turn.id)
+            turn.finish(Done(success=False, message=""), turn.stop_reason)
+
     def _await(self, lane: _Lane, turn: Turn, *, first: bool) -> Callable[[], None]:
         """Let the turn wait, so that it leaves when it is stopped; the caller holds the lock.
 
@@ -122,18 +145,26 @@ class Lanes:
         return leave
 
     def _start(self, lane: _Lane) -> None:
-        self._threads.run(lambda: self._run(lane))
+        """Take the lane's turns in a thread; where there is none, they end without being asked."""
+        try:
+            self._threads.run(lambda: self._run(lane))
+        except Exception:
+            log.exception("no thread could be started for a project's turns")
+            turn = lane.running
+            while turn is not None:
+                self._end(turn, AtCapacity("the server has no thread for a turn", retry_after=5))
+                turn = self._advance(lane, turn.project)
 
     def _give_up(self, lane: _Lane, turn: Turn) -> None:
         """The turn does not come after all; those behind it need not wait for it."""
         with self._lock:
-            if turn in lane.arriving:
-                lane.arriving.remove(turn)
-                self._remove_if_empty(lane, turn.project)
+            for place in (lane.arriving, lane.waiting):
+                if turn in place:
+                    place.remove(turn)
+                    self._remove_if_empty(lane, turn.project)
         if lane.running is turn:
             following = self._advance(lane, turn.project)
             if following is not None:
-                following.begin()
                 self._start(lane)
 
     def _remove_if_empty(self, lane: _Lane, project: Project) -> None:
@@ -146,18 +177,21 @@ class Lanes:
                 return
             lane.waiting.remove(turn)
             _tell_positions(lane)
-        self._left(turn)
+        self._let_go(turn)
 
     def _run(self, lane: _Lane) -> None:
         turn = lane.running
         while turn is not None:
             project = turn.project
             try:
+                if turn.begun is None:
+                    turn.begin()
                 self._take(turn)
-            finally:
-                turn = self._advance(lane, project)
-            if turn is not None:
-                turn.begin()
+            except BaseException:
+                # The thread has to live: it is the only one that takes what waits behind.
+                log.exception("taking a turn failed", turn_id=turn.id)
+                self._end(turn, broken())
+            turn = self._advance(lane, project)
 
     def _advance(self, lane: _Lane, project: Project) -> Turn | None:
         with self._lock:
@@ -203,4 +237,8 @@ def _all(lane: _Lane) -> list[Turn]:
 
 def _tell_positions(lane: _Lane) -> None:
     for ahead, turn in enumerate(lane.waiting, 1):
-        turn.queued_behind(ahead)
+        try:
+            turn.queued_behind(ahead)
+        except Exception:
+            # It waits as before, and does not know for how many.
+            log.exception("a waiting turn could not be told its position", turn_id=turn.id)

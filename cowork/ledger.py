@@ -27,8 +27,8 @@ from cowork.stores.base import (
     TurnEnd,
     TurnKey,
 )
-from cowork.turn_records import packed_log, record_of
-from cowork.turns import State, Turn, end_state
+from cowork.turn_records import bare, packed_log, record_of
+from cowork.turns import State, Turn, broken, end_state
 
 log = logger(__name__)
 
@@ -76,18 +76,22 @@ class Ledger:
         try:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
-            self._take_back(turn, fault)
+            if fault.unsure:
+                self._take_back(turn, fault)
             self.on_trouble()
+            raise
+        except BaseException:
+            self._take_back(turn, broken())
             raise
         if known is not None:
             raise AskedBefore("another process was asked the same just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
             turn.is_in_history = True
-            self._outbox.wake()
+            self._wake()
 
-    def _take_back(self, turn: Turn, fault: StoreUnavailable) -> None:
+    def _take_back(self, turn: Turn, fault: CoworkError) -> None:
         """The store may have the turn all the same, now or in a moment: it is to end there."""
-        if fault.unsure and len(self._waiting) < WAITING:
+        if len(self._waiting) < WAITING:
             record = record_of(turn, self._holder, Done(success=False, message=""), fault)
             self._wait(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
@@ -102,7 +106,7 @@ class Ledger:
             return  # the turn will see for itself; at its end its question goes first
         turn.is_in_history = True
         if question is not None:
-            self._outbox.wake()
+            self._wake()
 
     def end(
         self,
@@ -120,7 +124,7 @@ class Ledger:
         end = TurnEnd(
             record=record_of(turn, self._holder, done, error),
             keep=KEY_KEEP if turn.key is not None else self._retention,
-            log=packed_log(turn) if self._store.shared else None,
+            log=self._packed_log(turn),
             gives_key_back=isinstance(error, NOT_ASKED),
             messages=self._messages(turn, done, error),
             claim=claim,
@@ -131,8 +135,23 @@ class Ledger:
         if kept is None:
             self._wait(end)
         elif end.messages:
-            self._outbox.wake()
+            self._wake()
         return kept is not False
+
+    def _packed_log(self, turn: Turn) -> bytes | None:
+        try:
+            return packed_log(turn) if self._store.shared else None
+        except Exception:
+            # A file that cannot be read any more, no memory: the end is worth more than its log.
+            log.exception("the log of a turn could not be kept", turn_id=turn.id)
+            return None
+
+    def _wake(self) -> None:
+        try:
+            self._outbox.wake()
+        except Exception:
+            # What is in the store is delivered with the next that is put there.
+            log.exception("the outbox could not be woken")
 
     def _write(self, end: TurnEnd) -> bool | None:
         """Whether the session was kept; None where the store is away."""
@@ -143,7 +162,16 @@ class Ledger:
         except Exception:
             # Trying again would fail again, and hold up what waits behind it.
             log.exception("the end of a turn could not be kept", turn_id=end.record.id)
-            return False
+            return self._write_bare(end)
+
+    def _write_bare(self, end: TurnEnd) -> bool:
+        """Keep at least that and how the turn ended; its session is as good as deleted."""
+        left = replace(end, record=bare(end.record), log=None, session=None, exchange=None)
+        try:
+            self._store.end_turn(left)
+        except Exception as fault:  # noqa: BLE001 - the first one is in the log
+            log.error("not even that a turn ended", turn_id=end.record.id, error=str(fault))
+        return False
 
     def flush(self) -> bool:
         """Write what waits for the store, in order; whether nothing waits any more."""
@@ -157,7 +185,7 @@ class Ledger:
                 self._waiting.popleft()
                 self._bytes -= _size(end)
         log.info("the store has what had waited for it")
-        self._outbox.wake()
+        self._wake()
         return True
 
     def _wait(self, end: TurnEnd) -> None:

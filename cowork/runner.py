@@ -29,7 +29,8 @@ from cowork.events import Done
 from cowork.ledger import Ledger
 from cowork.log import logger
 from cowork.stores.base import Claim, Exchange, Project, Session, Store
-from cowork.turns import Turn
+from cowork.turnlog import can_be_told
+from cowork.turns import Turn, broken
 from cowork.workspace import Workspace
 
 log = logger(__name__)
@@ -72,10 +73,10 @@ class Runner:
         """Run a turn to its end, whatever happens."""
         try:
             self._take_claimed(turn)
-        except Exception:
+        except BaseException:  # also what gevent throws into a greenlet to end it
             # The last line of defence: a turn must end, and its lane must go on.
             log.exception("a turn broke", turn_id=turn.id)
-            self._finish(turn, None, Internal("something of ours broke; see the server's log"))
+            self._finish(turn, None, broken())
 
     def _take_claimed(self, turn: Turn) -> None:
         self._ledger.begin(turn)
@@ -149,10 +150,10 @@ class Runner:
             needs=turn.question.needs,
             given_up=lambda: self._out_of_time(turn),
         )
-        session = known or _new_session(turn.project, process)
-        turn.session_id = session.id
         fit, turns = True, None
         try:
+            session = known or _new_session(turn.project, process)
+            turn.session_id = session.id
             self._check_not_stopped(turn)
             fit = False
             turn.on_stop(None)
@@ -169,9 +170,17 @@ class Runner:
             if reply.answer.used_tools:
                 process.sweep()
         finally:
+            self._put_away(process, turns, fit=fit)
+
+    def _put_away(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
+        """Give the process back, or end it; one that cannot be given back is ended."""
+        kept = False
+        try:
             if fit:
                 self._pool.give_back(process, turns)
-            else:
+                kept = True
+        finally:
+            if not kept:
                 self._pool.discard(process)
 
     @staticmethod
@@ -262,22 +271,29 @@ class Runner:
         """End the turn, when the store has its end; False where its session was deleted meanwhile.
 
         Counted before the turn ends, so that whoever saw its end sees it counted.
+        Whoever begins a turn's end has to end it, since nobody else will: it has ended when this
+        returns, and when this raises.
         """
         if not turn.begin_end():
             return False
-        begun = turn.begun if turn.begun is not None else time.monotonic()
-        done = Done(
-            success=error is None,
-            message=result.text if result is not None else "",
-            session_id=turn.session_id,
-            is_new_session=turn.is_new_session,
-            session_recovered=turn.session_recovered,
-            replaced=result.replaced if result is not None else False,
-            usage=result.usage if result is not None else None,
-            cost_usd=result.cost_usd if result is not None else None,
-            duration_ms=round((time.monotonic() - begun) * 1000),
-            structured_output=result.structured_output if result is not None else None,
-        )
+        try:
+            return self._end(turn, result, error, claim, session)
+        except Exception:
+            log.exception("the end of a turn broke", turn_id=turn.id)
+            return False
+        finally:
+            if turn.done is None:
+                self._end_broken(turn)
+
+    def _end(
+        self,
+        turn: Turn,
+        result: Result | None,
+        error: CoworkError | None,
+        claim: Claim | None,
+        session: Session | None,
+    ) -> bool:
+        done, error = _tellable(turn, _done(turn, result, error), error)
         counted = None if session is None else _counted(session, done)
         kept = self._ledger.end(turn, done, error, claim=claim, session=counted)
         turn.finish(done, error)
@@ -290,6 +306,41 @@ class Runner:
             ms=done.duration_ms,
         )
         return kept
+
+    def _end_broken(self, turn: Turn) -> None:
+        """End a turn of which nothing can be said but that it is over."""
+        done, error = Done(success=False, message="", session_id=turn.session_id), broken()
+        try:
+            self._ledger.end(turn, done, error)
+        except Exception:
+            log.exception("the store does not know that a turn has ended", turn_id=turn.id)
+        finally:
+            turn.finish(done, error)
+
+
+def _done(turn: Turn, result: Result | None, error: CoworkError | None) -> Done:
+    begun = turn.begun if turn.begun is not None else time.monotonic()
+    return Done(
+        success=error is None,
+        message=result.text if result is not None else "",
+        session_id=turn.session_id,
+        is_new_session=turn.is_new_session,
+        session_recovered=turn.session_recovered,
+        replaced=result.replaced if result is not None else False,
+        usage=result.usage if result is not None else None,
+        cost_usd=result.cost_usd if result is not None else None,
+        duration_ms=round((time.monotonic() - begun) * 1000),
+        structured_output=result.structured_output if result is not None else None,
+    )
+
+
+def _tellable(turn: Turn, done: Done, error: CoworkError | None) -> tuple[Done, CoworkError | None]:
+    """The end; that of a failure, where the answer is a value that no reply can hold."""
+    if can_be_told(done):
+        return done, error
+    log.error("an answer is nested too deeply for JSON", turn_id=turn.id)
+    told = replace(done, success=False, usage=None, structured_output=None)
+    return told, error or Internal("the answer is nested too deeply to be told")
 
 
 def _new_session(project: Project, process: ClaudeProcess) -> Session:

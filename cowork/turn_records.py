@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +54,14 @@ def record_of(
         ended=turn.ended_at,
         body=body,
     )
+
+
+def bare(record: TurnRecord) -> TurnRecord:
+    """An ended turn's record without the values that others made: what can always be kept."""
+    end = {**record.body["end"], "usage": None, "structured_output": None}
+    error = record.body.get("error")
+    without = {} if error is None else {"error": {**error, "facts": {}}}
+    return replace(record, body={**record.body, "end": end, **without})
 
 
 def packed_log(turn: Turn) -> bytes | None:

@@ -11,7 +11,8 @@ import re
 import tempfile
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from itertools import accumulate
 from typing import IO, Any, overload
 
@@ -38,6 +39,11 @@ MEMORY = 1 << 20
 # What is read in one go: little enough to be written without holding up other readers.
 BATCH = 1 << 18
 BATCH_EVENTS = 2048
+# Of a value that is too deep for JSON as it is; levels.
+_LEVELS = 100
+_LARGE = 2**63
+# What an end is wrapped in elsewhere: a turn's record, a reply; levels.
+_WRAPPED = 4
 # The place in this table is the event's mark in the log; 0 is a token's.
 _KINDS: tuple[type, ...] = (Token, Replace, Thinking, ToolUse, ToolResult, Status, Failed, Done)
 _MARKS = {kind: mark for mark, kind in enumerate(_KINDS)}
@@ -196,7 +202,44 @@ def _dump(event: Event) -> bytes:
             return orjson.dumps(event.text)
         except orjson.JSONEncodeError:  # a lone surrogate, which no encoding has
             return orjson.dumps(event.text.encode(errors="replace").decode())
-    return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)
+    try:
+        return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_plain(_fields_of(event)))
+
+
+def _fields_of(event: Event) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in fields(event)}  # type: ignore[arg-type]
+
+
+def _plain(value: Any, levels: int = _LEVELS) -> Any:
+    """A value that no JSON can hold, as one that it can: what is too deep or too odd is text."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        if levels:
+            return {_plain(str(key)): _plain(each, levels - 1) for key, each in value.items()}
+        return "{...}"
+    if isinstance(value, list | tuple):
+        return [_plain(each, levels - 1) for each in value] if levels else "[...]"
+    if value is None or isinstance(value, bool | float):
+        return value
+    return value if isinstance(value, int) and abs(value) < _LARGE else _plain(str(value))
+
+
+def can_be_told(done: Done) -> bool:
+    """Whether the log, the stores and every reply can hold the values of this end.
+
+    JSON has no bound on how deep a value is, but whoever writes it has one.
+    """
+    inside = replace(done, message="")
+    for _ in range(_WRAPPED):
+        inside = [inside]  # type: ignore[assignment]
+    try:
+        orjson.dumps(inside)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _load(mark: int, line: bytes) -> Event:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,12 +17,14 @@ from sys import getsizeof
 
 from cowork.changes import Changes
 from cowork.claude.needs import DEFAULT, Needs
-from cowork.errors import ClaudeFailed, CoworkError, ShuttingDown, TurnInterrupted
+from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status, Tokens
 from cowork.ids import new_uuid
-from cowork.log import request_id
+from cowork.log import logger, request_id
 from cowork.stores.base import Project, TurnKey
 from cowork.turnlog import Batch, TurnLog
+
+log = logger(__name__)
 
 # A log of more than this is a CLI gone mad, not an answer.
 LOG_LIMIT = 64 * 2**20
@@ -151,13 +154,14 @@ class Turn:
             return True
 
     def finish(self, done: Done, error: CoworkError | None = None) -> bool:
-        """End the turn; False, and nothing changed, if it had ended before."""
+        """End the turn; False, and nothing changed, if it had ended before.
+
+        Never raises: what cannot be logged ends as `Internal`.
+        """
         with self._changed:
             if self.done is not None:
                 return False
-            if error is not None:
-                self._log.append(Failed(error.code, error.message, _facts(error)))
-            self._log.append(done)
+            done, error = self._log_end(done, error)
             self.state = end_state(error)
             self.error, self.done = forgetful(error), done
             self.question = self.question.without_texts()
@@ -167,8 +171,31 @@ class Turn:
             on_end, self._on_end = self._on_end, None
             self._changed.tell()
         if on_end is not None:
-            on_end(self)
+            self._tell(lambda: on_end(self))
         return True
+
+    def _log_end(self, done: Done, error: CoworkError | None) -> tuple[Done, CoworkError | None]:
+        """The end as it stands in the log: a turn ends, whatever its end is made of."""
+        try:
+            self._say_end(done, error)
+        except Exception:
+            log.exception("the end of a turn could not be logged", turn_id=self.id)
+            done, error = Done(success=False, message=""), broken()
+            with suppress(Exception):
+                self._say_end(done, error)
+        return done, error
+
+    def _say_end(self, done: Done, error: CoworkError | None) -> None:
+        if error is not None:
+            self._log.append(Failed(error.code, error.message, _facts(error)))
+        self._log.append(done)
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        """Call somebody who wants to know; what goes wrong there does not harm the turn."""
+        try:
+            call()
+        except Exception:
+            log.exception("somebody who was told of a turn failed", turn_id=self.id)
 
     def on_end(self, call: Callable[[Turn], None] | None) -> bool:
         """What `finish` calls, once; whether it takes another's place, which is not called then."""
@@ -190,7 +217,7 @@ class Turn:
             self.stop_reason = self.stop_reason or reason
             on_stop = self._on_stop
         if on_stop is not None:
-            on_stop()
+            self._tell(on_stop)
         return True
 
     def on_stop(self, call: Callable[[], None] | None) -> None:
@@ -199,7 +226,7 @@ class Turn:
             self._on_stop = call
             stopped = self.stop_reason is not None
         if stopped and call is not None:
-            call()
+            self._tell(call)
 
     # -- reading
 
@@ -216,9 +243,18 @@ class Turn:
             self._let_go()
             if self._readers or self.done is not None or self._grace < 0:
                 return
-            self._patience = threading.Timer(self._grace, self._stop_unread)
-            self._patience.daemon = True
-            self._patience.start()
+            self._be_patient()
+
+    def _be_patient(self) -> None:
+        patience = threading.Timer(self._grace, self._stop_unread)
+        patience.daemon = True
+        try:
+            patience.start()
+        except RuntimeError as fault:
+            # No more threads: the turn goes on, and its own time limit ends it.
+            log.warning("an unread turn is not stopped", turn_id=self.id, why=str(fault))
+            return
+        self._patience = patience
 
     def _stop_unread(self) -> None:
         with self._changed:
@@ -356,6 +392,11 @@ def end_state(error: CoworkError | None) -> State:
         return State.SUCCEEDED
     stopped = isinstance(error, TurnInterrupted | ShuttingDown)
     return State.INTERRUPTED if stopped else State.FAILED
+
+
+def broken() -> Internal:
+    """The error of a turn that something of ours broke."""
+    return Internal("something of ours broke; see the server's log")
 
 
 def _facts(error: CoworkError) -> dict[str, object]:

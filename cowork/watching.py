@@ -66,8 +66,9 @@ class Watching:
             if self._closed:
                 return False
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()  # may fail, and is tried again by the next then
+                self._thread = thread
             self._changes.append((begins, watched))
             self._ring()
             return True

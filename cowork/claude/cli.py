@@ -158,8 +158,9 @@ class ClaudeCli:
             age = MAX_AGE if self._state.problem is None else PROBLEM_AGE
             old = time.monotonic() - self._checked > age or stamp != self._checked_stamp
             if old and self._checking is None and not self._closed:
-                self._checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
-                self._checking.start()
+                checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
+                checking.start()  # may fail, and is tried again by the next who asks then
+                self._checking = checking
             state = self._state
         if stamp is None and state.problem is None and self._found is not None:
             return replace(state, problem=self._missing())

@@ -54,8 +54,9 @@ class Keeper:
         with self._starting:
             if self._stopped.is_set() or self._thread is not None:
                 return  # another thread was here first
-            self._thread = threading.Thread(target=self._run, name="claude-keeper", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="claude-keeper", daemon=True)
+            thread.start()  # may fail, and is tried again by the next then
+            self._thread = thread
 
     def stop(self) -> None:
         with self._starting:

@@ -54,10 +54,12 @@ class Reply:
 
     def interrupt(self) -> None:
         """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
-        if self.result is None and self.interrupted_at is None:
-            self.interrupted_at = time.monotonic()
-            self.process.interrupt(self)
-        self.nudge()
+        try:
+            if self.result is None and self.interrupted_at is None:
+                self.interrupted_at = time.monotonic()
+                self.process.interrupt(self)
+        finally:
+            self.nudge()
 
     def finish(self, result: Result) -> None:
         """Called once by the process: by the result, or by its death."""

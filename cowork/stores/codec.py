@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -101,7 +101,9 @@ def letter_of(message: ChatMessage, why: str, died: str) -> DeadLetter:
 
 
 def record_json(record: TurnRecord) -> str:
-    return dumps(asdict(record))
+    # Its body as it is: `asdict` would copy all that is in there, and not every depth of it.
+    found = {each.name: getattr(record, each.name) for each in fields(record)}
+    return dumps({**found, "project": asdict(record.project)})
 
 
 def record_of(text: str | bytes, changes: Mapping[str, Any]) -> TurnRecord:

@@ -1,0 +1,114 @@
+"""Whatever part breaks at whatever call, each turn ends, its readers know it, its lane goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from cowork.errors import CoworkError, TurnInterrupted
+from cowork.events import Done
+from cowork.stores.base import Project
+from tests.serving import wait_for
+from tests.unit.broken_parts import PATIENCE_S, House, P, Reader, breaks, ended
+
+# Each is called at least twice while three questions are answered.
+CALLS = (
+    *("store.session", "store.put_session", "store.put_turn", "store.keyed"),
+    *("store.start_turn", "store.end_turn"),
+    *("pool.lease", "pool.give_back", "pool.discard", "pool.saw_skills"),
+    *("process.ask", "process.sweep"),
+    *("cli.saw_login", "outbox.wake"),
+    *("ledger.begin", "ledger.end", "ledger.flush"),
+    *("runner.take", "runner.left"),
+)
+WAYS = (
+    *breaks(*CALLS),
+    # A store that raised has given no claim, a claim that was released is not held any more, and
+    # a turn that the ledger has accepted is accepted.
+    *(way for way in breaks("store.claim", "ledger.accept") if not way[1].after),
+    *(way for way in breaks("store.release") if way[1].after),
+)
+
+
+def open_house(folder, part, told, **more):
+    house = House(folder, told, part, **more)
+    # A process that is leased to nobody cannot be put away: whoever leases has to tell.
+    leaks = told is not None and (told.method, told.after) in {("lease", True), ("discard", False)}
+    return house, leaks
+
+
+def is_kept(house, turn):
+    found = house.store.turn(turn.project.owner, turn.id)
+    return found is not None and found[0].ended is not None
+
+
+@pytest.mark.parametrize(("part", "told"), WAYS, ids=str)
+def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, tmp_path):
+    house, leaks = open_house(tmp_path, part, told)
+    try:
+        asked = [house.ask(key) for key in ("one", "two", "three")]
+        readers = [(turn, Reader(turn)) for turn in asked if turn is not None]
+        for turn, reader in readers:
+            ended(turn)
+            reader.end()
+            assert isinstance(reader.events[-1], Done)
+            assert (turn.error is None) == turn.done.success
+            assert turn.error is None or isinstance(turn.error, CoworkError)
+        after = ended(house.ask("after"))
+        assert after.error is None, after.error
+        assert after.done.message == "hi"
+        for key, turn in zip(("one", "two", "three"), asked, strict=True):
+            again = ended(house.ask(key))
+            assert turn is None or again is turn or turn.error is not None
+        wait_for(lambda: not house.conversation.busy(), PATIENCE_S, "the end of the lane")
+        assert leaks or not house.pool.leased
+        assert house.store.claim(P) is not None
+    finally:
+        house.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [way for way in breaks(*CALLS) if way[1].fault == "plain" and way[1].method != "end"],
+    ids=str,
+)
+def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, tmp_path):
+    house, _ = open_house(tmp_path, part, told)
+    try:
+        turns = [house.ask(key) for key in ("one", "two")]
+        assert all(is_kept(house, ended(turn)) for turn in turns if turn is not None)
+    finally:
+        house.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "told"), tuple(breaks("process.interrupt", "pool.discard")), ids=str
+)
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, tmp_path):
+    house, _ = open_house(tmp_path, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
+    try:
+        turn = house.ask("one")
+        assert ended(turn).error is not None
+        assert ended(house.ask("two")).error.code == "claude_timeout"
+    finally:
+        house.close()
+
+
+def test_all_turns_are_stopped_though_the_stop_of_one_breaks(tmp_path):
+    house = House(tmp_path, manner={"silent": True})
+    try:
+        turns = [house.ask(name, Project("me", name)) for name in ("a", "b", "c")]
+        wait_for(lambda: all(turn.text == "hi" for turn in turns), what="three answers")
+        turns[0].on_stop(explode)
+        house.conversation.stop_all(TurnInterrupted("stop"))
+        assert all(turn.error.code == "turn_interrupted" for turn in turns[1:])
+        # The one that was not told has its own time limit.
+        turns[0].on_stop(turns[0].wake)
+        house.pool.finish_all()
+        ended(turns[0])
+    finally:
+        house.close()
+
+
+def explode():
+    raise RuntimeError("told to break")

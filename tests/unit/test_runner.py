@@ -1,0 +1,152 @@
+"""A turn ends once, with what there is to say of it, and its process and project are free again."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+import pytest
+
+from cowork.claude.answer import Answer, Result
+from cowork.claude.reply import Reply
+from cowork.events import Done, Failed
+from cowork.stores.base import TurnKey
+from cowork.turns import Question, State
+from cowork.web.sse import data_of
+from tests.serving import wait_for
+from tests.unit.broken_parts import Break, House, P, Process, Reader, ended
+
+# More levels than any writer of JSON takes, and than Python's own would.
+DEPTHS = (249, 250, 251, 252, 253, 254, 255, 300, 900)
+
+
+def nested(levels):
+    value = "the bottom"
+    for _ in range(levels):
+        value = {"inside": value}
+    return value
+
+
+class Structured(Process):
+    """Answers with a value."""
+
+    result = Result("hi")
+
+    def ask(self, _prompt, on_events):
+        reply = Reply(self, Answer("x"), on_events)
+        reply.finish(self.result)
+        return reply
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+def asked(house, result):
+    """A turn whose process says this."""
+    kind = type("Saying", (Structured,), {"result": result})
+    house.pool.kind = kind
+    return house.ask("one")
+
+
+@pytest.mark.parametrize("levels", DEPTHS)
+def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, house):
+    value = nested(levels)
+    turn = asked(house, Result("text", structured_output=value, usage={"input_tokens": 3}))
+    reader = Reader(turn)
+    ended(turn)
+    reader.end()
+    if turn.error is None:
+        assert turn.done.structured_output == value
+        assert reader.events[-1] == turn.done
+        assert orjson.loads(data_of(turn.done, frozenset(), turn.id))["structured_output"] == value
+        assert orjson.dumps({"detail": [turn.done]})
+    else:
+        assert levels > 245
+        assert turn.error.code == "internal"
+        assert isinstance(reader.events[-2], Failed)
+        assert reader.events[-1] == Done(
+            success=False,
+            message="text",
+            session_id=turn.session_id,
+            is_new_session=True,
+            duration_ms=turn.done.duration_ms,
+        )
+    assert ended(house.ask("one")) is turn
+    record, log = house.store.turn(P.owner, turn.id)
+    assert record.state == turn.state.value
+    assert log is not None
+    asked_next = asked_again(house)
+    assert asked_next.error is None
+    wait_for(lambda: not house.pool.leased, what="the end of the lane")
+
+
+def asked_again(house):
+    house.pool.kind = Process
+    return ended(house.ask("two"))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [{"input_tokens": 10**40}, {"x": nested(400)}, {"x": "\ud800"}, {5: 6}, {"x": float("inf")}],
+    ids=["huge", "deep", "surrogate", "number", "infinity"],
+)
+def test_a_usage_that_json_cannot_hold_does_not_hang_its_turn(usage, house):
+    turn = ended(asked(house, Result("text", usage=usage)))
+    assert turn.state in {State.SUCCEEDED, State.FAILED}
+    assert house.store.turn(P.owner, turn.id)[0].ended is not None
+    assert asked_again(house).error is None
+
+
+def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
+    class Unwritable:
+        """A log that takes nothing."""
+
+        size = 0
+
+        def __len__(self):
+            return 0
+
+        def append(self, _event):
+            raise MemoryError
+
+        def read(self, _after):
+            return []
+
+        def dump(self):
+            raise MemoryError
+
+    made = house.conversation.turns.once
+
+    def once(key, make, enter):
+        def broken():
+            turn = make()
+            turn._log = Unwritable()
+            return turn
+
+        return made(key, broken, enter)
+
+    house.conversation.turns.once = once
+    turn = ended(house.ask("one"))
+    assert (turn.state, turn.error.code) == (State.FAILED, "internal")
+    house.conversation.turns.once = made
+    assert ended(house.ask("two")).error is None
+
+
+@pytest.mark.parametrize("fault", ["plain", "killed"])
+def test_a_turn_that_is_stopped_while_its_end_is_written_has_one_end(fault, tmp_path):
+    house = House(tmp_path, Break("end_turn", 1, fault), "store", {"silent": True})
+    try:
+        key = TurnKey(P.owner, "one", "digest")
+        turn, _ = house.conversation.ask(P, Question("one"), key=key)
+        house.conversation.interrupt(turn)
+        assert ended(turn).done is turn.done
+        house.pool.kind = Process
+        house.pool._manner["silent"] = False
+        assert ended(house.ask("two")).error is None
+        assert turn.wait(time.monotonic()) is turn.done
+    finally:
+        house.close()
