@@ -6,6 +6,7 @@ sockets or locks.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _host = f"[{_loaded.host}]" if ":" in _loaded.host else _loaded.host
 bind = [f"{_host}:{_loaded.port}"]
 worker_class = "cowork.serving.Worker"  # gevent, with our own end
 # One worker holds every stream; sessions, claims and turns of `memory://` live in it.
-workers = 1
+workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
 worker_connections = 2000
 graceful_timeout = _loaded.graceful_timeout
 # Liveness of the event loop, not the length of a request.
@@ -51,6 +52,33 @@ logconfig_dict = {
         "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": False},
     },
 }
+
+
+_ONE_WORKER = (
+    "COWORK_STORE=memory:// is one worker's own memory, and cannot be shared by more: start one "
+    "(--workers, WEB_CONCURRENCY, GUNICORN_CMD_ARGS), or set COWORK_STORE to sqlite:///path or "
+    "redis://host:port/db"
+)
+
+
+def _may_be(workers: int) -> bool:
+    return workers <= 1 or _loaded.store != "memory://"
+
+
+def on_starting(server: Any) -> None:
+    """Refuse more workers than the store can have, wherever their number was said."""
+    if not _may_be(server.cfg.workers):
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        sys.exit(_ONE_WORKER)
+
+
+def nworkers_changed(server: Any, new: int, old: int | None) -> None:
+    """Stay at one worker on SIGTTIN, and where a reload finds another store."""
+    if old is not None and not _may_be(new):
+        server.log.error(_ONE_WORKER)
+        server.cfg.set("workers", 1)
+        server.num_workers = 1
 
 
 def worker_exit(server: Any, worker: Any) -> None:

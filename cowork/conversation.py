@@ -12,7 +12,7 @@ from cowork.claude import command
 from cowork.claude.needs import Needs, is_not_wider
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG
-from cowork.errors import CoworkError, InvalidValue, TurnInterrupted
+from cowork.errors import CoworkError, InvalidValue, TurnInterrupted, WorkerUnreachable
 from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
@@ -99,16 +99,30 @@ class Conversation:
         return turn, replayed
 
     def interrupt(self, turn: Turn) -> None:
-        """Interrupt a turn and wait, at most a second, for its end; one that ended is no error."""
+        """Interrupt a turn and wait, at most a second, for its end; one that ended is no error.
+
+        Raises `WorkerUnreachable` for one that another process runs, and `StoreUnavailable`.
+        """
+        if self.turns.runs_elsewhere(turn):
+            raise _unreachable()
         turn.stop(interrupted())
         turn.wait(time.monotonic() + STOP_WAIT)
 
     def interrupt_project(self, project: Project) -> Turn | None:
         """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
+        self._check_ours(project)
         turn = self._lanes.running(project)
         if turn is not None:
             self.interrupt(turn)
         return turn
+
+    def _check_ours(self, project: Project) -> None:
+        """Raise `WorkerUnreachable` where another process answers the project's question.
+
+        Nothing that we could do would reach it, so that nothing may be said to have been done.
+        """
+        if self._store.claimed_elsewhere(project):
+            raise _unreachable()
 
     def _allowed(self, needs: Needs) -> Needs:
         """The needs, where the operator lets a request have them."""
@@ -133,7 +147,11 @@ class Conversation:
         return skill
 
     def forget(self, project: Project) -> bool:
-        """Delete the project's session, ending its turns; False when it had none."""
+        """Delete the project's session, ending its turns; False when it had none.
+
+        Raises `WorkerUnreachable`, with nothing deleted, where another process runs one.
+        """
+        self._check_ours(project)
         session = self._store.delete_session(project)
         turns = [turn for turn in self._lanes.of(project) if turn.done is None]
         self._stop(turns, TurnInterrupted("the project's session was deleted"))
@@ -144,11 +162,12 @@ class Conversation:
         """Have the project's process ready for its next question; returns when it is.
 
         Nothing happens where it has one, or answers a question now.  Waits for a process as a
-        turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`.
+        turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`, `WorkerUnreachable`.
         """
         self._lanes.check_open()
         if self._lanes.running(project) is not None:
             return
+        self._check_ours(project)
         session = self._store.session(project)
         cwd = session.cwd if session is not None else self._rules.workspace.cwd(project)
         if session is None:
@@ -175,3 +194,7 @@ class Conversation:
         deadline = time.monotonic() + STOP_WAIT
         for turn in turns:
             turn.wait(deadline)
+
+
+def _unreachable() -> WorkerUnreachable:
+    return WorkerUnreachable("another worker runs it, and cannot be told from here", retry_after=1)

@@ -14,6 +14,7 @@
     │   ├── TurnNotFound            turn_not_found
     │   ├── TurnExpired             turn_expired
     │   ├── WorkerLost              worker_lost
+    │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
     │   ├── ProjectBusy             project_busy
     │   ├── QueueFull               queue_full
     │   └── IdempotencyMismatch     idempotency_mismatch
@@ -110,6 +111,10 @@ class TurnExpired(TurnError):
 
 class WorkerLost(TurnError):
     code = "worker_lost"
+
+
+class WorkerUnreachable(TurnError):
+    code = "worker_unreachable"
 
 
 class ProjectBusy(TurnError):

@@ -176,14 +176,23 @@ class KeptTurns:
         Raises `StoreUnavailable`.
         """
         for turn in list(self._followed.values()):
-            found = self._store.turn(turn.project.owner, turn.id)
-            if found is None:
-                # Only a store that has lost everything has lost a turn that runs.
-                turn.finish(Done(success=False, message=""), WorkerLost("the store lost the turn"))
-            else:
-                follow(turn, *found)
-            if turn.done is not None:
-                self._followed.pop(turn.id, None)
+            self._follow(turn)
+
+    def _follow(self, turn: Turn) -> None:
+        found = self._store.turn(turn.project.owner, turn.id)
+        if found is None:
+            # Only a store that has lost everything has lost a turn that runs.
+            turn.finish(Done(success=False, message=""), WorkerLost("the store lost the turn"))
+        else:
+            follow(turn, *found)
+        if turn.done is not None:
+            self._followed.pop(turn.id, None)
+
+    def runs_elsewhere(self, turn: Turn) -> bool:
+        """Whether another process runs the turn now; raises `StoreUnavailable`."""
+        if turn.id in self._followed:
+            self._follow(turn)
+        return turn.id in self._followed
 
     def ended(self, turn: Turn) -> None:
         """A turn has ended; its retention begins.

@@ -257,6 +257,9 @@ class Store(Protocol):
     def release(self, claim: Claim) -> None:
         """Give a claim back; one that was voided already is no error."""
 
+    def claimed_elsewhere(self, project: Project) -> bool:
+        """Whether a turn of another holder has claimed the project."""
+
     # A store that forgets at restart has no use for turns: they are kept by whoever ran them.  Of
     # what follows it does what concerns messages, sessions and history, and finds nothing.
 

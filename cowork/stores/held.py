@@ -35,6 +35,10 @@ class HeldClaims:
             claim = self._claims[project] = Claim(project, number)
             return claim
 
+    def has(self, project: Project) -> bool:
+        with self._lock:
+            return self._claims.get(project) is not None
+
     def let_go(self, claim: Claim) -> None:
         with self._lock:
             if self._claims.get(claim.project) == claim:

@@ -94,6 +94,10 @@ class MemoryStore:
             if given == claim:
                 del self._claims[claim.project]
 
+    def claimed_elsewhere(self, project: Project) -> bool:
+        del project
+        return False  # nobody else knows this store
+
     def put_turn(
         self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
     ) -> None:

@@ -117,6 +117,11 @@ class RedisStore:
         self._held.let_go(claim)
         self._line.script(scripts.RELEASE, [_key(claim.project), claim.number])
 
+    def claimed_elsewhere(self, project: Project) -> bool:
+        if self._held.has(project):
+            return False
+        return bool(self._line.script(scripts.CLAIMED_ELSEWHERE, [_key(project), self._holder]))
+
     # -- turns
 
     def put_turn(

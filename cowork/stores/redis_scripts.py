@@ -84,6 +84,11 @@ put_claim(ARGV[1], number, number, whole(now() + ARGV[3]), ARGV[2])
 return number
 """
 
+CLAIMED_ELSEWHERE = f"""{_BEGIN}
+local _, _, till, holder = claim_of(ARGV[1])
+return holder and holder ~= ARGV[2] and now() < tonumber(till) and 1 or 0
+"""
+
 RELEASE = f"""{_BEGIN}
 if claim_of(ARGV[1]) == ARGV[2] then redis.call('HDEL', p .. 'claims', ARGV[1]) end
 """

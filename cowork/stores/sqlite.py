@@ -136,6 +136,12 @@ class SqliteStore:
             )
         )
 
+    def claimed_elsewhere(self, project: Project) -> bool:
+        if self._held.has(project):
+            return False
+        found = self._read(lambda connection: _claim_of(connection, project))
+        return found is not None and found[0] != self._holder and time.time() < found[1]
+
     # -- turns
 
     def put_turn(
@@ -363,12 +369,18 @@ def _next_number(connection: sqlite3.Connection) -> int:
     return number
 
 
-def _claim(connection: sqlite3.Connection, project: Project, holder: str) -> int | None:
-    now = time.time()
-    row = connection.execute(
+def _claim_of(connection: sqlite3.Connection, project: Project) -> tuple[str, float] | None:
+    """Who has claimed the project, and until when."""
+    found: tuple[str, float] | None = connection.execute(
         "SELECT holder, until FROM claims WHERE owner = ? AND name = ?",
         (project.owner, project.name),
     ).fetchone()
+    return found
+
+
+def _claim(connection: sqlite3.Connection, project: Project, holder: str) -> int | None:
+    now = time.time()
+    row = _claim_of(connection, project)
     # One of our own that is not known here is the rest of a call that seemed to fail.
     if row is not None and row[0] != holder and now < row[1]:
         return None

@@ -34,6 +34,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.TurnNotFound: 404,
     errors.TurnExpired: 410,
     errors.WorkerLost: 502,
+    errors.WorkerUnreachable: 503,
     errors.ProjectBusy: 409,
     errors.QueueFull: 429,
     errors.IdempotencyMismatch: 422,

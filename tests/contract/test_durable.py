@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.replies import problem
+from tests.contract.replies import Asides, problem
 from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
 from tests.turns.line import last_frame, question, turn_of
@@ -42,6 +42,91 @@ def test_a_session_goes_on_after_a_restart_in_its_directory(
     assert said["session_id"] == first["session_id"]
     assert after.ask("[[cwd]]").json()["message"] == folder
     assert f"--resume={first['session_id']}" in fakes.entries("start")[-1]["argv"]
+
+
+def test_fault_t14_what_another_process_runs_is_not_said_to_be_interrupted_or_deleted(
+    serve: Serve,
+    gunicorn: Callable[..., Gunicorn],
+    stored: dict[str, str],
+    fakes: Fakes,
+    aside: Asides,
+) -> None:
+    one = gunicorn(**stored, **fakes.settings())
+    # It streams another process's turn in silence.
+    two = serve(**stored, **fakes.settings(), COWORK_FIRST_EVENT_WAIT="0.1")
+    first = one.ask("hi").json()
+    asked = aside(
+        one.post,
+        "/ask_question",
+        question("[[delay 100]] [[words 25]]"),
+        headers=KEY,
+    )
+    fakes.wait_asked(2)
+    calls = [
+        two.post("/sessions/p/interrupt"),
+        two.delete("/sessions/p"),
+        two.post("/sessions/p/warm"),
+    ]
+    for reply in calls:
+        problem(reply, 503, "worker_unreachable")
+        assert int(reply.headers["Retry-After"]) >= 1
+    # The turn's id is known to both through the key.
+    with two.post(
+        "/ask_question_streaming", question("[[delay 100]] [[words 25]]"), headers=KEY, stream=True
+    ) as stream:
+        turn_id = stream.headers["X-Turn-ID"]
+        problem(two.post(f"/turns/{turn_id}/interrupt"), 503, "worker_unreachable")
+    answer = asked.result()
+    assert answer.json()["message"].endswith("w25")
+    assert two.get("/sessions").json()["sessions"] == {"p": first["session_id"]}
+    assert two.post(f"/turns/{turn_id}/interrupt").json()["state"] == "succeeded"
+    assert two.post("/sessions/p/interrupt").json()["success"] is False
+    assert two.delete("/sessions/p").json()["success"] is True
+    assert one.get("/sessions").json()["count"] == 0
+
+
+SEVERAL = {
+    "WEB_CONCURRENCY": "2",
+    "GUNICORN_CMD_ARGS": "--workers 2",
+}
+
+
+@pytest.mark.parametrize("how", [*SEVERAL, "--workers=2"])
+def test_fault_t14_several_workers_on_memory_are_refused_at_start(
+    fake_environ: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    environ = {**fake_environ, "PORT": str(free_port()), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cowork"]
+    if how in SEVERAL:
+        environ[how] = SEVERAL[how]
+    else:
+        command.append(how)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "COWORK_STORE=memory://" in line]
+    assert len(said) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "worker" not in done.stdout.lower().replace("--workers", "")
+
+
+def test_fault_t14_several_workers_are_served_on_a_store_that_can_be_shared(
+    gunicorn: Callable[..., Gunicorn], stored: dict[str, str]
+) -> None:
+    server = gunicorn(**stored, WEB_CONCURRENCY="2")
+    wait_for(lambda: len(server.workers()) == 2, what="two workers")
+    assert server.ask("hi").status_code == 200
+
+
+def test_fault_t14_a_signal_makes_no_second_worker_on_memory(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    server = gunicorn()
+    server.child.send_signal(signal.SIGTTIN)
+    wait_for(lambda: "COWORK_STORE=memory://" in server.log.read_text(), what="the line")
+    assert len(server.workers()) == 1
+    assert server.ask("hi").status_code == 200
 
 
 def test_an_answer_is_given_again_after_a_restart_whole_and_as_a_stream(

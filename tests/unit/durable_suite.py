@@ -102,6 +102,19 @@ class DurableBehaviour:
         assert following.number > claim.number
         assert first.claim(P) is None
 
+    def test_fault_t14_whether_another_process_has_a_claim_is_known(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        assert not first.claimed_elsewhere(P)
+        claim = first.claim(P)
+        assert not first.claimed_elsewhere(P)
+        assert second.claimed_elsewhere(P)
+        assert not second.claimed_elsewhere(Q)
+        first.release(claim)
+        assert not second.claimed_elsewhere(P)
+        first.claim(P)
+        second.bury_holder("a")
+        assert not second.claimed_elsewhere(P)
+
     def test_of_many_processes_one_gets_the_claim(self, open_as: Open):
         stores = [open_as(name) for name in "abcdef"]
         found = at_once([lambda store=store: store.claim(P) for store in stores])
