@@ -18,7 +18,7 @@ from cowork import log as logging
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
-from cowork.claude.start import READY_TIMEOUT, Starter, find_setpriv
+from cowork.claude.start import Starter, find_setpriv
 from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
@@ -222,7 +222,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         cli,
         environ=environ,
         manner=manner,
-        timeout=min(READY_TIMEOUT, settings.claude_timeout),
+        timeout=min(settings.start_timeout, settings.claude_timeout),
     )
     pool = Pool(
         starter,

@@ -112,6 +112,7 @@ class Settings:
     slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", flag)
     cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", names)
     cli_retries: int = setting("COWORK_CLI_RETRIES", "2", whole(0, 15))
+    start_timeout: float = setting("COWORK_START_TIMEOUT", "30", seconds(0.1, 3600.0))
 
     max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
     owner_processes: int = setting("COWORK_OWNER_PROCESSES", "0", whole(0, 1024))

@@ -18,6 +18,9 @@ from uuid import UUID
 from cowork.accounts import Account
 
 MARKER = "COWORK_PROCESS"
+# How long a first turn waits for a tool server that does not answer, unless the operator says
+# otherwise; milliseconds.
+MCP_TIMEOUT = "5000"
 
 _PASSED = frozenset(
     {
@@ -167,6 +170,7 @@ def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> d
         **_ALWAYS,
         **({} if manner.trust_projects else _UNTRUSTED),
         "CLAUDE_CODE_MAX_RETRIES": str(manner.retries),
+        "MCP_TIMEOUT": environ.get("MCP_TIMEOUT") or MCP_TIMEOUT,
         "PATH": passed.get("PATH", os.defpath),
         MARKER: marker,
     }

@@ -24,6 +24,8 @@ from cowork.watching import Watching
 log = logger(__name__)
 
 READY_TIMEOUT = 30.0
+# A start that takes longer than this waits for something else than a core.
+CPU_TIME = 2.0
 LOOK = 0.2
 # After so many rehearsals in a row that went wrong there are no more: this CLI knows none.
 STUMBLES = 3
@@ -78,9 +80,15 @@ class Starter:
         try:
             process = self._spawn(session_id, cwd, resume=resume, needs=needs, extra=extra)
             on_spawn(process)
-            self._await_ready(process, deadline, given_up)
+            ready = self._is_ready(process, min(deadline, time.monotonic() + CPU_TIME), given_up)
         finally:
             self._turnstile.release()
+        if not ready and not self._is_ready(process, deadline, given_up):
+            _end(process)
+            raise ClaudeUnavailable(
+                f"the Claude CLI did not start within {self._timeout:g} s"
+                " (COWORK_START_TIMEOUT, or CLAUDE_TIMEOUT where that is shorter)"
+            )
         log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
         return process
 
@@ -103,24 +111,22 @@ class Starter:
         if process.rehearse():
             self._stumbles = 0
             return process
-        process.hurry()
-        process.end()
+        _end(process)
         self._stumbles += 1
         log.warning("the CLI did not rehearse", pid=process.pid, times=self._stumbles)
         return start()
 
     @staticmethod
-    def _await_ready(process: ClaudeProcess, deadline: float, given_up: Callable[[], bool]) -> None:
+    def _is_ready(process: ClaudeProcess, until: float, given_up: Callable[[], bool]) -> bool:
+        """Whether it answers by `until` (monotonic); one that ends instead raises, and is ended."""
         ready = False
         try:
-            while not ready and time.monotonic() < deadline and not given_up():
-                ready = process.wait_ready(min(deadline, time.monotonic() + LOOK))
-        finally:
-            if not ready:
-                process.hurry()  # it has no turn to finish
-                process.end()
-        if not ready:
-            raise ClaudeUnavailable("the Claude CLI did not start in time")
+            while not ready and time.monotonic() < until and not given_up():
+                ready = process.wait_ready(min(until, time.monotonic() + LOOK))
+        except BaseException:
+            _end(process)
+            raise
+        return ready
 
     def _spawn(
         self, session_id: str, cwd: str, *, resume: bool, needs: Needs, extra: tuple[str, ...]
@@ -155,6 +161,11 @@ class Starter:
         """Let the threads end; only when every process has."""
         self._spawner.close()
         self._watching.close()
+
+
+def _end(process: ClaudeProcess) -> None:
+    process.hurry()  # it has no turn to finish
+    process.end()
 
 
 def find_setpriv() -> str | None:

@@ -96,6 +96,21 @@ def test_a_cli_that_hangs_at_its_start_is_given_up(
     assert reply.json()["detail"]["code"] in {"claude_unavailable", "claude_timeout"}
 
 
+def test_fault_t11_a_slow_start_is_given_the_time_that_is_set(
+    serve: Callable[..., Served], fakes: Fakes
+) -> None:
+    served = serve(COWORK_START_TIMEOUT="60", **fakes.settings(start="slow:2500"))
+    assert served.ask("hi").status_code == 200
+
+
+def test_fault_t11_a_start_that_takes_too_long_names_the_setting(
+    serve: Callable[..., Served], fakes: Fakes
+) -> None:
+    served = serve(COWORK_START_TIMEOUT="0.5", **fakes.settings(start="slow:60000"))
+    refused = problem(served.ask("hi"), 503, "claude_unavailable")
+    assert "within 0.5 s (COWORK_START_TIMEOUT" in refused["error"]
+
+
 def test_a_cli_that_is_not_logged_in_says_so(serve: Callable[..., Served], fakes: Fakes) -> None:
     served = serve(**fakes.settings(start="not_logged_in"))
     problem(served.ask("hi"), 503, "claude_not_authenticated")

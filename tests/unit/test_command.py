@@ -233,6 +233,12 @@ def test_the_clis_own_retries_are_bounded():
     assert environment({}, retries=0)["CLAUDE_CODE_MAX_RETRIES"] == "0"
 
 
+def test_fault_t11_a_tool_server_that_hangs_is_not_waited_for_long():
+    assert environment({})["MCP_TIMEOUT"] == "5000"
+    assert environment({"MCP_TIMEOUT": ""})["MCP_TIMEOUT"] == "5000"
+    assert environment({"MCP_TIMEOUT": "60000"})["MCP_TIMEOUT"] == "60000"
+
+
 def test_there_is_always_a_path():
     assert environment({})["PATH"] == os.defpath
 

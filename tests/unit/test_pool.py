@@ -300,6 +300,19 @@ def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_p
         new_pool().lease(PROJECT, str(tmp_path / "file" / "x"))
 
 
+# -- starts
+
+
+def test_fault_t11_starts_that_wait_for_something_do_not_hold_up_the_others(new_pool, beside):
+    cores = os.cpu_count() or 1
+    pool = new_pool(limit=cores + 1, start_timeout=60, config={"start": "slow:30000"})
+    for _ in range(cores):
+        beside(pool.get)
+    wait_for(lambda: len(pool.did("start")) == cores, what="slow starts")
+    pool.tell()
+    assert answer(pool.get(), "a") == "You said: a"
+
+
 # -- skills
 
 
