@@ -20,6 +20,7 @@ from cowork.events import Event, Token
 from cowork.kept_turns import KeptTurns
 from cowork.ledger import Ledger
 from cowork.outbox import Outbox
+from cowork.quota import Quota
 from cowork.relay import Relay
 from cowork.runner import Rules, Runner
 from cowork.stores.base import Project, Store, TurnKey
@@ -194,6 +195,7 @@ class House:
     store: Store = field(init=False)
     pool: Processes = field(init=False)
     conversation: Conversation = field(init=False)
+    quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = SqliteStore(self.folder / "state.db", Secrecy(self.folder / "key"), holder="a")
@@ -205,8 +207,15 @@ class House:
         rules = Rules(Workspace(self.folder), timeout=self.timeout)
         runner = self._made("runner", Runner(store, pool, cli, ledger, rules))
         turns = KeptTurns(600.0, store, "a")
+        self.quota = Quota("turns", most_bytes=2**20, most=100)
         self.conversation = Conversation(
-            store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules
+            store,
+            pool,
+            ledger=ledger,
+            turns=turns,
+            runner=runner,
+            rules=rules,
+            quota=self.quota,
         )
 
     def _of(self, part: str) -> Break | None:

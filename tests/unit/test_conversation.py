@@ -62,6 +62,7 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, t
         wait_for(lambda: not house.conversation.busy(), PATIENCE_S, "the end of the lane")
         assert leaks or not house.pool.leased
         assert house.store.claim(P) is not None
+        assert house.quota.held == 0
     finally:
         house.close()
 
