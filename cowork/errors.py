@@ -8,7 +8,8 @@
     │   ├── ClaudeOverloaded        claude_overloaded         the model's service is overloaded
     │   ├── ClaudeApiError          claude_api_error          the model's service failed
     │   ├── ClaudeTimeout           claude_timeout            the turn ran out of time
-    │   └── ClaudeFailed            claude_failed             the CLI died or spoke nonsense
+    │   ├── ClaudeFailed            claude_failed             the CLI died or spoke nonsense
+    │   └── SessionUnusable         session_unusable          the model refuses its history
     ├── TurnError
     │   ├── TurnInterrupted         turn_interrupted
     │   ├── TurnNotFound            turn_not_found
@@ -91,6 +92,10 @@ class ClaudeTimeout(ClaudeError):
 
 class ClaudeFailed(ClaudeError):
     code = "claude_failed"
+
+
+class SessionUnusable(ClaudeError):
+    code = "session_unusable"
 
 
 class TurnError(CoworkError):

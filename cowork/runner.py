@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from cowork.claude import command
 from cowork.claude.answer import Result
 from cowork.claude.cli import ClaudeCli
-from cowork.claude.failures import SessionInUse, SessionMissing
+from cowork.claude.failures import RequestRefused, SessionInUse, SessionMissing
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
 from cowork.claude.reply import Reply
@@ -22,6 +22,7 @@ from cowork.errors import (
     ClaudeTimeout,
     CoworkError,
     Internal,
+    SessionUnusable,
     StoreUnavailable,
     TurnInterrupted,
 )
@@ -35,7 +36,8 @@ from cowork.workspace import Workspace
 
 log = logger(__name__)
 
-# A session that is missing, then one that is in use, then a process that died while it was idle.
+# A session that is missing or refused, then one that is in use, then a process that died while it
+# was idle.
 ATTEMPTS = 3
 # How often a project is looked at that another process is answering; seconds.
 CLAIM_LOOK = 0.075
@@ -119,16 +121,19 @@ class Runner:
         """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
         session = found = self._store.session(turn.project)
         earlier: list[Exchange] = []
+        refused: Session | None = None
         for _ in range(ATTEMPTS):
             turn.session_id = session.id if session is not None else None
             turn.is_new_session = session is None
             turn.session_recovered = found is not None and session is None
             try:
-                self._attempt(turn, session, claim, earlier)
-            except (SessionMissing, SessionInUse) as fault:
+                self._attempt(turn, session, claim, earlier, refused)
+            except (SessionMissing, SessionInUse, RequestRefused) as fault:
                 log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
-                if isinstance(fault, SessionMissing):
+                if not isinstance(fault, SessionInUse):
                     earlier = self._store.history(turn.project)
+                if isinstance(fault, RequestRefused):
+                    refused = session
                 session = None
             except ProcessGone as fault:
                 log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
@@ -137,9 +142,17 @@ class Runner:
         raise ClaudeFailed("the Claude CLI did not take the question")
 
     def _attempt(
-        self, turn: Turn, known: Session | None, claim: Claim, earlier: list[Exchange]
+        self,
+        turn: Turn,
+        known: Session | None,
+        claim: Claim,
+        earlier: list[Exchange],
+        refused: Session | None = None,
     ) -> None:
-        """One try with one process, which is kept for the next turn only if it is fit for it."""
+        """One try with one process, which is kept for the next turn only if it is fit for it.
+
+        `refused` is the session in whose place a new one is tried.
+        """
         turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
         process = self._pool.lease(
@@ -161,12 +174,17 @@ class Runner:
             result = self._await(turn, reply)
             if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
                 raise result.error
+            if known is not None and turn.stop_reason is None:
+                _check_not_refused(reply, result)
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._judge(turn, result)
+            if refused is not None and isinstance(error, RequestRefused):
+                # The question itself may be the cause: the session is not to be lost by it.
+                error, session = _unusable(turn, refused, error), refused
             kept = self._finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
-            fit = kept and not isinstance(error, ClaudeNotAuthenticated)
+            fit = kept and not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
             if reply.answer.used_tools:
                 process.sweep()
         finally:
@@ -341,6 +359,25 @@ def _tellable(turn: Turn, done: Done, error: CoworkError | None) -> tuple[Done, 
     log.error("an answer is nested too deeply for JSON", turn_id=turn.id)
     told = replace(done, success=False, usage=None, structured_output=None)
     return told, error or Internal("the answer is nested too deeply to be told")
+
+
+def _check_not_refused(reply: Reply, result: Result) -> None:
+    """Raise `RequestRefused` where a session's history may be the cause, and nothing has happened.
+
+    Where the model has begun to answer, it has taken the history.
+    """
+    if isinstance(result.error, RequestRefused) and not (result.text or reply.answer.used_tools):
+        raise result.error
+
+
+def _unusable(turn: Turn, session: Session, error: RequestRefused) -> SessionUnusable:
+    """The error of a turn that a new session could not help; the project keeps the old one."""
+    turn.session_id, turn.is_new_session, turn.session_recovered = session.id, False, False
+    return SessionUnusable(
+        f"{error.message}; a new session was tried too. If every question fails like this one, "
+        "DELETE /sessions/{project} lets the project begin anew",
+        **error.facts,
+    )
 
 
 def _new_session(project: Project, process: ClaudeProcess) -> Session:

@@ -28,12 +28,21 @@ LOGIN_ADVICE = (
 _AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}
 _LIMITS = {"rate_limit", "billing_error"}
 _SENTENCE = 500
+# Bad request, payload too large.  The first is also said to whom no request would be answered.
+_REFUSED = {400, 413}
+_NOT_FOR_WHAT_IT_HELD = re.compile(
+    r"credit balance|usage limit|api key|organi[sz]ation|selected model", re.IGNORECASE
+)
 # The CLI names the gateway it was told to use, which is the operator's business alone.
 _ADDRESS = re.compile(r"\s*\(?\b(?:https?://[^\s)]+|[\w.-]+:\d{2,5})\b\)?")
 
 
 class SessionMissing(ClaudeFailed):
     """`--resume` of a session that the CLI does not have."""
+
+
+class RequestRefused(ClaudeApiError):
+    """The model's service refused what it was sent: the question, or what was said before it."""
 
 
 class SessionInUse(ClaudeFailed):
@@ -62,8 +71,18 @@ def from_result(result: dict[str, Any], kind: str | None, resets_at: float | Non
     subtype = str(result.get("subtype", ""))
     if subtype == "success" or status is not None:
         facts = {"api_status": status} if status is not None else {}
-        return ClaudeApiError(f"the model's service failed: {said or 'no reason given'}", **facts)
+        failure = RequestRefused if _is_refused(status, kind, said) else ClaudeApiError
+        return failure(f"the model's service failed: {said or 'no reason given'}", **facts)
     return ClaudeFailed(f"the Claude CLI gave up ({subtype}): {said}", reason=subtype)
+
+
+def _is_refused(status: int | None, kind: str | None, said: str) -> bool:
+    """Whether it is for what the request held, which is mostly what was said before."""
+    if _NOT_FOR_WHAT_IT_HELD.search(said):
+        return False
+    if status is None:
+        return kind == "invalid_request" or said.lower().startswith("prompt is too long")
+    return status in _REFUSED
 
 
 def from_death(code: int | None, stderr: str, *, spoke: bool) -> ClaudeError:

@@ -30,6 +30,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.ClaudeApiError: 502,
     errors.ClaudeTimeout: 504,
     errors.ClaudeFailed: 502,
+    errors.SessionUnusable: 502,
     errors.TurnInterrupted: 409,
     errors.TurnNotFound: 404,
     errors.TurnExpired: 410,

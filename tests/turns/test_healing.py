@@ -174,3 +174,57 @@ def test_a_workspace_that_moved_costs_the_context_and_nothing_else(
     said = logged.ask("[[count]] two").json()
     assert said["message"] == "I see 1 questions: two"
     assert [said[name] for name in RECOVERED] == [True, True]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_fault_t3_a_session_that_the_model_refuses_is_begun_anew_with_what_was_said(
+    resident: bool, logged: Served, fakes: Fakes
+) -> None:
+    logged.ask("my name is Ada")
+    old = logged.ask("[[poison]] look at this").json()["session_id"]
+    if not resident:
+        kill_idle(logged, fakes)
+    said = logged.ask("[[count]] who am I?").json()
+    assert said["message"] == "I see 1 questions: who am I?"
+    assert [said[name] for name in RECOVERED] == [True, True]
+    assert said["session_id"] != old
+    assert '"question": "my name is Ada"' in fakes.asked[-1]
+    again = logged.ask("[[count]] three").json()
+    assert again["message"] == "I see 2 questions: who am I? | three"
+    assert "session_recovered" not in again
+
+
+def test_fault_t3_the_first_frame_of_a_recovered_stream_is_its_answers(logged: Served) -> None:
+    logged.ask("[[poison]] one")
+    frames = [frame.data for frame in logged.streamed("[[words 2]]")]
+    assert [frame.get("token") for frame in frames] == ["w1 ", "w2", None]
+    assert frames[-1]["success"] is True
+    assert frames[-1]["session_recovered"] is True
+
+
+def test_fault_t3_a_question_that_is_refused_anywhere_names_the_cure_and_costs_no_session(
+    logged: Served, fakes: Fakes
+) -> None:
+    old = logged.ask("one").json()["session_id"]
+    reply = logged.post("/ask_question", question("[[fail 400]] two"))
+    assert reply.status_code == 502
+    detail = reply.json()["detail"]
+    assert detail["code"] == "session_unusable"
+    assert detail["api_status"] == 400
+    assert "DELETE /sessions/" in detail["error"]
+    assert [told.partition("[[")[2] for told in fakes.asked[1:]] == ["fail 400]] two"] * 2
+    said = logged.ask("[[count]] three").json()
+    assert said["session_id"] == old
+    assert said["message"].startswith("I see 3 questions: one | ")
+
+
+@pytest.mark.parametrize("failure", ["400", "429", "500", "529", "401"])
+def test_fault_t3_a_first_question_or_another_failure_is_asked_once(
+    failure: str, logged: Served, fakes: Fakes
+) -> None:
+    if failure != "400":
+        logged.ask("one")
+    before = len(fakes.asked)
+    reply = logged.post("/ask_question", question(f"[[fail {failure}]]"))
+    assert reply.json()["detail"]["code"] != "session_unusable"
+    assert len(fakes.asked) == before + 1

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from cowork.claude.failures import (
+    RequestRefused,
     SessionInUse,
     SessionMissing,
     from_death,
@@ -47,8 +48,12 @@ TABLE = [
     ("?", None, "overloaded", ClaudeOverloaded),
     ("There's an issue with the selected model (X)", 404, "model_not_found", ClaudeApiError),
     ("API Error: 403 ..", 403, None, ClaudeApiError),
-    ("API Error: 400 ..", 400, "invalid_request", ClaudeApiError),
-    ("Request too large (max 32MB)", 413, "invalid_request", ClaudeApiError),
+    ("API Error: 400 ..", 400, "invalid_request", RequestRefused),
+    ("Request too large (max 32MB)", 413, "invalid_request", RequestRefused),
+    ("Prompt is too long", None, None, RequestRefused),
+    ("messages.1.content.0: Invalid `signature` in `thinking` block", 400, None, RequestRefused),
+    ("Your credit balance is too low to access the API", 400, "invalid_request", ClaudeApiError),
+    ("You have reached your specified API usage limits", 400, "invalid_request", ClaudeApiError),
     ("API Error: 500 ..", 500, "server_error", ClaudeApiError),
     ("Unable to connect to API (ConnectionRefused)", None, "unknown", ClaudeApiError),
     ("Request timed out", None, "unknown", ClaudeApiError),

@@ -27,7 +27,8 @@ DIRECTIONS = {
     "flood": "N tokens in blocks, as fast as they are taken",
     "stderr": "BYTES on stderr before the answer",
     # How it fails.
-    "fail": "401, 429 (subscription), 429_key, 500, 529, unreachable, not_logged_in, max_turns, "
+    "poison": "answered, and every later question of its session is refused as by [[fail 400]]",
+    "fail": "400, 401, 429 (subscription), 429_key, 500, 529, unreachable, not_logged_in, max_turns, "
     "refusal",
     "hang": "nothing after the turn's opening; an interrupt is answered",
     "stall": "nothing after 3 tokens; an interrupt is answered",

@@ -84,6 +84,8 @@ class Turn(Performer):
         if not self.process.config.logged_in:
             return self._fail("not_logged_in")
         mishaps.play_before_answer(self)
+        if any("poison" in Script(text) for text in self.process.transcript.questions[:-1]):
+            return self._fail("400")
         if "fail" in script:
             return self._fail(script.directions["fail"])
         if "unsolicited" in script:
