@@ -26,6 +26,7 @@ from cowork.web import (
     problems,
     processes,
     sessions,
+    transfer,
     turns,
     xo_auth,
 )
@@ -70,6 +71,7 @@ def create_app(services: Services) -> Flask:
             peers=peers.Peers(settings.trusted_proxies),
         ),
     )
+    transfer.register(app, services.replies)
     paths.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces

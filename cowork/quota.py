@@ -8,6 +8,8 @@ from collections.abc import Callable
 from cowork.errors import AtCapacity, CoworkError
 
 RETRY_AFTER = 5
+# A body, a reply or a piece of a stream of up to so many bytes is not counted.
+SMALL = 64 * 1024
 
 
 class Quota:

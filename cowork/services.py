@@ -44,6 +44,7 @@ OUTBOX_CLOSE = 1.0
 # Of the largest size so many bodies may be held: in memory a text takes up to four times its bytes
 # on the wire, and each of two owners may send the largest.
 BODIES = 8
+ROOM = 256 * 2**20
 
 
 @dataclass(slots=True)
@@ -63,6 +64,8 @@ class Services:
     outbox: Outbox
     login: Login
     conversation: Conversation
+    bodies: Quota
+    replies: Quota
     upstream: Http | None
     stopping: threading.Event
     refusal: str | None = None
@@ -257,10 +260,12 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         disconnect_grace=settings.disconnect_grace,
     )
     keys = Keys(settings.api_keys, settings.api_keys_file)
+    room = max(ROOM, BODIES * settings.max_body)
+    transfer = settings.transfer_bytes or room
     waiting = Quota(
         "waiting questions",
         most=settings.waiting_turns,
-        most_bytes=settings.waiting_bytes or BODIES * settings.max_body,
+        most_bytes=settings.waiting_bytes or room,
         owners=keys.__len__,
         share=QueueFull,
     )
@@ -282,6 +287,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         conversation=Conversation(
             store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules, quota=waiting
         ),
+        bodies=Quota("bytes of bodies", most_bytes=transfer, owners=keys.__len__),
+        replies=Quota("bytes of replies", most_bytes=transfer, owners=keys.__len__),
         upstream=upstream,
         stopping=threading.Event(),
         refusal=_refusal(manner, environ),

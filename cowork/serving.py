@@ -28,7 +28,9 @@ from gunicorn.http import errors as faults
 from gunicorn.workers.ggevent import GeventWorker
 
 from cowork.connections import Body, Line, drained, refuse
+from cowork.errors import AtCapacity
 from cowork.log import logger
+from cowork.quota import SMALL, Quota
 
 log = logger(__name__)
 
@@ -38,6 +40,11 @@ LOOK = 0.1
 LAST_BYTES = 0.5
 # So long may the first request take of who connected just before we were told to end.
 HEAR_OUT = 0.5
+# So long (s), or at this rate (bytes/s), may a client take what the kernel did not take at once.
+SEND_TIME = 300.0
+SEND_RATE = 8192.0
+# Streams are counted for all together: who reads them slowly is cut, and comes back.
+ANYONE = ""
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
@@ -50,7 +57,16 @@ def _note_nothing(*_args: Any) -> None:
 
 
 class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
-    """A client's socket, whose every small write is one call to the kernel."""
+    """A client's socket, whose every small write is one call to the kernel.
+
+    What the kernel does not take at once is counted, unless the reply it is part of is `counted`
+    already, and may take `patience` seconds and then `SEND_TIME`, or longer at `SEND_RATE`.  A
+    client that takes nothing at all is cut sooner, by TCP.
+    """
+
+    counted = False
+    patience = 60.0
+    unread: Quota | None = None
 
     def send_now(self, data: bytes) -> int:
         """How much of `data` the kernel took; raises BlockingIOError rather than wait."""
@@ -60,11 +76,31 @@ class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
     def sendall(self, data: bytes, flags: int = 0) -> None:
         """Write all of `data`, waiting for the client where it is slow.
 
-        gevent's own asks for the size of the kernel's buffer first, each time.
+        gevent's own asks for the size of the kernel's buffer first, each time.  Raises
+        TimeoutError where it is too slow, or too many others are slow.
         """
-        sent = self.send(data, flags)
+        try:
+            sent = self.send(data, flags, 0.0)
+        except BlockingIOError:
+            sent = 0
         if sent < len(data):
-            super().sendall(memoryview(data)[sent:], flags)
+            self._send_rest(memoryview(data)[sent:], flags)
+
+    def _send_rest(self, rest: memoryview, flags: int) -> None:
+        size = len(rest)
+        counted = self.unread if size > SMALL and not self.counted else None
+        if counted is not None:
+            try:
+                counted.take(ANYONE, size, 0)
+            except AtCapacity as fault:
+                raise TimeoutError(fault.message) from None
+        try:
+            until = time.monotonic() + self.patience + max(SEND_TIME, size / SEND_RATE)
+            while rest:
+                rest = rest[self.send(rest, flags, max(until - time.monotonic(), 0.001)) :]
+        finally:
+            if counted is not None:
+                counted.give_back(ANYONE, size, 0)
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
@@ -139,8 +175,10 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection; one whose peer says or takes nothing for too long is cut."""
-        settings = self.wsgi.extensions["cowork"].settings
+        services = self.wsgi.extensions["cowork"]
+        settings = services.settings
         client = Client(fileno=client.detach())
+        client.patience, client.unread = settings.send_timeout, services.replies
         with suppress(OSError):  # a Unix socket has no such option
             patience = round(settings.send_timeout * 1000)
             client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)

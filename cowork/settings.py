@@ -101,6 +101,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", origins)
     trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)
     max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
+    transfer_bytes: int = setting("COWORK_TRANSFER_BYTES", "0", whole(0, 2**40))
 
     claude_user: Account | None = setting("COWORK_CLAUDE_USER", "", account)
     store: str = setting("COWORK_STORE", "memory://", store_url, secret=True)

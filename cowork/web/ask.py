@@ -18,6 +18,7 @@ from cowork.web.disconnect import Disconnects
 from cowork.web.problems import ClientGone, InvalidBody
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, QUIET, Stream, structured
+from cowork.web.transfer import body_is_let_go
 
 KEY_LIMIT = 255
 LOOK_AGAIN = 0.4
@@ -101,6 +102,7 @@ def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -
         on_busy=body["on_busy"],
         key=_key(body, request.headers.get("Idempotency-Key")),
     )
+    body_is_let_go()
     g.turn_id, g.replayed = turn.id, replayed
     return turn
 

@@ -22,8 +22,10 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+from cowork.quota import SMALL
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import ValidationReply
+from cowork.web.transfer import incoming
 
 # A string of more bytes than this is a text: neither a key of ours nor worth a second look.
 LONG = 1024
@@ -43,7 +45,7 @@ def read_json(request: Request) -> Any:
     JSON object.
     """
     body = _read(request)
-    if not body.strip():
+    if not body or body.isspace():
         return {}
     if not request.is_json:
         raise UnsupportedMediaType
@@ -62,12 +64,23 @@ def read_json(request: Request) -> Any:
     return value
 
 
-def _read(request: Request) -> bytes:
+def _whole(request: Request) -> bytes | bytearray:
+    """All of the body; a large one is counted as it comes.  Raises `AtCapacity`."""
+    if request.content_length is not None and request.content_length <= SMALL:
+        return request.get_data(cache=False)
+    counted, body = incoming(), bytearray()
+    while piece := request.stream.read(SMALL):
+        body += piece
+        counted.grow(len(body))
+    return body
+
+
+def _read(request: Request) -> bytes | bytearray:
     limit = current_app.config["COWORK_MAX_BODY"]
     # One byte more than allowed: werkzeug cuts a chunked body silently at its limit.
     request.max_content_length = limit + 1
     try:
-        body = request.get_data(cache=False)
+        body = _whole(request)
     except ClientDisconnected as fault:
         if isinstance(fault.__context__, TimeoutError):
             raise RequestTimeout from fault
@@ -79,7 +92,7 @@ def _read(request: Request) -> bytes:
     return body
 
 
-def _outline(body: bytes) -> bytes:
+def _outline(body: bytes | bytearray) -> bytes | bytearray:
     """The body with each long string replaced by a short one that nothing else in it equals.
 
     Found before anything is made of the body, whose values take fifty times the bytes where they
@@ -87,7 +100,7 @@ def _outline(body: bytes) -> bytes:
     """
     if len(body) <= LONG:
         return body
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     size = begin = 0
     for found in _STRING.finditer(body):
         first, last = found.span()
@@ -103,7 +116,7 @@ def _outline(body: bytes) -> bytes:
     return b"".join((*parts, body[begin:]))
 
 
-def _repeats_a_key(outline: bytes, value: dict[str, Any]) -> bool:
+def _repeats_a_key(outline: bytes | bytearray, value: dict[str, Any]) -> bool:
     """Whether an object names a key twice: orjson takes the last, others take the first.
 
     Only an outline that can name a key twice is read again.
@@ -129,7 +142,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
         raise _RepeatedError
 
 
-def _may_repeat(outline: bytes, value: dict[str, Any]) -> bool:
+def _may_repeat(outline: bytes | bytearray, value: dict[str, Any]) -> bool:
     """Whether an object within, or an escape, may hide a key that is written more than once."""
     nested = any(isinstance(item, dict | list) for item in value.values())
     if nested or b"\\" in outline or len(value) > MANY:

@@ -1,0 +1,85 @@
+"""What bodies that come in, and replies that go out, may hold together.
+
+Both are held for as long as the client likes to take, so all the large ones have a budget each.
+Small ones have none: connections bound them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from flask import Flask, Response
+from flask.globals import app_ctx, request_ctx
+
+from cowork.errors import AtCapacity
+from cowork.quota import SMALL, Quota
+from cowork.web.problems import problem
+
+
+class Incoming:
+    """The bytes of one request's body, held until its question waits or is refused."""
+
+    def __init__(self, quota: Quota, owner: str) -> None:
+        self._quota = quota
+        self._owner = owner
+        self._held = 0
+
+    def grow(self, size: int) -> None:
+        """The body has `size` bytes now; raises `AtCapacity`."""
+        if size > SMALL:
+            self._quota.take(self._owner, size - self._held, 0)
+            self._held = size
+
+    def release(self) -> None:
+        """Nobody holds it any more; safe to call twice."""
+        held, self._held = self._held, 0
+        if held:
+            self._quota.give_back(self._owner, held, 0)
+
+
+def incoming() -> Incoming:
+    """What this request's body is counted with; released with the request at the latest."""
+    quota: Quota = app_ctx.app.extensions["cowork"].bodies
+    found = app_ctx.g.incoming = Incoming(quota, app_ctx.g.owner)
+    return found
+
+
+def body_is_let_go() -> None:
+    """What the request's body said is counted elsewhere from now on."""
+    held = app_ctx.g.get("incoming")
+    if held is not None:
+        held.release()
+
+
+def register(app: Flask, replies: Quota) -> None:
+    """Count replies until they are written, and bodies no longer than their request."""
+
+    @app.after_request
+    def count(reply: Response) -> Response:
+        size = 0 if reply.is_streamed else reply.calculate_content_length() or 0
+        return reply if size <= SMALL else _counted(reply, replies, app_ctx.g.owner, size)
+
+    @app.teardown_request
+    def forget(_fault: BaseException | None) -> None:
+        body_is_let_go()
+
+
+def _counted(reply: Response, replies: Quota, owner: str, size: int) -> Response:
+    try:
+        replies.take(owner, size, 0)
+    except AtCapacity as fault:
+        reply.close()
+        return problem(fault)
+    sock: Any = request_ctx.request.environ.get("gunicorn.socket")
+    ours = hasattr(sock, "counted")
+    if ours:
+        sock.counted = True
+    reply.call_on_close(partial(_written, replies, owner, size, sock if ours else None))
+    return reply
+
+
+def _written(replies: Quota, owner: str, size: int, sock: Any) -> None:
+    replies.give_back(owner, size, 0)
+    if sock is not None:
+        sock.counted = False

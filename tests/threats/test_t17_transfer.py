@@ -1,0 +1,92 @@
+"""T17: bodies that do not end and replies that nobody reads hold no more than was stated."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from tests.contract.replies import problem
+from tests.serving import Client, Gunicorn, wait_for
+
+MIB = 2**20
+# More than twice what a kernel takes of a reply that nobody reads.
+LIMIT = 12 * MIB
+LARGE = 8 * MIB
+HEAD = (
+    "{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+)
+
+
+@pytest.fixture
+def server(gunicorn: Callable[..., Gunicorn]) -> Gunicorn:
+    return gunicorn(COWORK_TRANSFER_BYTES=str(LIMIT))
+
+
+@pytest.fixture
+def dial(server: Gunicorn) -> Iterator[Callable[[bytes], socket.socket]]:
+    """A connection that has sent these bytes, and reads nothing."""
+    lines: list[socket.socket] = []
+
+    def connect(said: bytes) -> socket.socket:
+        line = socket.socket()
+        lines.append(line)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(20)
+        line.connect(("127.0.0.1", server.port))
+        line.sendall(said)
+        return line
+
+    yield connect
+    for line in lines:
+        line.close()
+
+
+def test_fault_s5_bodies_that_do_not_end_keep_no_small_one_out(
+    server: Gunicorn, dial: Callable[[bytes], socket.socket], another: Callable[..., Client]
+) -> None:
+    def ask() -> requests.Response:
+        # Each on a connection of its own: one whose body is refused half read is closed.
+        return another(server).post("/ask_question", {"project_name": "", "question": "x" * LARGE})
+
+    part = HEAD.format("POST /ask_question", LIMIT).encode() + b'{"question": "' + b"x" * LARGE
+    first = dial(part)
+    wait_for(lambda: ask().status_code == 503, what="a refusal")
+    refused = ask()
+    problem(refused, 503, "at_capacity")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert another(server).ask("x" * 60_000).status_code == 200
+    first.close()
+    wait_for(lambda: ask().status_code == 422, what="its end")
+    for _ in range(5):  # what is refused, or answered, is counted no more
+        assert ask().status_code == 422
+
+
+def test_fault_s5_replies_that_nobody_reads_keep_no_small_one_out(
+    server: Gunicorn, dial: Callable[[bytes], socket.socket], another: Callable[..., Client]
+) -> None:
+    turn_id = _large_turn(server)
+    size = len(server.get(f"/turns/{turn_id}").content)
+    assert LIMIT // 2 < size <= LIMIT
+    lines = [dial(HEAD.format(f"GET /turns/{turn_id}", 0).encode()) for _ in range(8)]
+    other = another(server)
+    wait_for(lambda: other.get(f"/turns/{turn_id}").status_code == 503, what="a refusal")
+    refused = other.get(f"/turns/{turn_id}")
+    problem(refused, 503, "at_capacity")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert other.ask("hi").status_code == 200
+    for line in lines:
+        line.close()
+    wait_for(lambda: other.get(f"/turns/{turn_id}").status_code == 200, what="their end")
+    for _ in range(5):
+        assert json.loads(other.get(f"/turns/{turn_id}").content)["turn_id"] == turn_id
+
+
+def _large_turn(server: Gunicorn) -> str:
+    """A turn whose answer is its question, of `LARGE` bytes."""
+    reply = server.ask("x" * LARGE, "large")
+    assert reply.status_code == 200, reply.text[:200]
+    return str(reply.json()["turn_id"])
