@@ -166,7 +166,7 @@ class Pool:
         try:
             if ahead and wanted.suits_spare:
                 process = self._starter.start_ahead(
-                    wanted.cwd, given_up=given_up, on_spawn=slot.hold
+                    wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.hold
                 )
                 self._is_ready(process)
             else:
@@ -177,6 +177,7 @@ class Pool:
                     needs=wanted.needs,
                     given_up=given_up,
                     extra=extra,
+                    owner=wanted.owner,
                     on_spawn=slot.hold,
                 )
         except BaseException as fault:

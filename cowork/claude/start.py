@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from cowork.accounts import make_folder
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
+from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
@@ -51,7 +51,7 @@ class Starter:
         self._watching = Watching("claude-stderr")
         self._stumbles = 0
         # A start is half a second of CPU: more of them at once than cores only delays all.
-        self._turnstile = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
+        self._turnstile = Turnstile(max(1, os.cpu_count() or 1))
 
     def generation(self) -> int:
         """Another number when the CLI's executable is another one than before."""
@@ -66,23 +66,25 @@ class Starter:
         needs: Needs = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
         extra: tuple[str, ...] = (),
+        owner: str | None = None,
         on_spawn: Callable[[ClaudeProcess], None] = lambda _process: None,
     ) -> ClaudeProcess:
         """A process for that session, ready; ended again when it is not so in time.
 
-        `on_spawn` is called as soon as there is a process.
+        `on_spawn` is called as soon as there is a process.  Owners whose starts wait for a core
+        take turns.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
         deadline = time.monotonic() + self._timeout
-        while not self._turnstile.acquire(timeout=LOOK):
-            if time.monotonic() >= deadline or given_up():
-                raise AtCapacity("too many Claude processes are starting", retry_after=5)
+        place = self._turnstile.enter(owner, deadline, given_up)
+        if place is None:
+            raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
             process = self._spawn(session_id, cwd, resume=resume, needs=needs, extra=extra)
             on_spawn(process)
             ready = self._is_ready(process, min(deadline, time.monotonic() + CPU_TIME), given_up)
         finally:
-            self._turnstile.release()
+            self._turnstile.leave(place)
         if not ready and not self._is_ready(process, deadline, given_up):
             _end(process)
             raise ClaudeUnavailable(
@@ -98,12 +100,15 @@ class Starter:
         *,
         given_up: Callable[[], bool],
         on_spawn: Callable[[ClaudeProcess], None],
+        owner: str | None = None,
     ) -> ClaudeProcess:
         """A process for a session that is yet to begin, which has rehearsed.  As `start`."""
 
         def start() -> ClaudeProcess:
             new = str(new_uuid())
-            return self.start(new, cwd, resume=False, given_up=given_up, on_spawn=on_spawn)
+            return self.start(
+                new, cwd, resume=False, given_up=given_up, owner=owner, on_spawn=on_spawn
+            )
 
         process = start()
         if self._stumbles >= STUMBLES:

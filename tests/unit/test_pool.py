@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cowork.claude.fair_queue import Turnstile
 from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -292,6 +293,23 @@ def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
     assert seconds(pytest.raises, ClaudeUnavailable, pool.get) < 4
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
+
+
+def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
+    new_pool, beside, monkeypatch
+):
+    monkeypatch.setattr("cowork.claude.start.CPU_TIME", 0.3)
+    pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
+    pool._starter._turnstile = Turnstile(1)
+    gone = threading.Event()
+    hanging = beside(lambda: pool.get(given_up=gone.is_set))
+    wait_for(lambda: pool.did("start"), what="the start that hangs")
+    pool.tell()
+    assert answer(pool.get(), "[[say hi]]") == "hi"
+    assert not hanging.done()
+    gone.set()
+    with pytest.raises(ClaudeUnavailable):
+        hanging.result(PATIENCE_S)
 
 
 def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_path):

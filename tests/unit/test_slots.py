@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cowork.claude.command import Manner
-from cowork.claude.fair_queue import FairQueue
+from cowork.claude.fair_queue import FairQueue, Turnstile
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.pool import Pool
 from cowork.claude.slots import Slot, Slots, State, Waiter, Wanted
@@ -347,6 +347,40 @@ def test_owners_take_turns_and_each_comes_in_its_order():
     assert list(drained(queue)) == order
     with pytest.raises(ValueError, match="not in list"):
         queue.remove(Item("a", 1))
+
+
+def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(crowd):
+    turnstile, order = Turnstile(1), []
+    first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
+
+    def start(owner: str) -> None:
+        place = turnstile.enter(owner, time.monotonic() + 60, lambda: False)
+        order.append(owner)
+        turnstile.leave(place)
+
+    calls = []
+    for owner in "aaaaab":
+        calls.append(crowd(start, owner))
+        wait_for(lambda: len(turnstile._queue) == len(calls), what="a start that waits")
+    turnstile.leave(first)
+    for call in calls:
+        call.result(30)
+    assert "b" in order[:2]
+
+
+def test_who_gives_up_at_the_turnstile_is_not_let_in(crowd):
+    turnstile = Turnstile(1)
+    first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
+    assert turnstile.enter("a", time.monotonic() + 0.05, lambda: False) is None
+    assert turnstile.enter("b", time.monotonic() + 60, lambda: True) is None
+    waiting = crowd(turnstile.enter, "b", time.monotonic() + 60, lambda: False)
+    wait_for(lambda: len(turnstile._queue) == 1, what="one who waits")
+    for _ in range(2):
+        turnstile.leave(first)
+    second = waiting.result(30)
+    assert turnstile.enter("a", time.monotonic(), lambda: False) is None
+    turnstile.leave(second)
+    assert turnstile.enter("a", time.monotonic() + 60, lambda: False)
 
 
 # -- the pool, with hundreds of threads
