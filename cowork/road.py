@@ -11,8 +11,10 @@ Nothing here is thread-safe, waits or knows the time: the outbox holds its lock 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 
 from cowork.stores.base import Project
 
@@ -42,6 +44,8 @@ class Road:
         self._probe: Project | None = None
         self._rests: dict[Project, Pause] = {}
         self._tried: dict[Project, float] = {}
+        self._choices = count(1)
+        self._chosen: dict[str, int] = {}
 
     def opens_in(self, now: float) -> float | None:
         """Seconds until a message may go; None while one is finding out for all."""
@@ -50,7 +54,11 @@ class Road:
         return max(self._pause.until - now, 0.0)
 
     def choose(self, waiting: Iterable[Project], busy: set[Project], now: float) -> Project | None:
-        """Whose message to send now: the project's tried longest ago, then the first waiting."""
+        """Whose message to send now: the project's tried longest ago, then the first waiting.
+
+        Owners take turns, and the one of whom least is under way goes first: neither one's many
+        messages nor its slow ones hold up the others'.
+        """
         free = [
             project
             for project in waiting
@@ -58,7 +66,14 @@ class Road:
         ]
         if not free:
             return None
-        chosen = min(free, key=lambda project: self._tried.get(project, 0.0))
+        under_way = Counter(project.owner for project in busy)
+
+        def place(project: Project) -> tuple[float, int, int]:
+            owner = project.owner
+            return self._tried.get(project, 0.0), under_way[owner], self._chosen.get(owner, 0)
+
+        chosen = min(free, key=place)
+        self._chosen[chosen.owner] = next(self._choices)
         if self.reachable is False:
             self._probe = chosen
         return chosen
@@ -107,6 +122,8 @@ class Road:
         for notes in (self._rests, self._tried):
             for project in notes.keys() - waiting:
                 del notes[project]
+        for owner in self._chosen.keys() - {project.owner for project in waiting}:
+            del self._chosen[owner]
 
     def _rests_until(self, project: Project) -> float:
         rest = self._rests.get(project)

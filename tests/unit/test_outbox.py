@@ -266,6 +266,34 @@ def test_two_owners_projects_of_one_name_do_not_wait_for_each_other(open_outbox)
     gate.opened.set()
 
 
+@pytest.mark.parametrize("senders", [1, 4])
+def test_fault_s9_another_owners_message_does_not_wait_for_two_hundred(open_outbox, senders):
+    gate = Gate()
+    history = History(gate)
+    box = open_outbox(history, senders=senders)
+    for number in range(200):
+        box.add(message(number, f"mine-{number}", "me"))
+    until(lambda: len(history.tried) == senders)
+    box.add(message(0, "yours", "you"))
+    gate.opened.set()
+    until(lambda: box.pending == 0)
+    order = [each.project.owner for _, each in history.tried]
+    # One may have been chosen already.
+    assert order.index("you") <= senders + 1
+
+
+def test_fault_s9_an_owner_whose_messages_hang_leaves_senders_to_the_others(open_outbox):
+    gate = Gate()
+    history = History(lambda each: gate(each) if each.project.owner == "slow" else None)
+    store = MemoryStore()
+    for owner, number in itertools.product(["slow", "quick"], range(9)):
+        store.put_message(message(number, f"{owner}-{number}", owner))
+    open_outbox(history, store, senders=2).start()
+    until(lambda: len([name for name in history.taken if name.startswith("quick")]) == 9)
+    assert sum(history.at_once.values()) <= 2
+    gate.opened.set()
+
+
 def test_no_more_than_the_senders_send_at_once(open_outbox):
     gate = Gate()
     history = History(gate)
