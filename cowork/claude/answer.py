@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from cowork.claude import failures
+from cowork.claude.pairing import Pairing, Past
 from cowork.claude.protocol import Message, TextRun, content_blocks, text_of
 from cowork.errors import CoworkError
 from cowork.events import Event, Replace, Status, Thinking, Token, Tokens, ToolResult, ToolUse
@@ -46,15 +47,20 @@ class Answer:
     """Reads the messages that follow one question, until its result.
 
     `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
+    A result that says nothing is `unsure`: some CLIs print one before the model speaks, so that it
+    is the end only if nothing follows.  `past` is what earlier turns of the process have shown.
     The text kept is `_settled` (confirmed blocks, separators included) and `_live` (the deltas of
     the block that is being written).
     """
 
-    def __init__(self, uuid: str) -> None:
+    def __init__(self, uuid: str, past: Past | None = None) -> None:
         self.result: Result | None = None
+        self.unsure: Result | None = None
         self.skills: tuple[str, ...] | None = None
         self.used_tools = False
         self.uuid = uuid
+        self.pairing = Pairing(uuid, past or Past())
+        self._tools: set[str] = set()
         self._settled: list[str] = []
         self._live = StringIO()
         self._message_from = 0
@@ -73,15 +79,27 @@ class Answer:
         return "".join(self._settled) + self._live.getvalue()
 
     def read(self, message: Message) -> list[Event]:
-        """What this message adds; messages of sub-agents and of no known type add nothing."""
+        """What this message adds.
+
+        Those of another turn, of sub-agents and of no known type add nothing.
+        """
         if message.get("parent_tool_use_id") is not None:
             return []
-        reader = _READERS.get(message["type"])
-        return reader(self, message) if reader is not None else []
+        kind, guessed = message["type"], self.pairing.open and not self.pairing.sure
+        if not self.pairing.takes(message):
+            # The end of a turn that is not ours: if we took it for ours, what it said is void.
+            return self._start_over() if kind == "result" and not self.pairing.open else []
+        events: list[Event] = []
+        if guessed and self.pairing.sure and kind in _BEGINS:
+            events += self._start_over()  # ours begins here
+        reader = _READERS.get(kind)
+        return events + reader(self, message) if reader is not None else events
 
-    def read_run(self, run: TextRun) -> Tokens:
-        """What many deltas at once add; the same as `read` of each."""
-        literals = run.literals
+    def read_run(self, run: TextRun) -> Tokens | None:
+        """What many deltas at once add, the same as `read` of each; None where not all are ours."""
+        stamp, literals = self.pairing.stamp, run.literals
+        if stamp is None or (stamp and run.lines.count(stamp) != len(literals)):
+            return None
         if self._prefix:
             self._settled.append(self._prefix)
             literals = [orjson.dumps(self._prefix)[:-1] + literals[0][1:], *literals[1:]]
@@ -144,6 +162,7 @@ class Answer:
 
     def _begin_message(self) -> None:
         self._settle_live()
+        self.unsure = None
         # A message that was cut by max_tokens goes on in the next one, in mid-sentence.
         continues = self._stop_reason == "max_tokens"
         self._prefix = _SEPARATOR if self._settled and not continues else ""
@@ -182,7 +201,9 @@ class Answer:
                 events += self._confirm(block["text"])
             elif block.get("type") == "tool_use":
                 self.used_tools = True
-                events.append(_tool_use(block))
+                use = _tool_use(block)
+                self._tools.add(use.id)
+                events.append(use)
         return events
 
     def _synthetic(self, message: Message) -> list[Event]:
@@ -221,7 +242,7 @@ class Answer:
                 is_error=block.get("is_error") is True,
             )
             for block in content_blocks(message)
-            if block.get("type") == "tool_result"
+            if block.get("type") == "tool_result" and block.get("tool_use_id") in self._tools
         ]
 
     def _system(self, message: Message) -> list[Event]:
@@ -250,8 +271,6 @@ class Answer:
     # -- the end
 
     def _result(self, message: Message) -> list[Event]:
-        if not self._is_ours(message):
-            return self._start_over()
         interrupted = str(message.get("terminal_reason", "")).startswith("aborted")
         error: CoworkError | None = None
         events: list[Event] = []
@@ -262,7 +281,7 @@ class Answer:
         elif not self.text:
             events = self._unstreamed(message)
         usage, cost = message.get("usage"), message.get("total_cost_usd")
-        self.result = Result(
+        result = Result(
             text=self.text,
             error=error,
             interrupted=interrupted,
@@ -271,6 +290,10 @@ class Answer:
             total_cost_usd=float(cost) if isinstance(cost, int | float) else None,
             structured_output=message.get("structured_output"),
         )
+        if error is None and not result.text and result.structured_output is None:
+            self.unsure = result
+        else:
+            self.result = result
         return events
 
     def _structured(self, message: Message) -> list[Event]:
@@ -290,13 +313,6 @@ class Answer:
         """The answer of a turn in which the model wrote nothing, such as a command's."""
         said = _SEPARATOR.join(self._said_by_cli) or message.get("result")
         return [self._write(said)] if isinstance(said, str) and said else []
-
-    def _is_ours(self, message: Message) -> bool:
-        """Whether this result ends our question's turn, not one that the CLI began by itself."""
-        uuids = message.get("user_message_uuids")
-        if isinstance(uuids, list) and uuids:
-            return self.uuid in uuids
-        return "origin" not in message
 
     def _start_over(self) -> list[Event]:
         had_text = bool(self.text)
@@ -318,6 +334,8 @@ def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: message[name] for name in names if message.get(name) is not None}
 
 
+# What says that a turn begins.
+_BEGINS = frozenset({"system", "command_lifecycle"})
 _RETRY_FACTS = ("attempt", "max_retries", "retry_delay_ms", "error_status", "error")
 _LIMIT_FACTS = ("status", "resetsAt", "rateLimitType", "utilization")
 _READERS: dict[str, Callable[[Answer, Message], list[Event]]] = {

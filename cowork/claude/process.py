@@ -16,8 +16,9 @@ from typing import IO, Any
 from cowork.changes import Changes
 from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
+from cowork.claude.pairing import Past, names_a_question
 from cowork.claude.pipe import blocks
-from cowork.claude.protocol import Lines, LineTooLong, Message
+from cowork.claude.protocol import Lines, LineTooLong, Message, TextRun
 from cowork.claude.reply import Reply
 from cowork.claude.stderr import Stderr
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
@@ -38,8 +39,9 @@ KILL_RUNG = 2.0
 HURRIED_RUNG = 0.5
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
-OWN_TURN_WAIT = 0.2
 IDLE_WAIT = 2.0
+# A CLI that is idle, or has nothing more to say, and has not ended its turn by then never will.
+END_GRACE = 5.0
 SKILLS_TIMEOUT = 10.0
 REHEARSAL_TIMEOUT = 3.0
 
@@ -77,6 +79,7 @@ class ClaudeProcess:
         self._changed = Changes()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
+        self._past = Past()
         self._ready = self._tells_state = self._hurried = False
         self._idle = True
         self._failure: ClaudeError | None = None
@@ -119,7 +122,7 @@ class ClaudeProcess:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
         uuid = str(new_uuid())
-        reply = Reply(self, Answer(uuid), on_events)
+        reply = Reply(self, Answer(uuid, self._past), on_events)
         with self._changed:
             if self._failure is not None:
                 raise ProcessGone("the Claude CLI has ended")
@@ -154,27 +157,23 @@ class ClaudeProcess:
     def _tell(self, content: str | list[Any], timeout: float) -> Reply:
         """The reply to a message that the model is not asked about."""
         with self._changed:
-            reply = self._reply = Reply(self, Answer(str(new_uuid())), lambda _events: None)
+            answer = Answer(str(new_uuid()), self._past)
+            reply = self._reply = Reply(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
-        reply.wait(time.monotonic() + timeout)
+        until = time.monotonic() + timeout
+        while reply.wait(until) is None and time.monotonic() < until:
+            pass  # it was nudged
         return reply
 
     def _wait_idle(self) -> None:
-        """Let a turn that the CLI began by itself end, by interrupting it."""
+        """The CLI says that it is idle a moment after the result of the turn before."""
         with self._changed:
-            if self._idle or self._failure is not None:
-                return
-            ended = self._changed.wait(
-                lambda: self._idle or self._failure is not None, time.monotonic() + OWN_TURN_WAIT
+            idle = self._changed.wait(
+                lambda: self._idle or self._failure is not None, time.monotonic() + IDLE_WAIT
             )
-            if ended:
-                return
-        log.warning("the CLI is at a turn of its own, interrupting it", pid=self.pid)
-        self._send_interrupt()
-        with self._changed:
-            if not self._changed.wait(lambda: self._idle, time.monotonic() + IDLE_WAIT):
-                raise ProcessGone("the Claude CLI is at a turn of its own")
+        if not idle:
+            raise ProcessGone("the Claude CLI has not come to rest")
 
     def interrupt(self, reply: Reply) -> None:
         """Interrupt the turn of `reply`; nothing happens when another turn runs by now."""
@@ -223,16 +222,26 @@ class ClaudeProcess:
             reply.heard = True
             run = protocol.text_run(lines)  # which nearly every block is
             if run is not None:
-                reply.on_events([reply.answer.read_run(run)])
-                return
+                tokens = reply.answer.read_run(run)
+                if tokens is not None:
+                    reply.on_events([tokens])
+                    return
         events: list[Said] = []
         for part in protocol.parts(lines):
             if isinstance(part, bytes):
                 self._take_line(part, events)
             elif self._reply is not None:
-                events.append(self._reply.answer.read_run(part))
+                self._take_run(self._reply, part, events)
         if events and self._reply is not None:
             self._reply.on_events(events)
+
+    def _take_run(self, reply: Reply, run: TextRun, events: list[Said]) -> None:
+        tokens = reply.answer.read_run(run)
+        if tokens is not None:
+            events.append(tokens)
+            return
+        for line in run.lines.split(b"\n")[:-1]:  # some are another turn's
+            self._take_line(line, events)
 
     def _take_line(self, line: bytes, events: list[Said]) -> None:
         """Take one line, and add what it says to the running turn, unless it ends that."""
@@ -245,23 +254,63 @@ class ClaudeProcess:
             self._control(message)
         reply = self._reply
         if reply is None:
+            self._past.pass_over(message)
             return
-        events += reply.answer.read(message)
-        if reply.answer.result is not None:
-            self._complete(reply, [*events], reply.answer.result)
+        answer = reply.answer
+        events += answer.read(message)
+        if answer.pairing.unbidden and not answer.pairing.sure:
+            reply.on_events([*events])
+            events.clear()
+            self._end_unbidden()
+            return
+        result = answer.result
+        if result is None and answer.unsure is not None:
+            if self._idle or not self._tells_state:
+                result = answer.unsure
+            else:
+                reply.expect_end(time.monotonic() + END_GRACE)
+        if result is not None:
+            self._complete(reply, [*events], result)
             events.clear()
 
     def _complete(self, reply: Reply, events: list[Said], result: Result) -> None:
         if events:
             reply.on_events(events)
+        with self._changed:
+            if self._reply is not reply:
+                return  # another thread has ended it
+            self._reply = None
+            self._idle = self._idle or not self._tells_state
         self.last_used = time.monotonic()
         if result.total_cost_usd is not None:
             spent, self.total_cost_usd = self.total_cost_usd, result.total_cost_usd
             result = replace(result, cost_usd=max(0.0, result.total_cost_usd - spent))
-        with self._changed:
-            self._reply = None
-            self._idle = self._idle or not self._tells_state
+        if reply.answer.pairing.unbidden:
+            self._end_unbidden()
         reply.finish(result)
+
+    def overdue(self, reply: Reply) -> None:
+        """End a turn whose result does not come, once the CLI is silent."""
+        silent_at = self.last_heard + END_GRACE
+        if silent_at > time.monotonic():
+            reply.expect_end(silent_at)
+        elif reply.answer.unsure is not None:
+            self._complete(reply, [], reply.answer.unsure)
+        elif self._idle and self._reply is reply:
+            self._fail(ClaudeFailed("the Claude CLI ended its turn without a result"))
+        else:
+            reply.expect_end(float("inf"))
+
+    def _end_unbidden(self) -> None:
+        """End a CLI that began a turn by itself: whatever set it going, it is not its owner's.
+
+        Killed, since it would go through with that turn; what it leaves is swept by whoever ends
+        the process.  A question that it has not begun goes to another one.
+        """
+        if self._failure is None:
+            log.warning("the CLI began a turn that nobody asked for, ending it", pid=self.pid)
+        self._fail(ProcessGone("the Claude CLI began a turn that nobody asked for"))
+        self._child.kill()
 
     def _control(self, message: Message) -> None:
         kind = message["type"]
@@ -270,12 +319,28 @@ class ClaudeProcess:
         elif kind == "control_response":
             self._control_response(message.get("response"))
         elif message.get("subtype") == "session_state_changed":
-            with self._changed:
-                self._tells_state = True
-                self._idle = message.get("state") == "idle"
-                self._changed.tell()
-        elif message.get("subtype") == "init" and not self._ready:
+            self._take_state(message.get("state") == "idle")
+        elif message.get("subtype") == "init":
+            self._take_init(message)
+
+    def _take_state(self, idle: bool) -> None:
+        with self._changed:
+            self._tells_state, self._idle = True, idle
+            reply = self._reply
+            self._changed.tell()
+        if reply is None:
+            if not idle:
+                self._end_unbidden()
+        elif not idle:
+            reply.running = True
+        elif reply.running and reply.answer.unsure is None:
+            reply.expect_end(time.monotonic() + END_GRACE)
+
+    def _take_init(self, message: Message) -> None:
+        if not self._ready:
             self._become_ready()
+        elif self._reply is None and self.turns and not names_a_question(message):
+            self._end_unbidden()
 
     def _control_response(self, response: Any) -> None:
         if not isinstance(response, dict) or response.get("request_id") != "initialize":

@@ -72,10 +72,11 @@ class Lines:
 
 
 class TextRun(NamedTuple):
-    """Text deltas in a row: each one's JSON string, and their text joined."""
+    """Text deltas in a row: each one's JSON string, their text joined, and the whole lines."""
 
     literals: list[bytes]
     text: str
+    lines: bytes
 
 
 def text_run(lines: bytes) -> TextRun | None:
@@ -90,7 +91,7 @@ def text_run(lines: bytes) -> TextRun | None:
     if not literals or len(literals) != lines.count(b"\n"):
         return None
     try:
-        return TextRun(literals, "".join(orjson.loads(b"[%b]" % b",".join(literals))))
+        return TextRun(literals, "".join(orjson.loads(b"[%b]" % b",".join(literals))), lines)
     except orjson.JSONDecodeError:
         return None
 

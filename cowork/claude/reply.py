@@ -19,12 +19,16 @@ class Interruptible(Protocol):
     def interrupt(self, reply: Reply) -> None:
         """Interrupt this reply's turn, and no other."""
 
+    def overdue(self, reply: Reply) -> None:
+        """The end that was expected by now has not come: end it, or expect it later."""
+
 
 class Reply:
     """The answer to one question while it is being written.
 
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
-    that there are no more.  `heard` is whether the CLI has said anything since it was asked.
+    that there are no more.  `heard` is whether the CLI has said anything since it was asked,
+    `running` whether it has said that it is at work.
     """
 
     def __init__(
@@ -34,17 +38,29 @@ class Reply:
         self.answer = answer
         self.on_events = on_events
         self.result: Result | None = None
-        self.heard = False
+        self.heard = self.running = False
         self.interrupted_at: float | None = None
         self._nudged = False
+        self._due = float("inf")
         self._changed = Changes()
 
     def wait(self, until: float) -> Result | None:
         """The result, or None at `until` (monotonic) or when `nudge` was called."""
         with self._changed:
-            self._changed.wait(lambda: self.result is not None or self._nudged, until)
+            expected = min(until, self._due)
+            self._changed.wait(lambda: self.result is not None or self._nudged, expected)
             self._nudged = False
-            return self.result
+            overdue = self.result is None and time.monotonic() >= self._due
+        if overdue:
+            self.process.overdue(self)
+        return self.result
+
+    def expect_end(self, at: float) -> None:
+        """Have the process told, by whoever waits, if there is no result by then (monotonic)."""
+        with self._changed:
+            self._due = at
+            self._nudged = True
+            self._changed.tell()
 
     def nudge(self) -> None:
         """Make `wait` return, so that the waiter looks at the world again."""

@@ -16,11 +16,12 @@ UUID = "the-question"
 
 
 class Chat:
-    """Speaks to an `Answer` as the CLI does."""
+    """Speaks to an `Answer` as the CLI does; its turn has begun."""
 
     def __init__(self) -> None:
         self.answer = Answer(UUID)
         self.events = []
+        self.send("system", subtype="init")
 
     def send(self, kind, **fields):
         self.events += self.answer.read({"type": kind, **fields})
@@ -90,7 +91,7 @@ def test_joined_tokens_are_the_text_however_many_messages_there_are(messages):
 
 @given(cuts, st.text(max_size=20))
 def test_a_client_that_follows_replacements_always_has_the_text(pieces, final):
-    chat = Chat().start().deltas(*pieces).confirm(final).stop().result()
+    chat = Chat().start().deltas(*pieces).confirm(final).stop().result(result="x")
     assert chat.streamed == chat.text
     assert (chat.text == chat.joined) or chat.answer.result.replaced
 
@@ -204,10 +205,11 @@ def test_a_failed_turn_keeps_its_partial_text():
 
 
 def test_a_result_of_another_question_is_not_the_end():
-    chat = Chat().deltas("theirs").result(user_message_uuids=["another"])
+    chat = Chat().start().deltas("theirs").result(user_message_uuids=["another"])
     assert chat.answer.result is None
     assert chat.events[-1] == Replace("")
-    assert chat.start().deltas("ours").result(user_message_uuids=[UUID]).text == "ours"
+    chat.send("system", subtype="init", user_message_uuids=[UUID])
+    assert chat.start("m2").deltas("ours").result(user_message_uuids=[UUID]).text == "ours"
 
 
 def test_a_result_with_an_origin_is_not_the_end():
@@ -215,7 +217,7 @@ def test_a_result_with_an_origin_is_not_the_end():
 
 
 def test_an_origin_does_not_matter_where_the_question_is_named():
-    chat = Chat().result(origin={"kind": "human"}, user_message_uuids=[UUID])
+    chat = Chat().result(origin={"kind": "human"}, user_message_uuids=[UUID], result="x")
     assert chat.answer.result is not None
 
 
@@ -225,16 +227,22 @@ def test_what_has_a_parent_is_not_ours():
     assert chat.events == []
 
 
+def calling(tool):
+    """A turn whose model has called a tool."""
+    block = {"type": "tool_use", "id": tool, "name": "X", "input": {}}
+    return Chat().start().send("assistant", message={"id": "m1", "content": [block]})
+
+
 def test_a_tools_result_is_cut_at_64_kib():
     block = {"type": "tool_result", "tool_use_id": "t", "content": "x" * 100_000}
-    (event,) = Chat().send("user", message={"content": [block]}).events
+    (_, event) = calling("t").send("user", message={"content": [block]}).events
     assert event == ToolResult("t", "x" * 65_536, is_error=False)
 
 
 def test_a_tools_result_may_be_a_list_of_blocks():
     content = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
     block = {"type": "tool_result", "tool_use_id": "t", "content": content, "is_error": True}
-    (event,) = Chat().send("user", message={"content": [block]}).events
+    (_, event) = calling("t").send("user", message={"content": [block]}).events
     assert event == ToolResult("t", "a\nb", is_error=True)
 
 
@@ -265,10 +273,15 @@ def test_no_message_of_an_unknown_shape_breaks_the_reading(messages):
     chat = Chat()
     for kind, given_fields in messages:
         chat.send(kind, **given_fields)
-    assert chat.result().answer.result is not None
+    assert chat.send("system", subtype="init").result(result="x").answer.result is not None
 
 
 # -- answers that are values
+
+
+def begun():
+    """The answer to a question whose turn has begun."""
+    return Chat().answer
 
 
 def structured(value, said=None):
@@ -278,7 +291,7 @@ def structured(value, said=None):
 
 @pytest.mark.parametrize("value", [{"a": 5}, [1], "x", 0, False])
 def test_a_value_is_the_answer_and_its_json_the_text(value):
-    answer = Answer("u")
+    answer = begun()
     events = answer.read(structured(value, json.dumps(value)))
     assert answer.result.structured_output == value
     assert answer.result.text == json.dumps(value)
@@ -287,14 +300,16 @@ def test_a_value_is_the_answer_and_its_json_the_text(value):
 
 
 def test_a_value_whose_text_is_missing_is_written_down():
-    answer = Answer("u")
+    answer = begun()
     answer.read(structured({"a": 5}))
     assert answer.result.text == '{"a":5}'
 
 
 def test_a_value_takes_the_place_of_what_was_written_beside_it():
-    answer = Answer("u")
+    answer = begun()
     delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "I will ..."}}
+    start = {"type": "message_start", "message": {"id": "m1"}}
+    answer.read({"type": "stream_event", "event": start})
     answer.read({"type": "stream_event", "event": delta})
     events = answer.read(structured({"a": 5}, '{"a":5}'))
     assert answer.result.text == '{"a":5}'
@@ -303,7 +318,7 @@ def test_a_value_takes_the_place_of_what_was_written_beside_it():
 
 
 def test_an_error_has_no_value():
-    answer = Answer("u")
+    answer = begun()
     answer.read(
         {**structured(None), "is_error": True, "subtype": "error_max_structured_output_retries"}
     )

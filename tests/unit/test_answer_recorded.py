@@ -186,7 +186,7 @@ def test_a_retry_tells_what_went_wrong_and_when_the_next_try_is():
 
 
 def test_a_retry_without_a_status_has_no_such_fact():
-    (status,) = Record(retry_status=None).play("api_retry").of(Status)
+    (*_, status) = Record(retry_status=None).play("opening", "api_retry").of(Status)
     assert "error_status" not in status.facts
 
 
@@ -210,7 +210,7 @@ def test_the_text_before_an_interrupt_is_kept_once():
 
 
 def test_an_interrupted_tool_gives_an_error_back():
-    played = Record().play("opening", "interrupted_tool")
+    played = Record().play("opening").play("tool", steps=10).play("interrupted_tool")
     assert [given.is_error for given in played.of(ToolResult)] == [True]
 
 
@@ -261,5 +261,7 @@ def test_a_limit_that_nobody_dated_names_no_time():
 
 
 def test_a_resume_of_an_unknown_session_is_an_error():
-    played = Record(error="No conversation found with session ID: x").play("resume_unknown")
+    played = Record(error="No conversation found with session ID: x")
+    played.answer.read({"type": "system", "subtype": "init"})
+    played.play("resume_unknown")
     assert isinstance(played.answer.result.error, ClaudeFailed)

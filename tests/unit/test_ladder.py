@@ -123,7 +123,8 @@ def test_closing_ends_every_process_in_a_hurry(new_pool, beside):
         pool.get()
 
 
-# A CLI that is at a turn of its own when it starts, and asks for a permission in each of ours.
+# A CLI that asks for a permission in each turn, and is at one of its own from its start if it
+# `begins`.
 MOODY = """#!{python} -S
 import json, sys
 
@@ -137,44 +138,36 @@ for line in sys.stdin:
     got = json.loads(line)
     if got["type"] == "user":
         turn("running")
+        say(type="system", subtype="init")
         say(type="control_request", request_id="c1", request={{"subtype": "can_use_tool"}})
         told = json.loads(sys.stdin.readline())["response"]
         said = told["subtype"] + " " + told["request_id"]
         say(type="result", subtype="success", is_error=False, result=said)
         turn("idle")
     elif got["request"]["subtype"] == "initialize":
-        turn("running")
+        if {begins}:
+            turn("running")
         say(type="control_response", response={{"subtype": "success", "request_id": "initialize"}})
-    elif {stops}:
-        turn("idle")
 """
 
 
 @pytest.fixture
 def moody(new_pool, tmp_path):
-    """The process of a CLI with a mind of its own, which `stops` its turn when it is told to."""
+    """A pool of CLIs with a mind of their own."""
 
-    def start(*, stops):
+    def start(*, begins):
         program = tmp_path / "moody"
-        program.write_text(MOODY.format(python=sys.executable, stops=stops))
+        program.write_text(MOODY.format(python=sys.executable, begins=begins))
         program.chmod(0o755)
-        return new_pool(environ={"CLAUDE_CLI_PATH": str(program)}).get()
+        return new_pool(environ={"CLAUDE_CLI_PATH": str(program)})
 
     return start
 
 
-def test_a_turn_of_the_clis_own_is_interrupted_for_ours(moody):
-    process = moody(stops=True)
-    assert answer(process, "one")
-    assert answer(process, "two")
-
-
 def test_a_permission_that_the_cli_asks_for_is_refused_and_the_turn_goes_on(moody):
-    assert answer(moody(stops=True), "hi") == "error c1"
+    assert answer(moody(begins=False).get(), "hi") == "error c1"
 
 
-def test_a_process_that_does_not_end_its_own_turn_takes_no_question(moody):
-    process = moody(stops=False)
+def test_fault_s1_a_cli_that_begins_a_turn_at_its_start_is_not_used(moody):
     with pytest.raises(ProcessGone):
-        process.ask("hi", lambda _events: None)
-    assert not process.busy
+        moody(begins=True).get()

@@ -225,13 +225,13 @@ def test_any_text_arrives_as_it_is_and_kills_nothing(start, text):
     assert result.text == f"You said: q {text}".replace("\ud800", "\ufffd")
 
 
-def test_a_turn_that_nobody_asked_for_stays_out_of_the_next_answer(start, tmp_path):
+def test_fault_s1_a_turn_that_nobody_asked_for_ends_its_process(start):
     process = start()
     assert ask(process, "[[unsolicited]] [[say one]]")[0].text == "one"
-    log = tmp_path / "log"
-    wait_for(lambda: sum(e["event"] == "turn" for e in read_log(log)) == 2, what="its own turn")
-    result, streamed = ask(process, "[[say two]]")
-    assert result.text == streamed == "two"
+    wait_for(lambda: not process.alive, what="its end")
+    with pytest.raises(ProcessGone):
+        process.ask("[[say two]]", lambda _events: None)
+    assert process._child.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_a_flood_of_tokens_arrives_whole(start):

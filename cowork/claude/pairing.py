@@ -1,0 +1,177 @@
+"""Which question a message of the CLI belongs to: an answer reaches no other than its own.
+
+The CLI names the question (`user_message_uuids`) in what begins and ends a turn: `init`, the first
+message, the result.  What lies between goes by the message it is part of, or by where it stands.
+A CLI that names nothing has only that: what comes before a question's own `init` is not its.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cowork.claude.protocol import Message
+
+# Messages of earlier turns that are remembered, for lines that come twice or late.
+REMEMBERED = 512
+_NOBODY = ""
+_MESSAGES = frozenset({"stream_event", "assistant"})
+
+
+def names_a_question(message: Message) -> bool:
+    """Whether a message says whose turn it belongs to."""
+    return bool(message.get("user_message_uuids") or message.get("user_message_uuid"))
+
+
+class Past:
+    """What one process's turns have shown so far.
+
+    `names` is whether its CLI names questions in `init`, `names_messages` whether in the first
+    message; `owners` tells which question a message's id, or a line's uuid, was heard with.
+    """
+
+    def __init__(self) -> None:
+        self.names = self.names_messages = False
+        self.owners: dict[str, str] = {}
+
+    def owner(self, name: Any, question: str) -> str:
+        """Whose it is: the first question's that it was heard with."""
+        if not isinstance(name, str) or not name:
+            return question
+        if len(self.owners) > REMEMBERED:
+            del self.owners[next(iter(self.owners))]
+        return self.owners.setdefault(name, question)
+
+    def see_named(self, message: Message) -> None:
+        """A message has named a question."""
+        if message["type"] in _MESSAGES:
+            self.names_messages = True
+        elif message.get("subtype") == "init":
+            self.names = True
+
+    def pass_over(self, message: Message) -> None:
+        """Remember a message that begins while no question's turn is under way: it is no one's."""
+        if names_a_question(message):
+            self.see_named(message)
+        event = message.get("event")
+        body = event.get("message") if isinstance(event, dict) else message.get("message")
+        if _id_of(body) is not None:
+            self.owner(_id_of(body), _NOBODY)
+
+
+class Pairing:
+    """Decides for one question, message by message.
+
+    `stamp` is what each line of the message that is being written holds (b"" where this CLI writes
+    no such thing), or None while there is none of ours.  `open` is whether what comes may be ours,
+    `sure` whether the CLI has said so, `unbidden` whether it was at a turn that nobody asked for.
+    """
+
+    def __init__(self, uuid: str, past: Past) -> None:
+        self.uuid = uuid
+        self.stamp: bytes | None = None
+        self.open = self.sure = self.unbidden = False
+        self._past = past
+        self._astray = True
+        self._message_id: str | None = None
+
+    def takes(self, message: Message) -> bool:
+        """Whether the message is part of our turn; a result, whether it ends that."""
+        kind, ours = message["type"], self._is_named(message)
+        if ours is not None:
+            self._past.see_named(message)
+        if kind == "system" and message.get("subtype") == "init":
+            self._take_init(message, ours)
+        elif kind == "result" and ours is None and not self._is_end(message):
+            self.close()
+        elif ours:
+            self.open = self.sure = True
+        elif ours is False and not self.sure:
+            self.close()  # we were reading another's turn
+        if ours is False or not self.open:
+            self._past.pass_over(message)
+            if _is_start(message):
+                self._lose_message()
+            return False
+        if kind == "stream_event":
+            return self._takes_event(message, named=ours is True)
+        return kind != "assistant" or self._knows(_id_of(message.get("message")), named=bool(ours))
+
+    def close(self) -> None:
+        """What follows is not ours, until something says that it is."""
+        self.open = self.sure = False
+        self.stamp = self._message_id = None
+        self._astray = True
+
+    def _lose_message(self) -> None:
+        """Another message begins; of ours only what is stamped can still be told."""
+        self._astray = True
+        self.stamp = self.stamp or None
+
+    def _is_named(self, message: Message) -> bool | None:
+        """Whether the message names our question; None where it names none."""
+        uuids = message.get("user_message_uuids")
+        if isinstance(uuids, list) and uuids:
+            return self.uuid in uuids
+        if message["type"] == "command_lifecycle":
+            # Others' may be slipped into our turn, and ours may wait for another's end.
+            ours = message.get("command_uuid") == self.uuid
+            return True if ours and message.get("state") == "started" else None
+        one = message.get("user_message_uuid")
+        return one == self.uuid if isinstance(one, str) else None
+
+    def _take_init(self, message: Message, ours: bool | None) -> None:
+        if ours:
+            self.open = self.sure = True
+        elif ours is False:
+            self._lose_message()
+        elif self._past.names:
+            self.unbidden = True
+            self.close()
+        else:
+            # One that was heard before is an earlier turn's, printed twice.
+            self.open = self._past.owner(message.get("uuid"), self.uuid) == self.uuid
+
+    def _is_end(self, message: Message) -> bool:
+        """Whether a result that names no question is ours, as far as can be told."""
+        if "origin" in message:
+            self.unbidden = True
+            return False
+        known = self._past.owner(message.get("uuid"), self.uuid) == self.uuid
+        return known and not self._past.names
+
+    def _takes_event(self, message: Message, *, named: bool) -> bool:
+        event, written = message.get("event"), message.get("api_message_id")
+        if not isinstance(event, dict) or not _is_start(message):
+            return written == self._message_id if isinstance(written, str) else not self._astray
+        name = _id_of(event.get("message"))
+        if not self._knows(name, named=named):
+            self._lose_message()
+            return False
+        self._astray = False
+        self._message_id, self.stamp = name, b""
+        if isinstance(written, str):
+            self._message_id, self.stamp = written, _stamp(written)
+        return True
+
+    def _knows(self, name: str | None, *, named: bool) -> bool:
+        """Whether a message is not one that was heard with an earlier question.
+
+        Only where this CLI names questions: behind some gateways all messages have one id.
+        """
+        if named and name is not None:
+            self._past.owners.pop(name, None)
+        return self._past.owner(name, self.uuid) == self.uuid or not self._past.names_messages
+
+
+def _is_start(message: Message) -> bool:
+    event = message.get("event")
+    return isinstance(event, dict) and event.get("type") == "message_start"
+
+
+def _stamp(message_id: str) -> bytes:
+    return b'"api_message_id":"%b"' % message_id.encode(errors="replace")
+
+
+def _id_of(body: Any) -> str | None:
+    name = body.get("id") if isinstance(body, dict) else None
+    return name if isinstance(name, str) else None
