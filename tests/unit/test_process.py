@@ -287,7 +287,7 @@ def test_a_process_that_hangs_at_its_start_is_given_up_in_time(start):
     begun = time.monotonic()
     with pytest.raises(ClaudeUnavailable, match="in time"):
         start(start="hang", timeout=0.2)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
 
 
 def test_a_slow_start_is_waited_for(start):
