@@ -31,7 +31,6 @@ PLAIN = {
     "unit/test_answer_recorded.py",
     "unit/test_command.py",
     "unit/test_failures.py",
-    "unit/test_guard.py",
     "unit/test_paths.py",
     "unit/test_protocol.py",
     "unit/test_settings.py",
