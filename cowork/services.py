@@ -208,6 +208,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     store = open_store(
         settings.store,
         outbox_limit=settings.outbox_limit,
+        outbox_bytes=settings.outbox_bytes,
         holder=holder,
         key_file=settings.store_key_file,
     )

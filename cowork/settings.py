@@ -133,6 +133,7 @@ class Settings:
     read_timeout: float = setting("COWORK_READ_TIMEOUT", "10", seconds(0.1, 3600.0))
     send_timeout: float = setting("COWORK_SEND_TIMEOUT", "60", seconds(1.0))
     outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", whole(1, 10**7))
+    outbox_bytes: int = setting("COWORK_OUTBOX_BYTES", str(256 * 2**20), whole(2**20, 2**40))
     outbox_max_age: float = setting("COWORK_OUTBOX_MAX_AGE", "0", seconds(0.0, 10**9))
 
     graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", whole(5, 3600))

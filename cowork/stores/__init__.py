@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from cowork.stores.base import Store, StoreUnusable
+from cowork.stores.base import OUTBOX_BYTES, Store, StoreUnusable
 from cowork.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def open_store(
-    url: str, *, outbox_limit: int, holder: str = "", key_file: Path = Path("store.key")
+    url: str,
+    *,
+    outbox_limit: int,
+    outbox_bytes: int = OUTBOX_BYTES,
+    holder: str = "",
+    key_file: Path = Path("store.key"),
 ) -> Store:
     """Open the store that `url` names, in the name of `holder`: see `Store`.
 
@@ -24,18 +29,20 @@ def open_store(
     """
     scheme = urlsplit(url).scheme
     if url == "memory://":
-        return MemoryStore(outbox_limit=outbox_limit)
+        return MemoryStore(outbox_limit=outbox_limit, outbox_bytes=outbox_bytes)
     if scheme == "sqlite":
         from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
         path, secrecy = sqlite_path(url), _secrecy(key_file)
-        return SqliteStore(path, secrecy, holder=holder, outbox_limit=outbox_limit)
+        limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
+        return SqliteStore(path, secrecy, holder=holder, **limits)
     if scheme in {"redis", "rediss"}:
         from cowork.stores.redis import RedisStore  # noqa: PLC0415
         from cowork.stores.redis_line import connect  # noqa: PLC0415
 
         secrecy = _secrecy(key_file)
-        return RedisStore(connect(url), secrecy, holder=holder, outbox_limit=outbox_limit)
+        limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
+        return RedisStore(connect(url), secrecy, holder=holder, **limits)
     raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )

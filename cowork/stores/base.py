@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 # Dead letters kept at most, of all owners.
 DEAD_LIMIT = 1000
+# Chat messages that wait may take so many bytes by default, and dead letters this part of that.
+OUTBOX_BYTES = 256 * 2**20
+DEAD_SHARE = 4
 # A claim, and the word of a process that it lives, hold for so long; seconds.
 LEASE = 15.0
 # What is remembered of a project's conversation, for a session that is lost: exchanges, and
@@ -341,7 +344,8 @@ class Store(Protocol):
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
         """Move the message of that id from the outbox to the dead letters; absent is no error.
 
-        Beyond `DEAD_LIMIT` dead letters the one that died first is dropped, and counted.
+        Beyond `DEAD_LIMIT` dead letters, or their part of the outbox's bytes, those that died
+        first are dropped, and counted.
         """
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:

@@ -9,6 +9,7 @@ from time import monotonic
 
 from cowork.log import logger
 from cowork.stores.base import (
+    OUTBOX_BYTES,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -25,10 +26,6 @@ from cowork.stores.base import (
 from cowork.stores.memory_outbox import MemoryOutbox
 
 log = logger(__name__)
-
-
-# A chat message may be as large as a question; ten thousand of those would be too many.
-OUTBOX_BYTES = 256 * 2**20
 
 
 class MemoryStore:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
+from sys import getsizeof
 
 from cowork.stores.base import DEAD_LIMIT, ChatMessage, DeadLetter, OutboxCounts, Project
 
@@ -30,7 +31,7 @@ class MemoryOutbox:
         waiting = self._waiting.setdefault(message.project, OrderedDict())
         waiting[message.id] = arrival, message
         self.size += 1
-        self._bytes += len(message.message)
+        self._bytes += _size(message)
 
     def projects(self) -> list[Project]:
         return sorted(self._waiting, key=self._first)
@@ -57,7 +58,7 @@ class MemoryOutbox:
         if not waiting:
             del self._waiting[message.project]
         self.size -= 1
-        self._bytes -= len(found[1].message)
+        self._bytes -= _size(found[1])
         return found
 
     def shrink(self) -> list[str]:
@@ -96,7 +97,7 @@ class MemoryOutbox:
         if found is None:
             return None
         arrival, kept = found
-        self._bytes += len(kept.message)
+        self._bytes += _size(kept)
         letter = DeadLetter(
             id=kept.id,
             project=kept.project,
@@ -114,7 +115,7 @@ class MemoryOutbox:
 
     def _drop_dead(self) -> str:
         message_id, (_, _, message) = self._dead.popitem(last=False)
-        self._bytes -= len(message.message)
+        self._bytes -= _size(message)
         return message_id
 
     def dead_of(self, owner: str) -> list[tuple[DeadLetter, int, ChatMessage]]:
@@ -124,7 +125,12 @@ class MemoryOutbox:
         found = self.dead_of(owner)
         for letter, arrival, message in reversed(found):
             del self._dead[letter.id]
-            self._bytes -= len(message.message)
+            self._bytes -= _size(message)
             self._add(arrival, replace(message, tried=False))
             self._waiting[message.project].move_to_end(message.id, last=False)
         return len(found)
+
+
+def _size(message: ChatMessage) -> int:
+    """Bytes that its text takes in memory; what names its sender is small."""
+    return getsizeof(message.message)

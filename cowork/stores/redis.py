@@ -12,8 +12,10 @@ from cowork.log import logger
 from cowork.stores import redis_scripts as scripts
 from cowork.stores.base import (
     DEAD_LIMIT,
+    DEAD_SHARE,
     LEASE,
     LOST_KEEP,
+    OUTBOX_BYTES,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -59,12 +61,19 @@ class RedisStore:
     shared = True
 
     def __init__(
-        self, client: Redis, secrecy: Secrecy, *, holder: str, outbox_limit: int = 10_000
+        self,
+        client: Redis,
+        secrecy: Secrecy,
+        *,
+        holder: str,
+        outbox_limit: int = 10_000,
+        outbox_bytes: int = OUTBOX_BYTES,
     ) -> None:
         self._line = Line(client, PREFIX)
         self._secrecy = secrecy
         self._holder = holder
         self._outbox_limit = outbox_limit
+        self._outbox_bytes = outbox_bytes
         self._dropped = 0
         self._held = HeldClaims()
         try:
@@ -137,6 +146,7 @@ class RedisStore:
             "" if key is None else f"{key.owner}\0{key.key}",
             "" if key is None else key.digest,
             self._outbox_limit,
+            self._outbox_bytes,
         ]
         found = self._line.script(scripts.PUT_TURN, arguments)
         if found == b"full":
@@ -274,18 +284,19 @@ class RedisStore:
         return int(self._line.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
-        waiting, dead, *first = self._line.script(scripts.COUNTS)
+        waiting, dead, size, *first = self._line.script(scripts.COUNTS)
         oldest = message_of(first[0]).created if first and first[0] is not None else None
-        full = waiting >= self._outbox_limit
+        full = waiting >= self._outbox_limit or size >= self._outbox_bytes
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
 
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
         project = message.project
-        arguments = [message.id, _key(project), project.owner, why, died.isoformat(), DEAD_LIMIT]
+        limits = DEAD_LIMIT, self._outbox_bytes // DEAD_SHARE
+        arguments = [message.id, _key(project), project.owner, why, died.isoformat(), *limits]
         dropped = self._line.script(scripts.BURY_MESSAGE, arguments)
-        if dropped is not None:
-            self._dropped += 1
-            log.warning("too many dead letters, oldest dropped", message_id=dropped.decode())
+        if dropped:
+            self._dropped += len(dropped)
+            log.warning("too many dead letters, oldest dropped", message_id=dropped[0].decode())
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:
         found = self._line.script(scripts.DEAD_LETTERS, [owner])

@@ -44,10 +44,29 @@ local function put_session(project, body)
     redis.call('ZADD', p .. 'session_order', redis.call('INCR', p .. 'place'), project)
   end
 end
+-- Counted anew when the key has expired: a server of an earlier version does not keep it.
+local function outbox_bytes()
+  local known = redis.call('GET', p .. 'outbox_bytes')
+  if known then return tonumber(known) end
+  local total, count = 0, redis.call('ZCARD', p .. 'outbox')
+  for first = 0, count - 1, 1000 do
+    for _, id in ipairs(redis.call('ZRANGE', p .. 'outbox', first, first + 999)) do
+      total = total + redis.call('HSTRLEN', p .. 'messages', id)
+    end
+  end
+  redis.call('SET', p .. 'outbox_bytes', whole(total), 'PX', math.max(60000, count * 10))
+  return total
+end
+local function count_bytes(more)
+  if redis.call('EXISTS', p .. 'outbox_bytes') == 1 then
+    redis.call('INCRBY', p .. 'outbox_bytes', whole(more))
+  end
+end
 local function put_message(id, project, body, place)
   if redis.call('HEXISTS', p .. 'messages', id) == 1 then return end
   place = place or redis.call('INCR', p .. 'place')
   redis.call('HSET', p .. 'messages', id, body)
+  count_bytes(#body)
   redis.call('ZADD', p .. 'outbox', place, id)
   redis.call('ZADD', p .. 'waiting:' .. project, place, id)
   local first = redis.call('ZRANGE', p .. 'waiting:' .. project, 0, 0, 'WITHSCORES')
@@ -58,6 +77,7 @@ local function take_message(id, project)
   if not body then return nil end
   local place = redis.call('ZSCORE', p .. 'outbox', id)
   redis.call('HDEL', p .. 'messages', id)
+  count_bytes(-#body)
   redis.call('SREM', p .. 'tried', id)
   redis.call('ZREM', p .. 'outbox', id)
   redis.call('ZREM', p .. 'waiting:' .. project, id)
@@ -121,14 +141,15 @@ end
 return found
 """
 
-# id, owner, state, holder, record; the question's id, project and body; key and digest; limit
+# id, owner, state, holder, record; the question's id, project and body; key and digest; limits
 PUT_TURN = f"""{_BEGIN}
 local key = ARGV[9] ~= '' and ARGV[9]
 if key then
   local known = redis.call('HMGET', p .. 'key:' .. key, 'turn', 'digest')
   if known[1] then return known end
 end
-if ARGV[6] ~= '' and redis.call('ZCARD', p .. 'outbox') >= tonumber(ARGV[11]) then return 'full' end
+local full = redis.call('ZCARD', p .. 'outbox') >= tonumber(ARGV[11])
+if ARGV[6] ~= '' and (full or outbox_bytes() >= tonumber(ARGV[12])) then return 'full' end
 local turn = p .. 'turn:' .. ARGV[1]
 if redis.call('EXISTS', turn) == 1 then return false end
 if key then
@@ -278,22 +299,30 @@ local first = redis.call('ZRANGE', p .. 'outbox', 0, 0)
 return {{
   redis.call('ZCARD', p .. 'outbox'),
   redis.call('ZCARD', p .. 'dead'),
+  outbox_bytes(),
   first[1] and redis.call('HGET', p .. 'messages', first[1])
 }}
 """
 
-# id, project, owner, why, died, limit; gives the id of the letter that had to go
+# id, project, owner, why, died, limits; gives the ids of the letters that had to go
 BURY_MESSAGE = f"""{_BEGIN}
 local body, place = take_message(ARGV[1], ARGV[2])
-if not body then return false end
+if not body then return {{}} end
 redis.call('HSET', p .. 'letter:' .. ARGV[1], 'body', body, 'place', place, 'project', ARGV[2],
   'owner', ARGV[3], 'why', ARGV[4], 'died', ARGV[5])
 redis.call('ZADD', p .. 'dead', redis.call('INCR', p .. 'place'), ARGV[1])
-if redis.call('ZCARD', p .. 'dead') <= tonumber(ARGV[6]) then return false end
-local first = redis.call('ZRANGE', p .. 'dead', 0, 0)[1]
-redis.call('ZREM', p .. 'dead', first)
-redis.call('DEL', p .. 'letter:' .. first)
-return first
+local ids, size = redis.call('ZRANGE', p .. 'dead', 0, -1), 0
+for _, id in ipairs(ids) do size = size + redis.call('HSTRLEN', p .. 'letter:' .. id, 'body') end
+local dropped = {{}}
+for place, id in ipairs(ids) do
+  local left = #ids - place + 1
+  if left <= tonumber(ARGV[6]) and (left == 1 or size <= tonumber(ARGV[7])) then break end
+  size = size - redis.call('HSTRLEN', p .. 'letter:' .. id, 'body')
+  redis.call('ZREM', p .. 'dead', id)
+  redis.call('DEL', p .. 'letter:' .. id)
+  dropped[place] = id
+end
+return dropped
 """
 
 DEAD_LETTERS = f"""{_BEGIN}

@@ -15,8 +15,10 @@ from cowork.log import logger
 from cowork.stores import sqlite_outbox as outbox
 from cowork.stores import sqlite_turns as turns
 from cowork.stores.base import (
+    DEAD_SHARE,
     LEASE,
     LOST_KEEP,
+    OUTBOX_BYTES,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -51,11 +53,18 @@ class SqliteStore:
     shared = True
 
     def __init__(
-        self, path: Path, secrecy: Secrecy, *, holder: str, outbox_limit: int = 10_000
+        self,
+        path: Path,
+        secrecy: Secrecy,
+        *,
+        holder: str,
+        outbox_limit: int = 10_000,
+        outbox_bytes: int = OUTBOX_BYTES,
     ) -> None:
         self._secrecy = secrecy
         self._holder = holder
         self._outbox_limit = outbox_limit
+        self._outbox_bytes = outbox_bytes
         self._dropped = 0
         self._path = path
         self._held = HeldClaims()
@@ -148,11 +157,14 @@ class SqliteStore:
         self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
     ) -> tuple[str, str] | None:
         def put(connection: sqlite3.Connection) -> tuple[str, str] | None:
-            if question is not None and outbox.counts(connection)[0] >= self._outbox_limit:
+            if question is not None and self._is_full(connection):
                 raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
             return turns.put(connection, record, question, key)
 
         return self._write(put, sync=True)
+
+    def _is_full(self, connection: sqlite3.Connection) -> bool:
+        return outbox.is_full(connection, self._outbox_limit, self._outbox_bytes)
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         self._write(lambda connection: turns.start(connection, record, question))
@@ -285,16 +297,19 @@ class SqliteStore:
 
     def outbox_counts(self) -> OutboxCounts:
         waiting, oldest, dead = self._read(outbox.counts)
-        full = waiting >= self._outbox_limit
+        full = self._read(self._is_full)
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
 
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
         dropped = self._write(
-            lambda connection: outbox.bury(connection, message.id, why, died), sync=True
+            lambda connection: outbox.bury(
+                connection, message.id, why, died, self._outbox_bytes // DEAD_SHARE
+            ),
+            sync=True,
         )
-        if dropped is not None:
-            self._dropped += 1
-            log.warning("too many dead letters, oldest dropped", message_id=dropped)
+        if dropped:
+            self._dropped += len(dropped)
+            log.warning("too many dead letters, oldest dropped", message_id=dropped[0])
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:
         return self._read(lambda connection: outbox.dead_of(connection, owner))

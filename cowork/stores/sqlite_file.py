@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -76,6 +77,24 @@ MIGRATIONS = (
     # From here on `token` holds what `secrecy.py` has encrypted.
     """
     ALTER TABLE outbox ADD COLUMN tried INTEGER NOT NULL DEFAULT 1;
+    """,
+    # By triggers, so that a server of an earlier version which has the file open counts too.
+    """
+    CREATE TABLE sizes (place TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+    INSERT INTO sizes SELECT 'outbox', coalesce(sum(length(CAST(body AS BLOB))), 0) FROM outbox;
+    INSERT INTO sizes SELECT 'dead', coalesce(sum(length(CAST(body AS BLOB))), 0) FROM dead_letters;
+    CREATE TRIGGER outbox_grows AFTER INSERT ON outbox BEGIN
+        UPDATE sizes SET bytes = bytes + length(CAST(NEW.body AS BLOB)) WHERE place = 'outbox';
+    END;
+    CREATE TRIGGER outbox_shrinks AFTER DELETE ON outbox BEGIN
+        UPDATE sizes SET bytes = bytes - length(CAST(OLD.body AS BLOB)) WHERE place = 'outbox';
+    END;
+    CREATE TRIGGER dead_grow AFTER INSERT ON dead_letters BEGIN
+        UPDATE sizes SET bytes = bytes + length(CAST(NEW.body AS BLOB)) WHERE place = 'dead';
+    END;
+    CREATE TRIGGER dead_shrink AFTER DELETE ON dead_letters BEGIN
+        UPDATE sizes SET bytes = bytes - length(CAST(OLD.body AS BLOB)) WHERE place = 'dead';
+    END;
     """,
 )
 VERSION = len(MIGRATIONS)
@@ -190,13 +209,23 @@ def _checked(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements, each closed by its semicolon; a trigger has some within."""
+    begun = ""
+    for part in script.split(";")[:-1]:
+        begun += f"{part};"
+        if sqlite3.complete_statement(begun):
+            yield begun
+            begun = ""
+
+
 def migrate(connection: sqlite3.Connection, to: int) -> None:
     """Bring the file to version `to`, all of it or nothing; another process may be at it too."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for script in MIGRATIONS[version:to]:
-            for statement in filter(str.strip, script.split(";")):
+            for statement in _statements(script):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {max(version, to)}")

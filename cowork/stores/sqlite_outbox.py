@@ -49,21 +49,39 @@ def counts(connection: sqlite3.Connection) -> tuple[int, datetime | None, int]:
     return waiting, None if row is None else message_of(row[0]).created, dead
 
 
-def bury(connection: sqlite3.Connection, message_id: str, why: str, died: datetime) -> str | None:
-    """Also tells the id of the dead letter that had to go for it."""
+def is_full(connection: sqlite3.Connection, limit: int, most_bytes: int) -> bool:
+    """Whether no further question may be put."""
+    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    return bool(waiting >= limit or _bytes(connection, "outbox") >= most_bytes)
+
+
+def _bytes(connection: sqlite3.Connection, place: str) -> int:
+    found: int = connection.execute("SELECT bytes FROM sizes WHERE place = ?", (place,)).fetchone()[
+        0
+    ]
+    return found
+
+
+def bury(
+    connection: sqlite3.Connection, message_id: str, why: str, died: datetime, most_bytes: int
+) -> list[str]:
+    """Also tells the ids of the dead letters that had to go for it."""
     connection.execute(
         "INSERT INTO dead_letters (id, place, owner, name, body, why, died)"
         " SELECT id, place, owner, name, body, ?, ? FROM outbox WHERE id = ?",
         (why, died.isoformat(), message_id),
     )
     drop(connection, message_id)
-    row = connection.execute(
-        "SELECT number, id FROM dead_letters ORDER BY number DESC LIMIT 1 OFFSET ?", (DEAD_LIMIT,)
-    ).fetchone()
-    if row is None:
-        return None
-    connection.execute("DELETE FROM dead_letters WHERE number = ?", (row[0],))
-    return str(row[1])
+    dropped: list[str] = []
+    (dead,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
+    while dead > DEAD_LIMIT or (dead > 1 and _bytes(connection, "dead") > most_bytes):
+        number, first_id = connection.execute(
+            "SELECT number, id FROM dead_letters ORDER BY number LIMIT 1"
+        ).fetchone()
+        connection.execute("DELETE FROM dead_letters WHERE number = ?", (number,))
+        dropped.append(first_id)
+        dead -= 1
+    return dropped
 
 
 def dead_of(connection: sqlite3.Connection, owner: str) -> list[DeadLetter]:

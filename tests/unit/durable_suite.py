@@ -252,6 +252,37 @@ class DurableBehaviour:
         assert waiting(store) == ["turn-1-question", "turn-1-answer"]
         assert store.put_turn(record(3), question(3), None) is None
 
+    def test_fault_s4_an_outbox_of_large_messages_is_full_by_their_size(self, open_as: Open):
+        store = open_as("a", outbox_bytes=5000)
+        large = [replace(question(number), message="é" * 1500) for number in range(1, 5)]
+        for number in (1, 2):
+            assert not store.outbox_counts().full
+            store.put_turn(record(number), large[number], None)
+        assert store.outbox_counts().full
+        with pytest.raises(OutboxFull):
+            store.put_turn(record(3), large[3], None)
+        assert open_as("b", outbox_bytes=5000).outbox_counts().full
+        store.drop_message(large[1])
+        assert not store.outbox_counts().full
+        store.bury_message(large[2], "why", NOW)
+        assert store.put_turn(record(3), large[3], None) is None
+        assert not store.outbox_counts().full
+        assert store.revive_dead("") == 1
+        assert store.outbox_counts().full
+
+    def test_fault_s4_dead_letters_are_bounded_by_their_size(self, open_as: Open):
+        store = open_as("a", outbox_bytes=16_000)
+        for number in range(1, 5):
+            large = replace(question(number), message="x" * 3000)
+            store.put_message(large)
+            store.bury_message(large, "why", NOW)
+        assert [each.id for each in store.dead_letters("")] == ["turn-4-question"]
+        assert store.outbox_counts().dropped == 3
+        huge = replace(question(5), message="x" * 30_000)
+        store.put_message(huge)
+        store.bury_message(huge, "why", NOW)
+        assert [each.id for each in store.dead_letters("")] == [huge.id]
+
     def test_what_was_kept_long_enough_is_gone(self, open_as: Open):
         store = open_as("a")
         store.put_turn(record(1), None, KEY)

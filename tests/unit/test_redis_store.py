@@ -8,7 +8,7 @@ import fakeredis
 import pytest
 from redis import exceptions
 
-from cowork.errors import StoreUnavailable
+from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import hide
 from cowork.stores import redis as redis_store
 from cowork.stores.base import StoreUnusable, Token
@@ -16,7 +16,7 @@ from cowork.stores.redis import RedisStore
 from cowork.stores.redis_line import Line, connect
 from cowork.stores.secrecy import Secrecy
 from tests.serving import free_port, wait_for
-from tests.unit.durable_suite import DurableBehaviour
+from tests.unit.durable_suite import DurableBehaviour, question, record
 from tests.unit.store_suite import P, StoreBehaviour, at_once, session
 
 
@@ -186,3 +186,18 @@ class TestRedisStore(InRedis):
     @pytest.fixture
     def client(self, redis_server):
         return lambda: connect(redis_server.url)
+
+
+def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_anew(tmp_path):
+    client = fakeredis.FakeRedis()
+    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a", outbox_bytes=3000)
+    assert not store.outbox_counts().full
+    assert 0 < client.pttl("cowork:outbox_bytes") <= 60_000
+    # As one does that keeps no count.
+    for number in range(2500):
+        client.hset("cowork:messages", f"m{number}", "xx")
+        client.zadd("cowork:outbox", {f"m{number}": number})
+    client.delete("cowork:outbox_bytes")
+    with pytest.raises(OutboxFull):
+        store.put_turn(record(), question(), None)
+    store.close()

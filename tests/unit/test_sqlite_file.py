@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from cowork.errors import StoreUnavailable
 from cowork.stores import open_store, sqlite_path
 from cowork.stores.base import Project, StoreUnusable, Token, Usage
+from cowork.stores.codec import message_json
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, open_file
@@ -366,4 +368,31 @@ def test_a_file_that_another_process_keeps_locked_costs_a_call_less_than_a_secon
         other.execute("ROLLBACK")
     store.put_message(message(1))
     assert store.message_count() == 1
+    store.close()
+
+
+def test_fault_s4_what_waits_in_an_earlier_file_is_counted_and_what_an_earlier_server_puts(
+    second, tmp_path
+):
+    store = SqliteStore(second, Secrecy(tmp_path / "key"), holder="b", outbox_bytes=3000)
+    assert store.message_count() >= 1
+    with closing(sqlite3.connect(second)) as connection:
+        (counted,) = connection.execute("SELECT bytes FROM sizes WHERE place = 'outbox'").fetchone()
+        (there,) = connection.execute(
+            "SELECT sum(length(CAST(body AS BLOB))) FROM outbox"
+        ).fetchone()
+        assert counted == there > 0
+        assert not store.outbox_counts().full
+        # As a server of the second version does, which still has the file open.
+        message = store.next_message(OLD_PROJECT)
+        body = message_json(replace(message, message="x" * 3000))
+        connection.execute(
+            "INSERT OR IGNORE INTO outbox (id, owner, name, body) VALUES ('another', '', 'p', ?)",
+            (body,),
+        )
+        connection.commit()
+        assert store.outbox_counts().full
+        connection.execute("DELETE FROM outbox WHERE id = 'another'")
+        connection.commit()
+    assert not store.outbox_counts().full
     store.close()
