@@ -9,7 +9,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMPS := $(VENV)/.stamps
 PYTEST := $(BIN)/python -m pytest
-# The whole suite a second time as it runs in production, patched by gevent.
+# Tests of programs, which wait more than they compute: a third of the time the suite takes.
+PROGRAMS := tests/attack tests/bench tests/e2e tests/faults
+# The suite a second time as it runs in production, patched by gevent; what cannot see that is left
+# out by tests/patched.py.
 PYTEST_GEVENT := $(BIN)/python -m gevent.monkey --module pytest
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
@@ -32,13 +35,16 @@ demo: install-cli ## Run the server on the demo model (no account needed) and as
 	@exec $(BIN)/python -m demo
 
 test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, side by side
-	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j2 test-plain test-gevent
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j3 test-plain test-gevent test-programs
 
 test-plain:
-	$(PYTEST) -o cache_dir=.pytest_cache/plain
+	$(PYTEST) -o cache_dir=.pytest_cache/plain $(PROGRAMS:%=--ignore=%)
 
 test-gevent:
 	$(PYTEST_GEVENT) -o cache_dir=.pytest_cache/gevent
+
+test-programs:
+	$(PYTEST) -o cache_dir=.pytest_cache/programs $(PROGRAMS)
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
 

@@ -186,7 +186,7 @@ class Gunicorn(Client):
         canaries.search_processes()
         if self.child.poll() is None:
             try:
-                self.stop()
+                self.stop(signal.SIGINT)  # no turn that goes on is waited for
             except subprocess.TimeoutExpired:
                 os.killpg(self.child.pid, signal.SIGKILL)
                 self.child.wait(5)

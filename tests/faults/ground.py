@@ -74,6 +74,8 @@ class Ground:
     def end(self) -> None:
         """Stop the server as an operator would."""
         if self._booted is not None:
+            if self._booted.child.poll() is None:
+                self._booted.stop()
             self._booted.close()
 
     def dice(self, *names: object) -> random.Random:
