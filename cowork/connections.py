@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -132,24 +133,39 @@ def drained(parser: Any, line: Line) -> bool:
         return False
 
 
+def check_coding(headers: Iterable[tuple[str, str]]) -> None:
+    """Raise where a body is coded as nobody here decodes it; what is framed wrongly is refused.
+
+    gunicorn takes `gzip, chunked` and hands the body on as it came.
+    """
+    for name, value in headers:
+        if name == "TRANSFER-ENCODING" and value.strip().lower() != "chunked":
+            raise faults.UnsupportedTransferCoding(value)
+
+
 def refusal(fault: BaseException) -> tuple[HTTPStatus, str, str]:
     """Status, code and sentence for what went wrong before or around the application."""
+    found = HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something of ours broke"
     match fault:
         case TimeoutError():
-            return HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "the request took too long"
+            found = HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "the request took too long"
         case faults.LimitRequestLine():
-            return HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "the request line is too long"
+            status = HTTPStatus.REQUEST_URI_TOO_LONG
+            found = status, "uri_too_long", "the request line is too long"
         case faults.LimitRequestHeaders():
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            return status, "headers_too_large", "the request's headers are too large"
+            found = status, "headers_too_large", "the request's headers are too large"
         case faults.ExpectationFailed():
             sentence = "only 100-continue can be expected"
-            return HTTPStatus.EXPECTATION_FAILED, "expectation_failed", sentence
+            found = HTTPStatus.EXPECTATION_FAILED, "expectation_failed", sentence
+        case faults.UnsupportedTransferCoding():
+            sentence = "a body can be sent as it is or in chunks, in no other transfer coding"
+            found = HTTPStatus.NOT_IMPLEMENTED, "not_implemented", sentence
         case faults.ConfigurationProblem():
             pass
         case faults.ParseException():
-            return HTTPStatus.BAD_REQUEST, "bad_request", "the request cannot be understood"
-    return HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something of ours broke"
+            found = HTTPStatus.BAD_REQUEST, "bad_request", "the request cannot be understood"
+    return found
 
 
 def refuse(sock: socket.socket, fault: BaseException) -> tuple[int, str]:

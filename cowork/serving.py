@@ -27,7 +27,7 @@ from gunicorn import http, util
 from gunicorn.http import errors as faults
 from gunicorn.workers.ggevent import GeventWorker
 
-from cowork.connections import Body, Line, drained, refuse
+from cowork.connections import Body, Line, check_coding, drained, refuse
 from cowork.errors import AtCapacity
 from cowork.log import logger
 from cowork.quota import SMALL, Quota
@@ -205,6 +205,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
                 request = None
                 line.await_head()
                 request = next(parser)
+                check_coding(request.headers)
                 line.await_body()
                 request.body.reader = Body(request.body.reader)
                 self._unheard.discard(line)

@@ -29,6 +29,7 @@ DECIDED = {
     "GET /health/ready": "holder",
     "GET /docs": "holder",
     "GET /docs/assets/<name>": "holder",
+    "GET /docs/assets/start.js": "holder",
     "GET /openapi.json": "holder",
     "POST /ask_question": "owner",
     "POST /ask_question_streaming": "owner",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 
 from tests.serving import Gunicorn
@@ -14,7 +15,7 @@ BROKEN = {
     "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 50\r\n\r\n{}",
     "a length and chunks": HEAD
     + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunks of another name": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a coding without chunks": HEAD + b"Transfer-Encoding: gzip\r\n\r\n{}",
     "chunks twice": HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
     "a negative length": HEAD + b"Content-Length: -1\r\n\r\n",
     "a length that is none": HEAD + b"Content-Length: 0x2\r\n\r\n{}",
@@ -31,6 +32,32 @@ BROKEN = {
     "a bad chunk": HEAD.replace(b"/xo-auth/logout", b"/ask_question")
     + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
 }
+
+
+# Coded as nobody here decodes it: what would be read is not what was sent.
+CODINGS = ["gzip, chunked", "deflate,chunked", "compress, chunked", "identity, chunked", "xchunked"]
+CODINGS += ["br, chunked", "gzip\r\nTransfer-Encoding: chunked", "GZip , Chunked", "chunked;q=1"]
+
+
+def test_fault_s10_a_transfer_coding_other_than_chunked_is_not_implemented(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    server = gunicorn()
+    packed = gzip.compress(b'{"project_name": "p", "question": "hi"}')
+    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+    for path in (b"/ask_question", b"/xo-auth/logout"):
+        head = HEAD.replace(b"/xo-auth/logout", path)
+        for coding in CODINGS:
+            sent = head + f"Transfer-Encoding: {coding}\r\n\r\n".encode() + chunk
+            told = tell(server, sent + HIDDEN)
+            assert (told.status, told.detail["code"]) == (501, "not_implemented"), coding
+            assert told.headers["connection"] == "close"
+            assert told.raw.count(b"HTTP/1.1 ") == 1, coding
+        plain = b"2\r\n{}\r\n0\r\n\r\n"
+        kept = tell(
+            server, head + b"Connection: close\r\nTransfer-Encoding: Chunked\r\n\r\n" + plain
+        )
+        assert kept.status in {200, 422}
 
 
 def test_t20_what_could_mean_two_things_is_refused(gunicorn: Callable[..., Gunicorn]) -> None:
