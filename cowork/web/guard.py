@@ -1,6 +1,7 @@
 """Who may call: keys, and for callers without one, this machine only.
 
-Decided before a body is read.  Docs and health are no exception, but for `/health/live`.
+Decided before a body is read.  Docs and health are no exception, but for `/health/live` and the
+bare `/health/ready`, which tell nothing: what watches a server has no key and any Host.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from flask import Flask, Request, Response, g, request
 from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import UnsupportedMediaType
 
-from cowork.errors import Forbidden, TooManyAttempts, Unauthorized
+from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.keys import KEY_LIMIT, Holder, Keys
 from cowork.log import logger
 from cowork.web.peers import Budget, Peers
@@ -25,6 +26,8 @@ from cowork.web.problems import problem
 log = logger(__name__)
 
 OPEN = frozenset({"/health/live"})
+# To callers who may not know more it says yes or no.
+BARE = "/health/ready"
 ANYONE = ""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
@@ -85,6 +88,27 @@ class Guard:
             environ.get("HTTP_HOST", "").lower(),
         )
 
+    def may_know(self, caller: Request) -> bool:
+        """Whether the caller would be let in, or is on this machine, with a key or without."""
+        try:
+            self.admit(caller)
+        except AccessError:
+            return self._is_here(caller)
+        return True
+
+    def _is_here(self, caller: Request) -> bool:
+        environ = caller.environ
+        host = environ.get("HTTP_HOST", "")
+        if not (self._peers.is_local(environ) and _is_loopback_name(_host_name(host))):
+            return False
+        try:
+            self._check_page(
+                environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE"), host.lower()
+            )
+        except Forbidden:
+            return False
+        return True
+
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of this origin may call from another site."""
         return origin.lower() in self._origins
@@ -128,6 +152,9 @@ def register(app: Flask, guard: Guard) -> None:
         asked, kept = request_ctx.request, app_ctx.g
         kept.owner, kept.holder = ANYONE, None
         if asked.path in OPEN:
+            return None
+        if asked.path == BARE and asked.method in {"GET", "HEAD"}:
+            kept.bare = not guard.may_know(asked)
             return None
         if _is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
             guard.check_place(asked)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, g, jsonify
 
 from cowork import __version__
 from cowork.errors import StoreUnavailable
@@ -61,9 +61,12 @@ def blueprint(services: Services) -> CoworkBlueprint:
     @routes.response(200, ReadyReply)
     @routes.alt_response(503, schema=ReadyReply, description="It would not answer a question now")
     def ready() -> Response:
-        """Whether a question would be answered now, and why not."""
+        """Whether a question would be answered now; why not, to callers who may know."""
         reasons = services.reasons()
-        reply = jsonify({"ready": not reasons, "reasons": reasons})
+        told: dict[str, Any] = {"ready": not reasons}
+        if not g.bare:
+            told["reasons"] = reasons
+        reply = jsonify(told)
         reply.status_code = 503 if reasons else 200
         return reply
 

@@ -321,7 +321,10 @@ class HealthReply(Schema):
 
 class ReadyReply(Schema):
     ready = fields.Boolean()
-    reasons = fields.List(fields.String())
+    reasons = fields.List(
+        fields.String(),
+        metadata={"description": "Told to holders of a key and callers on the server's machine."},
+    )
 
 
 class DeadLetterReply(Schema):

@@ -102,6 +102,26 @@ def test_the_docs_are_a_page_whose_parts_this_server_has(served: Served) -> None
         assert served.get(part).status_code == 200, part
 
 
+def test_fault_s10_the_docs_page_works_under_a_policy_that_trusts_this_servers_files_alone(
+    served: Served,
+) -> None:
+    """Tried in Chromium too: the page shows every endpoint, and nothing is refused."""
+    page = served.get("/docs")
+    policy = dict(
+        part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert {policy[f"{kind}-src"] for kind in ("script", "style", "connect")} == {"'self'"}
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in str(policy)
+    # What stands in the page itself would not run.
+    assert (
+        re.findall(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:", page.text) == []
+    )
+    for name in ("index.css", "oauth2-redirect.html"):
+        assert "Content-Security-Policy" in served.get(f"/docs/assets/{name}").headers
+
+
 def test_the_openapi_document_has_every_endpoint(served: Served) -> None:
     reply = served.get("/openapi.json")
     assert reply.status_code == 200

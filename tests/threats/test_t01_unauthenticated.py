@@ -26,7 +26,7 @@ DECIDED = {
     "GET /": "holder",
     "GET /health": "holder",
     "GET /health/live": "all",
-    "GET /health/ready": "holder",
+    "GET /health/ready": "all",
     "GET /docs": "holder",
     "GET /docs/assets/<name>": "holder",
     "GET /docs/assets/start.js": "holder",
@@ -85,7 +85,11 @@ def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) 
         for method in METHODS:
             reply = client.open(path, method=method)
             if DECIDED[name] == "all":
-                assert reply.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
+                if method in {"GET", "HEAD"}:
+                    assert reply.status_code in ({200, 503} if "ready" in path else {200})
+                else:
+                    # Of the one whose answer differs by caller a GET alone is open.
+                    assert reply.status_code in ({401} if "ready" in path else {200, 405})
             else:
                 assert reply.status_code == 401, f"{method} {path}"
                 assert reply.headers["WWW-Authenticate"]
@@ -101,6 +105,51 @@ def test_fault_s8_of_all_routes_a_key_that_is_not_named_is_refused_at_the_login_
         reply = client.open(path, method=name.partition(" ")[0], headers={"X-API-Key": KEY})
         assert (reply.status_code == 403) == (DECIDED[name] == "login"), name
         reply.close()
+
+
+def ready(app: Flask, **given: str) -> dict[str, object]:
+    peer = given.pop("peer", "203.0.113.9")
+    headers = {name.replace("_", "-"): value for name, value in given.items()}
+    reply = app.test_client().get(
+        "/health/ready", headers=headers, environ_overrides={"REMOTE_ADDR": peer}
+    )
+    found: dict[str, object] = reply.get_json()
+    assert reply.status_code == (200 if found["ready"] else 503)
+    assert "Access-Control-Allow-Origin" not in reply.headers
+    return found
+
+
+def test_fault_s10_whether_it_is_ready_is_for_all_and_why_not_for_those_who_may_know(
+    guarded: Flask,
+) -> None:
+    guarded.extensions["cowork"].stopping.set()
+    bare = {"ready": False}
+    for host in ("localhost", "evil.example", "10.0.0.3:5002", ""):
+        assert ready(guarded, Host=host) == bare
+        assert ready(guarded, Host=host, Origin="https://evil.example") == bare
+    assert ready(guarded, X_API_Key="w" * 40) == bare
+    assert ready(guarded, peer="127.0.0.1", Host="localhost", X_Forwarded_For="1.2.3.4") == bare
+    assert ready(guarded, peer="127.0.0.1", Host="rebound.example") == bare
+    assert ready(guarded, peer="127.0.0.1", Host="localhost", Sec_Fetch_Site="cross-site") == bare
+    for told in (
+        ready(guarded, X_API_Key=KEY),
+        ready(guarded, peer="127.0.0.1", Host="localhost:5002"),
+        ready(guarded, peer="::1", Host="[::1]"),
+    ):
+        assert "the server is shutting down" in told["reasons"]
+
+
+def test_fault_s10_without_keys_a_stranger_is_told_no_more(
+    serve: Callable[..., Served],
+) -> None:
+    client = serve().app.test_client()
+    found = client.get(
+        "/health/ready",
+        headers={"Host": "x.example"},
+        environ_overrides={"REMOTE_ADDR": "203.0.113.9"},
+    )
+    assert found.get_json().keys() == {"ready"}
+    assert client.get("/health/ready").get_json().keys() == {"ready", "reasons"}
 
 
 def test_t01_what_there_is_not_needs_a_key_too(guarded: Flask) -> None:
