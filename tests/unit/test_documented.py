@@ -90,7 +90,7 @@ def targets(app):
     yield from ("/no-such-route", "/health/live/more")
 
 
-def test_no_route_is_open_but_the_one_that_says_so(guarded):
+def test_no_route_is_open_but_the_two_that_say_so(guarded):
     client, opened = guarded.test_client(), set()
     for number, path in enumerate(targets(guarded)):
         # An address of its own: wrong keys from one are soon too many.
@@ -101,7 +101,7 @@ def test_no_route_is_open_but_the_one_that_says_so(guarded):
                 if reply.status_code != 401:
                     opened.add(path)
                 reply.close()
-    assert opened == {"/health/live"}
+    assert opened == {"/health/live", "/health/ready"}
 
 
 def test_a_key_opens_every_route(guarded):
