@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -142,3 +144,55 @@ def test_a_poll_token_is_in_no_log(stage: Stage, client: Client) -> None:
     # nginx writes the line when the answer is out.
     wait_for(lambda: "/xo-auth/status/some-session" in logged(), what="the line in nginx's log")
     assert "a-secret-of-the-tests" not in logged()
+
+
+def _hold(url: str) -> socket.socket:
+    """A request under way: its head is there, its body is not."""
+    line = _dial(url)
+    line.sendall(
+        b"POST /xo-auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\n\r\n{"
+    )
+    return line
+
+
+def _dial(url: str) -> socket.socket:
+    address = urlsplit(url)
+    return socket.create_connection((str(address.hostname), address.port or 80), timeout=30)
+
+
+def test_fault_s10_one_address_has_a_hundred_requests_under_way_and_no_more(
+    stage: Stage, tmp_path: Path, another: Callable[..., Client]
+) -> None:
+    with nginx(tmp_path / "nginx", stage.server.port) as url, contextlib.ExitStack() as held:
+        lines = [held.enter_context(contextlib.closing(_hold(url))) for _ in range(99)]
+        client = another(url, KEY)
+        # One more is honest use; of those that wait none is refused.
+        wait_for(lambda: client.get("/sessions").status_code == 200, what="the hundredth")
+        lines.append(held.enter_context(contextlib.closing(_hold(url))))
+
+        wait_for(lambda: client.get("/sessions").status_code != 200, what="the hundred and first")
+        reply = client.get("/sessions")
+        problem(reply, 429, "too_many_requests")
+        assert reply.headers["Retry-After"] == "1"
+        for line in lines:
+            line.close()
+        wait_for(lambda: client.get("/sessions").status_code == 200, what="a place")
+
+
+def test_fault_s10_one_address_asks_fifty_times_a_second_after_two_hundred_at_once(
+    stage: Stage, tmp_path: Path, another: Callable[..., Client]
+) -> None:
+    with nginx(tmp_path / "nginx", stage.server.port) as url:
+        client = another(url, KEY)
+        assert {client.get("/sessions").status_code for _ in range(190)} == {200}
+        with _dial(url) as line:
+            # Faster than anybody's machine is slow: not one of them is waited for.
+            ask = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+            line.sendall((ask + b"\r\n") * 900 + ask + b"Connection: close\r\n\r\n")
+            told = b"".join(iter(lambda: line.recv(65536), b""))
+        assert b"HTTP/1.1 429 " in told
+        assert b'"code": "too_many_requests"' in told
+        refused = told.count(b"HTTP/1.1 429 ")
+        assert refused > 100
+        wait_for(lambda: client.get("/sessions").status_code == 200, what="the next second")
