@@ -169,11 +169,11 @@ class Conversation:
             return
         self._check_ours(project)
         session = self._store.session(project)
-        cwd = session.cwd if session is not None else self._rules.workspace.cwd(project)
+        workspace = self._rules.workspace
         if session is None:
-            self._pool.warm(project, cwd, None)
-        else:
-            self._pool.warm(project, cwd, session.id, session.turns)
+            self._pool.warm(project, workspace.cwd(project), None)
+        elif workspace.still_has(session.cwd):  # else its next question begins another session
+            self._pool.warm(project, session.cwd, session.id, session.turns)
 
     def busy(self) -> int:
         """How many turns run or wait."""

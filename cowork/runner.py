@@ -155,6 +155,8 @@ class Runner:
         """
         turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
+        if known is not None and not self._rules.workspace.still_has(known.cwd):
+            raise SessionMissing("the session's directory is gone")
         process = self._pool.lease(
             turn.project,
             known.cwd if known is not None else self._rules.workspace.cwd(turn.project),

@@ -106,6 +106,7 @@ class Services:
             log.warning("swept what a killed server left behind", killed=len(swept))
         self.cli.state()
         self.keeper.start()
+        self._make_workspace()
         self.pool.start()
         self._start_outbox()
         threading.Thread(
@@ -114,6 +115,14 @@ class Services:
         self._say_who_can_get_in()
         self._warn()
         return self
+
+    def _make_workspace(self) -> None:
+        try:
+            accounts.make_folder(self.settings.workspace, self.settings.claude_user)
+        except OSError as fault:
+            log.error(
+                "the workspace cannot be made", folder=str(self.settings.workspace), why=str(fault)
+            )
 
     def _start_outbox(self) -> None:
         try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
+from cowork.errors import ClaudeUnavailable
 from cowork.stores.base import Project
 
 
 class Workspace:
-    """The operator's choice of directories; they are made when a process is started in them."""
+    """The operator's choice of directories; they are made when a session begins in them."""
 
     def __init__(self, root: Path, *, per_project: bool = False) -> None:
         self._root = root
@@ -19,6 +21,18 @@ class Workspace:
     def cwd(self, project: Project) -> str:
         """The directory a new session of this project works in."""
         return str(self._root / directory_name(project) if self._per_project else self._root)
+
+    def still_has(self, cwd: str) -> bool:
+        """Whether a session's directory is there, which may be one of an earlier workspace.
+
+        Raises `ClaudeUnavailable` where it is not because all of today's workspace is gone: its
+        sessions go on when it is back.
+        """
+        if os.path.isdir(cwd):  # noqa: PTH112 - unlike Path's it never raises
+            return True
+        if self._root in (Path(cwd), *Path(cwd).parents) and not os.path.isdir(self._root):  # noqa: PTH112
+            raise ClaudeUnavailable(f"the workspace is gone: {self._root}", retry_after=5)
+        return False
 
 
 def directory_name(project: Project) -> str:

@@ -140,7 +140,7 @@ class Slot:
         """Whether its process is wanted and lives, in a directory that is still there."""
         if self.unwanted or self.process is None or not self.process.alive:
             return False
-        return self.process.turns > 0 or _is_in(self.process.pid, self.wanted.cwd)
+        return _is_in(self.process.pid, self.wanted.cwd)
 
 
 def _is_in(pid: int, cwd: str) -> bool:
@@ -148,6 +148,8 @@ def _is_in(pid: int, cwd: str) -> bool:
     here = Path(f"/proc/{pid}/cwd")
     try:
         return not here.is_symlink() or here.samefile(cwd)
+    except PermissionError:
+        return True  # another user's, and nothing tells that it is not there
     except OSError:
         return False
 

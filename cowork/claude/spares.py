@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cowork.claude.breaker import Breaker
 from cowork.claude.process import ClaudeProcess
@@ -161,6 +162,8 @@ class Spares:
             self._missing_since = now
         if not self._slots.room or State.STARTING in states or self._slots.crowd:
             return LOOK_AGAIN
+        if not Path(self._wanted.cwd).is_dir():
+            return LOOK_AGAIN  # it is for a session to make, or for the operator to bring back
         return max(self._breaker.wait(), self._missing_since + CALM - now, 0.0)
 
     def _prepare(self, slot: Slot) -> None:

@@ -145,7 +145,8 @@ class Starter:
         )
         argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner, environ=env)
         try:
-            make_folder(Path(cwd), self.manner.account)
+            if not resume:  # a session that goes on in a new, empty folder would not know it
+                make_folder(Path(cwd), self.manner.account)
             wrapper, start = command.wrapper(self.manner, cwd)
             child = self._spawner.spawn([*wrapper, *argv, *extra], env=env, cwd=start)
         except (OSError, RuntimeError) as fault:

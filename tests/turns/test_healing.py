@@ -154,13 +154,68 @@ exec {fake_environ["CLAUDE_CLI_PATH"]} "$@"
     assert served.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
 
 
-def test_a_workspace_that_was_removed_is_made_again(
+@pytest.mark.parametrize("resident", [True, False])
+def test_fault_t7_a_workspace_that_is_gone_is_named_and_its_sessions_wait_for_it(
+    resident: bool, logged: Served, fakes: Fakes, fake_environ: dict[str, str]
+) -> None:
+    workspace = Path(fake_environ["COWORK_WORKSPACE"])
+    logged.ask("one")
+    if not resident:
+        kill_idle(logged, fakes)
+    away = workspace.with_name("away")
+    workspace.rename(away)
+    if not resident:
+        workspace.with_name("elsewhere").mkdir()
+    reply = logged.post("/ask_question", question("two"))
+    assert reply.status_code == 503
+    assert reply.json()["detail"]["code"] == "claude_unavailable"
+    assert str(workspace) in reply.json()["detail"]["error"]
+    assert not workspace.exists(), "a session that goes on makes no folder"
+    assert logged.post("/sessions/p/warm", {}).status_code == 503
+    away.rename(workspace)
+    said = logged.ask("[[count]] three").json()
+    assert said["message"] == "I see 2 questions: one | three"
+    assert "session_recovered" not in said
+
+
+def test_fault_t7_a_process_whose_directory_was_replaced_is_replaced(
     logged: Served, fakes: Fakes, fake_environ: dict[str, str]
 ) -> None:
+    workspace = Path(fake_environ["COWORK_WORKSPACE"])
     logged.ask("one")
-    kill_idle(logged, fakes)
-    shutil.rmtree(fake_environ["COWORK_WORKSPACE"])
+    workspace.rename(workspace.with_name("away"))
+    workspace.mkdir()
     assert logged.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
+    pids = [entry["pid"] for entry in fakes.entries("start")]
+    assert len(pids) == 2
+    assert Path(f"/proc/{pids[-1]}/cwd").samefile(workspace)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("warmed", [False, True])
+def test_fault_t7_a_session_whose_directory_is_gone_begins_anew_with_what_was_said(
+    resident: bool,
+    warmed: bool,
+    serve: Callable[..., Served],
+    fakes: Fakes,
+    fake_environ: dict[str, str],
+) -> None:
+    served = serve(**fakes.settings(), COWORK_PROJECT_DIRS="true")
+    old = served.ask("my name is Ada").json()["session_id"]
+    if not resident:
+        kill_idle(served, fakes)
+    (directory,) = Path(fake_environ["COWORK_WORKSPACE"]).iterdir()
+    shutil.rmtree(directory)
+    if warmed:
+        assert served.post("/sessions/p/warm", {}).status_code == 204
+        assert not directory.exists()
+    said = served.ask("[[count]] who am I?").json()
+    assert said["message"] == "I see 1 questions: who am I?"
+    assert [said[name] for name in RECOVERED] == [True, True]
+    assert said["session_id"] != old
+    assert '"question": "my name is Ada"' in fakes.asked[-1]
+    assert directory.is_dir()
+    assert "session_recovered" not in served.ask("[[count]] again").json()
 
 
 def test_a_workspace_that_moved_costs_the_context_and_nothing_else(

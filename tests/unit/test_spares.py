@@ -174,6 +174,7 @@ def test_a_spare_that_is_dying_loses_no_question(new_pool):
 
 def test_a_spare_whose_directory_was_removed_is_not_used(new_pool, tmp_path):
     folder = tmp_path / "work"
+    folder.mkdir()
     pool = new_pool(spare_cwd=str(folder))
     wait_spares(pool)
     spare = the_spare(pool)
@@ -182,6 +183,19 @@ def test_a_spare_whose_directory_was_removed_is_not_used(new_pool, tmp_path):
     process = pool.lease(None, str(folder))
     assert process is not spare
     assert answer(process, "[[cwd]]") == str(folder)
+
+
+def test_a_spare_does_not_bring_a_removed_directory_back(new_pool, tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    pool = new_pool(spare_cwd=str(folder))
+    wait_spares(pool)
+    folder.rmdir()
+    wait_spares(pool, 0)
+    assert not folder.exists()
+    assert pool.spares.problem is None
+    folder.mkdir()
+    wait_spares(pool)
 
 
 def test_closing_ends_spares_and_starts_no_more(new_pool):
