@@ -241,6 +241,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         starter,
         limit=settings.max_processes,
         owner_share=settings.owner_processes,
+        bundled_skills=settings.bundled_skills,
         idle_timeout=settings.idle_timeout,
         slot_timeout=settings.queue_timeout,
         memory_limit=settings.process_memory_mb * 2**20,

@@ -110,6 +110,7 @@ class Settings:
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
     trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", flag)
     permission_mode: str = setting("COWORK_PERMISSION_MODE", "default", choice(*PERMISSION_MODES))
+    bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", flag)
     slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", flag)
     cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", names)
     cli_retries: int = setting("COWORK_CLI_RETRIES", "2", whole(0, 15))

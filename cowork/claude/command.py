@@ -123,7 +123,7 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
     CLI lets its file tools into folders of its own without asking: those that many sessions
     share, and where sessions share a directory, the transcripts of all of them.
     """
-    own = _pattern(environ.get("CLAUDE_CONFIG_DIR") or f"{environ.get('HOME', '~')}/.claude")
+    own = _pattern(config_folder(environ))
     shared = [f"{own}/{name}/**" for name in ("agent-memory", "tasks", "teams")]
     shared += [f".claude/{name}/**" for name in ("agent-memory", "agent-memory-local")]
     sessions = [f"{own}/projects/**"]
@@ -134,6 +134,11 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
     denied = [f"Read({path})" for path in shared]
     denied += [f"Edit({path})" for path in dict.fromkeys([*shared, *sessions])]
     return {"crossSessionInbound": "refuse", "permissions": {"deny": denied}}
+
+
+def config_folder(environ: Mapping[str, str]) -> str:
+    """Where a CLI with that environment keeps its user's things."""
+    return environ.get("CLAUDE_CONFIG_DIR") or f"{environ.get('HOME', '~')}/.claude"
 
 
 def _pattern(folder: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
 
 from cowork.claude import sweep
 from cowork.claude.failures import SessionMissing
@@ -12,10 +15,10 @@ from cowork.claude.keeper import FRESH, Keeper
 from cowork.claude.memory import limit_by_memory
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
-from cowork.claude.skills import Skills
+from cowork.claude.skills import Bundled, Skills
 from cowork.claude.slots import Resident, Slot, Slots, State, Waiter, Wanted
 from cowork.claude.spares import Spares
-from cowork.claude.start import LOOK, NO_TRACE, Starter
+from cowork.claude.start import LOOK, Starter, Throwaway
 from cowork.claude.starts import Starts
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.ids import new_uuid
@@ -27,6 +30,7 @@ log = logger(__name__)
 CLOSE_TIMEOUT = 5.0
 # Longer than a start and the ladder of an end may take together.
 OWN_TIMEOUT = 60.0
+THROWAWAY = Throwaway()
 
 
 class Pool:
@@ -50,6 +54,7 @@ class Pool:
         memory_limit: int = 0,
         max_turns: int = 0,
         owner_share: int = 0,
+        bundled_skills: bool = False,
     ) -> None:
         self._starter = starter
         self._slot_timeout = slot_timeout
@@ -62,7 +67,12 @@ class Pool:
         )
         self._cwd = spare_cwd
         self._starts = Starts(self._probe)
-        self._skills = Skills(self._ask_skills, per_directory=starter.manner.trust_projects)
+        self._skills = Skills(
+            self._ask_skills,
+            per_directory=starter.manner.trust_projects,
+            bundled=None if bundled_skills else Bundled(self._ask_bundled, starter.generation),
+            is_own=self._is_own,
+        )
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
         self.spares = Spares(
             self._slots,
@@ -159,7 +169,7 @@ class Pool:
         given_up: Callable[[], bool],
         *,
         ahead: bool = False,
-        extra: tuple[str, ...] = (),
+        throwaway: Throwaway | None = None,
     ) -> ClaudeProcess:
         """Start the process of a new slot, for a question that waits or (`ahead`) is to come."""
         wanted = slot.wanted
@@ -176,7 +186,7 @@ class Pool:
                     resume=wanted.session_id is not None,
                     needs=wanted.needs,
                     given_up=given_up,
-                    extra=extra,
+                    throwaway=throwaway,
                     owner=wanted.owner,
                     on_spawn=slot.hold,
                 )
@@ -300,10 +310,25 @@ class Pool:
         self._keeper.measure(shown, FRESH)
         return [resident for slot in shown if (resident := slot.resident()) is not None]
 
-    def _ask_skills(self, cwd: str) -> tuple[str, ...]:
+    def _is_own(self, skill: str, cwd: str) -> bool:
+        """Whether the skill is a folder of the user's, or of a project's that is trusted."""
+        folders = [self._starter.config_folder()]
+        if self._starter.manner.trust_projects:
+            folders.append(Path(cwd, ".claude"))
+        return any((folder / "skills" / skill).is_dir() for folder in folders)
+
+    def _ask_bundled(self) -> tuple[str, ...]:
+        """What a process says that finds nothing of the user's."""
+        empty = str(Path(gettempdir()) / f"cowork-{new_uuid().hex}")
+        try:
+            return self._ask_skills(empty, Throwaway(config=empty))
+        finally:
+            shutil.rmtree(empty, ignore_errors=True)
+
+    def _ask_skills(self, cwd: str, throwaway: Throwaway = THROWAWAY) -> tuple[str, ...]:
         """What a process of a throwaway session says of its skills."""
         slot = self._slot_for(Wanted(None, cwd), lambda: False)
-        process = self._fill(slot, lambda: False, extra=(NO_TRACE,))
+        process = self._fill(slot, lambda: False, throwaway=throwaway)
         try:
             skills = process.list_skills()
         finally:
@@ -338,7 +363,7 @@ class Pool:
                 return
             slot = self._slots.add(Wanted(None, self._cwd or ""))
         process = self._fill(
-            slot, lambda: self._slots.closed or self._slots.crowd > 0, extra=(NO_TRACE,)
+            slot, lambda: self._slots.closed or self._slots.crowd > 0, throwaway=THROWAWAY
         )
         process.hurry()
         self.discard(process)

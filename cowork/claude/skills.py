@@ -14,11 +14,22 @@ class Skills:
     """What is known of them; `ask` finds out for a directory, in about a second.
 
     They differ between directories only where project settings are read (`per_directory`).
+    `bundled` finds those that the CLI brings along, None where those may be called too; whether
+    one of such a name is the user's own, `is_own` says.
     """
 
-    def __init__(self, ask: Callable[[str], tuple[str, ...]], *, per_directory: bool) -> None:
+    def __init__(
+        self,
+        ask: Callable[[str], tuple[str, ...]],
+        *,
+        per_directory: bool,
+        bundled: Bundled | None = None,
+        is_own: Callable[[str, str], bool] = lambda _name, _cwd: False,
+    ) -> None:
         self._ask = ask
         self._per_directory = per_directory
+        self._bundled = bundled
+        self._is_own = is_own
         self._asking = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
         self._asked: dict[str, float] = {}
@@ -34,10 +45,17 @@ class Skills:
         self._asked.clear()
 
     def has(self, name: str, cwd: str) -> bool:
-        """Whether the CLI has that skill in `cwd`; raises what asking raises.
+        """Whether `name` may be called in `cwd`; raises what asking raises.
 
         One that is not known may have been installed since, so the CLI is asked again.
         """
+        if not self._is_listed(name, cwd):
+            return False
+        if self._bundled is None or self._is_own(name, cwd):
+            return True
+        return name not in self._bundled.names()
+
+    def _is_listed(self, name: str, cwd: str) -> bool:
         if name in self._known.get(self._key(cwd), ()):
             return True  # without waiting for somebody else's question
         with self._asking:
@@ -52,3 +70,26 @@ class Skills:
 
     def _key(self, cwd: str) -> str:
         return cwd if self._per_directory else ""
+
+
+class Bundled:
+    """The skills that the CLI brings along: what it lists where there is nothing of a user's.
+
+    `ask` finds out, in about a second; once for each CLI that `generation` counts.
+    """
+
+    def __init__(self, ask: Callable[[], tuple[str, ...]], generation: Callable[[], int]) -> None:
+        self._ask = ask
+        self._generation = generation
+        self._asking = threading.Lock()
+        self._known: tuple[int, frozenset[str]] | None = None
+
+    def names(self) -> frozenset[str]:
+        """They; raises what asking raises."""
+        generation, known = self._generation(), self._known
+        if known is not None and known[0] == generation:
+            return known[1]
+        with self._asking:
+            if self._known is None or self._known[0] != generation:
+                self._known = generation, frozenset(self._ask())
+            return self._known[1]

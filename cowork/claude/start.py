@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cowork.accounts import make_folder
@@ -30,6 +30,13 @@ LOOK = 0.2
 # After so many rehearsals in a row that went wrong there are no more: this CLI knows none.
 STUMBLES = 3
 NO_TRACE = "--no-session-persistence"
+
+
+@dataclass(frozen=True, slots=True)
+class Throwaway:
+    """A session of which nothing is kept; `config` takes the place of the user's own folder."""
+
+    config: str | None = None
 
 
 class Starter:
@@ -65,7 +72,7 @@ class Starter:
         resume: bool,
         needs: Needs = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
-        extra: tuple[str, ...] = (),
+        throwaway: Throwaway | None = None,
         owner: str | None = None,
         on_spawn: Callable[[ClaudeProcess], None] = lambda _process: None,
     ) -> ClaudeProcess:
@@ -80,7 +87,7 @@ class Starter:
         if place is None:
             raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
-            process = self._spawn(session_id, cwd, resume=resume, needs=needs, extra=extra)
+            process = self._spawn(session_id, cwd, resume=resume, needs=needs, throwaway=throwaway)
             on_spawn(process)
             ready = self._is_ready(process, min(deadline, time.monotonic() + CPU_TIME), given_up)
         finally:
@@ -134,7 +141,13 @@ class Starter:
         return ready
 
     def _spawn(
-        self, session_id: str, cwd: str, *, resume: bool, needs: Needs, extra: tuple[str, ...]
+        self,
+        session_id: str,
+        cwd: str,
+        *,
+        resume: bool,
+        needs: Needs,
+        throwaway: Throwaway | None,
     ) -> ClaudeProcess:
         process_id = new_uuid().hex
         manner = self.manner
@@ -143,12 +156,15 @@ class Starter:
         env = command.environment(
             self._environ, marker=sweep.marker(process_id), manner=self.manner
         )
+        if throwaway is not None and throwaway.config is not None:
+            env["CLAUDE_CONFIG_DIR"] = throwaway.config
         argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner, environ=env)
         try:
             if not resume:  # a session that goes on in a new, empty folder would not know it
                 make_folder(Path(cwd), self.manner.account)
             wrapper, start = command.wrapper(self.manner, cwd)
-            child = self._spawner.spawn([*wrapper, *argv, *extra], env=env, cwd=start)
+            untraced = [] if throwaway is None else [NO_TRACE]
+            child = self._spawner.spawn([*wrapper, *argv, *untraced], env=env, cwd=start)
         except (OSError, RuntimeError) as fault:
             log.error("the CLI could not be started", cwd=cwd, error=str(fault))
             raise ClaudeUnavailable(
@@ -161,6 +177,13 @@ class Starter:
             cwd=cwd,
             watching=self._watching,
             initialize=needs.initialize(),
+        )
+
+    def config_folder(self) -> Path:
+        """Where the CLI keeps its user's things."""
+        manner = self.manner
+        return Path(
+            command.config_folder(command.environment(self._environ, marker="", manner=manner))
         )
 
     def close(self) -> None:

@@ -103,10 +103,33 @@ def test_a_lone_surrogate_elsewhere_breaks_nothing(served: Served) -> None:
     assert served.ask("hi").status_code == 200
 
 
-def test_a_listed_skill_is_put_before_the_question(
-    serve: Callable[..., Served], fakes: Fakes
+def own_skills(home: Path, *names: str) -> None:
+    """Give the CLI's user skills of their own."""
+    for name in names:
+        folder = home / ".claude" / "skills" / name
+        folder.mkdir(parents=True)
+        (folder / "SKILL.md").write_text(f"---\nname: {name}\ndescription: d\n---\nDo it.\n")
+
+
+def test_fault_s10_a_skill_that_the_cli_brings_along_is_refused(
+    logged: Served, fakes: Fakes, home: Path
 ) -> None:
-    served = serve(**fakes.settings(skills=["code-writer"]))
+    own_skills(home, "mine", "verify")
+    for name in ("update-config", "batch", "deep-research", "Update_Config"):
+        reply = logged.ask("q", agent_type=name)
+        invalid(reply, "body", "agent_type")
+    # A name that both have is the user's, since the folder is there.
+    for name in ("mine", "verify"):
+        assert logged.ask("q", agent_type=name).status_code == 200
+        assert fakes.asked[-1] == f"/{name} q"
+    assert not [text for text in fakes.asked if "batch" in text or "config" in text]
+
+
+def test_a_listed_skill_is_put_before_the_question(
+    logged: Served, fakes: Fakes, home: Path
+) -> None:
+    served = logged
+    own_skills(home, "code-writer")
     served.ask("warm up")
     for agent in ("code-writer", "Code_Writer", "  CODE_WRITER\n", "code_writer"):
         reply = served.ask("write it", agent_type=agent)
@@ -117,18 +140,17 @@ def test_a_listed_skill_is_put_before_the_question(
 
 @pytest.mark.parametrize("agent", ["deep-research", "code-writer", "plugin:helper"])
 def test_a_skill_is_known_from_the_first_question_on(
-    serve: Callable[..., Served], fakes: Fakes, agent: str
+    serve: Callable[..., Served], fakes: Fakes, home: Path, agent: str
 ) -> None:
-    served = serve(**fakes.settings(skills=["code-writer", "plugin:helper"]))
+    own_skills(home, "code-writer", "plugin:helper")
+    served = serve(COWORK_BUNDLED_SKILLS="true", **fakes.settings())
     reply = served.ask("write it", agent_type=agent)
     assert reply.status_code == 200, reply.text
     assert fakes.asked[-1] == f"/{agent} write it"
 
 
 def test_a_skill_in_the_users_own_folder_is_known(logged: Served, fakes: Fakes, home: Path) -> None:
-    folder = home / ".claude" / "skills" / "own-skill"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text("---\nname: own-skill\ndescription: d\n---\nDo it.\n")
+    own_skills(home, "own-skill")
     assert logged.ask("do it", agent_type="own_skill").status_code == 200
     assert fakes.asked[-1] == "/own-skill do it"
 
@@ -144,7 +166,8 @@ def test_t06_what_is_not_a_listed_skill_is_422_and_never_reaches_the_cli(
     assert "p" not in logged.get("/sessions").json()["sessions"]
 
 
-def test_a_skill_gets_its_question_whole(logged: Served, fakes: Fakes) -> None:
+def test_a_skill_gets_its_question_whole(logged: Served, fakes: Fakes, home: Path) -> None:
+    own_skills(home, "deep-research")
     for question in ("/clear", "-x", "two\nlines"):
         assert logged.ask(question, agent_type="deep-research").status_code == 200
         assert fakes.asked[-1] == f"/deep-research {question}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,8 +70,11 @@ def test_the_type_and_the_user_are_those_of_the_question(
     assert _wait(upstream, 4)[2:] == expected
 
 
-def test_a_skill_is_no_part_of_the_question(connected: Served, upstream: Upstream) -> None:
-    connected.ask("write", agent_type="deep-research")
+def test_a_skill_is_no_part_of_the_question(
+    connected: Served, upstream: Upstream, home: Path
+) -> None:
+    (home / ".claude" / "skills" / "writer").mkdir(parents=True)
+    connected.ask("write", agent_type="writer")
     assert _wait(upstream, 2)[0] == _message("write", "@xo")
 
 

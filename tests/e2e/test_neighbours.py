@@ -224,6 +224,25 @@ def test_the_outsiders_message_does_reach_a_process_without_our_precautions(
         assert CANARY in json.dumps(of_session(stage, receiver.session)[-1].body)
 
 
+# -- S10: skills that the CLI brings along
+
+
+def test_fault_s10_only_a_skill_of_the_users_is_called(staged: Staged, tmp_path: Path) -> None:
+    stage = staged(TMPDIR=str(tmp_path))
+    skill = stage.config / "skills" / "batch"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: batch\ndescription: d\n---\nSay it.\n")
+    for name in ("update-config", "simplify"):
+        assert stage.server.ask("[[say hi]]", agent_type=name).status_code == 422
+    assert stage.server.ask("[[say hi]]", agent_type="batch").json()["message"] == "hi"
+    assert list(tmp_path.glob("cowork-*")) == []
+
+
+def test_the_cli_can_call_its_own_skills_where_that_is_wanted(staged: Staged) -> None:
+    stage = staged(COWORK_BUNDLED_SKILLS="true")
+    assert stage.server.ask("[[say hi]]", agent_type="simplify").json()["message"] == "hi"
+
+
 # -- S2: what one session leaves to the next
 
 

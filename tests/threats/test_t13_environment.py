@@ -134,6 +134,11 @@ def test_fault_s6_a_workspace_that_its_user_has_linked_to_roots_gets_nothing_mad
     assert roots.stat().st_uid == 0
 
 
+def test_fault_s10_another_users_cli_tells_which_skills_it_brings_along(stage: Stage) -> None:
+    assert stage.server.ask("hi", agent_type="batch").status_code == 422
+    assert "could not be started" not in stage.server.log.read_text()
+
+
 def test_t13_a_user_without_rights_to_the_workspace_is_refused_at_start(
     gunicorn: Callable[..., Gunicorn], shared: Path
 ) -> None:

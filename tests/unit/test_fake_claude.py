@@ -751,14 +751,25 @@ def test_arguments_that_the_real_one_refuses_are_refused(claude, arguments, comp
 
 def test_initialize_lists_the_skills_and_the_account(start, tmp_path):
     (tmp_path / "home/.claude/skills/mine").mkdir(parents=True)
-    cli = start(config={"skills": ["extra"]}, environment={"ANTHROPIC_API_KEY": "k"})
+    cli = start(environment={"ANTHROPIC_API_KEY": "k"})
     cli.control("initialize")
     answer = cli.wait_for(is_answer("initialize"))["response"]["response"]
-    assert {"mine", "extra"} <= {command["name"] for command in answer["commands"]}
+    assert {"mine", "verify"} <= {command["name"] for command in answer["commands"]}
     assert answer["account"]["apiKeySource"] == "ANTHROPIC_API_KEY"
     assert answer["pid"] == cli.process.pid
     opening = next(e for e in cli.turn("x") if e.get("subtype") == "init")
-    assert {"mine", "extra"} <= set(opening["skills"])
+    assert {"mine", "verify"} <= set(opening["skills"])
+
+
+def test_the_skills_that_come_along_are_those_of_an_empty_folder(start, tmp_path):
+    (tmp_path / "home/.claude/skills/verify").mkdir(parents=True)
+    (tmp_path / "home/.claude/skills/mine").mkdir()
+    empty = start(environment={"CLAUDE_CONFIG_DIR": str(tmp_path / "empty")})
+    brought, all_of_them = (
+        next(e for e in cli.turn("x") if e.get("subtype") == "init")["skills"]
+        for cli in (empty, start())
+    )
+    assert all_of_them == [*brought, "mine"]
 
 
 def test_a_model_can_be_set_and_an_unknown_request_is_refused(start):

@@ -334,8 +334,14 @@ def test_fault_t11_starts_that_wait_for_something_do_not_hold_up_the_others(new_
 # -- skills
 
 
+@pytest.fixture
+def _own_skill(home):
+    (home / ".claude" / "skills" / "code-writer").mkdir(parents=True)
+
+
+@pytest.mark.usefixtures("_own_skill")
 def test_the_skills_are_those_that_the_cli_lists_and_are_asked_for_once(new_pool):
-    pool = new_pool(config={"skills": ["code-writer"]})
+    pool = new_pool(bundled_skills=True)
     for skill, there in [("code-writer", True), ("verify", True), ("nonesuch", False)] * 2:
         assert pool.has_skill(skill, str(pool.folder)) is there
         assert pool.has_skill(skill, "/anywhere/else") is there
@@ -344,23 +350,51 @@ def test_the_skills_are_those_that_the_cli_lists_and_are_asked_for_once(new_pool
     assert pool.lines.wait_for(0)
 
 
-def test_skills_that_a_turn_has_told_need_no_process(new_pool):
+@pytest.mark.usefixtures("_own_skill")
+def test_fault_s10_what_the_cli_brings_along_is_asked_for_once_a_version(new_pool, fake_environ):
     pool = new_pool()
+    pool.saw_skills("/x", ("code-writer", "verify", "plugin:mine"))
+    assert pool.has_skill("code-writer", "/x")  # the folder says enough
+    assert len(pool.did("start")) == 0
+    for skill, there in [("verify", False), ("plugin:mine", True)] * 2:
+        assert pool.has_skill(skill, "/x") is there
+    assert len(pool.did("start")) == 1
+    folder = Path(pool.did("start")[0]["cwd"])
+    assert folder.name.startswith("cowork-")
+    assert not folder.exists()
+    assert pool.lines.wait_for(0)
+    # Another CLI may bring others.
+    Path(fake_environ["CLAUDE_CLI_PATH"]).touch()
+    wait_for(lambda: not pool.has_skill("verify", "/x") and len(pool.did("start")) == 2)
+
+
+def test_fault_s10_while_it_is_not_known_what_the_cli_brings_along_nothing_is_let_through(new_pool):
+    pool = new_pool(config={"start": "exit"})
+    pool.saw_skills("/x", ("verify",))
+    for _ in range(2):
+        with pytest.raises(ClaudeUnavailable):
+            pool.has_skill("verify", "/x")
+    assert pool.counts()["busy"] == 0
+
+
+def test_skills_that_a_turn_has_told_need_no_process(new_pool):
+    pool = new_pool(bundled_skills=True)
     pool.saw_skills("/x", ("mine",))
     pool.saw_skills("/x", None)
     assert pool.has_skill("mine", "/x")
     assert len(pool.did("start")) == 0
 
 
+@pytest.mark.usefixtures("_own_skill")
 def test_a_skill_that_was_installed_meanwhile_is_asked_for(new_pool):
-    pool = new_pool(config={"skills": ["code-writer"]})
+    pool = new_pool()
     pool.saw_skills("/x", ("mine",))
     assert pool.has_skill("code-writer", str(pool.folder))
     assert len(pool.did("start")) == 1
 
 
 def test_trusted_projects_have_skills_of_their_own(new_pool):
-    pool = new_pool(manner={"trust_projects": True})
+    pool = new_pool(manner={"trust_projects": True}, bundled_skills=True)
     pool.saw_skills("/x", ("mine",))
     assert not pool.has_skill("mine", str(pool.folder))
     assert pool.has_skill("mine", "/x")

@@ -297,8 +297,9 @@ def test_a_spare_has_rehearsed_and_nothing_of_that_is_in_its_session(new_pool, h
     assert len(pool.did("asked")) == 1
 
 
-def test_a_spare_tells_the_skills(new_pool):
-    pool = new_pool(config={"skills": ["code-writer"]})
+def test_a_spare_tells_the_skills(new_pool, home):
+    (home / ".claude" / "skills" / "code-writer").mkdir(parents=True)
+    pool = new_pool()
     wait_spares(pool)
     assert pool.has_skill("code-writer", str(pool.folder))
     assert len(pool.did("start")) == 1

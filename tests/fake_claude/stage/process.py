@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MODELS = {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5", "fable": "claude-fable-5-2"}
 _DEFAULT_MODEL = "claude-opus-5-5"
-_SKILLS = ["deep-research", "dataviz", "update-config", "verify", "debug", "simplify"]
+_SKILLS = ["deep-research", "dataviz", "update-config", "verify", "debug", "simplify", "batch"]
 _COMMANDS = ["clear", "compact", "config", "context", "init", "model", "usage"]
 _BACKLOG_LIMIT = 1 << 20
 _DRAIN_S = 10.0
@@ -143,12 +143,13 @@ class Process:
         return _MODELS.get(str(name), str(name) if name else _DEFAULT_MODEL)
 
     def skills(self) -> list[str]:
-        """Names of the skills, those in the CLI's own folder included."""
+        """Names of the skills: those that come along, and the user's; a name is there once."""
         try:
             own = sorted(os.listdir(os.path.join(home(), "skills")))
         except OSError:
             own = []
-        return [*_SKILLS, *self.config.skills, *own]
+        own = [name for name in own if name not in _SKILLS]
+        return [*_SKILLS, *own]
 
     def commands(self) -> list[str]:
         """Names of the slash commands; every skill is one."""
