@@ -74,8 +74,10 @@ class ClaudeCli:
         self._state = CliState()
         self._checked = float("-inf")
         self._checked_stamp: object = None
-        # What a turn has shown of the login, which holds where the CLI does not say.
+        # What the last turn has shown of the login, and whether any has shown that it works: that
+        # is all there is where the CLI does not say.
         self._shown: bool | None = None
+        self._worked = False
         self._found: str | None = None
         self._stamp: object = None
         self._generation = 0
@@ -198,15 +200,12 @@ class ClaudeCli:
 
     def _judged(self, state: CliState) -> CliState:
         """With what is wrong with its login; what the CLI does not say, a turn may have shown."""
-        known = state.logged_in if state.logged_in is not None else self._shown
-        problem = None
-        if state.logged_in is False:
-            problem = f"not logged in: {failures.LOGIN_ADVICE}"
-        elif known is None:
-            problem = "the Claude CLI did not say whether it is logged in"
-        elif not known:
-            problem = f"the login was refused: {failures.LOGIN_ADVICE}"
-        return replace(state, logged_in=known, problem=problem)
+        if state.logged_in is None:
+            known = True if self._shown else None
+            silent = "the Claude CLI did not say whether it is logged in"
+            return replace(state, logged_in=known, problem=None if self._worked else silent)
+        problem = None if state.logged_in else f"not logged in: {failures.LOGIN_ADVICE}"
+        return replace(state, problem=problem)
 
     def _warn_of(self, version: str | None) -> None:
         """Say once of each version that it is older than it should be, or no version at all."""
@@ -224,6 +223,7 @@ class ClaudeCli:
         """A turn has shown whether the login works; that counts more than what the CLI says."""
         with self._lock:
             self._shown = works
+            self._worked = self._worked or works
             if works == self._state.logged_in:
                 return
             problem = None if works else f"the login was refused: {failures.LOGIN_ADVICE}"

@@ -28,8 +28,8 @@ from cowork.stores.base import Project
 log = logger(__name__)
 
 CLOSE_TIMEOUT = 5.0
-# Longer than a start and the ladder of an end may take together.
-OWN_TIMEOUT = 60.0
+# Longer than the ladder of an end may take; a project's own process may besides have to start.
+OWN_TIMEOUT = 30.0
 THROWAWAY = Throwaway()
 
 
@@ -141,7 +141,8 @@ class Pool:
             log.info("ending a process to make room", pid=process and process.pid)
             self._slots.end(waiter.victim, heir=waiter)
             return
-        left = begun + (OWN_TIMEOUT if waiter.held else self._slot_timeout) - time.monotonic()
+        own = self._starter.timeout + OWN_TIMEOUT
+        left = begun + (own if waiter.held else self._slot_timeout) - time.monotonic()
         if left <= 0 or given_up():
             with self._changed:
                 if waiter.slot is not None or waiter.victim is not None:

@@ -53,7 +53,7 @@ class Starter:
         self.manner = manner
         self._cli = cli
         self._environ = environ
-        self._timeout = timeout
+        self.timeout = timeout
         self._spawner = Spawner()
         self._watching = Watching("claude-stderr")
         self._stumbles = 0
@@ -82,7 +82,7 @@ class Starter:
         take turns.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         place = self._turnstile.enter(owner, deadline, given_up)
         if place is None:
             raise AtCapacity("too many Claude processes are starting", retry_after=5)
@@ -95,7 +95,7 @@ class Starter:
         if not ready and not self._is_ready(process, deadline, given_up):
             _end(process)
             raise ClaudeUnavailable(
-                f"the Claude CLI did not start within {self._timeout:g} s"
+                f"the Claude CLI did not start within {self.timeout:g} s"
                 " (COWORK_START_TIMEOUT, or CLAUDE_TIMEOUT where that is shorter)"
             )
         log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -20,6 +20,9 @@ class MemoryOutbox:
         self._limit = limit
         self._bytes = 0
         self._bytes_limit = bytes_limit
+        # What waits of each owner's.
+        self._counts: Counter[str] = Counter()
+        self._sizes: Counter[str] = Counter()
         self._arrivals = count()
         self.dropped = 0
         self._dead: OrderedDict[str, tuple[DeadLetter, int, ChatMessage]] = OrderedDict()
@@ -30,8 +33,7 @@ class MemoryOutbox:
     def _add(self, arrival: int, message: ChatMessage) -> None:
         waiting = self._waiting.setdefault(message.project, OrderedDict())
         waiting[message.id] = arrival, message
-        self.size += 1
-        self._bytes += _size(message)
+        self._count(message, 1)
 
     def projects(self) -> list[Project]:
         return sorted(self._waiting, key=self._first)
@@ -57,12 +59,23 @@ class MemoryOutbox:
             return None
         if not waiting:
             del self._waiting[message.project]
-        self.size -= 1
-        self._bytes -= _size(found[1])
+        self._count(found[1], -1)
         return found
 
+    def _count(self, message: ChatMessage, many: int) -> None:
+        owner, size = message.project.owner, many * _size(message)
+        self.size += many
+        self._bytes += size
+        self._counts[owner] += many
+        self._sizes[owner] += size
+        if not self._counts[owner]:
+            del self._counts[owner], self._sizes[owner]
+
     def shrink(self) -> list[str]:
-        """Make room: the messages that died or have waited longest go, but never the last."""
+        """Make room: the messages that died or have waited longest go, but never the last.
+
+        Those of the owner who has most, so that one who floods the outbox loses its own.
+        """
         dropped = []
         while self._dead and self._is_large():
             dropped.append(self._drop_dead())
@@ -72,7 +85,10 @@ class MemoryOutbox:
         return dropped
 
     def _drop_oldest(self) -> str:
-        waiting = self._waiting[min(self._waiting, key=self._first)]
+        has = self._sizes if self._is_large() else self._counts
+        most = max(self._counts, key=lambda owner: has[owner])
+        theirs = (project for project in self._waiting if project.owner == most)
+        waiting = self._waiting[min(theirs, key=self._first)]
         _, oldest = next(iter(waiting.values()))
         self.take(oldest)
         return oldest.id

@@ -1021,6 +1021,20 @@ class TestTheStoresOutbox:
         assert store.message_count() == 3
         assert [line["message_id"] for line in lines] == ["b-1"]
 
+    @pytest.mark.parametrize(("limit", "size"), [(5, 1), (100, 200)])
+    def test_fault_s9_who_floods_the_outbox_loses_its_own_messages(self, limit, size):
+        store = MemoryStore(outbox_limit=limit, outbox_bytes=1200)
+        store.put_message(message(0, "mine", "me"))
+        for number in range(20):
+            large = replace(message(number, f"p{number}", "you"), message="x" * size)
+            store.put_message(large)
+        assert store.next_message(Project("me", "mine")) is not None
+        assert 1 < store.message_count() <= 5
+        for project in store.waiting_projects(100):
+            store.drop_message(store.next_message(project))
+        assert (store.message_count(), store._outbox._bytes) == (0, 0)
+        assert not store._outbox._counts
+
     def test_dropping_what_is_gone_is_no_error(self):
         store = MemoryStore()
         store.drop_message(message(1))

@@ -391,6 +391,7 @@ class NoStarter:
     """Starts nothing: a process is there at once."""
 
     manner: Manner = field(default_factory=Manner)
+    timeout: float = 30.0
 
     def generation(self) -> int:
         return 0
