@@ -49,6 +49,8 @@ class CliState:
     """What is known of the CLI; None is "not found out yet".
 
     `logged_in` is what the CLI says of itself: an expired login still counts, only a turn tells.
+    `remote_control` is whether its sessions can be steered from elsewhere through the login's
+    account, which a process tells when it begins.
     """
 
     path: str | None = None
@@ -56,6 +58,7 @@ class CliState:
     logged_in: bool | None = None
     auth_method: str | None = None
     problem: str | None = None
+    remote_control: bool | None = None
 
 
 class ClaudeCli:
@@ -87,6 +90,8 @@ class ClaudeCli:
         self._asked: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._warned: str | None = ""
+        self._remote: bool | None = None
+        self._warned_remote: int | None = None
 
     def path(self) -> str:
         """The executable: CLAUDE_CLI_PATH, else `claude` on PATH, else the wheel's.
@@ -200,6 +205,7 @@ class ClaudeCli:
 
     def _judged(self, state: CliState) -> CliState:
         """With what is wrong with its login; what the CLI does not say, a turn may have shown."""
+        state = replace(state, remote_control=self._remote)
         if state.logged_in is None:
             known = True if self._shown else None
             silent = "the Claude CLI did not say whether it is logged in"
@@ -228,6 +234,20 @@ class ClaudeCli:
                 return
             problem = None if works else f"the login was refused: {failures.LOGIN_ADVICE}"
             self._state = replace(self._state, logged_in=works, problem=problem)
+
+    def saw_remote_control(self, *, there: bool | None) -> None:
+        """What a process has said of it, None where it said nothing; told once of each CLI."""
+        with self._lock:
+            self._remote = there
+            self._state = replace(self._state, remote_control=there)
+            told = not there or self._warned_remote == self._generation
+            if not told:
+                self._warned_remote = self._generation
+        if not told:
+            log.warning(
+                "the CLI's sessions can be steered from elsewhere (remote control): switch it off",
+                path=self._found,
+            )
 
     def _login(self, path: str) -> tuple[bool | None, str | None]:
         """Whether it says that it is logged in, None where it does not say, and how."""

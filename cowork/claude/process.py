@@ -74,6 +74,7 @@ class ClaudeProcess:
         self.turns = 0
         self.total_cost_usd = 0.0
         self.skills: tuple[str, ...] | None = None
+        self.remote_control: bool | None = None
         self._child = child
         self._marker = sweep.marker(process_id)
         self._changed = Changes()
@@ -349,6 +350,7 @@ class ClaudeProcess:
             log.error("the CLI refused to begin", pid=self.pid, why=masked(str(response)[:500]))
             self._fail(ClaudeUnavailable("the Claude CLI refused what it was to begin with"))
         else:
+            self.remote_control = protocol.offers_remote_control(response.get("response"))
             self._become_ready()
 
     def _become_ready(self) -> None:

@@ -160,6 +160,14 @@ def control_refusal(message: Message) -> Message:
     return {"type": "control_response", "response": response}
 
 
+def offers_remote_control(begun: Any) -> bool | None:
+    """Whether a CLI says, as it begins, that it can be steered from elsewhere; None if nothing."""
+    if not isinstance(begun, dict):
+        return None
+    told = [begun.get(f"remote_control_{name}") for name in ("available", "auto_enable")]
+    return None if told == [None, None] else True in told
+
+
 def content_blocks(message: Message) -> Iterator[Message]:
     """The content blocks of an `assistant` or `user` message, whatever shape it came in."""
     body = message.get("message")

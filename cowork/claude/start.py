@@ -98,6 +98,7 @@ class Starter:
                 f"the Claude CLI did not start within {self.timeout:g} s"
                 " (COWORK_START_TIMEOUT, or CLAUDE_TIMEOUT where that is shorter)"
             )
+        self._cli.saw_remote_control(there=process.remote_control)
         log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
         return process
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cowork.claude import protocol
 from demo.model import serve
 from tests.fake_claude import install
 from tests.fake_claude.driver import Cli, Event, costs, outline, result_of
@@ -107,3 +108,10 @@ def test_the_real_one_counts_costs_as_the_fake_does(real):
     second.wait()
     total, since = costs(real(resume=first.session).turn("[[words 2]]"))
     assert total - since == pytest.approx(twice)
+
+
+def test_the_real_one_says_whether_it_can_be_steered_from_elsewhere(real):
+    cli = real()
+    cli.control("initialize")
+    told = cli.wait_for(lambda event: event["type"] == "control_response")
+    assert protocol.offers_remote_control(told["response"]["response"]) is False

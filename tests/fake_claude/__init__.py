@@ -47,7 +47,7 @@ def install(directory: Path, environment: Mapping[str, str] | None = None) -> Pa
 def configure(path: Path, **keys: object) -> dict[str, str]:
     """Write a config file; the environment that makes a fake read it.
 
-    The keys are those of `stage/config.py`: start, probe, version, auth, log,
+    The keys are those of `stage/config.py`: start, probe, version, auth, remote_control, log,
     term_kills_tools, drain, asks_always, lifetime_s.
     """
     path.write_text(json.dumps(keys, default=str), encoding="utf-8")

@@ -49,3 +49,25 @@ def test_t24_an_old_cli_is_warned_of(
     fakes.settings(version="2.1.212")
     assert served.services.cli.check().version == "2.1.212"
     assert "the CLI is old" not in capsys.readouterr().out
+
+
+def test_fault_s10_a_cli_that_can_be_steered_from_elsewhere_is_warned_of_once(
+    serve: Callable[..., Served], fakes: Fakes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = serve(**fakes.settings(remote_control=True))
+    for project in ("one", "two"):
+        assert served.ask("hi", project).status_code == 200
+    served.services.cli.check()
+    assert served.get("/health").json()["claude"]["remote_control"] is True
+    assert capsys.readouterr().out.count("(remote control)") == 1
+
+
+def test_fault_s10_a_cli_that_cannot_be_is_not_warned_of(
+    serve: Callable[..., Served], fakes: Fakes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = serve(**fakes.settings())
+    served.services.cli.check()
+    assert served.get("/health").json()["claude"]["remote_control"] is None
+    assert served.ask("hi").status_code == 200
+    assert served.get("/health").json()["claude"]["remote_control"] is False
+    assert "(remote control)" not in capsys.readouterr().out

@@ -245,3 +245,20 @@ def test_blocks_that_are_no_objects_are_passed_over():
 )
 def test_the_text_of_a_tools_result(content, text):
     assert protocol.text_of(content) == text
+
+
+@pytest.mark.parametrize(
+    ("begun", "told"),
+    [
+        ({"remote_control_available": True, "remote_control_auto_enable": False}, True),
+        ({"remote_control_available": False, "remote_control_auto_enable": True}, True),
+        ({"remote_control_available": False, "remote_control_auto_enable": False}, False),
+        ({"remote_control_auto_enable": True}, True),
+        ({"remote_control_available": "yes"}, False),
+        ({}, None),
+        (None, None),
+        ([1], None),
+    ],
+)
+def test_fault_s10_whether_a_cli_can_be_steered_from_elsewhere(begun, told):
+    assert protocol.offers_remote_control(begun) is told

@@ -24,6 +24,7 @@ class Config:
     probe: the same for `claude --version` and `claude auth status`: "ok", "exit", "hang", "slow:MS".
     version: what `--version` says, in full, or just the number.
     auth: keys that replace those of `auth status`; its exit code follows `loggedIn`.
+    remote_control: what `initialize` says of it.
     log: a file that gets one JSON line per event, see `Log`.
     term_kills_tools: whether SIGTERM ends the running tool too (2.1.330 does, 2.1.197 did not).
     drain: false loses what stdout has not taken when the process ends at stdin's end, as the
@@ -45,6 +46,7 @@ class Config:
             self.version_line += " (Claude Code)"
         self.version = self.version_line.partition(" ")[0]
         self.auth: dict[str, Any] = values.get("auth", {})
+        self.remote_control: bool = values.get("remote_control", False)
         self.log = Log(values.get("log"))
         self.term_kills_tools: bool = values.get("term_kills_tools", False)
         self.drain: bool = values.get("drain", True)

@@ -159,6 +159,7 @@ class Listener:
             pid=os.getpid(),
             version=config.version,
             permission=process.permission,
+            remote=config.remote_control,
         )
 
 
