@@ -12,7 +12,7 @@ from cowork.claude import command
 from cowork.claude.needs import Needs, is_not_wider
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG
-from cowork.errors import CoworkError, InvalidValue, TurnInterrupted, WorkerUnreachable
+from cowork.errors import CoworkError, InvalidValue, ProjectBusy, TurnInterrupted, WorkerUnreachable
 from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
@@ -60,7 +60,8 @@ class Conversation:
         Returns at once, except that the first use of any `agent_type` may wait a second for the
         CLI's list of skills, and a durable store takes its time, a second at most.
         Raises `InvalidValue`, `QueueFull`, `ProjectBusy`, `AtCapacity`, `ShuttingDown`,
-        `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`.
+        `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`, and
+        `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
         needs, skill = self._allowed(question.needs), self._skill(project, agent_type)
         if (needs, skill) != (question.needs, question.skill):
@@ -78,6 +79,7 @@ class Conversation:
             return turn
 
         def enter(turn: Turn) -> None:
+            self._check_free_elsewhere(project, on_busy)
             self._quota.take(project.owner, size)
             try:
                 running = self._lanes.enter(
@@ -123,6 +125,13 @@ class Conversation:
         """
         if self._store.claimed_elsewhere(project):
             raise _unreachable()
+
+    def _check_free_elsewhere(self, project: Project, on_busy: OnBusy) -> None:
+        """What our own lane says of a busy project, where it is another process's."""
+        if on_busy == "interrupt":
+            self._check_ours(project)
+        elif on_busy == "reject" and self._store.claimed_elsewhere(project):
+            raise ProjectBusy("the project is answering another question")
 
     def _allowed(self, needs: Needs) -> Needs:
         """The needs, where the operator lets a request have them."""

@@ -70,6 +70,11 @@ def test_fault_t14_what_another_process_runs_is_not_said_to_be_interrupted_or_de
     for reply in calls:
         problem(reply, 503, "worker_unreachable")
         assert int(reply.headers["Retry-After"]) >= 1
+    body = question("quick")
+    busy = two.post("/ask_question", {**body, "on_busy": "reject"})
+    problem(busy, 409, "project_busy")
+    problem(two.post("/ask_question", {**body, "on_busy": "interrupt"}), 503, "worker_unreachable")
+    assert len(fakes.asked) == 2
     # The turn's id is known to both through the key.
     with two.post(
         "/ask_question_streaming", question("[[delay 100]] [[words 25]]"), headers=KEY, stream=True
