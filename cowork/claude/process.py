@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -37,6 +36,8 @@ HUNG_STDIN_RUNG = 1.0
 TERM_RUNG = 2.0
 KILL_RUNG = 2.0
 HURRIED_RUNG = 0.5
+# How often a child is looked at that is to end; seconds.
+FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
@@ -81,7 +82,7 @@ class ClaudeProcess:
         self._ending = threading.Lock()
         self._reply: Reply | None = None
         self._past = Past()
-        self._ready = self._tells_state = self._hurried = False
+        self._ready = self._tells_state = self._hurried = self._read_all = False
         self._idle = True
         self._failure: ClaudeError | None = None
         self._spoke = False
@@ -204,7 +205,14 @@ class ClaudeProcess:
             log.exception("reading the CLI failed", pid=self.pid)
             self._fail(ClaudeFailed("the Claude CLI's output could not be read"))
         finally:
-            self._at_end()
+            try:
+                self._at_end()
+            finally:
+                # By its reader alone: closed by another, under a read, it would never be free.
+                self._pipe(self._child.stdout).close()
+                with self._changed:
+                    self._read_all = True
+                    self._changed.tell()
 
     def _read_lines(self, stdout: IO[bytes]) -> None:
         lines = Lines()
@@ -374,8 +382,7 @@ class ClaudeProcess:
 
     def _at_end(self) -> None:
         """Standard output has ended: find out why, and tell whoever waits."""
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(1.0)
+        self._await_exit(lambda: 1.0)
         self._stderr.ended.wait(0.5)
         code, stderr = self._child.poll(), self._stderr.text
         failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
@@ -430,14 +437,21 @@ class ClaudeProcess:
 
     def _gone(self, timeout: float) -> bool:
         """Whether the CLI ends within a rung."""
-        begun = time.monotonic()
+        return self._await_exit(lambda: min(timeout, HURRIED_RUNG) if self._hurried else timeout)
+
+    def _await_exit(self, seconds: Callable[[], float]) -> bool:
+        """Whether the child ends within `seconds()`, which may become fewer meanwhile.
+
+        It is looked at, not waited on: of two that wait on one child, gevent forgets one for ever
+        when the other's time is up in the moment of the exit.
+        """
+        begun, pause = time.monotonic(), FIRST_LOOK
         while self._child.poll() is None:
-            rung = min(timeout, HURRIED_RUNG) if self._hurried else timeout
-            left = begun + rung - time.monotonic()
+            left = begun + seconds() - time.monotonic()
             if left <= 0:
                 return False
-            with suppress(subprocess.TimeoutExpired):
-                self._child.wait(min(left, 0.1))
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LAST_LOOK)
         return True
 
     def sweep(self) -> None:
@@ -453,11 +467,9 @@ class ClaudeProcess:
 
     def _close_pipes(self) -> None:
         self._watching.unwatch(self._stderr)
-        self._stdout_reader.join(1.0)
-        # A pipe that somebody else still holds has a reader still; closing it would wait.
-        if not self._stdout_reader.is_alive():
-            with suppress(OSError):
-                self._pipe(self._child.stdout).close()
+        # A pipe that somebody else still holds has a reader still, who closes it at its end.
+        with self._changed:
+            self._changed.wait(lambda: self._read_all, time.monotonic() + 1.0)
 
 
 _OURS = frozenset({"control_request", "control_response", "system"})

@@ -32,6 +32,8 @@ class Stdin:
         try:
             return not self._pipe.closed and self._write(memoryview(line), deadline)
         finally:
+            if self._given_up:
+                self._give_back()
             self._lock.release()
 
     def _write(self, data: memoryview, deadline: float) -> bool:
@@ -50,11 +52,14 @@ class Stdin:
         return True
 
     def close(self) -> None:
-        """Say that no more will come; a writer that is stuck gives up within a second."""
+        """Say that no more will come; a writer that is stuck gives up soon, and closes it then."""
         self._given_up = True
         if self._lock.acquire(timeout=1.0):
             try:
-                with suppress(OSError):  # it is gone already
-                    self._pipe.close()
+                self._give_back()
             finally:
                 self._lock.release()
+
+    def _give_back(self) -> None:
+        with suppress(OSError):  # it is gone already
+            self._pipe.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +25,9 @@ from tests.unit.pool_of_fakes import (
     seconds,
     wait_result,
 )
+
+EVICTIONS = 50
+FDS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -171,3 +178,37 @@ def test_a_permission_that_the_cli_asks_for_is_refused_and_the_turn_goes_on(mood
 def test_fault_s1_a_cli_that_begins_a_turn_at_its_start_is_not_used(moody):
     with pytest.raises(ProcessGone):
         moody(begins=True).get()
+
+
+def test_fault_t5_what_fifty_processes_held_is_given_back(new_pool):
+    def held():
+        gc.collect()
+        children = [each for each in gc.get_objects() if isinstance(each, subprocess.Popen)]
+        return len([*FDS.iterdir()]), threading.active_count(), len(children)
+
+    pool = new_pool(limit=4)
+    answer(warm := pool.get(), "[[say warm]]")
+    pool.discard(warm)
+    before = held()
+    for _ in range(EVICTIONS):
+        answer(process := pool.get(), "[[say hi]]")
+        pool.discard(process)
+        assert process._child.stdin.closed
+        assert process._child.stdout.closed
+        del process
+
+    def as_before():
+        return all(now <= then for now, then in zip(held(), before, strict=True))
+
+    wait_for(as_before, what=f"as little as before: {before}")
+
+
+def test_fault_t5_a_pipe_is_closed_by_a_writer_who_was_stuck_in_it(new_pool, beside):
+    pool = new_pool()
+    process = pool.get()
+    os.kill(process.pid, signal.SIGSTOP)
+    sent = beside(process._stdin.send, b"x" * 5_000_000, 60)
+    wait_for(process._stdin._lock.locked, what="the writer")
+    pool.discard(process)
+    assert sent.result(PATIENCE_S) is False
+    assert process._child.stdin.closed

@@ -30,6 +30,7 @@ class Child:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.returncode: int | None = None
+        self.waits = 0
         read, self._stdin = os.pipe()
         self.stdin = os.fdopen(self._stdin, "wb", buffering=0)
         self._others = [os.fdopen(read, "rb", buffering=0)]
@@ -49,9 +50,8 @@ class Child:
     terminate = kill
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            raise subprocess.TimeoutExpired("child", timeout or 0)
-        return self.returncode
+        self.waits += 1
+        raise subprocess.TimeoutExpired("child", timeout or 0)
 
     def close(self) -> None:
         self.kill()
@@ -385,3 +385,12 @@ def test_tokens_of_one_block_go_to_their_own_messages():
         process._take(b"".join(line.data for line in [second[begin], *late, second[begin + 1]]))
         assert [*talk.told[1].read(0)] == [Token("second-a "), Token("second-b")]
         assert not any(isinstance(event, Replace) for event in talk.told[1].read(0))
+
+
+def test_fault_t5_a_child_is_looked_at_and_never_waited_on():
+    """Of two that wait on one child, gevent loses one when the other's time is up."""
+    with a_process() as process:
+        process._child.kill()
+        process.end()
+    assert process._child.waits == 0
+    assert process._child.stdout.closed
