@@ -313,8 +313,10 @@ class Runner:
         claim: Claim | None,
         session: Session | None,
     ) -> bool:
+        if result is not None and result.session_id is not None:
+            turn.session_id = result.session_id  # `/clear` has begun another one
         done, error = _tellable(turn, _done(turn, result, error), error)
-        counted = None if session is None else _counted(session, done)
+        counted = None if session is None else _counted(session, done, result)
         kept = self._ledger.end(turn, done, error, claim=claim, session=counted)
         turn.finish(done, error)
         log.info(
@@ -388,14 +390,16 @@ def _new_session(project: Project, process: ClaudeProcess) -> Session:
     return Session(project, process.session_id, process.cwd, created=now, last_used=now)
 
 
-def _counted(session: Session, done: Done) -> Session:
-    """The session with one more turn."""
+def _counted(session: Session, done: Done, result: Result | None) -> Session:
+    """The session with one more turn, under the id that the CLI will resume."""
+    spent = result.spent if result is not None else None
     return replace(
         session,
+        id=done.session_id or session.id,
         last_used=datetime.now(UTC),
         turns=session.turns + 1,
         cost_usd=session.cost_usd + (done.cost_usd or 0.0),
-        usage=session.usage.plus(done.usage),
+        usage=session.usage.plus(spent),
     )
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import orjson
 
-from cowork.claude import failures
+from cowork.claude import billing, failures
 from cowork.claude.pairing import Pairing, Past
 from cowork.claude.protocol import Message, TextRun, content_blocks, text_of
 from cowork.errors import CoworkError
@@ -28,9 +29,10 @@ class Result:
     """How the CLI ended a turn; `error` is None for an answer.
 
     `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
-    whether the CLI stopped because it was told to.  `total_cost_usd` counts the whole process;
-    `cost_usd` is this turn's share of it.  `structured_output` is the answer to a question that
-    came with a schema; `text` is then its JSON.
+    whether the CLI stopped because it was told to.  `cost_usd` is this turn's, and so are `spent`,
+    the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
+    `session_id` is what the CLI will resume, where it told.  `structured_output` is the answer to a
+    question that came with a schema; `text` is then its JSON.
     """
 
     text: str
@@ -38,8 +40,9 @@ class Result:
     interrupted: bool = False
     replaced: bool = False
     usage: dict[str, Any] | None = None
-    total_cost_usd: float | None = None
     cost_usd: float | None = None
+    spent: dict[str, Any] | None = None
+    session_id: str | None = None
     structured_output: Any = None
 
 
@@ -59,7 +62,8 @@ class Answer:
         self.skills: tuple[str, ...] | None = None
         self.used_tools = False
         self.uuid = uuid
-        self.pairing = Pairing(uuid, past or Past())
+        self._past = past or Past()
+        self.pairing = Pairing(uuid, self._past)
         self._tools: set[str] = set()
         self._settled: list[str] = []
         self._live = StringIO()
@@ -280,14 +284,16 @@ class Answer:
             events = self._structured(message)
         elif not self.text:
             events = self._unstreamed(message)
-        usage, cost = message.get("usage"), message.get("total_cost_usd")
+        usage = message.get("usage")
         result = Result(
             text=self.text,
             error=error,
             interrupted=interrupted,
             replaced=self._replaced,
             usage=usage if isinstance(usage, dict) else None,
-            total_cost_usd=float(cost) if isinstance(cost, int | float) else None,
+            cost_usd=self._cost(message),
+            spent=billing.tokens(message),
+            session_id=_session_of(message),
             structured_output=message.get("structured_output"),
         )
         if error is None and not result.text and result.structured_output is None:
@@ -295,6 +301,14 @@ class Answer:
         else:
             self.result = result
         return events
+
+    def _cost(self, message: Message) -> float | None:
+        told = billing.cost(message)
+        total = message.get("total_cost_usd")
+        if not isinstance(total, int | float):
+            return told
+        before, self._past.total_cost_usd = self._past.total_cost_usd, float(total)
+        return told if told is not None else billing.share(float(total), before, message)
 
     def _structured(self, message: Message) -> list[Event]:
         """The answer is a value, given by a tool call; what the model wrote beside it is not."""
@@ -328,6 +342,15 @@ def _tool_use(block: Message) -> ToolUse:
         name=str(block.get("name", "")),
         input=given if isinstance(given, dict) else {},
     )
+
+
+def _session_of(message: Message) -> str | None:
+    """The session's id, where it is one as the CLI takes it."""
+    try:
+        found = str(UUID(message["session_id"]))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+    return found if found == message["session_id"] else None
 
 
 def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:

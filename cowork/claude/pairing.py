@@ -27,9 +27,11 @@ class Past:
 
     `names` is whether its CLI names questions in `init`, `names_messages` whether in the first
     message; `owners` tells which question a message's id, or a line's uuid, was heard with.
+    `total_cost_usd` is the total of the latest result, None where it may be of other processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumed: bool = False) -> None:
+        self.total_cost_usd: float | None = None if resumed else 0.0
         self.names = self.names_messages = False
         self.owners: dict[str, str] = {}
 

@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import IO, Any
 
 from cowork.changes import Changes
@@ -54,7 +53,8 @@ class ProcessGone(ClaudeFailed):
 class ClaudeProcess:
     """A running CLI and the session it speaks for; answers one question at a time.
 
-    `initialize` holds the fields of the request that begins it.
+    `resumed` is whether another process had the session before; `initialize` holds the fields of
+    the request that begins it.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class ClaudeProcess:
         session_id: str,
         cwd: str,
         watching: Watching,
+        resumed: bool = False,
         initialize: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = process_id
@@ -73,7 +74,6 @@ class ClaudeProcess:
         self.cwd = cwd
         self.started = self.last_used = self.last_heard = time.monotonic()
         self.turns = 0
-        self.total_cost_usd = 0.0
         self.skills: tuple[str, ...] | None = None
         self.remote_control: bool | None = None
         self._child = child
@@ -81,7 +81,7 @@ class ClaudeProcess:
         self._changed = Changes()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
-        self._past = Past()
+        self._past = Past(resumed=resumed)
         self._ready = self._tells_state = self._hurried = self._read_all = False
         self._idle = True
         self._failure: ClaudeError | None = None
@@ -291,9 +291,7 @@ class ClaudeProcess:
             self._reply = None
             self._idle = self._idle or not self._tells_state
         self.last_used = time.monotonic()
-        if result.total_cost_usd is not None:
-            spent, self.total_cost_usd = self.total_cost_usd, result.total_cost_usd
-            result = replace(result, cost_usd=max(0.0, result.total_cost_usd - spent))
+        self.session_id = result.session_id or self.session_id
         if reply.answer.pairing.unbidden:
             self._end_unbidden()
         reply.finish(result)

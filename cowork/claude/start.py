@@ -177,6 +177,7 @@ class Starter:
             session_id=session_id,
             cwd=cwd,
             watching=self._watching,
+            resumed=resume,
             initialize=needs.initialize(),
         )
 

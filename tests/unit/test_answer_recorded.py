@@ -112,7 +112,7 @@ def test_a_plain_answer_is_its_tokens_and_an_untouched_result():
     assert result.text == played.answer.text == "w1 w2 w3"
     assert (result.error, result.interrupted, result.replaced) == (None, False, False)
     assert result.usage == {"n": 1}
-    assert result.total_cost_usd == 0.5
+    assert result.cost_usd == 0.5
     assert played.answer.used_tools is False
 
 

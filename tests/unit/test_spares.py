@@ -292,7 +292,7 @@ def test_a_spare_has_rehearsed_and_nothing_of_that_is_in_its_session(new_pool, h
     assert len(pool.did("told")) == 1
     assert list(home.glob(".claude/projects/*/*.jsonl")) == []
     process = pool.get()
-    assert (process.turns, process.total_cost_usd) == (0, 0)
+    assert (process.turns, process._past.total_cost_usd) == (0, 0)
     assert answer(process, "[[count]] one") == "I see 1 questions: one"
     assert len(pool.did("asked")) == 1
 

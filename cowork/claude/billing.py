@@ -1,0 +1,70 @@
+"""What a turn cost, as its `result` tells.  Pure.
+
+`model_usage_since_last_result` holds the turn, sub-agents and side requests included.  Older CLIs
+have totals alone: of the process, and since some version of the whole session, carried over from
+process to process; the turn is what was added to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cowork.claude.protocol import Message
+
+# The names of `usage`, and those that count the same for each model.
+_TOKENS = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "cache_read_input_tokens": "cacheReadInputTokens",
+    "cache_creation_input_tokens": "cacheCreationInputTokens",
+}
+
+
+def cost(result: Message) -> float | None:
+    """The turn's cost in USD; None where this CLI tells totals alone."""
+    models = _models(result.get("model_usage_since_last_result"))
+    return None if models is None else sum(_number(model.get("costUSD")) for model in models)
+
+
+def tokens(result: Message) -> dict[str, Any] | None:
+    """The turn's tokens under the names of `usage`; that itself where there is nothing better."""
+    models = _models(result.get("model_usage_since_last_result"))
+    if models is None:
+        usage = result.get("usage")
+        return usage if isinstance(usage, dict) else None
+    return _sums(models)
+
+
+def share(total: float, before: float | None, result: Message) -> float | None:
+    """What was added to a total that was `before` at the former result, or None: not to be told.
+
+    `before` is None at the first result of a process that goes on with a session: its total is the
+    turn's only if all tokens that it counts are.
+    """
+    if before is None:
+        all_told = _sums(_models(result.get("modelUsage")) or [])
+        turn = _sums([_as_model(result.get("usage"))])
+        return total if any(turn.values()) and turn == all_told else None
+    return total - before if total >= before else total  # a session that began anew counts anew
+
+
+def _models(found: Any) -> list[dict[str, Any]] | None:
+    if not isinstance(found, dict):
+        return None
+    return [model for model in found.values() if isinstance(model, dict)]
+
+
+def _sums(models: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        name: int(sum(_number(model.get(theirs)) for model in models))
+        for name, theirs in _TOKENS.items()
+    }
+
+
+def _as_model(usage: Any) -> dict[str, Any]:
+    found = usage if isinstance(usage, dict) else {}
+    return {theirs: found.get(name) for name, theirs in _TOKENS.items()}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and 0 <= value < 2**53 else 0

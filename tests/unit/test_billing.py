@@ -1,0 +1,71 @@
+"""What a turn cost is told once, whichever way its CLI tells it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cowork.claude import billing
+from cowork.claude.answer import Answer
+from cowork.claude.pairing import Past
+
+
+def model(tokens, cost, **more):
+    return {"inputTokens": tokens, "outputTokens": 1, "costUSD": cost, **more}
+
+
+def usage(tokens):
+    return {"input_tokens": tokens, "output_tokens": 1, "service_tier": "standard"}
+
+
+def ended(past, **fields):
+    """The result of a turn that says "x"."""
+    answer = Answer("u", past)
+    answer.read({"type": "system", "subtype": "init"})
+    answer.read({"type": "result", "is_error": False, "result": "x", **fields})
+    return answer.result
+
+
+def test_fault_t6_a_turn_is_billed_by_what_its_models_took_since_the_last_result():
+    past, models = Past(resumed=True), {"big": model(10, 0.05), "small": model(7, 0.01)}
+    result = ended(past, total_cost_usd=9.0, usage=usage(10), model_usage_since_last_result=models)
+    assert result.cost_usd == pytest.approx(0.06)
+    assert (result.spent["input_tokens"], result.spent["output_tokens"]) == (17, 2)
+    assert result.usage == usage(10)
+
+
+def test_fault_t6_a_turn_that_asked_no_model_costs_nothing():
+    result = ended(Past(resumed=True), total_cost_usd=9.0, model_usage_since_last_result={})
+    assert result.cost_usd == 0
+
+
+def test_fault_t6_totals_alone_are_told_by_what_is_added():
+    past = Past()
+    assert ended(past, total_cost_usd=0.5).cost_usd == pytest.approx(0.5)
+    assert ended(past, total_cost_usd=0.75).cost_usd == pytest.approx(0.25)
+
+
+def test_fault_t6_a_total_that_was_carried_over_is_not_billed_again():
+    past = Past(resumed=True)
+    carried = ended(past, total_cost_usd=3.0, usage=usage(10), modelUsage={"big": model(500, 3.0)})
+    assert carried.cost_usd is None
+    assert ended(past, total_cost_usd=3.5).cost_usd == pytest.approx(0.5)
+
+
+def test_fault_t6_a_total_of_this_turn_alone_is_its_cost():
+    models = {"big": model(10, 0.05)}
+    result = ended(Past(resumed=True), total_cost_usd=0.05, usage=usage(10), modelUsage=models)
+    assert result.cost_usd == pytest.approx(0.05)
+
+
+def test_a_total_that_begins_anew_is_no_gift():
+    past = Past()
+    ended(past, total_cost_usd=0.5)
+    assert ended(past, total_cost_usd=0.1).cost_usd == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("odd", [None, 5, [], "x", {"m": None}, {"m": {"costUSD": "much"}}])
+def test_figures_of_no_known_shape_count_nothing(odd):
+    result = {"model_usage_since_last_result": odd, "usage": odd, "modelUsage": odd}
+    assert not billing.cost(result)
+    assert not (billing.tokens(result) or {}).get("input_tokens")
+    assert billing.share(1.0, None, result) is None
