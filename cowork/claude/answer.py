@@ -31,8 +31,8 @@ class Result:
     `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
     whether the CLI stopped because it was told to.  `cost_usd` is this turn's, and so are `spent`,
     the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
-    `session_id` is what the CLI will resume, where it told.  `structured_output` is the answer to a
-    question that came with a schema; `text` is then its JSON.
+    `session_id` is what the CLI will resume, where it is not the session that was asked.
+    `structured_output` is the answer to a question with a schema; `text` is then its JSON.
     """
 
     text: str

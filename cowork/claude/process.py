@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import IO, Any
 
 from cowork.changes import Changes
@@ -291,7 +292,11 @@ class ClaudeProcess:
             self._reply = None
             self._idle = self._idle or not self._tells_state
         self.last_used = time.monotonic()
-        self.session_id = result.session_id or self.session_id
+        if result.session_id == self.session_id:
+            result = replace(result, session_id=None)
+        elif result.session_id is not None:
+            log.info("the CLI went on to another session", pid=self.pid, now=result.session_id)
+            self.session_id = result.session_id
         if reply.answer.pairing.unbidden:
             self._end_unbidden()
         reply.finish(result)
