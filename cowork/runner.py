@@ -16,6 +16,7 @@ from cowork.claude.failures import RequestRefused, SessionInUse, SessionMissing
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
 from cowork.claude.reply import Reply
+from cowork.claude.transcript import Transcripts
 from cowork.errors import (
     ClaudeFailed,
     ClaudeNotAuthenticated,
@@ -59,13 +60,21 @@ class Runner:
     """Runs turns, one call each, from any number of lanes."""
 
     def __init__(
-        self, store: Store, pool: Pool, cli: ClaudeCli, ledger: Ledger, rules: Rules
+        self,
+        store: Store,
+        pool: Pool,
+        cli: ClaudeCli,
+        ledger: Ledger,
+        rules: Rules,
+        *,
+        transcripts: Transcripts,
     ) -> None:
         self._store = store
         self._pool = pool
         self._cli = cli
         self._ledger = ledger
         self._rules = rules
+        self._transcripts = transcripts
 
     def left(self, turn: Turn) -> None:
         """A turn was stopped while it waited: its question is history, its answer never was."""
@@ -170,9 +179,11 @@ class Runner:
             session = known or _new_session(turn.project, process)
             turn.session_id = session.id
             self._check_not_stopped(turn)
+            missed = self._missed(turn, session, process)
+            size = self._transcripts.size(session.cwd, session.id)
             fit = False
             turn.on_stop(None)
-            reply = self._ask(turn, process, session, claim, earlier)
+            reply = self._ask(turn, process, session, claim, earlier or missed)
             result = self._await(turn, reply)
             if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
                 raise result.error
@@ -180,6 +191,8 @@ class Runner:
                 _check_not_refused(reply, result)
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._judge(turn, result)
+            if error is None:
+                session = self._noted(session, size, was_told=bool(missed))
             if refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
                 error, session = _unusable(turn, refused, error), refused
@@ -191,6 +204,20 @@ class Runner:
                 process.sweep()
         finally:
             self._put_away(process, turns, fit=fit)
+
+    def _missed(self, turn: Turn, session: Session, process: ClaudeProcess) -> list[Exchange]:
+        """What is to be told to a new process, since its session's transcript lacks some of it."""
+        if not session.incomplete or process.turns:
+            return []
+        turn.session_recovered = True
+        return self._store.history(turn.project)
+
+    def _noted(self, session: Session, size: int | None, *, was_told: bool) -> Session:
+        """The session, with whether its transcript has all that was said; it had `size` bytes."""
+        lacks = self._transcripts.lacks_turn(session.cwd, session.id, size)
+        if lacks:
+            log.error("the CLI did not write a turn down, is the disk full?", session_id=session.id)
+        return replace(session, incomplete=lacks or (session.incomplete and not was_told))
 
     def _put_away(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""

@@ -19,6 +19,7 @@ from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
 from cowork.claude.start import Starter, find_setpriv
+from cowork.claude.transcript import Transcripts, config_folder
 from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
@@ -32,6 +33,7 @@ from cowork.login import Login
 from cowork.outbox import Outbox
 from cowork.quota import Quota
 from cowork.relay import Relay
+from cowork.room import Room
 from cowork.runner import Rules, Runner
 from cowork.settings import Settings
 from cowork.stores import open_store
@@ -68,6 +70,7 @@ class Services:
     replies: Quota
     upstream: Http | None
     stopping: threading.Event
+    room: Room
     refusal: str | None = None
     closed: bool = False
     closers: list[Callable[[], None]] = field(default_factory=list)
@@ -88,6 +91,7 @@ class Services:
         starting = self.pool.start_problem or self.pool.spares.problem
         if starting is not None and not found:
             found.append(starting)
+        found += self.room.reasons()
         if not self.keeper.ok:
             found.append("the store is away")
         return [*found, *(self.outbox.reasons() if self.keeper.ok else [])]
@@ -284,7 +288,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     turns = KeptTurns(settings.turn_retention, store, holder)
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
     ledger.on_trouble = keeper.look_now
-    runner = Runner(store, pool, cli, ledger, rules)
+    config = config_folder(environ, settings.claude_user)
+    runner = Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(config))
     return Services(
         settings=settings,
         keys=keys,
@@ -302,6 +307,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         replies=Quota("bytes of replies", most_bytes=transfer, owners=keys.__len__),
         upstream=upstream,
         stopping=threading.Event(),
+        room=Room(
+            {"Claude's folder": config, "the workspace": settings.workspace}, settings.claude_user
+        ),
         refusal=_refusal(manner, environ),
     )
 
@@ -310,7 +318,7 @@ def _check_home(user: accounts.Account | None, environ: Mapping[str, str]) -> No
     """Say so where the CLI's user could keep no transcript: it answers all the same."""
     if user is None:
         return
-    kept = Path(environ.get("CLAUDE_CONFIG_DIR") or user.home / ".claude")
+    kept = config_folder(environ, user)
     there = next(folder for folder in (kept, *kept.parents) if folder.exists())
     if not accounts.may(user, there, os.W_OK | os.X_OK):
         log.warning(

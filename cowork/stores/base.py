@@ -69,6 +69,7 @@ class Session:
     """A project's conversation with the CLI: `id` is the CLI's session id, a lower-case UUID4.
 
     `cwd` is pinned, since the CLI finds a transcript by the directory it was begun in.
+    `incomplete` says that its transcript lacks a turn, which its next process must be told.
     """
 
     project: Project
@@ -79,6 +80,7 @@ class Session:
     turns: int = 0
     cost_usd: float = 0.0
     usage: Usage = Usage()
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def session_of(project: Project, text: str | bytes) -> Session:
         turns=body.get("turns", 0),
         cost_usd=body.get("cost_usd", 0.0),
         usage=Usage(**body.get("usage", {})),
+        incomplete=body.get("incomplete", False),
     )
 
 

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 # Of free space; less is as good as none, bytes.
 FLOOR = 4 * 2**20
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens"  # noqa: E501
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete"  # noqa: E501
 Row = tuple[str, str, str, str, int, float, int, int, int, int]
 
 
@@ -340,7 +340,7 @@ def _session(connection: sqlite3.Connection, project: Project) -> Session | None
 
 
 def _session_of(project: Project, row: Row) -> Session:
-    session_id, cwd, created, last_used, count, cost, *usage = row
+    session_id, cwd, created, last_used, count, cost, *usage, incomplete = row
     return Session(
         project=project,
         id=session_id,
@@ -350,6 +350,7 @@ def _session_of(project: Project, row: Row) -> Session:
         turns=count,
         cost_usd=cost,
         usage=Usage(*usage),
+        incomplete=bool(incomplete),
     )
 
 
@@ -373,6 +374,7 @@ def _put_session(connection: sqlite3.Connection, session: Session) -> None:
             usage.output_tokens,
             usage.cache_read_tokens,
             usage.cache_write_tokens,
+            session.incomplete,
         ),
     )
 

@@ -96,6 +96,9 @@ MIGRATIONS = (
         UPDATE sizes SET bytes = bytes - length(CAST(OLD.body AS BLOB)) WHERE place = 'dead';
     END;
     """,
+    """
+    ALTER TABLE sessions ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

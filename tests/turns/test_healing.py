@@ -283,3 +283,61 @@ def test_fault_t3_a_first_question_or_another_failure_is_asked_once(
     reply = logged.post("/ask_question", question(f"[[fail {failure}]]"))
     assert reply.json()["detail"]["code"] != "session_unusable"
     assert len(fakes.asked) == before + 1
+
+
+def transcript_of(home: Path, session: str) -> Path:
+    (found,) = home.glob(f".claude/projects/*/{session}.jsonl")
+    return found
+
+
+@pytest.mark.parametrize("store", ["memory", "file"])
+def test_fault_t9_what_was_not_written_down_is_told_to_the_next_process(
+    store: str, serve: Callable[..., Served], fakes: Fakes, home: Path, tmp_path: Path
+) -> None:
+    file = {"COWORK_STORE": f"sqlite://{tmp_path}/state.db"} if store == "file" else {}
+    served = serve(**fakes.settings(), **file)
+    session = served.ask("one").json()["session_id"]
+    transcript = transcript_of(home, session)
+    kept = transcript.rename(transcript.with_suffix(".kept"))
+    transcript.symlink_to("/dev/full")
+    said = served.ask("my name is Ada").json()
+    assert said["message"] == "You said: my name is Ada"
+    assert "session_recovered" not in said
+    transcript.unlink()
+    kept.rename(transcript)
+    # The process that heard it knows it still.
+    assert "session_recovered" not in served.ask("[[say yes]] still there?").json()
+    assert "<earlier_conversation>" not in fakes.asked[-1]
+    kill_idle(served, fakes)
+    said = served.ask("[[count]] who am I?").json()
+    assert said["session_id"] == session
+    assert said["session_recovered"] is True
+    assert said["is_new_session"] is False
+    assert '"question": "my name is Ada"' in fakes.asked[-1]
+    kill_idle(served, fakes)
+    assert "session_recovered" not in served.ask("again").json()
+    assert "<earlier_conversation>" not in fakes.asked[-1]
+
+
+def test_a_cli_that_keeps_its_transcripts_elsewhere_is_believed(
+    logged: Served, fakes: Fakes, home: Path
+) -> None:
+    logged.ask("one")
+    (home / ".claude").rename(home / "elsewhere")
+    (home / ".claude").symlink_to("/nowhere")
+    logged.ask("two")
+    (home / ".claude").unlink()
+    (home / "elsewhere").rename(home / ".claude")
+    kill_idle(logged, fakes)
+    assert "session_recovered" not in logged.ask("three").json()
+
+
+def test_fault_t9_readiness_names_a_disk_that_is_full(
+    logged: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cowork.room.MAX_AGE", -1.0)
+    wait_for(lambda: logged.get("/health/ready").status_code == 200, what="readiness")
+    monkeypatch.setattr("cowork.room.FLOOR", 2**62)
+    reasons = logged.get("/health").json()["reasons"]
+    assert "the disk of Claude's folder is full" in reasons
+    assert "the disk of the workspace is full" in reasons

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
+from cowork.claude.transcript import Transcripts
 from cowork.clients.chat_api import NoChatApi
 from cowork.conversation import Conversation
 from cowork.errors import ClaudeFailed, CoworkError
@@ -205,7 +206,9 @@ class House:
         ledger = self._made("ledger", Ledger(store, outbox, holder="a", retention=600))
         pool, cli = self._made("pool", self.pool), self._made("cli", Cli())
         rules = Rules(Workspace(self.folder), timeout=self.timeout)
-        runner = self._made("runner", Runner(store, pool, cli, ledger, rules))
+        runner = self._made(
+            "runner", Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(self.folder))
+        )
         turns = KeptTurns(600.0, store, "a")
         self.quota = Quota("turns", most_bytes=2**20, most=100)
         self.conversation = Conversation(

@@ -1,0 +1,66 @@
+"""Looks whether the CLI has written a turn down: where its disk is full it answers all the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cowork.accounts import Account
+
+# A directory's name that is longer is cut to this by the CLI, and a hash of its own put behind.
+_NAME_LIMIT = 200
+
+
+def config_folder(environ: Mapping[str, str], account: Account | None) -> Path:
+    """Where the CLI keeps its transcripts and all else that is its own."""
+    named = environ.get("CLAUDE_CONFIG_DIR")
+    if named:
+        return Path(named)
+    home = account.home if account is not None else Path(environ.get("HOME") or Path.home())
+    return home / ".claude"
+
+
+class Transcripts:
+    """The files that the CLI keeps its sessions in: `<config>/projects/<directory>/<id>.jsonl`."""
+
+    def __init__(self, config: Path) -> None:
+        self._projects = config / "projects"
+
+    def size(self, cwd: str, session_id: str) -> int | None:
+        """Bytes of a session's transcript; None where there is none, or it is kept elsewhere."""
+        path = self._path(cwd, session_id)
+        try:
+            return None if path is None else path.stat().st_size
+        except OSError:
+            return None
+
+    def lacks_turn(self, cwd: str, session_id: str, before: int | None) -> bool:
+        """Whether a turn that was answered is not in the transcript, which had `before` bytes.
+
+        It has grown by whole lines otherwise.  Where it is not found nothing is missing: a CLI
+        that keeps it elsewhere keeps it, and one that has none says so when it is resumed.
+        """
+        path = self._path(cwd, session_id)
+        try:
+            if path is None or (size := path.stat().st_size) <= (before or 0):
+                return path is not None
+            with path.open("rb") as file:
+                file.seek(size - 1)
+                return file.read(1) != b"\n"
+        except OSError:
+            return False
+
+    def _path(self, cwd: str, session_id: str) -> Path | None:
+        """`cwd` as the CLI names it: what is no letter or digit of ASCII is a `-`."""
+        name = _name(os.path.realpath(cwd))
+        file = f"{session_id}.jsonl"
+        if len(name) <= _NAME_LIMIT:
+            return self._projects / name / file
+        return next(self._projects.glob(f"{name[:_NAME_LIMIT]}-*/{file}"), None)
+
+
+def _name(cwd: str) -> str:
+    # Two for one outside the basic plane: JavaScript counts halves.
+    return re.sub(r"[^a-zA-Z0-9]", lambda found: "--" if found[0] > "\uffff" else "-", cwd)

@@ -1,0 +1,59 @@
+"""A disk without room is a reason not to be ready."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cowork import room as room_module
+from cowork.accounts import Account
+from cowork.room import Room
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of one mebibyte."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or mount is None or umount is None:
+        pytest.skip("only root can mount a small disk")
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    yield place
+    subprocess.run([umount, str(place)], check=True)
+
+
+def test_fault_t9_a_full_disk_is_named_until_there_is_room_again(disk, monkeypatch):
+    monkeypatch.setattr(room_module, "MAX_AGE", -1.0)
+    room = Room({"the workspace": disk / "made" / "later"}, None)
+    assert room.reasons() == []
+    filler = disk / "filler"
+    filler.write_bytes(b"x" * 30 * 2**20)
+    assert room.reasons() == ["the disk of the workspace is full"]
+    filler.unlink()
+    assert room.reasons() == []
+
+
+def test_it_is_not_looked_at_for_every_question(tmp_path, monkeypatch):
+    room = Room({"the workspace": tmp_path}, None)
+    assert room.reasons() == []
+    monkeypatch.setattr(room_module, "FLOOR", 2**62)
+    assert room.reasons() == []
+
+
+def test_a_folder_that_the_clis_user_cannot_write_is_named(tmp_path):
+    tmp_path.chmod(0o700)
+    user = Account("nobody", 65534, 65534, Path("/"), "/bin/sh", frozenset())
+    assert Room({"Claude's folder": tmp_path}, user).reasons() == [
+        "Claude's folder cannot be written"
+    ]
