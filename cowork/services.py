@@ -89,7 +89,7 @@ class Services:
         if counts["busy"] >= counts["limit"]:
             found.append("every Claude process is busy")
         starting = self.pool.start_problem or self.pool.spares.problem
-        if starting is not None and not found:
+        if starting is not None and self.refusal is None and cli.problem is None:
             found.append(starting)
         found += self.room.reasons()
         if not self.keeper.ok:

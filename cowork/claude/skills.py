@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from cowork.errors import CoworkError
+
 # How often at most the CLI is asked again for a skill that nobody knows; seconds.
 ASK_AGAIN = 30.0
 
@@ -33,6 +35,7 @@ class Skills:
         self._asking = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
         self._asked: dict[str, float] = {}
+        self._failed: dict[str, tuple[float, CoworkError]] = {}
 
     def saw(self, cwd: str, skills: tuple[str, ...] | None) -> None:
         """A process has listed the skills it knows in `cwd`."""
@@ -58,11 +61,28 @@ class Skills:
     def _is_listed(self, name: str, cwd: str) -> bool:
         if name in self._known.get(self._key(cwd), ()):
             return True  # without waiting for somebody else's question
+        begun = time.monotonic()
         with self._asking:
             if name not in self._known.get(self._key(cwd), ()) and self._may_ask(cwd):
-                self.saw(cwd, self._ask(cwd))
-                self._asked[self._key(cwd)] = time.monotonic()
+                self._find_out(cwd, begun)
         return name in self._known.get(self._key(cwd), ())
+
+    def _find_out(self, cwd: str, begun: float) -> None:
+        """Ask; who has waited while another one asked in vain hears the same at once.
+
+        Each would else wait for all before it, of whatever owner.
+        """
+        key = self._key(cwd)
+        failed, fault = self._failed.get(key, (float("-inf"), None))
+        if fault is not None and failed >= begun:
+            raise fault
+        try:
+            self.saw(cwd, self._ask(cwd))
+        except CoworkError as again:
+            self._failed[key] = time.monotonic(), again
+            raise
+        self._failed.pop(key, None)
+        self._asked[key] = time.monotonic()
 
     def _may_ask(self, cwd: str) -> bool:
         asked = self._asked.get(self._key(cwd), float("-inf"))

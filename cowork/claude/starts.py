@@ -52,8 +52,9 @@ class Starts:
         with self._lock:
             due = self._breaker.wait() <= 0 and not self._closed
             if due and (self._thread is None or not self._thread.is_alive()):
-                self._thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
+                thread.start()
+                self._thread = thread
         return f"the last start of the Claude CLI failed: {why}"
 
     def _try(self) -> None:

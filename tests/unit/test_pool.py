@@ -393,6 +393,15 @@ def test_a_skill_that_was_installed_meanwhile_is_asked_for(new_pool):
     assert len(pool.did("start")) == 1
 
 
+def test_fault_s9_who_waits_while_another_asks_for_skills_in_vain_hears_it_too(new_pool, beside):
+    pool = new_pool(config={"start": "hang"}, start_timeout=3.0)
+    calls = [beside(pool.has_skill, f"skill-{each}", str(pool.folder)) for each in range(8)]
+    for call in calls:
+        with pytest.raises(ClaudeUnavailable):
+            call.result(PATIENCE_S * 2)
+    assert len(pool.did("start")) <= 2  # who came last may have come later
+
+
 def test_trusted_projects_have_skills_of_their_own(new_pool):
     pool = new_pool(manner={"trust_projects": True}, bundled_skills=True)
     pool.saw_skills("/x", ("mine",))
