@@ -48,6 +48,7 @@ class Wanted:
     stall_s: float = 0.0
     cut_times: int = 0
     """How many streaming requests of the question are cut; ``ALWAYS`` is all."""
+    poison: bool = False
     refuse: bool = False
     max_tokens: bool = False
     rest: str = ""
@@ -158,6 +159,9 @@ TABLE: dict[str, Directive] = {
         "S",
         "add a Retry-After header to that error",
         lambda w, a: replace(w, retry_after_s=_whole(a, most=10_000_000)),
+    ),
+    "poison": Directive(
+        "", "answer, and refuse every later question of the session (400)", _switch(poison=True)
     ),
     "refuse": Directive("", "end with stop_reason refusal", _switch(refuse=True)),
     "max_tokens": Directive(

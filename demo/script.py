@@ -47,6 +47,11 @@ class Failure:
     retry_after_s: int | None = None
 
 
+_POISONED = Failure(
+    400, "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """What to play: thoughts, then text, then tools, then a reason to stop.
@@ -76,6 +81,8 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
     if is_side_request(body):
         return Scene(text=(_aside(body),))
     context = read(body.get("messages") or ())
+    if any(parse(each).poison for each in context.questions[:-1]):
+        return Scene(failure=_POISONED)
     wanted = parse(context.question)
     if wanted.delay_ms is not None:
         delay_s = wanted.delay_ms / 1000

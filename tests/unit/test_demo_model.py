@@ -187,6 +187,15 @@ def test_a_directive_that_makes_no_sense_is_said_in_the_answer(question):
     assert said(direct(body(question))).startswith(f"I do not understand {question}")
 
 
+def test_a_poisoned_session_is_refused_from_then_on():
+    poisoned = {"role": "user", "content": "[[poison]] look"}
+    answer = {"role": "assistant", "content": "I see"}
+    assert direct({"messages": [poisoned]}).failure is None
+    failed = direct({"messages": [poisoned, answer, {"role": "user", "content": "and?"}]}).failure
+    assert failed is not None
+    assert (failed.status, failed.kind) == (400, "invalid_request_error")
+
+
 def test_every_directive_is_tried_above_and_is_in_the_help():
     here = Path(__file__).read_text(encoding="utf-8")
     shown = subprocess.run(
