@@ -54,11 +54,12 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gave back; `content` is cut at 64 KiB."""
+    """What a tool gave back; `truncated` says that `content` is cut, at 64 KiB or altogether."""
 
     id: str
     content: str
     is_error: bool
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

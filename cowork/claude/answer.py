@@ -16,7 +16,7 @@ import orjson
 
 from cowork.claude import billing, failures
 from cowork.claude.pairing import Pairing, Past
-from cowork.claude.protocol import Message, TextRun, content_blocks, text_of
+from cowork.claude.protocol import Message, TextRun, content_blocks, text_of, whole_text
 from cowork.errors import CoworkError
 from cowork.events import Event, Replace, Status, Thinking, Token, Tokens, ToolResult, ToolUse
 
@@ -72,6 +72,8 @@ class Answer:
         self._message_id: str | None = None
         self._stop_reason: str | None = None
         self._prefix = ""
+        # The first half of a character whose second one is in the next delta.
+        self._half = self._half_thought = ""
         self._replaced = False
         self._said_by_cli: list[str] = []
         self._failure_kind: str | None = None
@@ -104,10 +106,9 @@ class Answer:
         stamp, literals = self.pairing.stamp, run.literals
         if stamp is None or (stamp and run.lines.count(stamp) != len(literals)):
             return None
-        if self._prefix:
-            self._settled.append(self._prefix)
-            literals = [orjson.dumps(self._prefix)[:-1] + literals[0][1:], *literals[1:]]
-            self._prefix = ""
+        if self._prefix or self._half:
+            before = self._take_prefix() + self._take_half()
+            literals = [orjson.dumps(before)[:-1] + literals[0][1:], *literals[1:]]
         self._live.write(run.text)
         return Tokens(literals)
 
@@ -134,19 +135,30 @@ class Answer:
             return []
         text = delta.get("text")
         if isinstance(text, str) and text and delta.get("type") == "text_delta":
-            return [self._write(text)]
+            text, self._half = whole_text(self._half + text)
+            return [self._write(text)] if text else []
         if delta.get("type") == "thinking_delta" and isinstance(delta.get("thinking"), str):
-            return [Thinking(delta["thinking"])]
+            thought, self._half_thought = whole_text(self._half_thought + delta["thinking"])
+            return [Thinking(thought)]
         return []
 
     def _write(self, text: str) -> Token:
-        if self._prefix:
-            self._settled.append(self._prefix)
-            self._live.write(text)
-            text, self._prefix = self._prefix + text, ""
-            return Token(text)
         self._live.write(text)
-        return Token(text)
+        return Token(self._take_prefix() + text)
+
+    def _take_prefix(self) -> str:
+        prefix, self._prefix = self._prefix, ""
+        if prefix:
+            self._settled.append(prefix)
+        return prefix
+
+    def _take_half(self) -> str:
+        """Half a character whose other half does not come."""
+        half, self._half = self._half, ""
+        if not half:
+            return ""
+        self._live.write("\ufffd")
+        return "\ufffd"
 
     def _message_start(self, event: Message) -> list[Event]:
         events = self._abandon() if self._message_open else []
@@ -165,6 +177,7 @@ class Answer:
         return self._replace()
 
     def _begin_message(self) -> None:
+        self._half = self._half_thought = ""
         self._settle_live()
         self.unsure = None
         # A message that was cut by max_tokens goes on in the next one, in mid-sentence.
@@ -219,6 +232,7 @@ class Answer:
         return []
 
     def _confirm(self, final: str) -> list[Event]:
+        self._half = ""  # the whole text is here
         streamed = self._live.getvalue()
         if final.strip() == streamed.strip():
             self._settle_live()
@@ -239,15 +253,27 @@ class Answer:
     # -- what happens besides
 
     def _user(self, message: Message) -> list[Event]:
-        return [
-            ToolResult(
-                id=str(block.get("tool_use_id", "")),
-                content=text_of(block.get("content"))[:_TOOL_RESULT_LIMIT],
-                is_error=block.get("is_error") is True,
-            )
-            for block in content_blocks(message)
-            if block.get("type") == "tool_result" and block.get("tool_use_id") in self._tools
-        ]
+        found = (self._tool_result(message, block) for block in content_blocks(message))
+        return [event for event in found if event is not None]
+
+    def _tool_result(self, message: Message, block: Message) -> ToolResult | None:
+        """What a tool of this turn gave back; others' are not ours to tell."""
+        if block.get("type") != "tool_result":
+            return None
+        cut = message.get("truncated") is True
+        tool = block.get("tool_use_id")
+        if cut and tool is None and len(self._tools) == 1:
+            (tool,) = self._tools  # the line's beginning did not say
+        if not isinstance(tool, str) or tool not in self._tools:
+            return None
+        self._tools.remove(tool)
+        text = text_of(block.get("content"))
+        return ToolResult(
+            id=tool,
+            content=text[:_TOOL_RESULT_LIMIT],
+            is_error=block.get("is_error") is True,
+            truncated=cut or len(text) > _TOOL_RESULT_LIMIT,
+        )
 
     def _system(self, message: Message) -> list[Event]:
         subtype = message.get("subtype")

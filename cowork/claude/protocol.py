@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 LINE_LIMIT = 16 * 2**20
+# Of a line that is not read to its end: where its type and its tool's id are.
+HEAD = 4096
 RUN_LIMIT = 2**18
 Message = dict[str, Any]
 # An escaped backslash (kept), a pair of surrogates (kept), or a surrogate on its own.
@@ -30,45 +32,80 @@ _TEXT_DELTA = re.compile(
 )
 
 
+# What a tool gave back to the model, such as a whole PDF: the answer does not need it.
+_FOR_THE_MODEL = re.compile(
+    rb'\{(?:"[a-z_]+":(?:%b|null|true|false|[0-9.]+),)*"type":"user"[,}]' % _STRING
+)
+_TOOL_USE_ID = re.compile(rb'"tool_use_id":"([^"\\\n]{1,256})"')
+
+
 class LineTooLong(Exception):
-    """A line grew past the limit without an end."""
+    """A line that the answer may need grew past the limit without an end."""
 
 
 class Lines:
     """Cuts blocks of a pipe into lines, holding at most one unfinished line of `limit` bytes.
 
-    Splits on LF alone: the CLI escapes U+2028 but not U+0085, where `splitlines` would cut too.
+    A longer one that the answer does not need is let go, and a short line that says so stands in
+    its place.  Splits on LF alone: the CLI escapes U+2028 but not U+0085, where `splitlines` would
+    cut too.
     """
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
         self._rest: list[bytes] = []
         self._size = 0
+        self._let_go = b""  # the head of the line whose rest is not kept
 
     def feed(self, block: bytes) -> bytes:
         """The lines that `block` completes, each with its end; raises `LineTooLong`."""
-        cut = block.rfind(b"\n") + 1
-        if not cut:
+        if self._let_go:
+            end = block.find(b"\n") + 1
+            if not end:
+                return b""
+            cut, self._let_go = _cut_line(self._let_go), b""
+            return cut + self.feed(block[end:])
+        cut_at = block.rfind(b"\n") + 1
+        if not cut_at:
             self._keep(block)
             return b""
-        head = block[:cut]
+        head = block[:cut_at]
         lines = b"".join((*self._rest, head)) if self._rest else head
-        if len(lines) > self._limit and self._longest(lines) > self._limit:
-            raise LineTooLong
+        if len(lines) > self._limit:
+            lines = b"\n".join(map(self._shortened, lines.split(b"\n")))
         self._rest, self._size = [], 0
-        self._keep(block[cut:])
+        self._keep(block[cut_at:])
         return lines
 
-    @staticmethod
-    def _longest(lines: bytes) -> int:
-        return max(map(len, lines.split(b"\n")))
+    def _head(self) -> bytes:
+        """Where the unfinished line begins, without a second copy of all of it."""
+        head = b""
+        for part in self._rest:
+            head += part[: HEAD - len(head)]
+            if len(head) == HEAD:
+                break
+        return head
+
+    def _shortened(self, line: bytes) -> bytes:
+        return _cut_line(line[:HEAD]).rstrip() if len(line) > self._limit else line
 
     def _keep(self, part: bytes) -> None:
         if part:
             self._rest.append(part)
             self._size += len(part)
             if self._size > self._limit:
-                raise LineTooLong
+                self._let_go = self._head()
+                self._rest, self._size = [], 0
+                _cut_line(self._let_go)
+
+
+def _cut_line(head: bytes) -> bytes:
+    """What stands in a too long line's place; raises `LineTooLong` where it cannot be spared."""
+    if _FOR_THE_MODEL.match(head) is None:
+        raise LineTooLong
+    tool = _TOOL_USE_ID.search(head)
+    block = {"type": "tool_result", "tool_use_id": tool and tool[1].decode(errors="replace")}
+    return encode({"type": "user", "truncated": True, "message": {"content": [block]}})
 
 
 class TextRun(NamedTuple):
@@ -116,17 +153,37 @@ def parse(line: bytes) -> Message | None:
     try:
         message = orjson.loads(line)
     except orjson.JSONDecodeError:
-        message = _without_surrogates(line)
+        message = _mended(line)
     return message if isinstance(message, dict) and isinstance(message.get("type"), str) else None
 
 
-def _without_surrogates(line: bytes) -> Any:
-    """The value of a line that only a lone surrogate's escape made unreadable, else None."""
-    mended = _SURROGATES.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
-    try:
-        return orjson.loads(mended) if mended != line else None
-    except orjson.JSONDecodeError:
+def _mended(line: bytes) -> Any:
+    """The value of a line that something else was printed before, or that has half a character.
+
+    Half a pair of surrogates becomes U+FFFD, but in what the model is writing: `whole_text` waits
+    for the other half.
+    """
+    begin = line.find(b'{"')
+    if begin < 0:
         return None
+    line = line[begin:]
+    whole = _SURROGATES.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
+    try:
+        value = orjson.loads(whole)
+        if whole != line and isinstance(value, dict) and value.get("type") == "stream_event":
+            value = json.loads(line)
+    except ValueError:
+        return None
+    return value
+
+
+def whole_text(text: str) -> tuple[str, str]:
+    """A text without half a character at its end, and that half; other halves become U+FFFD."""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    text = text[: len(text) - len(half)]
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text, half
 
 
 def encode(message: Message) -> bytes:

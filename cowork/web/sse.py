@@ -197,7 +197,8 @@ def _body(event: Event, wanted: frozenset[str]) -> dict[str, Any] | None:  # noq
         return {"type": "tool_use", "id": event.id, "name": event.name, "input": event.input}
     if isinstance(event, ToolResult) and "tool" in wanted:
         said = {"content": event.content, "is_error": event.is_error}
-        return {"type": "tool_result", "id": event.id, **said}
+        cut = {"truncated": True} if event.truncated else {}
+        return {"type": "tool_result", "id": event.id, **said, **cut}
     return None
 
 

@@ -236,7 +236,7 @@ def calling(tool):
 def test_a_tools_result_is_cut_at_64_kib():
     block = {"type": "tool_result", "tool_use_id": "t", "content": "x" * 100_000}
     (_, event) = calling("t").send("user", message={"content": [block]}).events
-    assert event == ToolResult("t", "x" * 65_536, is_error=False)
+    assert event == ToolResult("t", "x" * 65_536, is_error=False, truncated=True)
 
 
 def test_a_tools_result_may_be_a_list_of_blocks():
@@ -324,3 +324,48 @@ def test_an_error_has_no_value():
     )
     assert answer.result.structured_output is None
     assert answer.result.error.facts["reason"] == "error_max_structured_output_retries"
+
+
+def test_fault_t4_a_tools_result_that_was_let_go_is_told_as_cut():
+    block = {"type": "tool_result", "tool_use_id": "t"}
+    (_, event) = calling("t").send("user", truncated=True, message={"content": [block]}).events
+    assert event == ToolResult("t", "", is_error=False, truncated=True)
+
+
+def test_fault_t4_a_result_that_names_no_tool_is_the_one_tools_that_runs():
+    block = {"type": "tool_result", "tool_use_id": None}
+    (_, event) = calling("t").send("user", truncated=True, message={"content": [block]}).events
+    assert event.id == "t"
+    assert calling("t").send("user", message={"content": [block]}).events[1:] == []
+
+
+def test_fault_t4_what_a_sub_agents_tool_gave_back_is_not_told():
+    block = {"type": "tool_result", "tool_use_id": "inner"}
+    chat = calling("t").send("user", truncated=True, message={"content": [block]})
+    assert len(chat.events) == 1
+
+
+@pytest.mark.parametrize("pieces", [["a\ud83d", "\ude00b"], ["\ud83d", "\ude00"]])
+def test_fault_t10_half_a_character_waits_for_its_other_half(pieces):
+    whole = "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16")
+    chat = Chat().start().deltas(*pieces)
+    assert chat.joined == chat.answer.text == whole
+    chat.confirm(whole).stop().result(result=whole)
+    assert chat.joined == chat.text == whole
+    assert chat.answer.result.replaced is False
+
+
+def test_fault_t10_half_a_character_alone_is_a_replacement_character():
+    chat = Chat().start().deltas("a\ud83d", "b", "\ude00c").result(result="x")
+    assert chat.joined == chat.text == "a\ufffdb\ufffdc"
+
+
+@given(cuts, st.integers(1, 3))
+def test_fault_t10_any_cut_between_two_halves_gives_the_same_text(pieces, size):
+    units = "".join(pieces).encode("utf-16-le")
+    parts = [
+        units[at : at + 2 * size].decode("utf-16-le", "surrogatepass")
+        for at in range(0, len(units), 2 * size)
+    ]
+    chat = Chat().start().deltas(*parts)
+    assert chat.joined == chat.answer.text == "".join(pieces)

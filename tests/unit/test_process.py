@@ -19,7 +19,7 @@ from cowork.claude.process import ClaudeProcess, ProcessGone
 from cowork.claude.start import Starter
 from cowork.claude.stderr import TAIL
 from cowork.errors import ClaudeFailed, ClaudeUnavailable
-from cowork.events import Replace, Token
+from cowork.events import Replace, Token, ToolResult
 from tests.fake_claude import configure, read_log
 from tests.serving import wait_for
 from tests.unit.heard import Heard
@@ -204,12 +204,14 @@ def test_a_line_of_sixteen_mebibytes_is_read(start):
     assert ask(start(), f"[[line {16 * 2**20}]] [[say done]]")[0].text.endswith("done")
 
 
-def test_a_longer_line_ends_the_process(start):
-    process = start()
-    result, _ = ask(process, f"[[line {16 * 2**20 + 1}]] [[say done]]")
-    assert type(result.error) is ClaudeFailed
-    assert "16 MiB" in result.error.message
-    assert not process.alive
+def test_fault_t4_a_longer_line_that_the_answer_does_not_need_is_let_go(start):
+    process, heard = start(), Heard()
+    result = result_of(process.ask(f"[[line {51 * 2**20}]] [[say done]]", heard.take))
+    assert result.error is None
+    assert result.text.endswith("done")
+    (given_back,) = [event for event in heard if isinstance(event, ToolResult)]
+    assert (given_back.content, given_back.truncated) == ("", True)
+    assert ask(process, "[[say again]]")[0].text == "again"
 
 
 @pytest.mark.parametrize("megabytes", [1, 20])

@@ -262,3 +262,55 @@ def test_the_text_of_a_tools_result(content, text):
 )
 def test_fault_s10_whether_a_cli_can_be_steered_from_elsewhere(begun, told):
     assert protocol.offers_remote_control(begun) is told
+
+
+def piped(lines, data, size=protocol.HEAD):
+    """What comes of the data, in blocks of that size."""
+    return b"".join(lines.feed(data[at : at + size]) for at in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("size", [7, 1000, 10**9])
+@pytest.mark.parametrize("before", ["", '"uuid":"a\\"b","n":null,'])
+def test_fault_t4_a_too_long_line_for_the_model_is_replaced_by_a_short_one(size, before):
+    start = f'{{{before}"type":"user","message":{{"content":[{{"tool_use_id":"toolu_1","data":"'
+    long = start.encode() + b"x" * 20_000 + b'"}]}}\n'
+    lines = protocol.Lines(limit=10_000)
+    first, cut, last = piped(lines, b'{"a":1}\n' + long + b'{"b":2}\n', size).splitlines()
+    assert (first, last) == (b'{"a":1}', b'{"b":2}')
+    message = protocol.parse(cut)
+    assert message["truncated"] is True
+    assert message["message"]["content"][0]["tool_use_id"] == "toolu_1"
+    assert lines.feed(b'{"c":3}\n') == b'{"c":3}\n'
+
+
+@pytest.mark.parametrize("size", [7, 1000, 10**9])
+@pytest.mark.parametrize("kind", ["assistant", "result", "stream_event"])
+def test_a_too_long_line_of_another_kind_is_not_let_go(kind, size):
+    long = b'{"type":"%b","text":"\\"type\\":\\"user\\",' % kind.encode() + b"x" * 20_000
+    with pytest.raises(protocol.LineTooLong):
+        piped(protocol.Lines(limit=10_000), long + b"\n", size)
+
+
+def test_fault_t4_a_line_that_is_let_go_takes_no_memory():
+    lines, block = protocol.Lines(), b"x" * 65_536
+    tracemalloc.start()
+    try:
+        lines.feed(b'{"type":"user","message":"')
+        for _ in range(51 * 16):
+            lines.feed(bytes(block))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * protocol.LINE_LIMIT
+    assert lines._size == 0
+
+
+@pytest.mark.parametrize("noise", ["npm notice ", "{ not json ", "\u001b[0m"])
+def test_fault_t10_a_message_behind_noise_on_its_line_is_read(noise):
+    message = {"type": "result", "result": "ok"}
+    assert protocol.parse(f"{noise}{json.dumps(message)}".encode()) == message
+
+
+def test_fault_t10_a_delta_behind_noise_is_read_too():
+    delta = {"type": "stream_event", "event": {"delta": {"text": "half \ud83d"}}}
+    assert protocol.parse(b"npm notice " + json.dumps(delta).encode()) == delta
