@@ -1,16 +1,17 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults attack key bench clean
+.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults soak attack key bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
 NAME ?= me
+MINUTES ?= 10
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMPS := $(VENV)/.stamps
 PYTEST := $(BIN)/python -m pytest
 # Tests of programs, which wait more than they compute: a third of the time the suite takes.
-PROGRAMS := tests/attack tests/bench tests/e2e tests/faults
+PROGRAMS := tests/attack tests/bench tests/e2e tests/faults tests/soak
 # The suite a second time as it runs in production, patched by gevent; what cannot see that is left
 # out by tests/patched.py.
 PYTEST_GEVENT := $(BIN)/python -m gevent.monkey --module pytest
@@ -65,8 +66,11 @@ lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements,
 	$(COMPILE) --upgrade -o - requirements-cli.in \
 	| awk '/^[a-z]/ {kept = /^claude-agent-sdk==/} kept' > requirements-cli.txt
 
-faults: $(STAMPS)/requirements-dev ## Run the whole loop of faults and print its report (minutes)
+faults: $(STAMPS)/requirements-dev install-cli ## Run the whole loop of faults and print its report (minutes)
 	$(BIN)/python -m tests.faults
+
+soak: $(STAMPS)/requirements-dev install-cli ## Load a server for ten minutes; it must hold no more afterwards (make soak MINUTES=1)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 attack: $(STAMPS)/requirements-dev ## Take the attacker's tour of a running server and print its report (minutes)
 	$(BIN)/python -m tests.attack

@@ -19,6 +19,7 @@ PROGRAMS = {
     "bench",
     "e2e",
     "faults",
+    "soak",
     "unit/test_fake_claude.py",
     "unit/test_leaks.py",
 }

@@ -134,7 +134,10 @@ class Served(Client):
 class Gunicorn(Client):
     """Real gunicorn with gunicorn.conf.py and the gevent worker, as `make run` starts it."""
 
-    def __init__(self, environ: Mapping[str, str], *, log: Path) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, log: Path, config: Path | None = None
+    ) -> None:
+        """`config` takes the place of gunicorn.conf.py."""
         self.log = log
         self.environ = dict(environ)
         self.port = int(environ["PORT"])
@@ -143,7 +146,7 @@ class Gunicorn(Client):
         folder.mkdir(exist_ok=True)
         with log.open("ab") as sink:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "cowork"],
+                [sys.executable, "-m", "cowork", *([] if config is None else ["-c", str(config)])],
                 cwd=folder,
                 env={**environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

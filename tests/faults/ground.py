@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +19,56 @@ from typing import Any, Self
 import requests
 
 from tests import fake_claude
+from tests.faults import probe
+from tests.faults.report import Row
 from tests.serving import Client, Frame, Gunicorn, frames, free_port
 
+PROBED = Path(__file__).with_name("probed.conf.py")
 AT_ONCE = 8
 SETTLE_S = 15.0
 # What a client may be told when the thing it talked to was killed or interrupted; "internal" and
 # anything unknown is a fault.
 TOLD = {"claude_failed", "turn_interrupted", "queue_full", "shutting_down", "claude_unavailable"}
+
+
+# By how much a worker's memory may have grown when its processes and sessions are gone again; of
+# descriptors, threads, greenlets and processes there are none more.
+GROWTH_KB = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a worker holds: numbers of things, memory, and where its greenlets wait."""
+
+    counts: dict[str, int]
+    rss_kb: int
+    waiting: dict[str, int]
+
+    @classmethod
+    def told(cls, counts: dict[str, Any]) -> Self:
+        rss_kb, waiting = counts.pop("rss_kb"), counts.pop("waiting")
+        return cls(counts, rss_kb, waiting)
+
+    def more_than(self, before: dict[str, int]) -> dict[str, int]:
+        """By how much each number has grown that has."""
+        grown = {name: count - before[name] for name, count in self.counts.items()}
+        return {name: more for name, more in grown.items() if more > 0}
+
+    def new_among_waiting(self, before: Held) -> str:
+        """Where greenlets wait that did not before."""
+        more = Counter(self.waiting) - Counter(before.waiting)
+        return "waiting: " + "; ".join(f"{count} in {calls}" for calls, count in more.items())
+
+
+def compare(row: Row, before: Held, after: Held, growth_kb: int = GROWTH_KB) -> None:
+    """Note what the worker holds, and as faults what it holds more of than before."""
+    for name, count in before.counts.items():
+        row.facts[f"worker's {name}"] = f"{count} to {after.counts[name]}"
+    row.facts["worker's MB"] = f"{before.rss_kb / 1024:.1f} to {after.rss_kb / 1024:.1f}"
+    for name, more in after.more_than(before.counts).items():
+        row.check(False, f"the worker's {name} grew by {more}; {after.new_among_waiting(before)}")
+    grown = after.rss_kb - before.rss_kb
+    row.check(grown <= growth_kb, f"the worker's memory grew by {grown / 1024:.1f} MB")
 
 
 class Ground:
@@ -32,7 +79,9 @@ class Ground:
         self.seed = seed
         self.log = folder / "fakes.log"
         self.lifelines = fake_claude.Lifelines(folder)
+        self.fake = fake_claude.install(folder / "bin")
         self._booted: Gunicorn | None = None
+        self.settings: dict[str, str] = {}
         self._boots = 0
         home = folder / "home"
         home.mkdir()
@@ -41,7 +90,7 @@ class Ground:
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOST": "127.0.0.1",
-            "CLAUDE_CLI_PATH": str(fake_claude.install(folder / "bin")),
+            "CLAUDE_CLI_PATH": str(self.fake),
             "CHAT_API_BASE_URL": "",
             "COWORK_WORKSPACE": str(folder / "workspace"),
             # Tests count processes; those about spares ask for them.
@@ -62,6 +111,7 @@ class Ground:
     def boot(self, **environ: str) -> Gunicorn:
         """End the server there was, if any still lives, and start another."""
         self.end()
+        self.settings = environ
         self._booted = self.beside(**environ)
         return self._booted
 
@@ -69,7 +119,7 @@ class Ground:
         """Another server beside the one that is booted; the caller closes it."""
         self._boots += 1
         full = {**self._environ, "PORT": str(free_port()), **environ}
-        return Gunicorn(full, log=self.folder / f"gunicorn-{self._boots}.log")
+        return Gunicorn(full, log=self.folder / f"gunicorn-{self._boots}.log", config=PROBED)
 
     def end(self) -> None:
         """Stop the server as an operator would."""
@@ -133,20 +183,27 @@ class Ground:
                 return f"{turns} turns, {held} processes where {known} are known, {timeout:g} s on"
             time.sleep(0.05)
 
-    def resources(self) -> dict[str, int]:
-        """Descriptors, threads and memory of the worker, without any resident process."""
-        client = fresh(self.server)
-        for name in client.get("/sessions").json()["sessions"]:
-            client.delete(f"/sessions/{name}")
-        self.settled()
-        (pid,) = self.server.workers()
-        status = Path(f"/proc/{pid}/status").read_text().splitlines()
-        facts = dict(line.split(":\t", 1) for line in status if ":\t" in line)
-        return {
-            "fds": len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            "threads": int(facts["Threads"]),
-            "rss_mb": int(facts["VmRSS"].split()[0]) // 1024,
-        }
+    def held(self, at_most: dict[str, int] | None = None) -> Held:
+        """What the worker holds when all sessions are deleted and nothing goes on any more.
+
+        Waits until it is no more than `at_most`, a bounded time, else until it stays the same.
+        """
+        with closing(fresh(self.server)) as client:
+            for name in client.get("/sessions").json()["sessions"]:
+                client.delete(f"/sessions/{name}")
+            self.settled()
+            # Idle connections are held there too: ours, and of clients that nobody closed.
+            self.server.http.close()
+            gc.collect()
+            deadline, last = time.monotonic() + SETTLE_S, None
+            while True:
+                found = Held.told(client.get(probe.PATH).json())
+                if found.counts == last if at_most is None else not found.more_than(at_most):
+                    return found
+                if time.monotonic() > deadline:
+                    return found
+                last = found.counts
+                time.sleep(0.2)
 
     def __enter__(self) -> Self:
         self.lifelines.__enter__()

@@ -22,10 +22,11 @@ KINDS = {
     "crashes",
     "deliveries",
     "blackholes",
+    "evictions",
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_after_a_tenth_of_all_faults_nothing_is_left_and_nothing_is_wrong(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     loop = subprocess.run(
@@ -33,7 +34,7 @@ def test_after_a_tenth_of_all_faults_nothing_is_left_and_nothing_is_wrong(tmp_pa
         cwd=ROOT,
         capture_output=True,
         check=False,
-        timeout=290,
+        timeout=590,
     )
     assert loop.returncode == 0, loop.stdout.decode() + loop.stderr.decode()
     found = json.loads(report.read_text())

@@ -1,0 +1,286 @@
+"""A mixed load on one server: streams, asks, disconnects, interrupts, deletes, kills of CLIs.
+
+One session in four is the real CLI's, on the demo model; the others are the fake's.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import requests
+
+from cowork.claude import sweep
+from cowork.claude.cli import bundled
+from cowork.web.problems import STATUS
+from demo.model import serve
+from tests.faults.ground import Ground, Held, code_of, compare, error_of, fresh
+from tests.faults.report import Report, Row
+from tests.serving import Client, frames, wait_for
+from tests.turns.line import ASK, ASK_STREAMING, LEAVING, Line, question
+
+CLIENTS = 8
+PROJECTS = 24
+RETENTION_S = 5
+SETTINGS = {
+    "COWORK_DISCONNECT_GRACE": "0",
+    "COWORK_FIRST_EVENT_WAIT": "0.05",
+    # Fewer than there are projects, so that they make room for each other.
+    "COWORK_MAX_PROCESSES": str(CLIENTS + 2),
+    "COWORK_TURN_RETENTION": str(RETENTION_S),
+}
+# The first digit of a session's id says which CLI has it, now and when it is resumed.
+REAL = "0123"
+MIXED = """#!/bin/sh
+for argument; do
+    case $argument in --session-id=[{digits}]*|--resume=[{digits}]*) exec {real} "$@" ;; esac
+done
+exec {fake} "$@"
+"""
+WARM_UP_S = (8.0, 60.0)
+# By how much memory may grow; a short load ends before the allocator has seen everything.
+WHOLE_MINUTES = 10.0
+GROWTH = {True: 0.05, False: 0.1}
+# Both CLIs, and the model of the real one, understand these.
+SCENES = ["[[words 60]] [[delay 5]]", "[[words 5]]", "[[say yes]]", "[[think 30]] [[words 20]]"]
+LONG = ["[[words 400]] [[delay 10]]", "[[hang]]", "[[think 300]] [[delay 10]]"]
+SERVER_ERROR = 500
+FAILS = {kind.code for kind, status in STATUS.items() if status >= SERVER_ERROR}
+# What a question may be told whose process was killed, so shortly before or during its turn.
+KILLED = {"claude_failed", "claude_unavailable"}
+KILL_IS_FELT_S = 2.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened, to be judged when it is over."""
+
+    kills: list[tuple[str | None, float]] = field(default_factory=list)
+    failures: list[tuple[str, float, float, str]] = field(default_factory=list)
+    answers: list[tuple[float, str]] = field(default_factory=list)
+    actions: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def failed(self, project: str, begun: float, code: str) -> None:
+        with self.lock:
+            self.failures.append((project, begun, time.monotonic(), code))
+
+    def answered(self, begun: float, session: str) -> None:
+        with self.lock:
+            self.answers.append((time.monotonic() - begun, session))
+
+    def explanation(self, project: str, begun: float, ended: float, code: str) -> str | None:
+        """The fault of ours that a failure of the server's is owed to."""
+        felt = any(
+            of in {project, None} and begun - KILL_IS_FELT_S <= at <= ended for of, at in self.kills
+        )
+        return "a kill" if code in KILLED and felt else None
+
+
+def run(seed: int, minutes: float) -> Report:
+    """Warm up, then load a server for so long; the report has one row."""
+    report, begun, row = Report(seed, minutes / 10), time.monotonic(), Row("soak")
+    report.rows.append(row)
+    with _ground(seed) as ground:
+        seconds = minutes * 60
+        _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 5)))
+        before, workers = _quiet(ground), ground.server.workers()
+        tally = _load(ground, "load", seconds)
+        after = _quiet(ground, before)
+        _judge(row, tally, seconds)
+        growth = GROWTH[minutes >= WHOLE_MINUTES]
+        compare(row, before, after, growth_kb=int(before.rss_kb * growth))
+        row.check(after.counts["processes"] == 0, "processes that ended are held still")
+        row.check(ground.server.workers() == workers, "the worker is another")
+        orphans = [pid for worker in workers for pid in sweep.left_by(worker)]
+        ground.end()
+        ground.lifelines.wait_for(0, 10)
+        report.left = len(orphans) + ground.lifelines.held
+    report.seconds = row.seconds = time.monotonic() - begun
+    return report
+
+
+@contextmanager
+def _ground(seed: int) -> Iterator[Ground]:
+    """A server over both CLIs."""
+    claude = bundled() or shutil.which("claude")
+    assert claude is not None, "the claude CLI is missing; install it with: make install-cli"
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as name,
+        serve(delay=0.005, keep=50) as model,
+        Ground(Path(name), seed) as ground,
+    ):
+        mixed = Path(name) / "claude"
+        fake = shlex.quote(str(ground.fake))
+        real = shlex.quote(str(claude))
+        mixed.write_text(MIXED.format(digits=REAL, real=real, fake=fake))
+        mixed.chmod(0o755)
+        ground.boot(
+            CLAUDE_CLI_PATH=str(mixed),
+            CLAUDE_CONFIG_DIR=f"{name}/config",
+            ANTHROPIC_BASE_URL=model.url,
+            ANTHROPIC_API_KEY="sk-dummy",
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            **SETTINGS,
+        )
+        yield ground
+
+
+def _load(ground: Ground, phase: str, seconds: float) -> Tally:
+    """Every client does one thing after the other until the time is over."""
+    tally, over = Tally(), time.monotonic() + seconds
+
+    def act(number: int) -> None:
+        dice = ground.dice(phase, number)
+        kinds, weights = [*ACTIONS], [*ACTIONS.values()]
+        while time.monotonic() < over:
+            (action,) = dice.choices(kinds, weights)
+            project = f"s{dice.randrange(PROJECTS)}"
+            with closing(fresh(ground.server)) as client:
+                action(client, project, dice, tally)
+            tally.actions[action.__name__.strip("_")] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for client in [pool.submit(act, number) for number in range(CLIENTS)]:
+            client.result()
+    return tally
+
+
+def _quiet(ground: Ground, before: Held | None = None) -> Held:
+    """What the worker holds when nothing goes on, and the last turn is forgotten."""
+    with closing(fresh(ground.server)) as client:
+        turn = client.ask("[[say last]]", "last").headers["X-Turn-ID"]
+        wait_for(
+            lambda: client.get(f"/turns/{turn}").status_code in {404, 410},
+            RETENTION_S + 20.0,
+            "forgetting the last turn",
+        )
+    return ground.held(before.counts if before is not None else None)
+
+
+def _judge(row: Row, tally: Tally, seconds: float) -> None:
+    row.done = sum(tally.actions.values())
+    row.outcomes.update(tally.actions)
+    explained: Counter[str] = Counter()
+    for failure in tally.failures:
+        why = tally.explanation(*failure)
+        explained[f"{failure[3]} by {why}"] += why is not None
+        row.check(why is not None, f"{failure[0]}: {failure[3]} that nothing explains")
+    took = [seconds for seconds, _ in tally.answers]
+    real = sum(session[:1] in REAL for _, session in tally.answers)
+    row.check(len(took) > 1, "hardly anything was answered")
+    row.check(real > 0, "nothing was answered by the real CLI")
+    row.facts["5xx"] = ", ".join(f"{n} {what}" for what, n in explained.items() if n) or "none"
+    row.facts["actions a minute"] = f"{row.done / seconds * 60:.0f}"
+    row.facts["answers a minute"] = f"{len(took) / seconds * 60:.0f}"
+    row.facts["of them by the real CLI"] = f"{real / max(1, len(took)):.0%}"
+    row.facts["kills"] = len(tally.kills)
+    if len(took) > 1:
+        row.facts["an answer's median"] = f"{statistics.median(took) * 1000:.0f} ms"
+        row.facts["and 95 %"] = f"{statistics.quantiles(took, n=20)[-1] * 1000:.0f} ms"
+
+
+# -- what a client does
+
+
+def _asks(client: Client, project: str, dice: Random, tally: Tally) -> None:
+    begun = time.monotonic()
+    reply = client.ask(dice.choice(SCENES), project)
+    if reply.status_code == requests.codes.ok:
+        tally.answered(begun, reply.json()["session_id"])
+    elif reply.status_code >= SERVER_ERROR:
+        tally.failed(project, begun, code_of(reply))
+
+
+def _streams(client: Client, project: str, dice: Random, tally: Tally) -> None:
+    _read(client, project, dice.choice(SCENES), tally, lambda _turn: None)
+
+
+def _interrupts(client: Client, project: str, dice: Random, tally: Tally) -> None:
+    def interrupt(turn: str) -> None:
+        time.sleep(dice.uniform(0.0, 0.5))
+        with closing(Client(client.url)) as beside:
+            by_project = f"/sessions/{project}/interrupt"
+            beside.post(dice.choice([f"/turns/{turn}/interrupt", by_project]))
+            # Another's turn may have been the one that ran.
+            beside.post(f"/turns/{turn}/interrupt")
+
+    _read(client, project, dice.choice(LONG), tally, interrupt)
+
+
+def _read(
+    client: Client, project: str, text: str, tally: Tally, meanwhile: Callable[[str], None]
+) -> None:
+    begun = time.monotonic()
+    with client.stream(text, project) as reply:
+        if reply.status_code != requests.codes.ok:
+            if reply.status_code >= SERVER_ERROR:
+                tally.failed(project, begun, code_of(reply))
+            return
+        meanwhile(reply.headers["X-Turn-ID"])
+        seen = list(frames(reply))
+    last = seen[-1].data if seen else {}
+    if not last.get("done"):
+        tally.failed(project, begun, "no last frame")
+    elif last["success"]:
+        tally.answered(begun, last["session_id"])
+    elif (code := error_of(seen)) in FAILS:
+        tally.failed(project, begun, code)
+
+
+def _leaves(client: Client, project: str, dice: Random, _tally: Tally) -> None:
+    text = dice.choice(SCENES + LONG)
+    line = Line(client, dice.choice([ASK, ASK_STREAMING]), question(text, project))
+    time.sleep(dice.uniform(0.0, 0.6))
+    getattr(line, dice.choice(LEAVING))()
+
+
+def _deletes(client: Client, project: str, _dice: Random, tally: Tally) -> None:
+    begun = time.monotonic()
+    reply = client.delete(f"/sessions/{project}")
+    if reply.status_code >= SERVER_ERROR:
+        tally.failed(project, begun, code_of(reply))
+
+
+def _kills(client: Client, _project: str, dice: Random, tally: Tally) -> None:
+    """SIGKILL to a process of the server's, busy or not."""
+    listed = client.get("/processes").json()["processes"]
+    if not listed:
+        return
+    chosen = dice.choice(listed)
+    try:
+        handle = os.pidfd_open(chosen["pid"])
+    except ProcessLookupError:
+        return  # it ended by itself
+    try:
+        # Ours, and no stranger that got the pid.
+        if sweep._marker_of(chosen["pid"]) is not None:
+            tally.kills.append((chosen["project"], time.monotonic()))
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
+
+
+ACTIONS: dict[Callable[[Client, str, Random, Tally], None], int] = {
+    _asks: 30,
+    _streams: 40,
+    _leaves: 12,
+    _interrupts: 10,
+    _deletes: 4,
+    _kills: 4,
+}
