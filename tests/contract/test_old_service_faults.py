@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.contract.replies import JSON, Asides, delete, problem, send
 from tests.fake_claude import Lifelines, overlaps
 from tests.fakes import Fakes
@@ -163,11 +166,12 @@ def test_08_a_question_was_visible_in_ps(logged: Served, fakes: Fakes) -> None:
     assert secret not in logged.ask(f"[[argv]] {secret}").json()["message"]
     (start,) = fakes.entries("start")
     assert secret not in json.dumps(start["argv"])
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            assert secret.encode() not in command.read_bytes()
-        except OSError:
-            continue
+    seen = 0
+    for pid in processes.descendants(os.getpid()):
+        with suppress(OSError):  # it has ended
+            assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            seen += 1
+    assert seen
 
 
 def test_08_a_nul_cut_the_question_short(logged: Served, fakes: Fakes) -> None:
