@@ -149,12 +149,15 @@ def is_clear(body: str) -> bool:
 
 def _prepare(connection: sqlite3.Connection, path: Path, secrecy: Secrecy) -> None:
     try:
+        # Another process may be bringing it up to date just now.
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         version = _checked(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
         _hide_clear_token(connection, secrecy)
         if version < VERSION:
             migrate(connection, VERSION)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     except sqlite3.DatabaseError as fault:
         if isinstance(fault, sqlite3.OperationalError):
             raise StoreUnusable(f"the store's file {path} cannot be used: {fault}") from fault
@@ -177,7 +180,6 @@ def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
     clear = row is not None and is_clear(row[0])
     if version >= ENCRYPTED and not clear:
         return
-    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     if clear:
         try:
             body = secrecy.hide(row[0]).decode()
@@ -189,7 +191,6 @@ def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
     (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise sqlite3.OperationalError("another process reads it")
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:

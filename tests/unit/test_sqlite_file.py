@@ -22,7 +22,7 @@ from cowork.stores.sqlite import SqliteStore
 from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, open_file
 from cowork.turn_records import revive
 from tests.unit.durable_suite import ended, record, waiting
-from tests.unit.store_suite import P, kept, message
+from tests.unit.store_suite import P, at_once, kept, message
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
 SECOND = OLD.with_name("state-v2.db")
@@ -119,6 +119,18 @@ def test_fault_s10_a_token_in_clear_of_an_earlier_file_is_encrypted_when_it_is_o
     store.close()
     assert not clear_bytes(second)
     assert versions(second) == (VERSION, APPLICATION)
+
+
+def test_fault_s10_of_several_who_open_such_a_file_at_once_each_has_the_token(second, tmp_path):
+    opened = at_once(
+        [lambda: SqliteStore(second, Secrecy(tmp_path / "key"), holder="b") for _ in range(4)]
+    )
+    for store in opened:
+        assert store.token().access_token == "week-old-clear-access"
+        assert store.session(OLD_PROJECT).turns == 7
+    assert not clear_bytes(second)
+    for store in opened:
+        store.close()
 
 
 def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_nothing_else(
