@@ -1,7 +1,7 @@
 /* A stand-in for the claude CLI that costs next to nothing, so that the server is what is measured.
  *
  * Speaks as much of stream-json as a turn needs, in lines of the real CLI's shape and length
- * (2.1.330: 290 bytes for a short text delta).  What it says is asked for in the question:
+ * (2.1.332: 290 bytes for a short text delta).  What it says is asked for in the question:
  *
  *   tokens=N   this many text deltas (20)
  *   rate=R     R of them a second, each with the CLOCK_MONOTONIC nanoseconds of its writing as its
@@ -23,7 +23,7 @@
 #define LINE_LIMIT (1 << 20)
 #define MOST_BLOCK 512
 #define LOOK_EVERY 256
-#define VERSION "2.1.330"
+#define VERSION "2.1.332"
 
 typedef struct {
     long tokens, rate, phase, block;

@@ -238,8 +238,11 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def real_claude() -> str:
-    """The path of the real CLI; absent, the test is skipped at home and fails in CI."""
-    found = bundled() or shutil.which("claude")
+    """The path of the real CLI; absent, the test is skipped at home and fails in CI.
+
+    It is the wheel's, unless CLAUDE_CLI_PATH names another one to be tried.
+    """
+    found = os.environ.get("CLAUDE_CLI_PATH") or bundled() or shutil.which("claude")
     if found is None:
         missing("the claude CLI", "make install-cli")
     return str(found)

@@ -7,6 +7,7 @@ what a server itself started is checked as soon as it stops, by `stage.open_stag
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ import pytest
 from tests.conftest import _descriptors, _left, _threads, nothing_left
 from tests.contract.replies import Asides
 from tests.e2e.stage import Stage, open_stage
+from tests.fake_claude.stage.config import VERSION
 from tests.serving import Client
 
 
@@ -34,6 +36,15 @@ def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The server with default settings, shared by the tests of a module."""
     with open_stage(tmp_path_factory.mktemp("stage"), real_claude) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def _newest(real_claude: str) -> None:
+    """Skip what an older CLI than the fake plays is known not to do."""
+    said = subprocess.run([real_claude, "--version"], capture_output=True, text=True, check=True)
+    version = [int(part) for part in said.stdout.split()[0].split(".")]
+    if version < [int(part) for part in VERSION.split(".")]:
+        pytest.skip(f"{said.stdout.strip()} is older than {VERSION}")
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def session_of(cli: Cli, tool: str) -> list[list[Event]]:
     return [[told], cli.turn("[[words 4]]"), cli.turn(tool)]
 
 
+@pytest.mark.usefixtures("_newest")
 def test_the_fake_prints_the_events_of_the_real_one(real, fake):
     ours, theirs = session_of(fake(), "[[tool]] x"), session_of(real(), BASH)
     for played, recorded in zip(ours, theirs, strict=True):
@@ -94,6 +95,7 @@ def test_the_fake_prints_the_events_of_the_real_one(real, fake):
     ]
 
 
+@pytest.mark.usefixtures("_newest")
 def test_the_real_one_counts_costs_as_the_fake_does(real):
     first = real()
     once, _ = costs(first.turn("[[words 2]]"))

@@ -114,7 +114,7 @@ def test_fault_s1_every_tool_that_the_cli_has_by_itself_has_been_looked_at(
         (request,) = of_session(stage, cli.session)
         found = tools_of(request.body) | {*opening["tools"]} - {"Task"}
     assert found <= TOOLS["sent"].keys() | TOOLS["not sent"].keys()
-    assert {"ListAgents", "SendMessage"} <= found  # else this looks at nothing
+    assert {"SendMessage", "EnterWorktree"} <= found  # else this looks at nothing
 
 
 def test_fault_s1_a_sub_agent_has_no_more_tools_than_its_session(staged: Staged) -> None:
@@ -177,6 +177,7 @@ def assert_heard_nothing(stage: Stage, session: str, project: str, seen: int) ->
     assert CANARY not in stage.transcript(session).read_text()
 
 
+@pytest.mark.usefixtures("_newest")
 @pytest.mark.parametrize("trusting", [False, True])
 def test_fault_s1_a_message_from_outside_begins_no_turn_in_an_idle_process(
     staged: Staged, real_claude: str, trusting: bool
@@ -195,6 +196,7 @@ def test_fault_s1_a_message_from_outside_begins_no_turn_in_an_idle_process(
     assert_heard_nothing(stage, session, "quiet", seen)
 
 
+@pytest.mark.usefixtures("_newest")
 def test_fault_s1_a_message_from_outside_does_not_come_into_a_running_turn(
     staged: Staged, real_claude: str, aside: Asides, another: Another
 ) -> None:
@@ -211,6 +213,7 @@ def test_fault_s1_a_message_from_outside_does_not_come_into_a_running_turn(
     assert_heard_nothing(stage, session, "busy", 3)
 
 
+@pytest.mark.usefixtures("_newest")
 def test_the_outsiders_message_does_reach_a_process_without_our_precautions(
     stage: Stage, real_claude: str
 ) -> None:
