@@ -37,7 +37,7 @@ keepalive = 65
 # What a proxy says of its clients is judged by web/guard.py alone.
 forwarded_allow_ips = ""
 forwarder_headers = ""
-# With their 8 KiB each that is what a stranger can have us hold for ten seconds.
+# A head as a whole is bounded by connections.py.
 limit_request_fields = 64
 umask = 0o077
 control_socket_disable = True

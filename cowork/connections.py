@@ -26,6 +26,8 @@ BODY_RATE = 8192.0
 # that comes, so pieces are let pile up for so long (s).
 LONG_HEAD = 16 * 1024
 LONG_HEAD_PAUSE = 0.05
+# All of a head; gunicorn bounds each of its fields, which together could be half a mebibyte.
+HEAD_BYTES = 64 * 1024
 # Between two pieces of a body; no pause at all gives the others a tenth of their turns.
 PAUSE = 0.0001
 # What is left of a body that nobody wanted: so much is thrown away before the next request.
@@ -70,7 +72,12 @@ class Line:
         self._part, self._until = "rest", time.monotonic() + DRAIN_TIMEOUT
 
     def recv(self, size: int) -> bytes:
-        """What the client sends; raises TimeoutError when it is too slow."""
+        """What the client sends; raises TimeoutError when it is too slow.
+
+        Raises `LimitRequestHeaders` for a head of more than `HEAD_BYTES`.
+        """
+        if self._part == "head" and self.heard > HEAD_BYTES:
+            raise faults.LimitRequestHeaders("the head is too long")
         if self._part == "unread":
             self._part, self._began = "body", time.monotonic()
         self._let_others()

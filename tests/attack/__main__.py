@@ -1,7 +1,7 @@
 """`python -m tests.attack [--seed N] [--scale 1.0] [--report FILE]`: what `make attack` runs.
 
 An attacker's tour of a running server: who gets in, which pages may call, what schemathesis and
-hypothesis think of, slow connections by the hundred, and in the end a search for every secret.
+hypothesis think of, slow connections by the hundred, whether it holds more than it says, and in the end a search for every secret.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.attack import stops
+from tests.attack import holding, stops
 from tests.attack.ground import Ground, Row
 from tests.program import arguments, say
 
 SCHEMA_CASES = 2000
 NAMES = 2000
 SLOW = 200
+MOVES = 800
 
 
 def tour(seed: int, scale: float, say: Callable[[str], None]) -> list[Row]:
@@ -34,6 +35,7 @@ def tour(seed: int, scale: float, say: Callable[[str], None]) -> list[Row]:
             lambda: stops.schema(ground, round(SCHEMA_CASES * scale)),
             lambda: stops.names(ground, round(NAMES * scale)),
             lambda: stops.slow(ground, round(SLOW * scale)),
+            lambda: holding.hold(ground, round(MOVES * scale)),
             lambda: stops.canaries(ground),
         ):
             begun = time.monotonic()

@@ -131,6 +131,11 @@ class Ground:
             **self.lifelines.environment,
         }
 
+    def beside(self, **environ: str) -> Gunicorn:
+        """Another server beside the one that is there; the caller closes it."""
+        full = {**self._environ(self.folder / "keys"), **environ}
+        return Gunicorn(full, log=self.folder / "beside.log")
+
     def client(self, what: str | None = "a key") -> Recorder:
         """A client that shows this canary for its key; None shows none."""
         return Recorder(self.server.url, None if what is None else CANARIES[what], self.heard)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.serving import ROOT
 
-STOPS = {"everything", "census", "pages", "schema", "names", "slow", "canaries"}
+STOPS = {"everything", "census", "pages", "schema", "names", "slow", "hold", "canaries"}
 SCALE = "0.075"  # 150 cases of schemathesis
 
 

@@ -11,6 +11,7 @@ import requests
 
 from tests.contract.replies import problem
 from tests.serving import Client, Gunicorn, wait_for
+from tests.threats.wire import tell
 
 MIB = 2**20
 # More than twice what a kernel takes of a reply that nobody reads.
@@ -90,3 +91,11 @@ def _large_turn(server: Gunicorn) -> str:
     reply = server.ask("x" * LARGE, "large")
     assert reply.status_code == 200, reply.text[:200]
     return str(reply.json()["turn_id"])
+
+
+def test_fault_s5_a_head_is_bounded_as_a_whole(server: Gunicorn) -> None:
+    field = b"X-Filler: " + b"x" * 7000 + b"\r\n"
+    head = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    assert tell(server, head + field * 8 + b"\r\n").status == 200
+    refused = tell(server, head + field * 40)
+    assert (refused.status, refused.detail["code"]) == (431, "headers_too_large")
