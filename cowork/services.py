@@ -19,7 +19,7 @@ from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
 from cowork.claude.start import Starter, find_setpriv
-from cowork.claude.transcript import Transcripts, config_folder
+from cowork.claude.transcript import Transcripts
 from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
@@ -152,21 +152,27 @@ class Services:
         if self.closed:
             return
         self.closed = True
-        self.drain(0.0)
-        if not self.store.shared:
-            self._say_what_is_gone()
-        self.pool.close()
-        self.outbox.close(OUTBOX_CLOSE)
-        self.keeper.close()
-        if self.upstream is not None:
-            self.upstream.close()
-        self.cli.close()
-        for call in self.closers:
-            call()
-        self.conversation.turns.close()
-        self.store.close()
+        for step in (
+            lambda: self.drain(0.0),
+            self._say_what_is_gone,
+            self.pool.close,
+            lambda: self.outbox.close(OUTBOX_CLOSE),
+            self.keeper.close,
+            self.upstream.close if self.upstream is not None else lambda: None,
+            self.cli.close,
+            *self.closers,
+            self.conversation.turns.close,
+            self.store.close,
+        ):
+            try:
+                step()
+            except Exception:
+                # Nobody closes again: what comes behind must not be left open by this.
+                log.exception("closing a part failed")
 
     def _say_what_is_gone(self) -> None:
+        if self.store.shared:
+            return
         sessions, token = self.store.session_count(), self.store.token() is not None
         if sessions or token:
             log.warning(
@@ -254,7 +260,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         spares=0 if settings.project_dirs else settings.spare_processes,
         spare_cwd=str(settings.workspace),
     )
-    _check_home(settings.claude_user, environ)
+    _check_home(settings.claude_user, starter.config_folder())
     upstream, history, xo_auth = _upstream(settings)
     login = Login(
         store,
@@ -288,7 +294,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     turns = KeptTurns(settings.turn_retention, store, holder)
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
     ledger.on_trouble = keeper.look_now
-    config = config_folder(environ, settings.claude_user)
+    config = starter.config_folder()
     runner = Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(config))
     return Services(
         settings=settings,
@@ -314,11 +320,10 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
 
 
-def _check_home(user: accounts.Account | None, environ: Mapping[str, str]) -> None:
+def _check_home(user: accounts.Account | None, kept: Path) -> None:
     """Say so where the CLI's user could keep no transcript: it answers all the same."""
     if user is None:
         return
-    kept = config_folder(environ, user)
     there = next(folder for folder in (kept, *kept.parents) if folder.exists())
     if not accounts.may(user, there, os.W_OK | os.X_OK):
         log.warning(

@@ -14,7 +14,7 @@ from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.process import ClaudeProcess
+from cowork.claude.process import KILL_RUNG, ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.ids import new_uuid
@@ -171,15 +171,23 @@ class Starter:
             raise ClaudeUnavailable(
                 "the Claude CLI could not be started; see the server's log", retry_after=5
             ) from fault
-        return ClaudeProcess(
-            child,
-            process_id=process_id,
-            session_id=session_id,
-            cwd=cwd,
-            watching=self._watching,
-            resumed=resume,
-            initialize=needs.initialize(),
-        )
+        try:
+            return ClaudeProcess(
+                child,
+                process_id=process_id,
+                session_id=session_id,
+                cwd=cwd,
+                watching=self._watching,
+                resumed=resume,
+                initialize=needs.initialize(),
+            )
+        except RuntimeError as fault:  # there are no more threads
+            log.error("a CLI that was started has no reader", pid=child.pid, error=str(fault))
+            child.kill()
+            child.communicate(timeout=KILL_RUNG)
+            raise ClaudeUnavailable(
+                "the server has no thread for a process", retry_after=5
+            ) from fault
 
     def config_folder(self) -> Path:
         """Where the CLI keeps its user's things."""

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-
-from cowork.accounts import Account
 
 # A directory's name that is longer is cut to this by the CLI, and a hash of its own put behind.
 _NAME_LIMIT = 200
-
-
-def config_folder(environ: Mapping[str, str], account: Account | None) -> Path:
-    """Where the CLI keeps its transcripts and all else that is its own."""
-    named = environ.get("CLAUDE_CONFIG_DIR")
-    if named:
-        return Path(named)
-    home = account.home if account is not None else Path(environ.get("HOME") or Path.home())
-    return home / ".claude"
 
 
 class Transcripts:

@@ -242,6 +242,28 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
 
 
+class NoThread:
+    """What watches descriptors, where no thread can be started."""
+
+    def __init__(self, real):
+        self.close = real.close
+
+    def watch(self, _watched):
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_process_that_nobody_can_read_is_ended(new_pool):
+    pool = new_pool()
+    starter = pool._starter
+    starter._watching, watching = NoThread(starter._watching), starter._watching
+    with pytest.raises(ClaudeUnavailable):
+        pool.get()
+    assert pool.lines.wait_for(0)
+    assert pool.counts()["busy"] == 0
+    starter._watching = watching
+    answer(pool.get(), "a")
+
+
 def broken(kind: str, folder: Path) -> str:
     path = folder / "broken"
     if kind == "directory":

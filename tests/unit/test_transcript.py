@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from cowork.accounts import Account
-from cowork.claude.transcript import Transcripts, config_folder
+from cowork.claude.transcript import Transcripts
 
 ID = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d7"
 
@@ -55,10 +52,3 @@ def test_fault_t9_a_transcript_that_did_not_grow_by_whole_lines_lacks_a_turn(
         file.parent.mkdir(parents=True)
         file.write_bytes(after)
     assert Transcripts(tmp_path).lacks_turn("/ws", ID, before) is lacks
-
-
-def test_the_folder_is_the_clis_users():
-    user = Account("u", 1, 1, Path("/home/u"), "/bin/sh", frozenset())
-    assert config_folder({"HOME": "/root"}, user) == Path("/home/u/.claude")
-    assert config_folder({"HOME": "/root"}, None) == Path("/root/.claude")
-    assert config_folder({"HOME": "/root", "CLAUDE_CONFIG_DIR": "/c"}, user) == Path("/c")
