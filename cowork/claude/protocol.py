@@ -128,6 +128,8 @@ def text_run(lines: bytes) -> TextRun | None:
     if not literals or len(literals) != lines.count(b"\n"):
         return None
     try:
+        if len(literals) == 1:
+            return TextRun(literals, orjson.loads(literals[0]), lines)
         return TextRun(literals, "".join(orjson.loads(b"[%b]" % b",".join(literals))), lines)
     except orjson.JSONDecodeError:
         return None

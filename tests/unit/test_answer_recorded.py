@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cowork.claude.answer import Answer
+from cowork.claude.failures import RequestRefused
 from cowork.errors import (
     ClaudeApiError,
     ClaudeFailed,
@@ -235,7 +236,7 @@ def test_our_answer_after_a_turn_that_nobody_asked_for_is_ours_alone():
         ("fail_529", ClaudeOverloaded),
         ("fail_500", ClaudeApiError),
         ("fail_unreachable", ClaudeApiError),
-        ("fail_refusal", ClaudeApiError),
+        ("fail_refusal", RequestRefused),
         ("fail_max_turns", ClaudeFailed),
     ],
 )
