@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,8 @@ CAP_SYS_PTRACE = 19
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # On the way to a folder, as many as the kernel follows.
 _LINKS = 40
+# The groups are those of all threads.
+_borrowed = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +97,23 @@ def _make(path: Path) -> None:
 def _rights_of(account: Account) -> Iterator[None]:
     """Work with files as that user, in this thread; nothing in here may wait.
 
-    The kernel takes root's rights over files away with the change, and gives them back.
+    The kernel takes root's rights over files away with the change, and gives them back.  Root's
+    groups are left off too: they may write where that user may not.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.setfsgid(account.gid)
-    libc.setfsuid(account.uid)
-    try:
-        if libc.setfsuid(-1) != account.uid:  # it tells who we are, and changes nothing
-            raise _refused("cannot work with files as another user")
-        yield
-    finally:
-        libc.setfsuid(os.geteuid())
-        libc.setfsgid(os.getegid())
+    with _borrowed:
+        groups = os.getgroups()
+        try:
+            os.setgroups(sorted(account.groups))
+            libc.setfsgid(account.gid)
+            libc.setfsuid(account.uid)
+            if libc.setfsuid(-1) != account.uid:  # it tells who we are, and changes nothing
+                raise _refused("cannot work with files as another user")
+            yield
+        finally:
+            libc.setfsuid(os.geteuid())
+            libc.setfsgid(os.getegid())
+            os.setgroups(groups)
 
 
 def _give_topmost(path: Path, account: Account) -> None:

@@ -111,6 +111,36 @@ def test_fault_s6_nothing_is_made_in_roots_folders_by_way_of_the_users(theirs, r
     assert (roots / "ours again").stat().st_uid == 0
 
 
+@pytest.fixture
+def in_roots_group():
+    """We are in root's group, as a service that is started as root is."""
+    groups = os.getgroups()
+    os.setgroups([0])
+    yield
+    assert os.getgroups() == [0]
+    os.setgroups(groups)
+
+
+@as_root
+@pytest.mark.usefixtures("in_roots_group")
+def test_fault_s6_nor_where_roots_group_may_write(theirs, roots):
+    roots.chmod(0o775)
+    (theirs / "workspace").symlink_to(roots)
+    with contextlib.suppress(PermissionError):
+        accounts.make_folder(theirs / "workspace" / "p", account())
+    assert list(roots.iterdir()) == []
+
+
+@as_root
+@pytest.mark.usefixtures("in_roots_group")
+def test_a_folder_is_made_where_a_group_of_the_users_may_write(shared):
+    group = 54321
+    os.chown(shared, 0, group)
+    shared.chmod(0o775)
+    accounts.make_folder(shared / "p", account(groups=(NOBODY.pw_gid, group)))
+    assert (shared / "p").stat().st_uid == NOBODY.pw_uid
+
+
 @as_root
 def test_fault_s6_a_link_that_root_has_made_is_followed(shared, roots):
     """As where /home is a link to another disk."""
