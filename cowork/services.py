@@ -224,12 +224,14 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     environ = dict(os.environ if environ is None else environ)
     logging.hide(*settings.secrets())
     holder = sweep.own_name()
+    keys = Keys(settings.api_keys, settings.api_keys_file)
     store = open_store(
         settings.store,
         outbox_limit=settings.outbox_limit,
         outbox_bytes=settings.outbox_bytes,
         holder=holder,
         key_file=settings.store_key_file,
+        owners=keys.__len__,
     )
     manner = command.Manner(
         permission_mode=settings.permission_mode,
@@ -280,7 +282,6 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         queue_limit=settings.queue_limit,
         disconnect_grace=settings.disconnect_grace,
     )
-    keys = Keys(settings.api_keys, settings.api_keys_file)
     room = max(ROOM, BODIES * settings.max_body)
     transfer = settings.transfer_bytes or room
     waiting = Quota(

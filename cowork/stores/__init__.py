@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,10 +21,12 @@ def open_store(
     outbox_bytes: int = OUTBOX_BYTES,
     holder: str = "",
     key_file: Path = Path("store.key"),
+    owners: Callable[[], int] = lambda: 1,
 ) -> Store:
     """Open the store that `url` names, in the name of `holder`: see `Store`.
 
-    `key_file` holds the key that a durable store encrypts the token with.
+    `key_file` holds the key that a durable store encrypts the token with; `owners` tells how many
+    keys there are (`OutboxBounds`).
 
     Raises `StoreUnusable`, for a URL that names none too.
     """
@@ -35,14 +38,14 @@ def open_store(
 
         path, secrecy = sqlite_path(url), _secrecy(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
-        return SqliteStore(path, secrecy, holder=holder, **limits)
+        return SqliteStore(path, secrecy, holder=holder, owners=owners, **limits)
     if scheme in {"redis", "rediss"}:
         from cowork.stores.redis import RedisStore  # noqa: PLC0415
         from cowork.stores.redis_line import connect  # noqa: PLC0415
 
         secrecy = _secrecy(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
-        return RedisStore(connect(url), secrecy, holder=holder, **limits)
+        return RedisStore(connect(url), secrecy, holder=holder, owners=owners, **limits)
     raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )

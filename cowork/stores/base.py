@@ -6,7 +6,7 @@ Each method is atomic and safe to call from any thread.  A store that is away ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -146,7 +146,7 @@ class OutboxCounts:
     """The outbox at one moment, over all owners.
 
     `oldest` is when the longest waiting message was created, `dropped` how many a bound has cost
-    since the store was opened, `full` whether a further question has to be refused.
+    since the store was opened, `full` whether every further question has to be refused.
     """
 
     waiting: int
@@ -154,6 +154,36 @@ class OutboxCounts:
     dead: int
     dropped: int
     full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxBounds:
+    """What may wait in a durable store's outbox before it takes no further question.
+
+    While there is more than one key (`owners` tells how many), each owner has half of it; what
+    one of them has beyond that, by answers, counts against nobody else.
+    """
+
+    most: int
+    most_bytes: int
+    owners: Callable[[], int]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Messages and bytes that one owner may have."""
+        parts = 1 if self.owners() <= 1 else 2
+        return max(self.most // parts, 1), max(self.most_bytes // parts, 1)
+
+    def are_reached(self, held: Mapping[str, tuple[int, int]], owner: str | None = None) -> bool:
+        """By that owner, or by all together; `held` are each owner's messages and bytes."""
+        most, most_bytes = self.share
+        count, size = held.get(owner, (0, 0)) if owner is not None else (0, 0)
+        if count >= most or size >= most_bytes:
+            return True
+        return (
+            sum(min(each[0], most) for each in held.values()) >= self.most
+            or sum(min(each[1], most_bytes) for each in held.values()) >= self.most_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +349,8 @@ class Store(Protocol):
         """
 
     # A bound of the outbox costs a store that forgets at restart its oldest message.  A durable
-    # one takes every message, since the answer of an accepted turn must not be lost, and is
-    # `full` at its bound: whoever accepts a turn raises `OutboxFull` then.
+    # one takes every message, since the answer of an accepted turn must not be lost, and at its
+    # bounds (`OutboxBounds`) whoever accepts a turn raises `OutboxFull`.
 
     def put_message(self, message: ChatMessage) -> None:
         """Append to the outbox, behind every earlier message of its project."""
@@ -347,7 +377,7 @@ class Store(Protocol):
         """Move the message of that id from the outbox to the dead letters; absent is no error.
 
         Beyond `DEAD_LIMIT` dead letters, or their part of the outbox's bytes, those that died
-        first are dropped, and counted.
+        first of the owner who has most are dropped, and counted.
         """
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:

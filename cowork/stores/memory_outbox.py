@@ -26,6 +26,8 @@ class MemoryOutbox:
         self._arrivals = count()
         self.dropped = 0
         self._dead: OrderedDict[str, tuple[DeadLetter, int, ChatMessage]] = OrderedDict()
+        self._dead_counts: Counter[str] = Counter()
+        self._dead_sizes: Counter[str] = Counter()
 
     def put(self, message: ChatMessage) -> None:
         self._add(next(self._arrivals), message)
@@ -78,7 +80,12 @@ class MemoryOutbox:
         """
         dropped = []
         while self._dead and self._is_large():
-            dropped.append(self._drop_dead())
+            both = self._sizes + self._dead_sizes
+            most = max(both, key=lambda owner: both[owner])
+            if self._dead_counts[most] or self.size <= 1:
+                dropped.append(self._drop_dead(self._dead_sizes))
+            else:
+                dropped.append(self._drop_oldest())
         while self.size > 1 and (self.size > self._limit or self._is_large()):
             dropped.append(self._drop_oldest())
         self.dropped += len(dropped)
@@ -113,7 +120,7 @@ class MemoryOutbox:
         if found is None:
             return None
         arrival, kept = found
-        self._bytes += _size(kept)
+        self._count_dead(kept, 1)
         letter = DeadLetter(
             id=kept.id,
             project=kept.project,
@@ -127,12 +134,23 @@ class MemoryOutbox:
         if len(self._dead) <= DEAD_LIMIT:
             return None
         self.dropped += 1
-        return self._drop_dead()
+        return self._drop_dead(self._dead_counts)
 
-    def _drop_dead(self) -> str:
-        message_id, (_, _, message) = self._dead.popitem(last=False)
-        self._bytes -= _size(message)
-        return message_id
+    def _drop_dead(self, has: Counter[str]) -> str:
+        """The oldest dead letter of the owner who `has` most."""
+        most = max(self._dead_counts, key=lambda owner: has[owner])
+        letter, _, message = self.dead_of(most)[0]
+        del self._dead[letter.id]
+        self._count_dead(message, -1)
+        return letter.id
+
+    def _count_dead(self, message: ChatMessage, many: int) -> None:
+        owner, size = message.project.owner, many * _size(message)
+        self._bytes += size
+        self._dead_counts[owner] += many
+        self._dead_sizes[owner] += size
+        if not self._dead_counts[owner]:
+            del self._dead_counts[owner], self._dead_sizes[owner]
 
     def dead_of(self, owner: str) -> list[tuple[DeadLetter, int, ChatMessage]]:
         return [kept for kept in self._dead.values() if kept[0].project.owner == owner]
@@ -141,7 +159,7 @@ class MemoryOutbox:
         found = self.dead_of(owner)
         for letter, arrival, message in reversed(found):
             del self._dead[letter.id]
-            self._bytes -= _size(message)
+            self._count_dead(message, -1)
             self._add(arrival, replace(message, tried=False))
             self._waiting[message.project].move_to_end(message.id, last=False)
         return len(found)

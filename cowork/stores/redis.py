@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from cowork.stores.base import (
     Claim,
     DeadLetter,
     Exchange,
+    OutboxBounds,
     OutboxCounts,
     Project,
     Session,
@@ -68,12 +70,12 @@ class RedisStore:
         holder: str,
         outbox_limit: int = 10_000,
         outbox_bytes: int = OUTBOX_BYTES,
+        owners: Callable[[], int] = lambda: 1,
     ) -> None:
         self._line = Line(client, PREFIX)
         self._secrecy = secrecy
         self._holder = holder
-        self._outbox_limit = outbox_limit
-        self._outbox_bytes = outbox_bytes
+        self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
         self._held = HeldClaims()
         try:
@@ -145,13 +147,15 @@ class RedisStore:
             *_message(question),
             "" if key is None else f"{key.owner}\0{key.key}",
             "" if key is None else key.digest,
-            self._outbox_limit,
-            self._outbox_bytes,
+            *self._limits(),
         ]
         found = self._line.script(scripts.PUT_TURN, arguments)
         if found == b"full":
             raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
         return None if found is None else (found[0].decode(), found[1].decode())
+
+    def _limits(self) -> tuple[int, int, int, int]:
+        return self._bounds.most, self._bounds.most_bytes, *self._bounds.share
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         arguments = [record.id, record.state, record_json(record), *_message(question)]
@@ -284,14 +288,13 @@ class RedisStore:
         return int(self._line.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
-        waiting, dead, size, *first = self._line.script(scripts.COUNTS)
+        waiting, dead, full, *first = self._line.script(scripts.COUNTS, self._limits())
         oldest = message_of(first[0]).created if first and first[0] is not None else None
-        full = waiting >= self._outbox_limit or size >= self._outbox_bytes
-        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
+        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=bool(full))
 
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
         project = message.project
-        limits = DEAD_LIMIT, self._outbox_bytes // DEAD_SHARE
+        limits = DEAD_LIMIT, self._bounds.most_bytes // DEAD_SHARE
         arguments = [message.id, _key(project), project.owner, why, died.isoformat(), *limits]
         dropped = self._line.script(scripts.BURY_MESSAGE, arguments)
         if dropped:

@@ -44,29 +44,60 @@ local function put_session(project, body)
     redis.call('ZADD', p .. 'session_order', redis.call('INCR', p .. 'place'), project)
   end
 end
--- Counted anew when the key has expired: a server of an earlier version does not keep it.
-local function outbox_bytes()
-  local known = redis.call('GET', p .. 'outbox_bytes')
-  if known then return tonumber(known) end
-  local total, count = 0, redis.call('ZCARD', p .. 'outbox')
-  for first = 0, count - 1, 1000 do
-    for _, id in ipairs(redis.call('ZRANGE', p .. 'outbox', first, first + 999)) do
-      total = total + redis.call('HSTRLEN', p .. 'messages', id)
+local function owner_of(project)
+  return string.sub(project, 1, string.find(project, '\\0', 1, true) - 1)
+end
+-- Of each owner, how many messages wait (n) and their bytes (b).  Counted anew when the key has
+-- expired: a server of an earlier version does not keep it.
+local function outbox_held()
+  local key, held = p .. 'outbox_held', {}
+  local function add(owner, count, size)
+    local had = held[owner] or {0, 0}
+    held[owner] = {had[1] + count, had[2] + size}
+  end
+  local known = redis.call('HGETALL', key)
+  for i = 1, #known, 2 do
+    local kind, owner, number = known[i]:sub(1, 1), known[i]:sub(2), tonumber(known[i + 1])
+    if kind == 'n' then add(owner, number, 0) elseif kind == 'b' then add(owner, 0, number) end
+  end
+  if known[1] then return held end
+  local total = 0
+  for _, project in ipairs(redis.call('ZRANGE', p .. 'projects', 0, -1)) do
+    for _, id in ipairs(redis.call('ZRANGE', p .. 'waiting:' .. project, 0, -1)) do
+      add(owner_of(project), 1, redis.call('HSTRLEN', p .. 'messages', id))
+      total = total + 1
     end
   end
-  redis.call('SET', p .. 'outbox_bytes', whole(total), 'PX', math.max(60000, count * 10))
-  return total
-end
-local function count_bytes(more)
-  if redis.call('EXISTS', p .. 'outbox_bytes') == 1 then
-    redis.call('INCRBY', p .. 'outbox_bytes', whole(more))
+  redis.call('HSET', key, 'since', whole(now()))
+  for owner, had in pairs(held) do
+    redis.call('HSET', key, 'n' .. owner, whole(had[1]), 'b' .. owner, whole(had[2]))
   end
+  redis.call('PEXPIRE', key, math.max(60000, total * 10))
+  return held
+end
+local function count_message(project, count, size)
+  local key, owner = p .. 'outbox_held', owner_of(project)
+  if redis.call('EXISTS', key) == 1 then
+    redis.call('HINCRBY', key, 'n' .. owner, count)
+    redis.call('HINCRBY', key, 'b' .. owner, whole(size))
+  end
+end
+-- See `OutboxBounds.are_reached`; the bounds, then an owner's share of each.
+local function is_full(owner, most, most_bytes, share, share_bytes)
+  most, most_bytes = tonumber(most), tonumber(most_bytes)
+  share, share_bytes = tonumber(share), tonumber(share_bytes)
+  local count, size = 0, 0
+  for each, had in pairs(outbox_held()) do
+    if each == owner and (had[1] >= share or had[2] >= share_bytes) then return true end
+    count, size = count + math.min(had[1], share), size + math.min(had[2], share_bytes)
+  end
+  return count >= most or size >= most_bytes
 end
 local function put_message(id, project, body, place)
   if redis.call('HEXISTS', p .. 'messages', id) == 1 then return end
   place = place or redis.call('INCR', p .. 'place')
   redis.call('HSET', p .. 'messages', id, body)
-  count_bytes(#body)
+  count_message(project, 1, #body)
   redis.call('ZADD', p .. 'outbox', place, id)
   redis.call('ZADD', p .. 'waiting:' .. project, place, id)
   local first = redis.call('ZRANGE', p .. 'waiting:' .. project, 0, 0, 'WITHSCORES')
@@ -77,7 +108,7 @@ local function take_message(id, project)
   if not body then return nil end
   local place = redis.call('ZSCORE', p .. 'outbox', id)
   redis.call('HDEL', p .. 'messages', id)
-  count_bytes(-#body)
+  count_message(project, -1, -#body)
   redis.call('SREM', p .. 'tried', id)
   redis.call('ZREM', p .. 'outbox', id)
   redis.call('ZREM', p .. 'waiting:' .. project, id)
@@ -148,8 +179,9 @@ if key then
   local known = redis.call('HMGET', p .. 'key:' .. key, 'turn', 'digest')
   if known[1] then return known end
 end
-local full = redis.call('ZCARD', p .. 'outbox') >= tonumber(ARGV[11])
-if ARGV[6] ~= '' and (full or outbox_bytes() >= tonumber(ARGV[12])) then return 'full' end
+if ARGV[6] ~= '' and is_full(ARGV[2], ARGV[11], ARGV[12], ARGV[13], ARGV[14]) then
+  return 'full'
+end
 local turn = p .. 'turn:' .. ARGV[1]
 if redis.call('EXISTS', turn) == 1 then return false end
 if key then
@@ -294,12 +326,13 @@ elseif redis.call('HEXISTS', p .. 'messages', ARGV[1]) == 1 then
 end
 """
 
+# limits
 COUNTS = f"""{_BEGIN}
 local first = redis.call('ZRANGE', p .. 'outbox', 0, 0)
 return {{
   redis.call('ZCARD', p .. 'outbox'),
   redis.call('ZCARD', p .. 'dead'),
-  outbox_bytes(),
+  is_full(nil, ARGV[1], ARGV[2], ARGV[3], ARGV[4]) and 1 or 0,
   first[1] and redis.call('HGET', p .. 'messages', first[1])
 }}
 """
@@ -311,16 +344,27 @@ if not body then return {{}} end
 redis.call('HSET', p .. 'letter:' .. ARGV[1], 'body', body, 'place', place, 'project', ARGV[2],
   'owner', ARGV[3], 'why', ARGV[4], 'died', ARGV[5])
 redis.call('ZADD', p .. 'dead', redis.call('INCR', p .. 'place'), ARGV[1])
-local ids, size = redis.call('ZRANGE', p .. 'dead', 0, -1), 0
-for _, id in ipairs(ids) do size = size + redis.call('HSTRLEN', p .. 'letter:' .. id, 'body') end
+-- Of each owner its letters, oldest first, and their bytes.
+local letters, held, count, size = {{}}, {{}}, 0, 0
+for _, id in ipairs(redis.call('ZRANGE', p .. 'dead', 0, -1)) do
+  local letter = p .. 'letter:' .. id
+  local owner, bytes = redis.call('HGET', letter, 'owner'), redis.call('HSTRLEN', letter, 'body')
+  letters[owner], held[owner] = letters[owner] or {{}}, (held[owner] or 0) + bytes
+  table.insert(letters[owner], {{id, bytes}})
+  count, size = count + 1, size + bytes
+end
 local dropped = {{}}
-for place, id in ipairs(ids) do
-  local left = #ids - place + 1
-  if left <= tonumber(ARGV[6]) and (left == 1 or size <= tonumber(ARGV[7])) then break end
-  size = size - redis.call('HSTRLEN', p .. 'letter:' .. id, 'body')
-  redis.call('ZREM', p .. 'dead', id)
-  redis.call('DEL', p .. 'letter:' .. id)
-  dropped[place] = id
+while count > tonumber(ARGV[6]) or (count > 1 and size > tonumber(ARGV[7])) do
+  local most, has = nil, -1
+  for owner, theirs in pairs(letters) do
+    local this = count > tonumber(ARGV[6]) and #theirs or held[owner]
+    if #theirs > 0 and this > has then most, has = owner, this end
+  end
+  local first = table.remove(letters[most], 1)
+  held[most], count, size = held[most] - first[2], count - 1, size - first[2]
+  redis.call('ZREM', p .. 'dead', first[1])
+  redis.call('DEL', p .. 'letter:' .. first[1])
+  dropped[#dropped + 1] = first[1]
 end
 return dropped
 """

@@ -23,6 +23,7 @@ from cowork.stores.base import (
     Claim,
     DeadLetter,
     Exchange,
+    OutboxBounds,
     OutboxCounts,
     Project,
     Session,
@@ -60,11 +61,11 @@ class SqliteStore:
         holder: str,
         outbox_limit: int = 10_000,
         outbox_bytes: int = OUTBOX_BYTES,
+        owners: Callable[[], int] = lambda: 1,
     ) -> None:
         self._secrecy = secrecy
         self._holder = holder
-        self._outbox_limit = outbox_limit
-        self._outbox_bytes = outbox_bytes
+        self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
         self._path = path
         self._held = HeldClaims()
@@ -157,14 +158,14 @@ class SqliteStore:
         self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
     ) -> tuple[str, str] | None:
         def put(connection: sqlite3.Connection) -> tuple[str, str] | None:
-            if question is not None and self._is_full(connection):
+            if question is not None and self._is_full(connection, record.project.owner):
                 raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
             return turns.put(connection, record, question, key)
 
         return self._write(put, sync=True)
 
-    def _is_full(self, connection: sqlite3.Connection) -> bool:
-        return outbox.is_full(connection, self._outbox_limit, self._outbox_bytes)
+    def _is_full(self, connection: sqlite3.Connection, owner: str | None = None) -> bool:
+        return self._bounds.are_reached(outbox.held(connection, "outbox"), owner)
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         self._write(lambda connection: turns.start(connection, record, question))
@@ -303,7 +304,7 @@ class SqliteStore:
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
         dropped = self._write(
             lambda connection: outbox.bury(
-                connection, message.id, why, died, self._outbox_bytes // DEAD_SHARE
+                connection, message.id, why, died, self._bounds.most_bytes // DEAD_SHARE
             ),
             sync=True,
         )

@@ -99,6 +99,47 @@ MIGRATIONS = (
     """
     ALTER TABLE sessions ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;
     """,
+    # Each owner's.  No upsert: within a trigger the statement that fires it says what a conflict
+    # does.
+    """
+    DROP TRIGGER outbox_grows; DROP TRIGGER outbox_shrinks;
+    DROP TRIGGER dead_grow; DROP TRIGGER dead_shrink;
+    DROP TABLE sizes;
+    CREATE TABLE sizes (
+        place TEXT NOT NULL, owner TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (place, owner)
+    );
+    INSERT INTO sizes
+        SELECT 'outbox', owner, count(*), sum(length(CAST(body AS BLOB))) FROM outbox
+        GROUP BY owner;
+    INSERT INTO sizes
+        SELECT 'dead', owner, count(*), sum(length(CAST(body AS BLOB))) FROM dead_letters
+        GROUP BY owner;
+    CREATE TRIGGER outbox_grows AFTER INSERT ON outbox BEGIN
+        INSERT INTO sizes SELECT 'outbox', NEW.owner, 0, 0 WHERE NOT EXISTS (
+            SELECT 1 FROM sizes WHERE place = 'outbox' AND owner = NEW.owner
+        );
+        UPDATE sizes SET count = count + 1, bytes = bytes + length(CAST(NEW.body AS BLOB))
+            WHERE place = 'outbox' AND owner = NEW.owner;
+    END;
+    CREATE TRIGGER outbox_shrinks AFTER DELETE ON outbox BEGIN
+        UPDATE sizes SET count = count - 1, bytes = bytes - length(CAST(OLD.body AS BLOB))
+            WHERE place = 'outbox' AND owner = OLD.owner;
+        DELETE FROM sizes WHERE place = 'outbox' AND owner = OLD.owner AND count = 0;
+    END;
+    CREATE TRIGGER dead_grow AFTER INSERT ON dead_letters BEGIN
+        INSERT INTO sizes SELECT 'dead', NEW.owner, 0, 0 WHERE NOT EXISTS (
+            SELECT 1 FROM sizes WHERE place = 'dead' AND owner = NEW.owner
+        );
+        UPDATE sizes SET count = count + 1, bytes = bytes + length(CAST(NEW.body AS BLOB))
+            WHERE place = 'dead' AND owner = NEW.owner;
+    END;
+    CREATE TRIGGER dead_shrink AFTER DELETE ON dead_letters BEGIN
+        UPDATE sizes SET count = count - 1, bytes = bytes - length(CAST(OLD.body AS BLOB))
+            WHERE place = 'dead' AND owner = OLD.owner;
+        DELETE FROM sizes WHERE place = 'dead' AND owner = OLD.owner AND count = 0;
+    END;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -49,17 +49,10 @@ def counts(connection: sqlite3.Connection) -> tuple[int, datetime | None, int]:
     return waiting, None if row is None else message_of(row[0]).created, dead
 
 
-def is_full(connection: sqlite3.Connection, limit: int, most_bytes: int) -> bool:
-    """Whether no further question may be put."""
-    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
-    return bool(waiting >= limit or _bytes(connection, "outbox") >= most_bytes)
-
-
-def _bytes(connection: sqlite3.Connection, place: str) -> int:
-    found: int = connection.execute("SELECT bytes FROM sizes WHERE place = ?", (place,)).fetchone()[
-        0
-    ]
-    return found
+def held(connection: sqlite3.Connection, place: str) -> dict[str, tuple[int, int]]:
+    """Each owner's messages and bytes, in the `outbox` or `dead`."""
+    rows = connection.execute("SELECT owner, count, bytes FROM sizes WHERE place = ?", (place,))
+    return {owner: (count, size) for owner, count, size in rows}
 
 
 def bury(
@@ -73,15 +66,18 @@ def bury(
     )
     drop(connection, message_id)
     dropped: list[str] = []
-    (dead,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
-    while dead > DEAD_LIMIT or (dead > 1 and _bytes(connection, "dead") > most_bytes):
+    while True:
+        dead = held(connection, "dead")
+        count, size = (sum(each[i] for each in dead.values()) for i in (0, 1))
+        too_many = count > DEAD_LIMIT
+        if not too_many and (count <= 1 or size <= most_bytes):
+            return dropped
+        most = max(dead, key=lambda owner: dead[owner][0 if too_many else 1])
         number, first_id = connection.execute(
-            "SELECT number, id FROM dead_letters ORDER BY number LIMIT 1"
+            "SELECT number, id FROM dead_letters WHERE owner = ? ORDER BY number LIMIT 1", (most,)
         ).fetchone()
         connection.execute("DELETE FROM dead_letters WHERE number = ?", (number,))
         dropped.append(first_id)
-        dead -= 1
-    return dropped
 
 
 def dead_of(connection: sqlite3.Connection, owner: str) -> list[DeadLetter]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,8 @@ from cowork.stores.base import (
 from tests.serving import wait_for
 from tests.unit.store_suite import NOW, P, Q, at_once, heads, kept, message, session
 
-Open = Callable[[str], Store]
+Open = Callable[..., Store]
+OTHERS = Project("other", "p")
 KEY = TurnKey("", "k-1", "digest")
 KEEP = 600.0
 
@@ -269,6 +271,65 @@ class DurableBehaviour:
         assert not store.outbox_counts().full
         assert store.revive_dead("") == 1
         assert store.outbox_counts().full
+
+    @pytest.mark.parametrize("bounds", [{"outbox_limit": 4}, {"outbox_bytes": 8000}])
+    def test_fault_s4_one_owner_fills_its_half_of_the_outbox_and_nobody_elses(
+        self, open_as: Open, bounds: dict[str, int]
+    ):
+        store = open_as("a", owners=lambda: 3, **bounds)
+
+        def ask(number: int, project: Project) -> None:
+            asked = replace(question(number, project), message="x" * 2000)
+            store.put_turn(record(number, project), asked, None)
+
+        ask(1, P)
+        ask(2, P)
+        with pytest.raises(OutboxFull):
+            ask(3, P)
+        with pytest.raises(OutboxFull):
+            ask(3, Project(P.owner, "another"))
+        # Every answer is taken; what is beyond its half counts against nobody else.
+        for number in (1, 2):
+            large = replace(answer(number), message="x" * 9000)
+            store.end_turn(ended(record(number), messages=(large,)))
+        assert not store.outbox_counts().full
+        ask(4, OTHERS)
+        ask(5, OTHERS)
+        assert store.outbox_counts().full
+        with pytest.raises(OutboxFull):
+            ask(6, OTHERS)
+        with pytest.raises(OutboxFull):
+            ask(6, Project("third", "p"))
+        store.drop_message(question(4, OTHERS))
+        ask(6, Project("third", "p"))
+        for found in (question(1), question(2), answer(1), answer(2)):
+            store.drop_message(found)
+        ask(7, P)
+        assert not open_as("b", owners=lambda: 1, **bounds).outbox_counts().full
+
+    def test_fault_s4_questions_that_come_at_once_do_not_go_beyond_an_owners_half(
+        self, open_as: Open
+    ):
+        store = open_as("a", outbox_limit=6, owners=lambda: 2)
+
+        def ask(number: int) -> bool:
+            try:
+                store.put_turn(record(number), question(number), None)
+            except OutboxFull:
+                return False
+            return True
+
+        assert sum(at_once([partial(ask, number) for number in range(8)])) == 3
+
+    def test_fault_s4_an_owners_large_refused_messages_cost_no_other_its_own(self, open_as: Open):
+        store = open_as("a", outbox_bytes=32_000)
+        for number, project in ((1, OTHERS), *((number, P) for number in range(2, 8))):
+            large = replace(question(number, project), message="x" * 2000)
+            store.put_message(large)
+            store.bury_message(large, "why", NOW)
+        assert [each.id for each in store.dead_letters(OTHERS.owner)] == ["turn-1-question"]
+        left = [each.id for each in store.dead_letters(P.owner)]
+        assert left == ["turn-6-question", "turn-7-question"]
 
     def test_fault_s4_dead_letters_are_bounded_by_their_size(self, open_as: Open):
         store = open_as("a", outbox_bytes=16_000)

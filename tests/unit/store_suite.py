@@ -432,6 +432,17 @@ class StoreBehaviour:
         assert store.revive_dead("") == 3
         assert store.next_message(P) == message(2)
 
+    def test_fault_s4_an_owners_refused_messages_cost_no_other_its_own(self, store, monkeypatch):
+        monkeypatch.setattr(self.limited, "DEAD_LIMIT", 3)
+        others = Project("other", "p")
+        put = [message(0, others), *(message(number) for number in range(1, 5))]
+        for each in put:
+            store.put_message(each)
+            store.bury_message(each, "why", NOW)
+        assert [letter.id for letter in store.dead_letters("other")] == [put[0].id]
+        assert [letter.id for letter in store.dead_letters(P.owner)] == [put[3].id, put[4].id]
+        assert store.outbox_counts().dropped == 2
+
     # -- the relay
 
     def test_one_relay_at_a_time_delivers(self, store):

@@ -6,6 +6,7 @@ import pytest
 import structlog.testing
 
 from cowork.stores import memory_outbox, open_store
+from cowork.stores.base import Project
 from cowork.stores.memory import MemoryStore
 from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message
 
@@ -75,6 +76,20 @@ def test_an_outbox_of_large_messages_is_bounded_by_their_size():
     assert heads(store)[0].id == "-p-3"
     store.put_message(message(9, message="x" * 5000))
     assert [each.id for each in heads(store)] == ["-p-9"]
+
+
+def test_fault_s4_who_floods_the_outbox_costs_no_other_its_refused_messages():
+    store = MemoryStore(outbox_bytes=2000)
+    theirs = message(0, Project("other", "p"), message="x" * 400)
+    store.put_message(theirs)
+    store.bury_message(theirs, "why", NOW)
+    for number in range(10):
+        store.put_message(message(number, message="x" * 400))
+    assert [letter.id for letter in store.dead_letters("other")] == [theirs.id]
+    assert store.message_count() == 3
+    assert store.revive_dead("other") == 1
+    store.put_message(message(10, message="x" * 400))
+    assert store.next_message(theirs.project).id == theirs.id
 
 
 def test_large_dead_letters_make_room_before_any_message_that_waits():

@@ -192,12 +192,14 @@ def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_a
     client = fakeredis.FakeRedis()
     store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a", outbox_bytes=3000)
     assert not store.outbox_counts().full
-    assert 0 < client.pttl("cowork:outbox_bytes") <= 60_000
+    assert 0 < client.pttl("cowork:outbox_held") <= 60_000
     # As one does that keeps no count.
     for number in range(2500):
         client.hset("cowork:messages", f"m{number}", "xx")
         client.zadd("cowork:outbox", {f"m{number}": number})
-    client.delete("cowork:outbox_bytes")
+        client.zadd("cowork:waiting:\0p", {f"m{number}": number})
+    client.zadd("cowork:projects", {"\0p": 0})
+    client.delete("cowork:outbox_held")
     with pytest.raises(OutboxFull):
         store.put_turn(record(), question(), None)
     store.close()

@@ -389,7 +389,9 @@ def test_fault_s4_what_waits_in_an_earlier_file_is_counted_and_what_an_earlier_s
     store = SqliteStore(second, Secrecy(tmp_path / "key"), holder="b", outbox_bytes=3000)
     assert store.message_count() >= 1
     with closing(sqlite3.connect(second)) as connection:
-        (counted,) = connection.execute("SELECT bytes FROM sizes WHERE place = 'outbox'").fetchone()
+        (counted,) = connection.execute(
+            "SELECT sum(bytes) FROM sizes WHERE place = 'outbox'"
+        ).fetchone()
         (there,) = connection.execute(
             "SELECT sum(length(CAST(body AS BLOB))) FROM outbox"
         ).fetchone()
