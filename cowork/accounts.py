@@ -21,8 +21,8 @@ CAP_SYS_PTRACE = 19
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # On the way to a folder, as many as the kernel follows.
 _LINKS = 40
-# The groups are those of all threads.
-_borrowed = threading.Lock()
+# Groups are those of all threads, so that one thread at a time may change them.
+_groups_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _rights_of(account: Account) -> Iterator[None]:
     groups are left off too: they may write where that user may not.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    with _borrowed:
+    with _groups_lock:
         groups = os.getgroups()
         try:
             os.setgroups(sorted(account.groups))

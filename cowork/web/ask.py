@@ -22,6 +22,7 @@ from cowork.web.transfer import body_is_let_go
 
 KEY_LIMIT = 255
 LOOK_AGAIN = 0.4
+_LATER = "Not now; `Retry-After` says when, where that is known"
 
 
 def blueprint(
@@ -38,6 +39,8 @@ def blueprint(
     @routes.arguments(AskBody)
     @routes.headers(AskHeaders)
     @routes.response(200, AskReply)
+    @routes.alt_response(429, schema=ProblemReply, description=_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
@@ -59,6 +62,8 @@ def blueprint(
         content_type="text/event-stream",
         description="`token`, `error` and other frames; the last has `done`.",
     )
+    @routes.alt_response(429, schema=ProblemReply, description=_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""

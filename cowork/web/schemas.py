@@ -25,6 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 BUSY = ("queue", "reject", "interrupt")
 EVENTS = ("tool", "thinking", "status")
+NOT_DONE = "Another worker answers the project; nothing was done"
 
 
 def fault(kind: str, msg: str) -> dict[str, str]:
@@ -46,6 +47,9 @@ class Text(fields.String):
     }
 
     def __init__(self, *, limit: int | None = TEXT_LIMIT, **options: Any) -> None:
+        if limit is not None and not isinstance(options.get("validate"), validate.OneOf):
+            # No text has more characters than bytes.
+            options["metadata"] = {"maxLength": limit, **options.get("metadata", {})}
         super().__init__(**options)
         self._limit = limit
 
@@ -70,8 +74,9 @@ class Choices(fields.List[str]):
     """A list of some of `allowed`; what is longer than that is refused unread."""
 
     def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
-        super().__init__(Text(validate=validate.OneOf(allowed)), **options)
         self._most = len(allowed)
+        options["metadata"] = {"maxItems": self._most, **options.get("metadata", {})}
+        super().__init__(Text(validate=validate.OneOf(allowed)), **options)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, list) and len(value) > self._most:
@@ -144,7 +149,11 @@ def valid_name(name: str) -> None:
 class AskBody(Schema):
     """A question to a project."""
 
-    project_name = Text(required=True, validate=valid_name, metadata={"example": "my-project"})
+    project_name = Text(
+        required=True,
+        validate=valid_name,
+        metadata={"example": "my-project", "maxLength": NAME_LIMIT},
+    )
     question = Text(
         limit=None, required=True, validate=not_blank, metadata={"example": "What is 2+2?"}
     )
@@ -178,7 +187,10 @@ class AskBody(Schema):
         load_default=None,
         allow_none=True,
         validate=_at_most(PROMPT_LIMIT),
-        metadata={"description": "Appended to the CLI's own, for this question."},
+        metadata={
+            "description": "Appended to the CLI's own, for this question.",
+            "maxLength": PROMPT_LIMIT,
+        },
     )
     output_schema = JsonObject(
         load_default=None,

@@ -12,6 +12,7 @@ from cowork.stores.base import Project, Store
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import (
+    NOT_DONE,
     InterruptReply,
     MessageReply,
     ProblemReply,
@@ -33,6 +34,7 @@ def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
 
     @routes.delete("/sessions/<project_id>")
     @routes.response(200, MessageReply)
+    @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def delete_session(project_id: str) -> dict[str, Any]:
         """Forget a project's session; a turn that runs is interrupted."""
         project = project_of(project_id)
@@ -42,6 +44,7 @@ def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
 
     @routes.post("/sessions/<project_id>/interrupt")
     @routes.response(200, InterruptReply)
+    @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_session(project_id: str) -> dict[str, Any]:
         """Interrupt what the project is answering now; nothing to interrupt is no error."""
         turn = conversation.interrupt_project(project_of(project_id))

@@ -15,6 +15,7 @@ from cowork.web.disconnect import Disconnects
 from cowork.web.problems import InvalidBody
 from cowork.web.schemas import (
     EVENTS,
+    NOT_DONE,
     EventsQuery,
     InterruptReply,
     ProblemReply,
@@ -65,6 +66,7 @@ def blueprint(
     @routes.post("/turns/<turn_id>/interrupt")
     @routes.response(200, InterruptReply)
     @routes.alt_response(404, schema=ProblemReply)
+    @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_turn(turn_id: str) -> dict[str, Any]:
         """Interrupt a turn, also one that waits; one that has ended stays as it is."""
         turn = conversation.turns.find(g.owner, turn_id)

@@ -141,6 +141,17 @@ def test_the_openapi_document_refers_only_to_what_it_holds(served: Served) -> No
             found = found[part]
 
 
+def test_the_openapi_document_tells_the_bounds_of_a_question(served: Served) -> None:
+    asked = served.get("/openapi.json").json()["components"]["schemas"]["AskBody"]["properties"]
+    longest = {name: told["maxLength"] for name, told in asked.items() if "maxLength" in told}
+    assert longest == {
+        "project_name": 200,
+        "system_prompt": 100_000,
+        **dict.fromkeys(("user_id", "message_type", "agent_type"), 1024),
+    }
+    assert asked["events"]["maxItems"] == 3
+
+
 def test_the_openapi_document_describes_errors_as_they_are(served: Served) -> None:
     document = served.get("/openapi.json").json()
     for name in ("/ask_question", "/sessions", "/xo-auth/consume"):
