@@ -67,8 +67,8 @@ def blueprint(
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
-        turn = _ask(conversation, body, streaming=True)
         wanted = frozenset(body["events"])
+        turn = _ask(conversation, body, streaming=True)
         stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
         try:
             stream.start(first_event_wait)
@@ -88,6 +88,7 @@ def streamed(stream: Stream) -> Response:
 
 
 def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -> Turn:
+    """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
@@ -107,6 +108,7 @@ def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -
         on_busy=body["on_busy"],
         key=_key(body, request.headers.get("Idempotency-Key")),
     )
+    body.clear()
     body_is_let_go()
     g.turn_id, g.replayed = turn.id, replayed
     return turn

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
+import socket
 import tracemalloc
 from collections.abc import Callable
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,6 +41,39 @@ def test_fault_s4_a_question_is_let_go_when_its_turn_ends(
         wait_for(lambda: _held() - before < 2 * SIZE, what="the questions' end")
     finally:
         tracemalloc.stop()
+
+
+def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
+    served: Served,
+) -> None:
+    body = json.dumps({"project_name": "p", "question": "[[words 1]] [[stall]] " + "x" * SIZE})
+    said = (
+        "POST /ask_question HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: once\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    del body
+
+    def ask(count: int) -> None:
+        for _ in range(count):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            line.sendall(said)
+
+    def readers() -> int:
+        return sum(turn._readers for turn in served.services.conversation._lanes.all())
+
+    port = urlsplit(served.url).port
+    with ExitStack() as lines:
+        ask(1)
+        wait_for(lambda: readers() == 1)
+        tracemalloc.start()
+        try:
+            before = _held()
+            ask(8)
+            wait_for(lambda: readers() == 9)
+            assert _held() - before < 2 * SIZE
+        finally:
+            tracemalloc.stop()
+        served.delete("/sessions/p")
 
 
 def _held() -> int:
