@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -35,7 +35,8 @@ NOT_ASKED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)
 class KeptTurns:
     """Every turn that can still be asked about.
 
-    An ended turn is kept for `retention` seconds, then forgotten; that it once was is remembered
+    An ended turn is kept for `retention` seconds, then forgotten; where there are too many, the
+    oldest of the owner who has most goes first.  That it once was is remembered
     for the last hundred thousand, so that "expired" can be told from "never was".
     Turns of an earlier run, or of another process, come from the `store`: those that still run
     somewhere are followed (`follow`) until the store has their end.  `holder` is our name there.
@@ -49,8 +50,10 @@ class KeptTurns:
         self._turns: dict[str, Turn] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._key_of: dict[str, tuple[str, str]] = {}
-        self._ended: deque[tuple[float, Turn]] = deque()
-        self._bytes = 0
+        # Of each owner; when it ended, and what it weighs.
+        self._ended: dict[str, deque[tuple[float, Turn, int]]] = {}
+        self._counts: Counter[str] = Counter()
+        self._sizes: Counter[str] = Counter()
         self._forgotten: OrderedDict[str, str] = OrderedDict()
         self._followed: dict[str, Turn] = {}
 
@@ -203,20 +206,27 @@ class KeptTurns:
             if isinstance(turn.error, NOT_ASKED):
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             if turn.id in self._turns:
-                self._ended.append((time.monotonic(), turn))
-                self._bytes += turn.weight
+                owner, weight = turn.project.owner, turn.weight
+                self._ended.setdefault(owner, deque()).append((time.monotonic(), turn, weight))
+                self._counts[owner] += 1
+                self._sizes[owner] += weight
             self._expire()
 
     def _expire(self) -> None:
         old = time.monotonic() - self._retention
-        while self._ended and (
-            self._ended[0][0] <= old or len(self._ended) > COUNT_LIMIT or self._bytes > BYTES_LIMIT
-        ):
-            _, turn = self._ended.popleft()
-            self._forget(turn)
+        for owner in [each for each, ended in self._ended.items() if ended[0][0] <= old]:
+            while self._counts[owner] and self._ended[owner][0][0] <= old:
+                self._forget_oldest(owner)
+        for has, limit in ((self._counts, COUNT_LIMIT), (self._sizes, BYTES_LIMIT)):
+            while has.total() > limit:
+                self._forget_oldest(max(has, key=has.__getitem__))
 
-    def _forget(self, turn: Turn) -> None:
-        self._bytes -= turn.weight
+    def _forget_oldest(self, owner: str) -> None:
+        _, turn, weight = self._ended[owner].popleft()
+        self._counts[owner] -= 1
+        self._sizes[owner] -= weight
+        if not self._counts[owner]:
+            del self._ended[owner], self._counts[owner], self._sizes[owner]
         self._turns.pop(turn.id, None)
         self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
         turn.close()

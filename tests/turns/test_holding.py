@@ -48,21 +48,21 @@ def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
 ) -> None:
     body = json.dumps({"project_name": "p", "question": "[[words 1]] [[stall]] " + "x" * SIZE})
     said = (
-        "POST /ask_question HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: once\r\n"
+        "POST /ask_question HTTP/1.0\r\nHost: localhost\r\nIdempotency-Key: once\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
     del body
 
     def ask(count: int) -> None:
         for _ in range(count):
-            line = lines.enter_context(socket.create_connection(("127.0.0.1", port), 20))
-            line.sendall(said)
+            lines.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)))
+            lines[-1].sendall(said)
 
     def readers() -> int:
         return sum(turn._readers for turn in served.services.conversation._lanes.all())
 
-    port = urlsplit(served.url).port
-    with ExitStack() as lines:
+    port, lines = urlsplit(served.url).port, list[socket.socket]()
+    with ExitStack() as stack:
         ask(1)
         wait_for(lambda: readers() == 1)
         tracemalloc.start()
@@ -74,6 +74,9 @@ def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
         finally:
             tracemalloc.stop()
         served.delete("/sessions/p")
+        for line in lines:
+            while line.recv(SIZE):
+                pass
 
 
 def _held() -> int:

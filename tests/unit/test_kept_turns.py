@@ -48,6 +48,20 @@ class HeavyTurn(Turn):
         return 100 * 2**20
 
 
+@pytest.mark.parametrize("kind", [Turn, HeavyTurn])
+def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind):
+    monkeypatch.setattr(kept_turns, "COUNT_LIMIT", 2 if kind is Turn else 100)
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    key = TurnKey("me", "k", "digest")
+    mine = end(kept(turns, "me", key))
+    theirs = [end(kept(turns, "other", kind=kind)) for _ in range(9)]
+    assert turns.find("me", mine.id) is mine
+    assert kept(turns, "me", key) is mine
+    assert turns.find("other", theirs[-1].id) is theirs[-1]
+    with pytest.raises(TurnExpired):
+        turns.find("other", theirs[0].id)
+
+
 def test_a_running_turn_is_found_by_its_owner_however_long_it_runs():
     turns = KeptTurns(store=MemoryStore(), retention=0.0)
     turn = kept(turns, "me")
@@ -97,7 +111,7 @@ def test_an_expired_turn_gives_its_memory_back():
     with pytest.raises(TurnExpired):
         turns.find("", turn.id)
     assert turn.size == 0
-    assert turns._bytes == 0
+    assert not turns._sizes
 
 
 def test_the_oldest_of_too_many_ended_turns_expire_first():
