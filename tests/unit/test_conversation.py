@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
+import structlog
 
 from cowork.errors import CoworkError, TurnInterrupted
 from cowork.events import Done
@@ -29,6 +34,43 @@ WAYS = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_log():
+    """What breaks is logged with its frames, which takes longer than all the rest."""
+    before = structlog.get_config()
+    structlog.configure(processors=[_drop])
+    yield
+    structlog.configure(**before)
+
+
+def _drop(*_said):
+    raise structlog.DropEvent
+
+
+@pytest.fixture(scope="module")
+def begun():
+    """A folder with an empty store, in memory where there is such a disk: 200 stores are begun."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        House(Path(folder, "begun")).close()
+        yield Path(folder, "begun")
+
+
+@pytest.fixture
+def folder(begun):
+    """One with an empty store of its own."""
+    own = Path(tempfile.mkdtemp(dir=begun.parent))
+    shutil.copytree(begun, own, dirs_exist_ok=True)
+    yield own
+    shutil.rmtree(own)
+
+
+@pytest.fixture
+def _short_rungs(monkeypatch):
+    monkeypatch.setattr("cowork.runner.INTERRUPT_RUNG", 0.1)
+    monkeypatch.setattr("cowork.conversation.STOP_WAIT", 0.3)
+
+
 def open_house(folder, part, told, **more):
     house = House(folder, told, part, **more)
     # A process that is leased to nobody cannot be put away: whoever leases has to tell.
@@ -42,8 +84,8 @@ def is_kept(house, turn):
 
 
 @pytest.mark.parametrize(("part", "told"), WAYS, ids=str)
-def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, tmp_path):
-    house, leaks = open_house(tmp_path, part, told)
+def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, folder):
+    house, leaks = open_house(folder, part, told)
     try:
         asked = [house.ask(key) for key in ("one", "two", "three")]
         readers = [(turn, Reader(turn)) for turn in asked if turn is not None]
@@ -72,8 +114,8 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, t
     [way for way in breaks(*CALLS) if way[1].fault == "plain" and way[1].method != "end"],
     ids=str,
 )
-def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, tmp_path):
-    house, _ = open_house(tmp_path, part, told)
+def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
+    house, _ = open_house(folder, part, told)
     try:
         turns = [house.ask(key) for key in ("one", "two")]
         assert all(is_kept(house, ended(turn)) for turn in turns if turn is not None)
@@ -85,8 +127,9 @@ def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, tmp_path):
     ("part", "told"), tuple(breaks("process.interrupt", "pool.discard")), ids=str
 )
 @pytest.mark.parametrize("deaf", [False, True])
-def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, tmp_path):
-    house, _ = open_house(tmp_path, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
+@pytest.mark.usefixtures("_short_rungs")
+def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
+    house, _ = open_house(folder, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
     try:
         turn = house.ask("one")
         assert ended(turn).error is not None
@@ -95,8 +138,9 @@ def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, tmp_path
         house.close()
 
 
-def test_all_turns_are_stopped_though_the_stop_of_one_breaks(tmp_path):
-    house = House(tmp_path, manner={"silent": True})
+@pytest.mark.usefixtures("_short_rungs")
+def test_all_turns_are_stopped_though_the_stop_of_one_breaks(folder):
+    house = House(folder, manner={"silent": True})
     try:
         turns = [house.ask(name, Project("me", name)) for name in ("a", "b", "c")]
         wait_for(lambda: all(turn.text == "hi" for turn in turns), what="three answers")
