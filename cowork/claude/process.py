@@ -41,7 +41,7 @@ FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 # A loop that is never left for longer than this starves other streams.
 WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
-# A CLI that is idle, or has nothing more to say, and has not ended its turn by then never will.
+# A CLI that is idle and has not ended its turn by then never will.
 END_GRACE = 5.0
 SKILLS_TIMEOUT = 10.0
 REHEARSAL_TIMEOUT = 3.0
@@ -92,13 +92,29 @@ class ClaudeProcess:
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr = Stderr(self._pipe(child.stderr))
         self._watching = watching
-        if not watching.watch(self._stderr):  # the server is at its end
-            self._stderr.close()
-        self._stdout_reader = threading.Thread(
-            target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
-        )
-        self._stdout_reader.start()
+        self._begin_reading()
         self._send(protocol.control_request("initialize", "initialize", **(initialize or {})))
+
+    def _begin_reading(self) -> None:
+        """Raises `RuntimeError`, with the child ended, where there is no thread for it."""
+        watched = False
+        try:
+            watched = self._watching.watch(self._stderr)
+            self._stdout_reader = threading.Thread(
+                target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
+            )
+            self._stdout_reader.start()
+        except RuntimeError:
+            self._child.kill()
+            self._gone(KILL_RUNG)
+            self._stdin.close()
+            self._pipe(self._child.stdout).close()
+            if watched:
+                self._watching.unwatch(self._stderr)
+            raise
+        finally:
+            if not watched:  # nobody waits on it; else only whoever does may close it
+                self._stderr.close()
 
     @property
     def alive(self) -> bool:
@@ -274,11 +290,8 @@ class ClaudeProcess:
             self._end_unbidden()
             return
         result = answer.result
-        if result is None and answer.unsure is not None:
-            if self._idle or not self._tells_state:
-                result = answer.unsure
-            else:
-                reply.expect_end(time.monotonic() + END_GRACE)
+        if result is None and (self._idle or not self._tells_state):
+            result = answer.unsure
         if result is not None:
             self._complete(reply, [*events], result)
             events.clear()
@@ -306,8 +319,6 @@ class ClaudeProcess:
         silent_at = self.last_heard + END_GRACE
         if silent_at > time.monotonic():
             reply.expect_end(silent_at)
-        elif reply.answer.unsure is not None:
-            self._complete(reply, [], reply.answer.unsure)
         elif self._idle and self._reply is reply:
             self._fail(ClaudeFailed("the Claude CLI ended its turn without a result"))
         else:

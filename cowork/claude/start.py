@@ -14,7 +14,7 @@ from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
 from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.process import KILL_RUNG, ClaudeProcess
+from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.ids import new_uuid
@@ -121,7 +121,12 @@ class Starter:
         process = start()
         if self._stumbles >= STUMBLES:
             return process
-        if process.rehearse():
+        try:
+            rehearsed = process.rehearse()
+        except BaseException:
+            _end(process)
+            raise
+        if rehearsed:
             self._stumbles = 0
             return process
         _end(process)
@@ -183,8 +188,6 @@ class Starter:
             )
         except RuntimeError as fault:  # there are no more threads
             log.error("a CLI that was started has no reader", pid=child.pid, error=str(fault))
-            child.kill()
-            child.communicate(timeout=KILL_RUNG)
             raise ClaudeUnavailable(
                 "the server has no thread for a process", retry_after=5
             ) from fault

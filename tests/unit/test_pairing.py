@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -294,6 +295,22 @@ def test_fault_t2_a_result_before_the_model_speaks_is_not_the_end(names):
         talk = Conversation(process)
         lines = Turn(Manners(names=names, premature=True), talk.ask(), "true").whole(1)
         for line in lines:
+            process._take(line.data)
+        assert talk.replies[0].result.text == "true-a true-b"
+
+
+def test_fault_t2_a_model_that_is_slow_to_speak_is_waited_for_while_the_cli_is_at_work(monkeypatch):
+    monkeypatch.setattr("cowork.claude.process.END_GRACE", 0.05)
+    with a_process() as process:
+        talk = Conversation(process)
+        lines = Turn(Manners(names=False, premature=True), talk.ask(), "true").whole(1)
+        early = next(n for n, line in enumerate(lines) if line.fields["type"] == "result") + 1
+        for line in lines[:early]:
+            process._take(line.data)
+        until = process.last_heard + 0.3
+        while time.monotonic() < until:
+            assert talk.replies[0].wait(until) is None
+        for line in lines[early:]:
             process._take(line.data)
         assert talk.replies[0].result.text == "true-a true-b"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -252,6 +253,18 @@ class NoThread:
         raise RuntimeError("can't start new thread")
 
 
+class Watcher:
+    """What watches descriptors; notes the number of each that it is to let go of."""
+
+    def __init__(self, real):
+        self.watch, self.close, self._real = real.watch, real.close, real
+        self.let_go = []
+
+    def unwatch(self, watched):
+        self.let_go.append(watched.fileno())
+        self._real.unwatch(watched)
+
+
 def test_a_process_that_nobody_can_read_is_ended(new_pool):
     pool = new_pool()
     starter = pool._starter
@@ -261,6 +274,29 @@ def test_a_process_that_nobody_can_read_is_ended(new_pool):
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
     starter._watching = watching
+    answer(pool.get(), "a")
+
+
+def test_fault_t5_what_is_watched_is_closed_by_its_watcher_alone(new_pool, monkeypatch):
+    """Closed by another, it makes gevent's loop abort."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if re.fullmatch(r"claude-\d+", thread.name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    pool = new_pool()
+    starter = pool._starter
+    starter._watching = watcher = Watcher(starter._watching)
+    answer(pool.get(), "a")
+    before = descriptors()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ClaudeUnavailable):
+            pool.get()
+    assert len(watcher.let_go) == 1
+    wait_for(lambda: descriptors() <= before, what="the end of every descriptor")
     answer(pool.get(), "a")
 
 

@@ -14,6 +14,7 @@ import pytest
 from cowork.claude.needs import Needs
 from cowork.claude.process import ProcessGone
 from cowork.claude.spares import Spares
+from cowork.claude.start import Starter
 from cowork.errors import ClaudeUnavailable
 from cowork.stores.base import Project
 from tests.serving import wait_for
@@ -314,6 +315,42 @@ def test_a_cli_that_knows_no_rehearsal_has_spares_all_the_same(new_pool):
         assert answer(process, "[[count]] one") == "I see 1 questions: one"
         pool.discard(process)
     assert pool.spares.problem is None
+
+
+class Killed(BaseException):
+    """What is thrown into a thread from outside, as gevent's GreenletExit is."""
+
+
+class Rehearsing:
+    """A process whose starter is ended while it rehearses."""
+
+    ended = False
+
+    def rehearse(self):
+        raise Killed
+
+    def hurry(self):
+        """It has nothing to finish."""
+
+    def end(self):
+        self.ended = True
+
+
+class StarterOf(Starter):
+    """Starts that process."""
+
+    def __init__(self, process):
+        self._process, self._stumbles = process, 0
+
+    def start(self, *_given, **_wanted):
+        return self._process
+
+
+def test_a_process_is_ended_whose_rehearsal_breaks():
+    process = Rehearsing()
+    with pytest.raises(Killed):
+        StarterOf(process).start_ahead("/", given_up=lambda: False, on_spawn=lambda _: None)
+    assert process.ended
 
 
 def test_a_process_that_is_warmed_for_a_new_session_rehearses(new_pool):
