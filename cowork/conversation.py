@@ -150,8 +150,10 @@ class Conversation:
             skill = command.skill_name(agent_type)
         except ValueError as fault:
             raise InvalidValue(str(fault), field="agent_type") from fault
-        cwd = self._rules.workspace.cwd(project)
-        if skill is not None and not self._pool.has_skill(skill, cwd):
+        if skill is None:
+            return None
+        self._rules.workspace.check()
+        if not self._pool.has_skill(skill, self._rules.workspace.cwd(project)):
             raise InvalidValue(f"no skill is named {skill!r}", field="agent_type")
         return skill
 
@@ -180,6 +182,7 @@ class Conversation:
         session = self._store.session(project)
         workspace = self._rules.workspace
         if session is None:
+            workspace.check()
             self._pool.warm(project, workspace.cwd(project), None)
         elif workspace.still_has(session.cwd):  # else its next question begins another session
             self._pool.warm(project, session.cwd, session.id, session.turns)

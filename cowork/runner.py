@@ -164,7 +164,9 @@ class Runner:
         """
         turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
-        if known is not None and not self._rules.workspace.still_has(known.cwd):
+        if known is None:
+            self._rules.workspace.check()
+        elif not self._rules.workspace.still_has(known.cwd):
             raise SessionMissing("the session's directory is gone")
         process = self._pool.lease(
             turn.project,

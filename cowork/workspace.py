@@ -12,7 +12,7 @@ from cowork.stores.base import Project
 
 
 class Workspace:
-    """The operator's choice of directories; they are made when a session begins in them."""
+    """The operator's choice of directories; a project's own is made when a session begins in it."""
 
     def __init__(self, root: Path, *, per_project: bool = False) -> None:
         self._root = root
@@ -22,16 +22,25 @@ class Workspace:
         """The directory a new session of this project works in."""
         return str(self._root / directory_name(project) if self._per_project else self._root)
 
+    def check(self) -> None:
+        """Raise `ClaudeUnavailable` where the root is gone.
+
+        It is made at the start alone: made again, it would be empty, and sessions that worked in
+        it would go on there.
+        """
+        if not os.path.isdir(self._root):  # noqa: PTH112 - unlike Path's it never raises
+            raise ClaudeUnavailable(f"the workspace is gone: {self._root}", retry_after=5)
+
     def still_has(self, cwd: str) -> bool:
         """Whether a session's directory is there, which may be one of an earlier workspace.
 
         Raises `ClaudeUnavailable` where it is not because all of today's workspace is gone: its
         sessions go on when it is back.
         """
-        if os.path.isdir(cwd):  # noqa: PTH112 - unlike Path's it never raises
+        if os.path.isdir(cwd):  # noqa: PTH112
             return True
-        if self._root in (Path(cwd), *Path(cwd).parents) and not os.path.isdir(self._root):  # noqa: PTH112
-            raise ClaudeUnavailable(f"the workspace is gone: {self._root}", retry_after=5)
+        if self._root in (Path(cwd), *Path(cwd).parents):
+            self.check()
         return False
 
 

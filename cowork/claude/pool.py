@@ -359,7 +359,8 @@ class Pool:
     def _probe(self) -> None:
         """Start a process for nobody, where there is room for it, and end it."""
         with self._changed:
-            room = self._cwd is not None and self._slots.room and not self._slots.waiting
+            there = self._cwd is not None and Path(self._cwd).is_dir()
+            room = there and self._slots.room and not self._slots.waiting
             if not room or self._slots.closed:
                 return
             slot = self._slots.add(Wanted(None, self._cwd or ""))

@@ -163,7 +163,7 @@ class Spares:
         if not self._slots.room or State.STARTING in states or self._slots.crowd:
             return LOOK_AGAIN
         if not Path(self._wanted.cwd).is_dir():
-            return LOOK_AGAIN  # it is for a session to make, or for the operator to bring back
+            return LOOK_AGAIN  # it is for the operator to bring back
         return max(self._breaker.wait(), self._missing_since + CALM - now, 0.0)
 
     def _prepare(self, slot: Slot) -> None:

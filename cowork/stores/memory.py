@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
+from sys import getsizeof
 from time import monotonic
 
 from cowork.log import logger
@@ -27,6 +30,43 @@ from cowork.stores.memory_outbox import MemoryOutbox
 
 log = logger(__name__)
 
+# What was said in all projects together; bytes.
+HISTORIES_SIZE = 64 * 2**20
+
+
+class _Histories:
+    """What was said last in each project; has no lock.
+
+    Beyond `HISTORIES_SIZE` that of the owner who has most goes, of the project that was silent for
+    longest first.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[Project, list[Exchange]] = {}
+        self._sizes: Counter[str] = Counter()
+
+    def of(self, project: Project) -> list[Exchange]:
+        return list(self._of.get(project, ()))
+
+    def add(self, project: Project, exchange: Exchange) -> None:
+        found = remembered(self.drop(project), exchange)
+        self._of[project] = found
+        self._sizes[project.owner] += _size(found)
+        while self._sizes.total() > HISTORIES_SIZE:
+            most = max(self._sizes, key=lambda owner: self._sizes[owner])
+            self.drop(next(each for each in self._of if each.owner == most))
+
+    def drop(self, project: Project) -> list[Exchange]:
+        found = self._of.pop(project, [])
+        self._sizes[project.owner] -= _size(found)
+        if not self._sizes[project.owner]:
+            del self._sizes[project.owner]
+        return found
+
+
+def _size(said: Sequence[Exchange]) -> int:
+    return sum(getsizeof(each.question) + getsizeof(each.answer) for each in said)
+
 
 class MemoryStore:
     """Everything in dictionaries under one lock, which is never held while anything waits."""
@@ -39,7 +79,7 @@ class MemoryStore:
         # Beside the newest claim, the one that was given out: DELETE makes them differ.
         self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
-        self._history: dict[Project, list[Exchange]] = {}
+        self._histories = _Histories()
         self._token: Token | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
@@ -74,7 +114,7 @@ class MemoryStore:
                 # it does not know: whatever it writes at its end is refused.
                 newest = Claim(project, next(self._numbers))
                 self._claims[project] = newest, self._claims[project][1]
-            self._history.pop(project, None)
+            self._histories.drop(project)
             return self._sessions.pop(project, None)
 
     def claim(self, project: Project) -> Claim | None:
@@ -116,8 +156,7 @@ class MemoryStore:
             if end.session is not None:
                 self._sessions[end.session.project] = end.session
             if end.exchange is not None:
-                before = self._history.get(end.claim.project, ())
-                self._history[end.claim.project] = remembered(before, end.exchange)
+                self._histories.add(end.claim.project, end.exchange)
             return True
 
     def turn(self, owner: str, turn_id: str) -> None:
@@ -128,7 +167,7 @@ class MemoryStore:
 
     def history(self, project: Project) -> list[Exchange]:
         with self._lock:
-            return list(self._history.get(project, ()))
+            return self._histories.of(project)
 
     def beat(self) -> None:
         """Nobody else could miss us."""

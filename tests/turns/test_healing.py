@@ -178,6 +178,28 @@ def test_fault_t7_a_workspace_that_is_gone_is_named_and_its_sessions_wait_for_it
     assert "session_recovered" not in said
 
 
+def test_fault_t7_nobody_makes_a_workspace_that_is_gone(
+    logged: Served, fake_environ: dict[str, str]
+) -> None:
+    """A new session would make an empty one, in which the others would go on."""
+    workspace = Path(fake_environ["COWORK_WORKSPACE"])
+    logged.ask("one")
+    away = workspace.with_name("away")
+    workspace.rename(away)
+    for path, body in (
+        ("/ask_question", question("first", "new")),
+        ("/ask_question", question("first", "new", agent_type="review")),
+        ("/sessions/new/warm", {}),
+    ):
+        reply = logged.post(path, body)
+        assert reply.status_code == 503, path
+        assert str(workspace) in reply.json()["detail"]["error"]
+    assert not workspace.exists()
+    away.rename(workspace)
+    assert logged.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
+    assert logged.ask("[[count]] first", "new").json()["message"] == "I see 1 questions: first"
+
+
 def test_fault_t7_a_process_whose_directory_was_replaced_is_replaced(
     logged: Served, fakes: Fakes, fake_environ: dict[str, str]
 ) -> None:

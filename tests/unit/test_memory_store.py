@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from cowork.stores import memory_outbox, open_store
-from cowork.stores.base import Project
+from cowork.stores import memory, memory_outbox, open_store
+from cowork.stores.base import Exchange, Project, TurnEnd
 from cowork.stores.memory import MemoryStore
+from tests.unit.durable_suite import record
 from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message
 
 
@@ -101,3 +102,26 @@ def test_large_dead_letters_make_room_before_any_message_that_waits():
     assert store.dead_letters("") == []
     counts = store.outbox_counts()
     assert (counts.waiting, counts.dropped) == (2, 1)
+
+
+def said(store, project, text):
+    """A turn of the project ends in which this was said."""
+    claim, exchange = store.claim(project), Exchange(text, "yes")
+    store.end_turn(TurnEnd(record=record(project=project), keep=0, claim=claim, exchange=exchange))
+    store.release(claim)
+
+
+def test_fault_s4_what_was_said_last_is_bounded_over_all_projects(monkeypatch):
+    monkeypatch.setattr(memory, "HISTORIES_SIZE", 2**20)
+    store, quiet = MemoryStore(), Project("quiet", "p")
+    said(store, quiet, "mine")
+    for number in range(400):
+        said(store, Project("loud", f"p{number}"), "x" * 4000)
+    told = [store.history(Project("loud", f"p{number}")) for number in range(400)]
+    kept = [bool(each) for each in told]
+    assert 200 < sum(kept) < 270
+    assert kept == sorted(kept), "the latest are kept"
+    assert store.history(quiet) == [Exchange("mine", "yes")]
+    for number in range(400):
+        store.delete_session(Project("loud", f"p{number}"))
+    assert store._histories._sizes.total() < 200
