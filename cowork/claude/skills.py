@@ -35,7 +35,7 @@ class Skills:
         self._asking = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
         self._asked: dict[str, float] = {}
-        self._failed: dict[str, tuple[float, CoworkError]] = {}
+        self._inquiries: dict[str, Inquiry] = {}
 
     def saw(self, cwd: str, skills: tuple[str, ...] | None) -> None:
         """A process has listed the skills it knows in `cwd`."""
@@ -68,20 +68,9 @@ class Skills:
         return name in self._known.get(self._key(cwd), ())
 
     def _find_out(self, cwd: str, begun: float) -> None:
-        """Ask; who has waited while another one asked in vain hears the same at once.
-
-        Each would else wait for all before it, of whatever owner.
-        """
         key = self._key(cwd)
-        failed, fault = self._failed.get(key, (float("-inf"), None))
-        if fault is not None and failed >= begun:
-            raise fault
-        try:
-            self.saw(cwd, self._ask(cwd))
-        except CoworkError as again:
-            self._failed[key] = time.monotonic(), again
-            raise
-        self._failed.pop(key, None)
+        inquiry = self._inquiries.setdefault(key, Inquiry())
+        self.saw(cwd, inquiry.ask(lambda: self._ask(cwd), begun))
         self._asked[key] = time.monotonic()
 
     def _may_ask(self, cwd: str) -> bool:
@@ -90,6 +79,29 @@ class Skills:
 
     def _key(self, cwd: str) -> str:
         return cwd if self._per_directory else ""
+
+
+class Inquiry:
+    """Asks, one caller at a time: who has waited while another asked in vain hears the same.
+
+    Each would else wait for all before it, of whatever owner.
+    """
+
+    def __init__(self) -> None:
+        self._failed = float("-inf")
+        self._fault: CoworkError | None = None
+
+    def ask(self, ask: Callable[[], tuple[str, ...]], begun: float) -> tuple[str, ...]:
+        """What `ask` gives; raises what it does, or did since `begun` (monotonic)."""
+        if self._fault is not None and self._failed >= begun:
+            raise self._fault
+        try:
+            found = ask()
+        except CoworkError as fault:
+            self._failed, self._fault = time.monotonic(), fault
+            raise
+        self._fault = None
+        return found
 
 
 class Bundled:
@@ -102,6 +114,7 @@ class Bundled:
         self._ask = ask
         self._generation = generation
         self._asking = threading.Lock()
+        self._inquiry = Inquiry()
         self._known: tuple[int, frozenset[str]] | None = None
 
     def names(self) -> frozenset[str]:
@@ -109,7 +122,8 @@ class Bundled:
         generation, known = self._generation(), self._known
         if known is not None and known[0] == generation:
             return known[1]
+        begun = time.monotonic()
         with self._asking:
             if self._known is None or self._known[0] != generation:
-                self._known = generation, frozenset(self._ask())
+                self._known = generation, frozenset(self._inquiry.ask(self._ask, begun))
             return self._known[1]

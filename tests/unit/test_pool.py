@@ -451,8 +451,13 @@ def test_a_skill_that_was_installed_meanwhile_is_asked_for(new_pool):
     assert len(pool.did("start")) == 1
 
 
-def test_fault_s9_who_waits_while_another_asks_for_skills_in_vain_hears_it_too(new_pool, beside):
+@pytest.mark.parametrize("known", [(), tuple(f"skill-{each}" for each in range(8))])
+def test_fault_s9_who_waits_while_another_asks_for_skills_in_vain_hears_it_too(
+    new_pool, beside, known
+):
+    """Also where a skill is known, and what is asked for is those that the CLI brings along."""
     pool = new_pool(config={"start": "hang"}, start_timeout=3.0)
+    pool.saw_skills("/x", known or None)
     calls = [beside(pool.has_skill, f"skill-{each}", str(pool.folder)) for each in range(8)]
     for call in calls:
         with pytest.raises(ClaudeUnavailable):
