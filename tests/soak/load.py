@@ -98,9 +98,11 @@ def run(seed: int, minutes: float) -> Report:
         seconds = minutes * 60
         _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 5)))
         before, workers = _quiet(ground), ground.server.workers()
-        tally = _load(ground, "load", seconds)
+        with _by_the_minute(workers) as memory:
+            tally = _load(ground, "load", seconds)
         after = _quiet(ground, before)
         _judge(row, tally, seconds)
+        row.facts["worker's MB by the minute"] = " ".join(memory) or "less than a minute"
         growth = GROWTH[minutes >= WHOLE_MINUTES]
         compare(row, before, after, growth_kb=int(before.rss_kb * growth))
         row.check(after.counts["processes"] == 0, "processes that ended are held still")
@@ -111,6 +113,26 @@ def run(seed: int, minutes: float) -> Report:
         report.left = len(orphans) + ground.lifelines.held
     report.seconds = row.seconds = time.monotonic() - begun
     return report
+
+
+@contextmanager
+def _by_the_minute(workers: list[int]) -> Iterator[list[str]]:
+    """What the first of these processes takes, each minute: whether it still grows at the end."""
+    found: list[str] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(60.0):
+            pages = int(Path(f"/proc/{workers[0]}/statm").read_text().split()[1])
+            found.append(f"{pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.1f}")
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        looker.join()
 
 
 @contextmanager
