@@ -294,6 +294,8 @@ def _log_in_and_out(ground: Ground, row: Row) -> None:
 def canaries(ground: Ground) -> Row:
     """Where the secrets are: in no log, no reply, no command line, no process but the server."""
     row = Row("canaries")
+    # The last stop may have taken so long that no CLI is resident any more.
+    row.check(ground.client().ask("[[say here]]", "canaries").status_code == 200, "no answer")
     logged, heard = ground.logged(), "\n".join(ground.heard)
     fakes = ground.fakes_log.read_text(errors="replace")
     row.facts = {"log_bytes": len(logged), "reply_bytes": len(heard)}
