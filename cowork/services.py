@@ -91,6 +91,8 @@ class Services:
         starting = self.pool.start_problem or self.pool.spares.problem
         if starting is not None and self.refusal is None and cli.problem is None:
             found.append(starting)
+        if not os.path.isdir(self.settings.workspace):  # noqa: PTH112 - unlike Path's it never raises
+            found.append(f"the workspace is gone: {self.settings.workspace}")
         found += self.room.reasons()
         if not self.keeper.ok:
             found.append("the store is away")

@@ -195,7 +195,11 @@ def test_fault_t7_nobody_makes_a_workspace_that_is_gone(
         assert reply.status_code == 503, path
         assert str(workspace) in reply.json()["detail"]["error"]
     assert not workspace.exists()
+    ready = logged.get("/health/ready")
+    assert ready.status_code == 503
+    assert f"the workspace is gone: {workspace}" in ready.json()["reasons"]
     away.rename(workspace)
+    assert not any("workspace" in each for each in logged.get("/health/ready").json()["reasons"])
     assert logged.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
     assert logged.ask("[[count]] first", "new").json()["message"] == "I see 1 questions: first"
 

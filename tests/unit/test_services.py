@@ -63,8 +63,9 @@ def services(parts: Parts, **changed: Any) -> Services:
         "upstream": parts.part("upstream", "close"),
         "room": SimpleNamespace(reasons=list),
         "stopping": threading.Event(),
+        "settings": SimpleNamespace(workspace="/"),
     }
-    names = ("settings", "keys", "operators", "login", "bodies", "replies")
+    names = ("keys", "operators", "login", "bodies", "replies")
     made = Services(**{**dict.fromkeys(names), **given, **changed})  # type: ignore[arg-type]
     made.on_close(lambda: parts.call("closer"))
     return made
@@ -103,6 +104,8 @@ def test_all_that_keeps_a_question_from_its_answer_is_named():
     assert reasons(pool=full) == ["every Claude process is busy"]
     assert reasons(refusal="root may not") == ["root may not"]
     assert reasons(room=SimpleNamespace(reasons=lambda: ["no room"])) == ["no room"]
+    gone = SimpleNamespace(workspace="/no/such/place")
+    assert reasons(settings=gone) == ["the workspace is gone: /no/such/place"]
     assert reasons(keeper=SimpleNamespace(ok=False)) == ["the store is away"]
     late = SimpleNamespace(reasons=lambda: ["late"])
     assert reasons(outbox=late) == ["late"]
