@@ -60,6 +60,13 @@ NO_TOOLS = (
     # They take the session, and its transcript, out of the directory that the server knows.
     *("EnterWorktree", "ExitWorktree"),
 )
+# Commands that the CLI runs without asking, and whose arguments it holds against the folders that
+# may be read; but not these, which name a file to read names or lines from, and tell what is in
+# it: any file at all, another session's transcript too.  Options may be shortened.
+_TELLING = (
+    *("*wc *--f*", "*du *--f*", "*diff *--f*", "*diff *--to*", "*tree *--f*"),
+    *("*git*--ignore-revs*", "*strings *@*"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
         shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in sorted(temporary)]
     denied = [f"Read({path})" for path in shared]
     denied += [f"Edit({path})" for path in dict.fromkeys([*shared, *sessions])]
+    denied += [f"Bash({command})" for command in _TELLING]
     return {"crossSessionInbound": "refuse", "permissions": {"deny": denied}}
 
 

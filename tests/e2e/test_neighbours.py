@@ -375,3 +375,36 @@ def test_fault_s2_a_session_cannot_read_what_was_said_in_another(
     assert len(asked) >= 16
     assert CANARY not in json.dumps(asked)
     assert "never tell" not in json.dumps(asked)
+
+
+# Commands that the CLI takes for harmless, each naming the file in a way that it does not look at.
+TELLING = (
+    "wc --files0-from={kept}",
+    "timeout 5 wc --fi''les={kept}",
+    "du --files0-from {kept}",
+    "diff --from-file={kept} f.txt",
+    "diff '--to-file={kept}' f.txt",
+    "strings @{kept}",
+    "git blame --ignore-revs-file={kept} f.txt",
+    "git blame --ignore\\-revs-file={kept} f.txt",
+    "tree --fromfile {kept}",
+)
+
+
+def test_fault_s2_nor_by_an_option_that_names_a_file(staged: Staged, another: Another) -> None:
+    stage = staged(**OWNERS)
+    a, b = (another(stage.server.url, KEYS[name]) for name in "ab")
+    (stage.workspace / "f.txt").write_text("f")
+    plant(stage)
+    identity = ("-c", "user.name=n", "-c", "user.email=o@k")
+    for arguments in (["add", "f.txt"], [*identity, "commit", "-q", "-m", "f"]):
+        subprocess.run(["/usr/bin/env", "git", *arguments], cwd=stage.workspace, check=True)
+    kept = stage.transcript(b.ask("[[say secret]] and never tell", "quiet").json()["session_id"])
+    before = len(stage.model.requests)
+    for command in TELLING:
+        a.ask(tool("Bash", command=command.format(kept=kept), description="d"), "loud")
+    assert len(stage.model.requests) >= before + 2 * len(TELLING)
+    assert "never tell" not in json.dumps([b["messages"] for b in stage.model.requests[before:]])
+    for command in ("wc -l f.txt", "diff f.txt f.txt", "git blame f.txt"):
+        said = a.ask(tool("Bash", command=command, description="d"), "loud").json()["message"]
+        assert "Bash answered:" in said, said
