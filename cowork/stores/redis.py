@@ -77,6 +77,7 @@ class RedisStore:
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
+        self._oldest: tuple[str, datetime] | None = None
         self._held = HeldClaims()
         try:
             version = self._line.call(lambda redis: redis.get(f"{PREFIX}version"))
@@ -288,8 +289,13 @@ class RedisStore:
         return int(self._line.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
-        waiting, dead, full, *first = self._line.script(scripts.COUNTS, self._limits())
-        oldest = message_of(first[0]).created if first and first[0] is not None else None
+        known = self._oldest
+        arguments = [*self._limits(), "" if known is None else known[0]]
+        waiting, dead, full, *first = self._line.script(scripts.COUNTS, arguments)
+        if len(first) > 1:
+            known = first[0].decode(), message_of(first[1]).created
+        self._oldest = known = known if first else None
+        oldest = None if known is None else known[1]
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=bool(full))
 
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:

@@ -326,14 +326,15 @@ elseif redis.call('HEXISTS', p .. 'messages', ARGV[1]) == 1 then
 end
 """
 
-# limits
+# limits, the message that was the first when last asked: its body is not sent again
 COUNTS = f"""{_BEGIN}
 local first = redis.call('ZRANGE', p .. 'outbox', 0, 0)
 return {{
   redis.call('ZCARD', p .. 'outbox'),
   redis.call('ZCARD', p .. 'dead'),
   is_full(nil, ARGV[1], ARGV[2], ARGV[3], ARGV[4]) and 1 or 0,
-  first[1] and redis.call('HGET', p .. 'messages', first[1])
+  first[1],
+  first[1] and first[1] ~= ARGV[5] and redis.call('HGET', p .. 'messages', first[1]) or nil
 }}
 """
 

@@ -67,6 +67,7 @@ class SqliteStore:
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
+        self._oldest: tuple[str, datetime] | None = None
         self._path = path
         self._held = HeldClaims()
         self._transactions = Transactions(open_file(path, secrecy))
@@ -297,8 +298,11 @@ class SqliteStore:
         return self._read(lambda each: int(_one(each, "SELECT count(*) FROM outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
-        waiting, oldest, dead = self._read(outbox.counts)
+        known = self._oldest
+        waiting, first, dead = self._read(lambda connection: outbox.counts(connection, known))
+        self._oldest = first
         full = self._read(self._is_full)
+        oldest = None if first is None else first[1]
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
 
     def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:

@@ -41,12 +41,20 @@ def drop(connection: sqlite3.Connection, message_id: str) -> None:
     connection.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
 
 
-def counts(connection: sqlite3.Connection) -> tuple[int, datetime | None, int]:
-    """How many wait, when the one that has waited longest was made, and how many are dead."""
+def counts(
+    connection: sqlite3.Connection, known: tuple[str, datetime] | None
+) -> tuple[int, tuple[str, datetime] | None, int]:
+    """How many wait, which has waited longest and when it was made, and how many are dead.
+
+    `known` is what was found last: whoever asks for readiness has no large message read again.
+    """
     (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
     (dead,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
-    row = connection.execute("SELECT body FROM outbox ORDER BY place LIMIT 1").fetchone()
-    return waiting, None if row is None else message_of(row[0]).created, dead
+    row = connection.execute("SELECT id FROM outbox ORDER BY place LIMIT 1").fetchone()
+    if row is None or (known is not None and known[0] == row[0]):
+        return waiting, known if row is not None else None, dead
+    (body,) = connection.execute("SELECT body FROM outbox WHERE id = ?", row).fetchone()
+    return waiting, (row[0], message_of(body).created), dead
 
 
 def held(connection: sqlite3.Connection, place: str) -> dict[str, tuple[int, int]]:

@@ -7,6 +7,7 @@ A store's test class derives from `DurableBehaviour` beside `StoreBehaviour`, an
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -271,6 +272,23 @@ class DurableBehaviour:
         assert not store.outbox_counts().full
         assert store.revive_dead("") == 1
         assert store.outbox_counts().full
+
+    def test_fault_s5_a_large_message_is_not_read_for_each_look_at_the_outbox(self, open_as: Open):
+        store = open_as("a")
+        large = replace(question(), message="x" * 2_000_000)
+        store.put_message(large)
+        store.put_message(question(2))
+        assert store.outbox_counts().oldest == large.created
+        tracemalloc.start()
+        try:
+            assert store.outbox_counts().oldest == large.created
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+        store.drop_message(large)
+        assert store.outbox_counts().oldest == question(2).created
+        store.drop_message(question(2))
+        assert store.outbox_counts().oldest is None
 
     @pytest.mark.parametrize("bounds", [{"outbox_limit": 4}, {"outbox_bytes": 8000}])
     def test_fault_s4_one_owner_fills_its_half_of_the_outbox_and_nobody_elses(
