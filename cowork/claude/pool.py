@@ -195,7 +195,7 @@ class Pool:
             with self._changed:
                 self._slots.free(slot)
             if isinstance(fault, ClaudeUnavailable) and not given_up():
-                self._starts.failed(fault.message)
+                self._tell_failed(wanted, fault)
             raise
         self._starts.succeeded()
         self.spares.saw_success()
@@ -207,6 +207,12 @@ class Pool:
             self.discard(process)
             raise ShuttingDown("the server is shutting down")
         return process
+
+    def _tell_failed(self, wanted: Wanted, fault: ClaudeUnavailable) -> None:
+        if wanted.cwd == self._cwd:
+            self._starts.failed(fault.message)
+        else:
+            self._starts.doubt()
 
     def _is_ready(self, process: ClaudeProcess) -> None:
         """A process that was started ahead has told what it knows."""

@@ -50,12 +50,28 @@ class Starts:
         if why is None:
             return None
         with self._lock:
-            due = self._breaker.wait() <= 0 and not self._closed
-            if due and (self._thread is None or not self._thread.is_alive()):
-                thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
-                thread.start()
-                self._thread = thread
+            if self._breaker.wait() <= 0:
+                self._begin_try()
         return f"the last start of the Claude CLI failed: {why}"
+
+    def doubt(self) -> None:
+        """A process did not start, perhaps through what its project has brought along: try beside.
+
+        A project's folder, or the hooks in it, are no reason to send others' turns elsewhere.
+        """
+        with self._lock:
+            self._begin_try()
+
+    def _begin_try(self) -> None:
+        if self._closed or (self._thread is not None and self._thread.is_alive()):
+            return
+        thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as fault:  # there are no more threads
+            log.warning("whether the CLI starts could not be tried", why=str(fault))
+        else:
+            self._thread = thread
 
     def _try(self) -> None:
         try:

@@ -376,6 +376,26 @@ def test_a_directory_that_cannot_be_made_is_no_place_to_start_in(new_pool, tmp_p
         new_pool().lease(PROJECT, str(tmp_path / "file" / "x"))
 
 
+def test_a_project_whose_directory_is_broken_does_not_make_the_server_unready(new_pool, tmp_path):
+    pool = new_pool()
+    (tmp_path / "file").touch()
+    with pytest.raises(ClaudeUnavailable):
+        pool.lease(PROJECT, str(tmp_path / "file"))
+    assert pool.start_problem is None
+    wait_for(lambda: pool.did("start"), what="a try beside")
+    wait_for(lambda: pool.counts() == {**EMPTY, "limit": 2}, what="its end")
+    assert pool.start_problem is None
+
+
+def test_a_cli_that_does_not_start_in_a_projects_directory_or_elsewhere_is_told_of(
+    new_pool, tmp_path
+):
+    pool = new_pool(config={"start": "exit"})
+    with pytest.raises(ClaudeUnavailable):
+        pool.lease(PROJECT, str(tmp_path / "project"))
+    wait_for(lambda: pool.start_problem, what="what a try beside has shown")
+
+
 # -- starts
 
 
