@@ -43,7 +43,7 @@ HEAR_OUT = 0.5
 # So long (s), or at this rate (bytes/s), may a client take what the kernel did not take at once.
 SEND_TIME = 300.0
 SEND_RATE = 8192.0
-# Streams are counted for all together: who reads them slowly is cut, and comes back.
+# Who says nothing that the application hears of.
 ANYONE = ""
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
@@ -59,12 +59,13 @@ def _note_nothing(*_args: Any) -> None:
 class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
     """A client's socket, whose every small write is one call to the kernel.
 
-    What the kernel does not take at once is counted, unless the reply it is part of is `counted`
-    already, and may take `patience` seconds and then `SEND_TIME`, or longer at `SEND_RATE`.  A
-    client that takes nothing at all is cut sooner, by TCP.
+    What the kernel does not take at once is counted for the `owner` of the request, unless the
+    reply it is part of is `counted` already, and may take `patience` seconds and then `SEND_TIME`,
+    or longer at `SEND_RATE`.  A client that takes nothing at all is cut sooner, by TCP.
     """
 
     counted = False
+    owner = ANYONE
     patience = 60.0
     unread: Quota | None = None
 
@@ -87,11 +88,11 @@ class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
             self._send_rest(memoryview(data)[sent:], flags)
 
     def _send_rest(self, rest: memoryview, flags: int) -> None:
-        size = len(rest)
+        size, owner = len(rest), self.owner
         counted = self.unread if size > SMALL and not self.counted else None
         if counted is not None:
             try:
-                counted.take(ANYONE, size, 0)
+                counted.take(owner, size, 0)
             except AtCapacity as fault:
                 raise TimeoutError(fault.message) from None
         try:
@@ -100,7 +101,7 @@ class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
                 rest = rest[self.send(rest, flags, max(until - time.monotonic(), 0.001)) :]
         finally:
             if counted is not None:
-                counted.give_back(ANYONE, size, 0)
+                counted.give_back(owner, size, 0)
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types

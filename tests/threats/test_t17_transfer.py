@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -99,3 +100,40 @@ def test_fault_s5_a_head_is_bounded_as_a_whole(server: Gunicorn) -> None:
     assert tell(server, head + field * 8 + b"\r\n").status == 200
     refused = tell(server, head + field * 40)
     assert (refused.status, refused.detail["code"]) == (431, "headers_too_large")
+
+
+def test_fault_s5_who_reads_no_stream_has_nobody_elses_cut(
+    gunicorn: Callable[..., Gunicorn], another: Callable[..., Client]
+) -> None:
+    keys = {name: name * 40 for name in "ab"}
+    server = gunicorn(
+        COWORK_API_KEYS=",".join(f"{name}={key}" for name, key in keys.items()),
+        COWORK_TRANSFER_BYTES=str(3 * LARGE),
+        COWORK_LOG_LEVEL="info",
+    )
+    turns = {}
+    for name, key in keys.items():
+        reply = another(server, key).ask(f"[[say {'x' * LARGE}]]", name)
+        turns[name] = reply.json()["turn_id"]
+
+    def stream(name: str) -> socket.socket:
+        line = lines.enter_context(socket.socket())
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(20)
+        line.connect(("127.0.0.1", server.port))
+        key = f"Authorization: Bearer {keys[name]}"
+        line.sendall(
+            f"GET /turns/{turns[name]}/events HTTP/1.0\r\nHost: localhost\r\n{key}\r\n\r\n".encode()
+        )
+        return line
+
+    with ExitStack() as lines:
+        for _ in range(6):
+            stream("a").recv(1)  # and no more
+        wait_for(lambda: "took nothing" in server.log.read_text(), what="a reader's dismissal")
+        line, size = stream("b"), 0
+        line.recv(1)
+        assert another(server, keys["b"]).get("/health").status_code == 200
+        while piece := line.recv(MIB):
+            size += len(piece)
+        assert size > LARGE
