@@ -92,8 +92,8 @@ class ClaudeProcess:
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr = Stderr(self._pipe(child.stderr))
         self._watching = watching
+        self._first = protocol.control_request("initialize", "initialize", **(initialize or {}))
         self._begin_reading()
-        self._send(protocol.control_request("initialize", "initialize", **(initialize or {})))
 
     def _begin_reading(self) -> None:
         """Raises `RuntimeError`, with the child ended, where there is no thread for it."""
@@ -213,6 +213,7 @@ class ClaudeProcess:
 
     def _read_stdout(self) -> None:
         try:
+            self._send_first()
             self._read_lines(self._pipe(self._child.stdout))
         except LineTooLong:
             self.hurry()  # nobody reads what it would say on its way out
@@ -230,6 +231,11 @@ class ClaudeProcess:
                 with self._changed:
                     self._read_all = True
                     self._changed.tell()
+
+    def _send_first(self) -> None:
+        """From the reader's thread: a CLI that hangs may not even read it, where it is large."""
+        first, self._first = self._first, {}
+        self._send(first)
 
     def _read_lines(self, stdout: IO[bytes]) -> None:
         lines = Lines()

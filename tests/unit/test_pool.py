@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cowork.claude.fair_queue import Turnstile
+from cowork.claude.needs import Needs
 from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -349,6 +351,15 @@ def test_a_cli_that_is_mended_is_used_without_a_restart(new_pool, fake_environ, 
 def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
     pool = new_pool(config={"start": "hang"}, start_timeout=0.3)
     assert seconds(pytest.raises, ClaudeUnavailable, pool.get) < 4
+    assert pool.lines.wait_for(0)
+    assert pool.counts()["busy"] == 0
+
+
+def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool):
+    pool = new_pool(config={"start": "hang"}, start_timeout=0.3)
+    needs = Needs(system_prompt="x" * 200_000)  # more than a pipe holds
+    call = functools.partial(pool.get, needs=needs)
+    assert seconds(pytest.raises, ClaudeUnavailable, call) < 10
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
 
