@@ -134,7 +134,8 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
     shared = [f"{own}/{name}/**" for name in ("agent-memory", "tasks", "teams")]
     shared += [f".claude/{name}/**" for name in ("agent-memory", "agent-memory-local")]
     sessions = [f"{own}/projects/**"]
-    if manner.shared_workspace:
+    # In `plan` it reads whatever there is, unasked, and not only what its own session put aside.
+    if manner.shared_workspace or manner.permission_mode == "plan":
         uid = os.getuid() if manner.account is None else manner.account.uid
         temporary = {"/tmp", environ.get("TMPDIR") or "/tmp"}  # noqa: S108 - the CLI's own
         shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in sorted(temporary)]

@@ -408,3 +408,17 @@ def test_fault_s2_nor_by_an_option_that_names_a_file(staged: Staged, another: An
     for command in ("wc -l f.txt", "diff f.txt f.txt", "git blame f.txt"):
         said = a.ask(tool("Bash", command=command, description="d"), "loud").json()["message"]
         assert "Bash answered:" in said, said
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_fault_s2_nor_in_the_mode_that_reads_unasked(
+    staged: Staged, another: Another, *, apart: bool
+) -> None:
+    stage = staged(COWORK_PROJECT_DIRS=str(apart).lower(), **OWNERS)
+    a, b = (another(stage.server.url, KEYS[name]) for name in "ab")
+    kept = stage.transcript(b.ask("[[say secret]] and never tell", "quiet").json()["session_id"])
+    before = len(stage.model.requests)
+    a.ask(tool("Read", file_path=str(kept)), "loud", permission_mode="plan")
+    asked = [body["messages"] for body in stage.model.requests[before:]]
+    assert len(asked) >= 2
+    assert "never tell" not in json.dumps(asked)

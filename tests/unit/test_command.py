@@ -119,6 +119,11 @@ def test_fault_s2_a_session_with_a_directory_of_its_own_may_read_what_it_has_put
     assert not any("claude-" in rule for rule in rules)
 
 
+def test_fault_s2_a_session_that_reads_unasked_may_not_read_what_others_have_put_aside():
+    rules = denied({"HOME": "/h"}, shared_workspace=False, permission_mode="plan")
+    assert {"Read(//h/.claude/projects/**)", f"Read(//tmp/claude-{os.getuid()}/**)"} <= {*rules}
+
+
 def test_a_folders_name_cannot_change_the_rule_that_it_stands_in():
     rules = denied({"CLAUDE_CONFIG_DIR": "/x/a) Bash(*) [b] é*/"})
     assert "Read(//x/a??Bash?????b?????projects/**)" not in rules
