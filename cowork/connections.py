@@ -130,6 +130,14 @@ class Body:
         except faults.ParseException as fault:
             raise OSError("the body is not framed as HTTP wants it") from fault
 
+    @property
+    def is_left(self) -> bool:
+        """Whether there may be more of it still than `drained` throws away."""
+        length = getattr(self._reader, "length", None)
+        if length is not None:
+            return bool(length > DRAIN_BYTES)
+        return getattr(self._reader, "parser", None) is not None  # chunks, not read to their end
+
 
 def drained(parser: Any, line: Line) -> bool:
     """Throw away what is left of a body; False where the connection is of no more use."""

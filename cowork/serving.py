@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -54,6 +55,11 @@ GARBAGE = (10_000, 20, 50)
 
 def _note_nothing(*_args: Any) -> None:
     """Nothing: the application's own line has the request id and no query string."""
+
+
+def _says_close(wanted: Callable[[], bool], body: Body) -> bool:
+    """Whether a reply is the connection's last: a client that is not told would use it again."""
+    return wanted() or body.is_left
 
 
 class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
@@ -208,7 +214,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
                 request = next(parser)
                 check_coding(request.headers)
                 line.await_body()
-                request.body.reader = Body(request.body.reader)
+                request.body.reader = body = Body(request.body.reader)
+                request.should_close = partial(_says_close, request.should_close, body)
                 self._unheard.discard(line)
                 self.handle_request(listener_name, request, client, addr)
                 if not drained(parser, line):

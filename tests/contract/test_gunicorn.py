@@ -80,6 +80,19 @@ def test_nobody_outside_and_no_large_body_gets_past_gunicorn(
     assert reply.headers["x-request-id"]
 
 
+def test_a_reply_says_whether_the_connection_can_be_used_again(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    server = gunicorn()
+    for size, said in ((1000, "keep-alive"), (200_000, "close")):
+        for chunked in (False, True):
+            reply = send(server, "POST", "/nope", b"x" * size, JSON, chunked=chunked)
+            assert reply.status_code == 404
+            assert reply.headers["connection"] in {said, "close" if chunked else said}
+            read = send(server, "POST", "/ask_question", _of_size(size), JSON, chunked=chunked)
+            assert (read.status_code, read.headers["connection"]) == (200, "keep-alive")
+
+
 def _of_size(size: int) -> bytes:
     empty = json.dumps({"project_name": "p", "question": "q", "filler": ""})
     return empty.replace('""', f'"{"x" * (size - len(empty))}"').encode()
