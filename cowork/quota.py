@@ -17,7 +17,8 @@ class Quota:
 
     While there is more than one key (`owners` tells how many), each owner has half of it, so that
     no one of them keeps all the others out.  `share` is the error for an owner who has reached
-    that, `AtCapacity` is raised where all together have.
+    that, `AtCapacity` is raised where all together have.  `returned` is how many bytes were ever
+    given back.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Quota:
         self._held: dict[str, tuple[int, int]] = {}
         self._count = 0
         self._bytes = 0
+        self.returned = 0
 
     @property
     def held(self) -> int:
@@ -61,6 +63,7 @@ class Quota:
         """What was taken is held no more."""
         with self._lock:
             self._change(owner, -count, -size)
+            self.returned += size
 
     def _exceeds(self, count: int, size: int, parts: int) -> bool:
         too_many = self._most is not None and count > self._most // parts

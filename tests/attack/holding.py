@@ -25,12 +25,12 @@ OUTBOX = 8 * MIB
 TURNS = 60
 OPEN = 100
 AT_ONCE = 8
-# What is stated in SECURITY.md: each budget, what one of `OPEN` connections may hold uncounted
-# (a small body or reply and as much again of its head), and, for the allocator and what is copied
-# from one place to the next, half of all that.
-FIGURE = (WAITING + 2 * TRANSFER + OUTBOX + OPEN * 2 * 64 * 1024) * 3 // 2
+# What is stated in SECURITY.md: each budget (that of questions twice), what one of `OPEN`
+# connections may hold uncounted (a small body or reply and as much again of its head), and as much
+# again for the allocator and for what is copied from one place to the next.
+FIGURE = (2 * WAITING + 2 * TRANSFER + OUTBOX + OPEN * 2 * 64 * 1024) * 2
 # Of that so much may stay with the allocator when everybody has gone.
-REST = FIGURE * 2 // 3
+REST = FIGURE // 2
 REFUSED = {"at_capacity", "queue_full", "payload_too_large", "project_busy"}
 LIMITS = {
     "COWORK_MAX_BODY": str(BODY),
