@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -18,8 +19,7 @@ def shell() -> Iterator[subprocess.Popen[bytes]]:
     argv = ["/bin/sh", "-c", "sleep 60 & wait"]
     with subprocess.Popen(argv, start_new_session=True) as child:
         yield child
-        for pid in list(processes.descendants(child.pid)):
-            os.kill(pid, 9)
+        os.killpg(child.pid, signal.SIGKILL)  # its child too, whether or not there is one by now
 
 
 def test_a_child_and_its_children_are_found(shell):
