@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-gevent check lint fix lock faults soak attack key bench clean
+.PHONY: help install install-cli run demo test test-plain test-unit test-gevent test-programs check lint fix lock faults soak attack key bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -36,10 +36,13 @@ demo: install-cli ## Run the server on the demo model (no account needed) and as
 	@exec $(BIN)/python -m demo
 
 test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, side by side
-	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j3 test-plain test-gevent test-programs
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j4 test-plain test-unit test-gevent test-programs
 
 test-plain:
-	$(PYTEST) -o cache_dir=.pytest_cache/plain $(PROGRAMS:%=--ignore=%)
+	$(PYTEST) -o cache_dir=.pytest_cache/plain --ignore=tests/unit $(PROGRAMS:%=--ignore=%)
+
+test-unit:
+	$(PYTEST) -o cache_dir=.pytest_cache/unit tests/unit
 
 test-gevent:
 	$(PYTEST_GEVENT) -o cache_dir=.pytest_cache/gevent
