@@ -54,6 +54,7 @@ class KeptTurns:
         self._ended: dict[str, deque[tuple[float, Turn, int]]] = {}
         self._counts: Counter[str] = Counter()
         self._sizes: Counter[str] = Counter()
+        self._count = self._bytes = 0
         self._forgotten: OrderedDict[str, str] = OrderedDict()
         self._followed: dict[str, Turn] = {}
 
@@ -210,6 +211,8 @@ class KeptTurns:
                 self._ended.setdefault(owner, deque()).append((time.monotonic(), turn, weight))
                 self._counts[owner] += 1
                 self._sizes[owner] += weight
+                self._count += 1
+                self._bytes += weight
             self._expire()
 
     def _expire(self) -> None:
@@ -217,14 +220,16 @@ class KeptTurns:
         for owner in [each for each, ended in self._ended.items() if ended[0][0] <= old]:
             while self._counts[owner] and self._ended[owner][0][0] <= old:
                 self._forget_oldest(owner)
-        for has, limit in ((self._counts, COUNT_LIMIT), (self._sizes, BYTES_LIMIT)):
-            while has.total() > limit:
-                self._forget_oldest(max(has, key=has.__getitem__))
+        while self._count > COUNT_LIMIT or self._bytes > BYTES_LIMIT:
+            has = self._counts if self._count > COUNT_LIMIT else self._sizes
+            self._forget_oldest(max(has, key=has.__getitem__))
 
     def _forget_oldest(self, owner: str) -> None:
         _, turn, weight = self._ended[owner].popleft()
         self._counts[owner] -= 1
         self._sizes[owner] -= weight
+        self._count -= 1
+        self._bytes -= weight
         if not self._counts[owner]:
             del self._ended[owner], self._counts[owner], self._sizes[owner]
         self._turns.pop(turn.id, None)

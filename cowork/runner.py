@@ -219,7 +219,10 @@ class Runner:
         lacks = self._transcripts.lacks_turn(session.cwd, session.id, size)
         if lacks:
             log.error("the CLI did not write a turn down, is the disk full?", session_id=session.id)
-        return replace(session, incomplete=lacks or (session.incomplete and not was_told))
+        incomplete = lacks or (session.incomplete and not was_told)
+        return (
+            session if incomplete == session.incomplete else replace(session, incomplete=incomplete)
+        )
 
     def _put_away(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""

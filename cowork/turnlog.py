@@ -12,7 +12,7 @@ import tempfile
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import accumulate
 from typing import IO, Any, overload
 
@@ -230,11 +230,12 @@ def _plain(value: Any, levels: int = _LEVELS) -> Any:
 def can_be_told(done: Done) -> bool:
     """Whether the log, the stores and every reply can hold the values of this end.
 
-    JSON has no bound on how deep a value is, but whoever writes it has one.
+    JSON has no bound on how deep a value is, but whoever writes it has one; the CLI's values alone
+    can be deep.
     """
-    inside = replace(done, message="")
-    for _ in range(_WRAPPED):
-        inside = [inside]  # type: ignore[assignment]
+    inside: Any = [each for each in (done.usage, done.structured_output) if each is not None]
+    for _ in range(_WRAPPED if inside else 0):
+        inside = [inside]
     try:
         orjson.dumps(inside)
     except orjson.JSONEncodeError:

@@ -149,6 +149,7 @@ class Pool:
                     return  # just now
             raise _at_capacity()
         # It is told; this is for who gives up.  Hundreds that wait must not keep us busy.
+        assert waiter.told is not None  # noqa: S101 - it was not served at once
         waiter.told.wait(min(left, LOOK + self._slots.waiting / 1000))
         waiter.told.clear()
         with self._changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 # A directory's name that is longer is cut to this by the CLI, and a hash of its own put behind.
@@ -20,7 +21,7 @@ class Transcripts:
         """Bytes of a session's transcript; None where there is none, or it is kept elsewhere."""
         path = self._path(cwd, session_id)
         try:
-            return None if path is None else path.stat().st_size
+            return None if path is None else os.stat(path).st_size  # noqa: PTH116 - with each turn
         except OSError:
             return None
 
@@ -32,23 +33,26 @@ class Transcripts:
         """
         path = self._path(cwd, session_id)
         try:
-            if path is None or (size := path.stat().st_size) <= (before or 0):
+            if path is None or (size := os.stat(path).st_size) <= (before or 0):  # noqa: PTH116
                 return path is not None
-            with path.open("rb") as file:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 file.seek(size - 1)
                 return file.read(1) != b"\n"
         except OSError:
             return False
 
-    def _path(self, cwd: str, session_id: str) -> Path | None:
-        """`cwd` as the CLI names it: what is no letter or digit of ASCII is a `-`."""
-        name = _name(os.path.realpath(cwd))
+    def _path(self, cwd: str, session_id: str) -> str | None:
+        name = _name(cwd)
         file = f"{session_id}.jsonl"
         if len(name) <= _NAME_LIMIT:
-            return self._projects / name / file
-        return next(self._projects.glob(f"{name[:_NAME_LIMIT]}-*/{file}"), None)
+            return f"{self._projects}/{name}/{file}"
+        found = self._projects.glob(f"{name[:_NAME_LIMIT]}-*/{file}")
+        return next(map(str, found), None)
 
 
+@lru_cache(maxsize=1024)
 def _name(cwd: str) -> str:
+    """`cwd` as the CLI names it: what is no letter or digit of ASCII is a `-`."""
+    cwd = os.path.realpath(cwd)
     # Two for one outside the basic plane: JavaScript counts halves.
     return re.sub(r"[^a-zA-Z0-9]", lambda found: "--" if found[0] > "\uffff" else "-", cwd)

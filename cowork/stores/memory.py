@@ -34,6 +34,9 @@ log = logger(__name__)
 HISTORIES_SIZE = 64 * 2**20
 
 
+_NOTHING: tuple[list[Exchange], int] = ([], 0)
+
+
 class _Histories:
     """What was said last in each project; has no lock.
 
@@ -42,26 +45,36 @@ class _Histories:
     """
 
     def __init__(self) -> None:
-        self._of: dict[Project, list[Exchange]] = {}
+        # What was said, and the bytes that it takes.
+        self._of: dict[Project, tuple[list[Exchange], int]] = {}
         self._sizes: Counter[str] = Counter()
+        self._size = 0
 
     def of(self, project: Project) -> list[Exchange]:
-        return list(self._of.get(project, ()))
+        return list(self._of.get(project, _NOTHING)[0])
 
     def add(self, project: Project, exchange: Exchange) -> None:
-        found = remembered(self.drop(project), exchange)
-        self._of[project] = found
-        self._sizes[project.owner] += _size(found)
-        while self._sizes.total() > HISTORIES_SIZE:
+        before, size = self._drop(project)
+        found = remembered(before, exchange)
+        forgotten = before[: len(before) + 1 - len(found)]
+        size += _size(found[-1:]) - _size(forgotten)
+        self._of[project] = found, size
+        self._sizes[project.owner] += size
+        self._size += size
+        while self._size > HISTORIES_SIZE:
             most = max(self._sizes, key=lambda owner: self._sizes[owner])
             self.drop(next(each for each in self._of if each.owner == most))
 
-    def drop(self, project: Project) -> list[Exchange]:
-        found = self._of.pop(project, [])
-        self._sizes[project.owner] -= _size(found)
+    def drop(self, project: Project) -> None:
+        self._drop(project)
+
+    def _drop(self, project: Project) -> tuple[list[Exchange], int]:
+        found, size = self._of.pop(project, _NOTHING)
+        self._size -= size
+        self._sizes[project.owner] -= size
         if not self._sizes[project.owner]:
             del self._sizes[project.owner]
-        return found
+        return found, size
 
 
 def _size(said: Sequence[Exchange]) -> int:
