@@ -32,7 +32,7 @@ from cowork.ledger import Ledger
 from cowork.log import logger
 from cowork.stores.base import Claim, Exchange, Project, Session, Store
 from cowork.turnlog import can_be_told
-from cowork.turns import Turn, broken
+from cowork.turns import Turn, broken, forgetful
 from cowork.workspace import Workspace
 
 log = logger(__name__)
@@ -88,6 +88,11 @@ class Runner:
             # The last line of defence: a turn must end, and its lane must go on.
             log.exception("a turn broke", turn_id=turn.id)
             self._finish(turn, None, broken())
+        finally:
+            # It may have been raised here after its end; its frames would keep the process as long
+            # as the turn is kept.
+            for error in (turn.stop_reason, turn.error):
+                forgetful(error)
 
     def _take_claimed(self, turn: Turn) -> None:
         self._ledger.begin(turn)

@@ -223,7 +223,8 @@ class Turn:
     def on_stop(self, call: Callable[[], None] | None) -> None:
         """What `stop` calls from now on; called at once if the turn was stopped already."""
         with self._changed:
-            self._on_stop = call
+            # A turn that has ended is kept for long, and would keep its process with it.
+            self._on_stop = call if self.done is None else None
             stopped = self.stop_reason is not None
         if stopped and call is not None:
             self._tell(call)

@@ -70,13 +70,16 @@ class Tally:
 
     kills: list[tuple[str | None, float]] = field(default_factory=list)
     failures: list[tuple[str, float, float, str]] = field(default_factory=list)
+    said: dict[tuple[str, float, float, str], str] = field(default_factory=dict)
     answers: list[tuple[float, str]] = field(default_factory=list)
     actions: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def failed(self, project: str, begun: float, code: str) -> None:
+    def failed(self, project: str, begun: float, code: str, said: str = "") -> None:
+        failure = project, begun, time.monotonic(), code
         with self.lock:
-            self.failures.append((project, begun, time.monotonic(), code))
+            self.failures.append(failure)
+            self.said[failure] = said
 
     def answered(self, begun: float, session: str) -> None:
         with self.lock:
@@ -200,7 +203,8 @@ def _judge(row: Row, tally: Tally, seconds: float) -> None:
     for failure in tally.failures:
         why = tally.explanation(*failure)
         explained[f"{failure[3]} by {why}"] += why is not None
-        row.check(why is not None, f"{failure[0]}: {failure[3]} that nothing explains")
+        took = f"{failure[2] - failure[1]:.1f} s: {tally.said[failure]}"
+        row.check(why is not None, f"{failure[0]}: {failure[3]} that nothing explains, {took}")
     took = [seconds for seconds, _ in tally.answers]
     real = sum(session[:1] in REAL for _, session in tally.answers)
     row.check(len(took) > 1, "hardly anything was answered")
@@ -224,7 +228,7 @@ def _asks(client: Client, project: str, dice: Random, tally: Tally) -> None:
     if reply.status_code == requests.codes.ok:
         tally.answered(begun, reply.json()["session_id"])
     elif reply.status_code >= SERVER_ERROR:
-        tally.failed(project, begun, code_of(reply))
+        tally.failed(project, begun, code_of(reply), reply.text)
 
 
 def _streams(client: Client, project: str, dice: Random, tally: Tally) -> None:
@@ -250,7 +254,7 @@ def _read(
     with client.stream(text, project) as reply:
         if reply.status_code != requests.codes.ok:
             if reply.status_code >= SERVER_ERROR:
-                tally.failed(project, begun, code_of(reply))
+                tally.failed(project, begun, code_of(reply), reply.text)
             return
         meanwhile(reply.headers["X-Turn-ID"])
         seen = list(frames(reply))
@@ -260,7 +264,7 @@ def _read(
     elif last["success"]:
         tally.answered(begun, last["session_id"])
     elif (code := error_of(seen)) in FAILS:
-        tally.failed(project, begun, code)
+        tally.failed(project, begun, code, str(seen[-2].data))
 
 
 def _leaves(client: Client, project: str, dice: Random, _tally: Tally) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import orjson
 import pytest
 
 from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
+from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.stores.base import TurnKey
 from cowork.turns import Question, State
@@ -50,6 +53,25 @@ def asked(house, result):
     kind = type("Saying", (Structured,), {"result": result})
     house.pool.kind = kind
     return house.ask("one")
+
+
+def test_fault_t5_a_turn_that_was_stopped_while_it_got_its_process_does_not_keep_it(house):
+    kept = []
+
+    class Stopping(Process):
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            kept.append(weakref.ref(self))
+            (turn,) = house.conversation._lanes.all()
+            turn.stop(TurnInterrupted("nobody listens"))
+
+    house.pool.kind = Stopping
+    turn = house.ask("one")
+    ended(turn)
+    wait_for(lambda: not house.conversation.busy(), what="the lane's end")
+    assert turn.error is turn.stop_reason
+    gc.collect()
+    assert [each() for each in kept] == [None]
 
 
 @pytest.mark.parametrize("levels", DEPTHS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from functools import partial
 
 import pytest
@@ -370,3 +371,17 @@ def test_a_closed_turn_reads_as_ended():
     turn.close()
     assert list(turn.read(0, soon())) == []
     assert turn.ended(0)
+
+
+def test_fault_t5_a_turn_that_has_ended_keeps_nobody_who_would_be_told_of_its_stop():
+    class Process:
+        def interrupt(self) -> None:
+            """What a stop calls."""
+
+    turn = new_turn()
+    turn.finish(Done(success=False, message=""), TurnInterrupted("stopped"))
+    process = Process()
+    kept = weakref.ref(process)
+    turn.on_stop(process.interrupt)
+    del process
+    assert kept() is None
