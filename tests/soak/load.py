@@ -50,7 +50,8 @@ for argument; do
 done
 exec {fake} "$@"
 """
-WARM_UP_S = (8.0, 60.0)
+# The allocator has seen everything after five minutes.
+WARM_UP_S = (8.0, 300.0)
 # By how much memory may grow; a short load ends before the allocator has seen everything.
 WHOLE_MINUTES = 10.0
 GROWTH = {True: 0.05, False: 0.1}
@@ -99,7 +100,7 @@ def run(seed: int, minutes: float) -> Report:
     report.rows.append(row)
     with _ground(seed) as ground:
         seconds = minutes * 60
-        _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 5)))
+        _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 2)))
         before, workers = _quiet(ground), ground.server.workers()
         with _by_the_minute(workers) as memory:
             tally = _load(ground, "load", seconds)
