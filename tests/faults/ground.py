@@ -189,7 +189,11 @@ class Ground:
         Waits until it is no more than `at_most`, a bounded time, else until it stays the same.
         """
         with closing(fresh(self.server)) as client:
-            for name in client.get("/sessions").json()["sessions"]:
+            # A turn that was stopped while its process started leaves that to a project without a
+            # session.
+            listed = client.get("/processes").json()["processes"]
+            started = {each["project"] for each in listed if each["project"] is not None}
+            for name in started.union(client.get("/sessions").json()["sessions"]):
                 client.delete(f"/sessions/{name}")
             self.settled()
             # Idle connections are held there too: ours, and of clients that nobody closed.
