@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_CRON": "1",
 }
 _BLOCK = 1 << 16
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 
 class Cli:
