@@ -36,7 +36,7 @@ demo: install-cli ## Run the server on the demo model (no account needed) and as
 	@exec $(BIN)/python -m demo
 
 test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, side by side
-	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j4 test-plain test-unit test-gevent test-programs
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j3 test-gevent test-programs test-plain test-unit
 
 test-plain:
 	$(PYTEST) -o cache_dir=.pytest_cache/plain --ignore=tests/unit $(PROGRAMS:%=--ignore=%)
