@@ -196,7 +196,8 @@ def test_the_last_of_two_readers_to_leave_counts(
     served = serve(**fakes.settings(), COWORK_DISCONNECT_GRACE="0")
     with served.stream("[[words 20]] [[delay 30]]") as reply:
         turn_id = reply.headers["X-Turn-ID"]
-        next(frames(reply))
+        first = frames(reply)  # kept: its end may be taken for the first reader's
+        next(first)
         second = served.get(f"/turns/{turn_id}/events", stream=True)
         reading = frames(second)
         next(reading)
