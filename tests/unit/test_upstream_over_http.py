@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gzip
 import logging
+import socket
 import threading
 import time
 import tracemalloc
@@ -313,3 +314,29 @@ def test_a_refused_message_is_told_apart(upstream, http):
     with pytest.raises(Refused) as caught:
         ChatApi(http).add_message(MESSAGE, None)
     assert caught.value.status == 422
+
+
+def test_an_upstream_ends_though_many_hang_and_the_event_loop_was_held_up():
+    """A loop that is held up makes the waits of all of them end at the same moment."""
+
+    def hold_up(seconds):
+        time.sleep(0.001)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+    with contextlib.ExitStack() as opened:
+        upstream = opened.enter_context(Upstream())
+        upstream.always(hangs)
+        for _ in range(5):
+            caller = socket.create_connection(("127.0.0.1", upstream.port))
+            opened.callback(caller.close)
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        until(lambda: len(upstream.seen) == 5)
+        for _ in range(4):
+            held = threading.Thread(target=hold_up, args=(0.06,))
+            held.start()
+            time.sleep(0.002)  # ends with theirs
+        upstream.stop()
+        held.join()
+    assert upstream.most_at_once == 5
