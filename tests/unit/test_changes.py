@@ -158,3 +158,35 @@ def test_what_breaks_in_a_look_lets_the_others_go_on():
         changes.wait(lambda: 1 / 0, soon())
     with changes:
         assert changes.wait(lambda: True, 0.0)
+
+
+def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_then():
+    """Each wait is told and out of time at once, and then waits for another thing at once."""
+    first, second, state = Changes(), Changes(), set()
+    kept: list[bool] = []
+
+    def wait():
+        for _ in range(200):
+            with first:
+                first.wait(lambda: False, time.monotonic() + 0.001)
+            begun = time.monotonic()
+            time.sleep(0.001)
+            kept.append(time.monotonic() - begun >= 0.001)
+        state.add("over")
+
+    def tell():
+        while "over" not in state:
+            with first:
+                for bell, _true in first._waiting:
+                    bell.ring()
+            time.sleep(0.0005)
+
+    threads = [threading.Thread(target=each) for each in (wait, tell)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    with second:
+        assert second.wait(lambda: bool(state), soon())
+    assert all(kept)
