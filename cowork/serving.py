@@ -17,7 +17,8 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import http, util
 from gunicorn.http import errors as faults
+from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from cowork.connections import Body, Line, check_coding, drained, refuse
@@ -119,6 +121,48 @@ class Client(gevent.socket.socket):  # type: ignore[misc] # gevent has no types
                 counted.give_back(owner, size, 0)
 
 
+class Reply(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's reply, whose head goes out with the beginning of its body.
+
+    Two small writes cost the kernel, and wake the client, twice.
+    """
+
+    sock: Any
+
+    def write(self, arg: bytes) -> None:
+        """Write a piece of the body, behind the head where that is still to be written."""
+        if self.headers_sent or len(arg) > SMALL:
+            super().write(arg)
+            return
+        sock, self.sock = self.sock, _Gathered()
+        try:
+            super().write(arg)
+            gathered = b"".join(self.sock.parts)
+        finally:
+            self.sock = sock
+        sock.sendall(gathered)
+
+
+class _Gathered:
+    """In a socket's place, what was to be written to it."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.parts.append(data)
+
+
+@lru_cache(maxsize=1)
+def _date_at(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _http_date() -> str:
+    """The date of a reply's head, which is made once a second instead of for each."""
+    return _date_at(int(time.time()))
+
+
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     """Serves until a signal: TERM drains, INT and QUIT only say goodbye."""
 
@@ -138,6 +182,9 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         gc.set_threshold(*GARBAGE)
         # gunicorn would make the whole line of its access log, for a logger that drops it.
         self.log.access = _note_nothing
+        # It would look each setting up, by its name, some twenty times a request.
+        self.cfg.__dict__.update({name: each.get() for name, each in self.cfg.settings.items()})
+        wsgi.Response, util.http_date = Reply, _http_date
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self._look()
