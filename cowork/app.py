@@ -13,7 +13,7 @@ from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
 from cowork import log as logging
-from cowork.ids import new_uuid
+from cowork.ids import new_hex
 from cowork.services import Services
 from cowork.web import (
     ask,
@@ -100,7 +100,7 @@ def _register_requests(app: Flask) -> None:
     def begin() -> None:
         asked, kept = request_ctx.request, app_ctx.g
         given = asked.headers.get("X-Request-ID", "")
-        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_uuid().hex
+        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_hex()
         kept.begun = time.monotonic()
         logging.request_id.set(kept.request_id)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import orjson
 from gunicorn.http import errors as faults
 
-from cowork.ids import new_uuid
+from cowork.ids import new_hex
 
 # A body has this long (s) in all, and after its first silence this many bytes a second at least.
 BODY_TIMEOUT = 300.0
@@ -186,7 +186,7 @@ def refusal(fault: BaseException) -> tuple[HTTPStatus, str, str]:
 def refuse(sock: socket.socket, fault: BaseException) -> tuple[int, str]:
     """Answer a client that the application never saw; the status and the request id."""
     status, code, sentence = refusal(fault)
-    request_id = new_uuid().hex
+    request_id = new_hex()
     body = orjson.dumps({"detail": {"error": sentence, "code": code}})
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"

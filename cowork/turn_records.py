@@ -17,6 +17,11 @@ from cowork.turns import LOG_LIMIT, Question, State, Turn, end_state
 
 log = logger(__name__)
 
+# To ask a class for its fields takes longer than to read them.
+_NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (Question, Done)
+}
+
 
 def record_of(
     turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
@@ -106,12 +111,12 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:
     """As `asdict`, without copying what is in them: it takes longer than all else here."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: getattr(value, name) for name in _NAMES[type(value)]}
 
 
 def _known(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that `kind` has: what was kept may be of another version."""
-    names = {field.name for field in fields(kind)}
+    names = _NAMES[kind]
     return {name: value for name, value in found.items() if name in names}
 
 

@@ -19,7 +19,7 @@ from cowork.changes import Changes
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status, Tokens
-from cowork.ids import new_uuid
+from cowork.ids import new_id
 from cowork.log import logger, request_id
 from cowork.stores.base import Project, TurnKey
 from cowork.turnlog import Batch, TurnLog
@@ -86,7 +86,7 @@ class Turn:
     """
 
     def __init__(self, project: Project, question: Question, *, grace: float = -1.0) -> None:
-        self.id = str(new_uuid())
+        self.id = new_id()
         self.project = project
         self.question = question
         self.request_id = request_id.get()

@@ -21,7 +21,7 @@ from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, Starter, Throwaway
 from cowork.claude.starts import Starts
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
-from cowork.ids import new_uuid
+from cowork.ids import new_hex, new_id
 from cowork.log import logger
 from cowork.stores.base import Project
 
@@ -183,7 +183,7 @@ class Pool:
                 self._is_ready(process)
             else:
                 process = self._starter.start(
-                    wanted.session_id or str(new_uuid()),
+                    wanted.session_id or new_id(),
                     wanted.cwd,
                     resume=wanted.session_id is not None,
                     needs=wanted.needs,
@@ -327,7 +327,7 @@ class Pool:
 
     def _ask_bundled(self) -> tuple[str, ...]:
         """What a process says that finds nothing of the user's."""
-        empty = str(Path(gettempdir()) / f"cowork-{new_uuid().hex}")
+        empty = str(Path(gettempdir()) / f"cowork-{new_hex()}")
         try:
             return self._ask_skills(empty, Throwaway(config=empty))
         finally:

@@ -23,7 +23,7 @@ from cowork.claude.stderr import Stderr
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
-from cowork.ids import new_uuid
+from cowork.ids import new_hex, new_id
 from cowork.log import logger, masked
 from cowork.watching import Watching
 
@@ -140,7 +140,7 @@ class ClaudeProcess:
     def ask(self, prompt: str, on_events: Callable[[list[Said]], None]) -> Reply:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
-        uuid = str(new_uuid())
+        uuid = new_id()
         reply = Reply(self, Answer(uuid, self._past), on_events)
         with self._changed:
             if self._failure is not None:
@@ -176,7 +176,7 @@ class ClaudeProcess:
     def _tell(self, content: str | list[Any], timeout: float) -> Reply:
         """The reply to a message that the model is not asked about."""
         with self._changed:
-            answer = Answer(str(new_uuid()), self._past)
+            answer = Answer(new_id(), self._past)
             reply = self._reply = Reply(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
@@ -205,9 +205,7 @@ class ClaudeProcess:
         return self._stdin.send(protocol.encode(message), timeout)
 
     def _send_interrupt(self) -> None:
-        self._send(
-            protocol.control_request(f"interrupt-{new_uuid().hex}", "interrupt"), timeout=1.0
-        )
+        self._send(protocol.control_request(f"interrupt-{new_hex()}", "interrupt"), timeout=1.0)
 
     # -- reading
 

@@ -79,7 +79,9 @@ class Slot:
     `unwanted` means that it is not used for another turn, nor kept.  `knows` is how many turns its
     session had when it last heard of it: with more of them, another server of the same store has
     gone on with the session, and what this one would add is lost.  `memory` (bytes) was measured at
-    `measured` (monotonic), when the process had served `measured_turns`.
+    `measured` (monotonic), when the process had served `measured_turns`.  `place` is the directory
+    that the process is in, once it was looked at: it stays there, and as long as somebody is in a
+    directory no other one gets its number.
     """
 
     state: State
@@ -90,6 +92,7 @@ class Slot:
     memory: int | None = None
     measured: float = float("-inf")
     measured_turns: int = 0
+    place: os.stat_result | None = None
 
     @property
     def project(self) -> Project | None:
@@ -97,7 +100,7 @@ class Slot:
 
     def hold(self, process: ClaudeProcess) -> None:
         """The slot's process exists; it is not ready yet."""
-        self.process = process
+        self.process, self.place = process, None
 
     def fits(self, wanted: Wanted) -> bool:
         """Whether its process can take that on."""
@@ -140,20 +143,18 @@ class Slot:
         """Whether its process is wanted and lives, in a directory that is still there."""
         if self.unwanted or self.process is None or not self.process.alive:
             return False
-        return _is_in(self.process.pid, self.wanted.cwd)
+        return self._is_in_place(self.process.pid)
 
-
-def _is_in(pid: int, cwd: str) -> bool:
-    """Whether a process is in the directory of that name, not in one that was removed since."""
-    try:  # with each turn; os.stat takes a fifth of what Path does
-        here = os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
-    except OSError:
-        return True  # it is gone, or another user's, or there is no /proc: nothing tells otherwise
-    try:
-        there = os.stat(cwd)  # noqa: PTH116
-    except OSError:
-        return False
-    return os.path.samestat(here, there)
+    def _is_in_place(self, pid: int) -> bool:
+        """Whether it is in the directory of that name, not in one that was removed since."""
+        try:  # with each turn; os.stat takes a fifth of what Path does
+            self.place = self.place or os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
+        except OSError:
+            return True  # it is gone, or another user's, or there is no /proc: nothing tells
+        try:
+            return os.path.samestat(self.place, os.stat(self.wanted.cwd))  # noqa: PTH116
+        except OSError:
+            return False
 
 
 @dataclass(eq=False, slots=True)

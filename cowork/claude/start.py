@@ -17,7 +17,7 @@ from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
-from cowork.ids import new_uuid
+from cowork.ids import new_hex, new_id
 from cowork.log import logger
 from cowork.watching import Watching
 
@@ -113,7 +113,7 @@ class Starter:
         """A process for a session that is yet to begin, which has rehearsed.  As `start`."""
 
         def start() -> ClaudeProcess:
-            new = str(new_uuid())
+            new = new_id()
             return self.start(
                 new, cwd, resume=False, given_up=given_up, owner=owner, on_spawn=on_spawn
             )
@@ -155,7 +155,7 @@ class Starter:
         needs: Needs,
         throwaway: Throwaway | None,
     ) -> ClaudeProcess:
-        process_id = new_uuid().hex
+        process_id = new_hex()
         manner = self.manner
         if needs.permission_mode is not None:
             manner = replace(manner, permission_mode=needs.permission_mode)

@@ -37,8 +37,7 @@ class Stdin:
             self._lock.release()
 
     def _write(self, data: memoryview, deadline: float) -> bool:
-        poller = select.poll()
-        poller.register(self._pipe.fileno(), select.POLLOUT)
+        poller = None
         while data:
             try:
                 data = data[os.write(self._pipe.fileno(), data) :]
@@ -46,6 +45,9 @@ class Stdin:
                 left = deadline - time.monotonic()
                 if left <= 0 or self._given_up:
                     return False
+                if poller is None:  # a CLI that takes its time, which hardly any does
+                    poller = select.poll()
+                    poller.register(self._pipe.fileno(), select.POLLOUT)
                 poller.poll(min(left, 0.5) * 1000)
             except (OSError, ValueError):
                 return False  # a broken pipe, or closed meanwhile: the reader tells of the death

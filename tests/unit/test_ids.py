@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from uuid import UUID
 
-from cowork.ids import new_uuid
+from cowork.ids import new_hex, new_id
 from tests.serving import ROOT
 
 MANY = 20_000
 
 
 def test_they_are_random_uuids():
-    made = [new_uuid() for _ in range(MANY)]
+    texts = [new_id() for _ in range(MANY)]
+    made = [UUID(text) for text in texts]
+    assert [str(each) for each in made] == texts
     assert {(each.version, each.variant) for each in made} == {(4, "specified in RFC 4122")}
     assert len(set(made)) == MANY
     # All that is not fixed moves: 122 bits, each of which is set about half of the time.
@@ -22,11 +25,17 @@ def test_they_are_random_uuids():
         assert share in (0, 1) if 62 <= bit <= 63 or 76 <= bit <= 79 else 0.45 < share < 0.55
 
 
+def test_one_without_dashes_is_one_too():
+    text = new_hex()
+    assert UUID(text).hex == text
+    assert UUID(text).version == 4
+
+
 def test_threads_do_not_get_the_same():
     found: list[list[object]] = [[] for _ in range(8)]
 
     def take(mine):
-        mine.extend(new_uuid() for _ in range(2_000))
+        mine.extend(new_id() for _ in range(2_000))
 
     takers = [threading.Thread(target=take, args=(mine,)) for mine in found]
     for taker in takers:
@@ -38,12 +47,12 @@ def test_threads_do_not_get_the_same():
 
 FORK = """
 import os
-from cowork.ids import new_uuid
-new_uuid()
+from cowork.ids import new_id
+new_id()
 child = os.fork()
 if child:
     os.waitpid(child, 0)  # one after the other, or their lines could get mixed up
-print(*(new_uuid() for _ in range(32)), flush=True)
+print(*(new_id() for _ in range(32)), flush=True)
 if not child:
     os._exit(0)
 """
