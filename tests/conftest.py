@@ -23,6 +23,7 @@ from tests.redis_server import RedisServer, redis_binary
 from tests.serving import Client, Gunicorn, Served, free_port
 from tests.upstream import Upstream
 
+# What ends later than this has been left behind, however it ends.
 LEAK_WAIT_S = 5.0
 # A test that uses one of these runs the product's pool in this process, so that what it leaves
 # behind may have been detached from us: all of the machine is searched for our marker after it.

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import PATIENCE_S
 from tests.serving import free_port
-
-START_S = 10.0
 
 
 def redis_binary() -> str | None:
@@ -40,7 +39,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + PATIENCE_S
         while not self._answers():
             assert time.monotonic() < deadline, "redis-server does not answer"
             time.sleep(0.02)
@@ -57,7 +56,7 @@ class RedisServer:
         """End it, and all it holds."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait(10)
+            self._child.wait(PATIENCE_S)
             self._child = None
 
     def pause(self) -> None:

@@ -22,6 +22,7 @@ from cowork.app import create_app
 from cowork.services import open_services
 from cowork.settings import Settings
 from tests import canaries, processes
+from tests.patience import PATIENCE_S, SOON_S
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60.0
@@ -192,7 +193,7 @@ class Gunicorn(Client):
                 self.stop(signal.SIGINT)  # no turn that goes on is waited for
             except subprocess.TimeoutExpired:
                 os.killpg(self.child.pid, signal.SIGKILL)
-                self.child.wait(5)
+                self.child.wait(PATIENCE_S)
         canaries.search(self.log.name, self.log.read_bytes())
 
 
@@ -204,7 +205,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Any, timeout: float = 10.0, what: str = "it") -> None:
+def wait_for(condition: Any, timeout: float = SOON_S, what: str = "it") -> None:
     """Wait until `condition()` is true; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -26,6 +26,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 ADD_MESSAGE = "/chat/add_message"
 ACCESS_TOKEN = "xo-access-token-0123456789"
 START_REPLY = {
@@ -43,7 +45,7 @@ CONSUME_REPLY = {
 }
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
     """Wait for `condition` and return what it says; fail the test after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -331,13 +333,13 @@ class Upstream:
             return
         self.stopping.set()
         self._server.shutdown()
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.connections.clear()
         self._server.server_close()
-        until(lambda: self._now == 0, 5)
+        until(lambda: self._now == 0)
         self._server = self._thread = None
 
     def __enter__(self) -> Self:

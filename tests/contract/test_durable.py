@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.replies import Asides, problem
 from tests.fakes import Fakes
+from tests.patience import PATIENCE_S
 from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
 from tests.turns.line import last_frame, question, turn_of
 
@@ -249,7 +250,7 @@ def test_a_reload_hands_a_project_over_and_its_turn_can_be_read_to_its_end(
         rest = list(reading)
     assert told[-1] == rest[-1]
     assert joined(told) == " ".join(f"w{n}" for n in range(1, 61))
-    assert following.result(30).json()["message"].startswith("I see 2 questions: ")
+    assert following.result(PATIENCE_S).json()["message"].startswith("I see 2 questions: ")
     client.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.replies import Asides, delete
 from tests.fakes import Fakes
+from tests.patience import PATIENCE_S
 from tests.serving import Client, Served, frames, wait_for
 from tests.upstream import ADD_MESSAGE, Upstream, drips_body, drops_reply, fails, hangs
 
@@ -179,7 +180,7 @@ def test_history_comes_after_an_outage(connected: Served, upstream: Upstream) ->
     for number in range(2):
         assert connected.ask(f"number {number}").status_code == 200
     upstream.start()
-    wait_for(lambda: len(upstream.messages) == 4, timeout=20, what="the history")
+    wait_for(lambda: len(upstream.messages) == 4, PATIENCE_S, "the history")
     texts = [message["message"] for message in upstream.messages]
     assert texts == ["number 0", "You said: number 0", "number 1", "You said: number 1"]
 

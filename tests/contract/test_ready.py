@@ -10,6 +10,7 @@ import pytest
 
 from cowork.accounts import ROOT
 from tests.fakes import Fakes
+from tests.patience import PATIENCE_S
 from tests.serving import Client, Served, wait_for
 
 Serve = Callable[..., Served]
@@ -35,7 +36,7 @@ def test_fault_t12_a_cli_that_was_removed_is_told_at_once(
     # Who has a process goes on.
     assert served.ask("[[say still here]]").json()["message"] == "still here"
     (tmp_path / "away").rename(cli)
-    wait_for(lambda: reasons(served) == [], 20, "readiness")
+    wait_for(lambda: reasons(served) == [], PATIENCE_S, "readiness")
 
 
 @pytest.mark.parametrize("own_folders", ["true", "false"])
@@ -47,7 +48,7 @@ def test_fault_t12_a_start_that_failed_is_told_until_one_goes_well(
     fakes.settings(start="exit")
     assert served.ask("hi").status_code == 503
     # In a directory of a project's own it is a try beside that shows it, a moment later.
-    wait_for(lambda: reasons(served), 30, "what the start has shown")
+    wait_for(lambda: reasons(served), PATIENCE_S, "what the start has shown")
     for _ in range(2):
         (reason,) = reasons(served)
         assert "failed" in reason
@@ -64,9 +65,9 @@ def test_fault_t12_where_no_turn_comes_the_start_is_tried_beside(
     served.services.cli.check()
     fakes.settings(start="exit")
     assert served.ask("hi").status_code == 503
-    wait_for(lambda: reasons(served), 30, "what the try has shown")
+    wait_for(lambda: reasons(served), PATIENCE_S, "what the try has shown")
     fakes.settings()
-    wait_for(lambda: reasons(served) == [], 30, "readiness")
+    wait_for(lambda: reasons(served) == [], PATIENCE_S, "readiness")
     wait_for(lambda: served.services.pool.counts()["busy"] == 0, what="the end of the try")
 
 

@@ -16,6 +16,7 @@ from cowork.stores.base import Token
 from cowork.stores.sqlite import SqliteStore
 from tests.contract.replies import problem
 from tests.fakes import Fakes
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 from tests.serving import Client, Served, frames, wait_for
 from tests.turns.line import last_frame, question, turn_of
@@ -147,8 +148,8 @@ def test_two_servers_on_one_redis_answer_a_project_in_turn(
     fakes.wait_asked(2)
     with soon():
         assert second.ask("hi", "other").status_code == 200
-    following = aside(second.ask, "[[count]] three").result(30).json()
-    assert slow.result(30).status_code == 200
+    following = aside(second.ask, "[[count]] three").result(PATIENCE_S).json()
+    assert slow.result(PATIENCE_S).status_code == 200
     assert following["message"].startswith("I see 3 questions: ")
 
 

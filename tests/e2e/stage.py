@@ -22,7 +22,6 @@ from demo.record import Exchange
 from tests.serving import Client, Frame, Gunicorn, frames, free_port, wait_for
 
 DELAY_S = 0.01
-LEFT_WAIT_S = 5.0
 _WAITING = 'python3 -c "import sys, time; time.sleep(int(sys.argv[1]))"'
 
 
@@ -86,7 +85,7 @@ class Stage:
 
     def wait_gone(self) -> None:
         """Wait until nothing is left of what the server has started."""
-        wait_for(lambda: not self.processes(), LEFT_WAIT_S, "the end of every process")
+        wait_for(lambda: not self.processes(), what="the end of every process")
 
 
 def argv_of(pid: int) -> list[str]:

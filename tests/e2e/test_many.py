@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.e2e.stage import Stage
+from tests.patience import PATIENCE_S
 from tests.serving import Client, joined
 
 pytestmark = pytest.mark.e2e
@@ -69,7 +70,7 @@ def at_once(
     gate = threading.Barrier(PROJECTS)
 
     def ask_together(number: int) -> str:
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
         return ask(clients[number], number, question(number))
 
     return {number: threads.submit(ask_together, number) for number in range(PROJECTS)}

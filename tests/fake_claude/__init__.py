@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.patience import PATIENCE_S, SOON_S
+
 _PLAYER = Path(__file__).resolve().parent / "player.py"
 _POLL_S = 0.005
 _PIPE_FULL_OF_CALLERS = 4096
@@ -62,7 +64,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["at"])
 
 
-def wait_for_log(path: Path, event: str, count: int = 1, timeout: float = 5.0) -> bool:
+def wait_for_log(path: Path, event: str, count: int = 1, timeout: float = PATIENCE_S) -> bool:
     """Whether the log holds `count` entries of that kind within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while sum(entry["event"] == event for entry in read_log(path)) < count:
@@ -115,7 +117,7 @@ class Lifelines:
                 self._held.remove(line)
             return len(self._held)
 
-    def wait_for(self, count: int, timeout: float = 5.0) -> bool:
+    def wait_for(self, count: int, timeout: float = SOON_S) -> bool:
         """Whether there were exactly `count` processes at some moment of the next `timeout` s."""
         deadline = time.monotonic() + timeout
         while self.held != count:

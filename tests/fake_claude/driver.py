@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from tests.patience import PATIENCE_S
+
 Event = dict[str, Any]
 
 ARGUMENTS = (
@@ -35,7 +37,6 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_CRON": "1",
 }
 _BLOCK = 1 << 16
-_PATIENCE_S = 30.0
 
 
 class Cli:
@@ -121,8 +122,8 @@ class Cli:
             return event is not None or self._ended
 
         with self._changed:
-            in_time = self._changed.wait_for(has_come, _PATIENCE_S)
-        assert in_time, f"not in {_PATIENCE_S} s; so far {self.events[-5:]}, {self.errors!r}"
+            in_time = self._changed.wait_for(has_come, PATIENCE_S)
+        assert in_time, f"not in {PATIENCE_S} s; so far {self.events[-5:]}, {self.errors!r}"
         assert event is not None, f"it ended; {self.events[-5:]}, {self.errors!r}"
         return event
 
@@ -135,9 +136,9 @@ class Cli:
 
     def wait(self) -> int:
         """Its exit code, once it ended and all of its output is here."""
-        code = self.process.wait(_PATIENCE_S)
+        code = self.process.wait(PATIENCE_S)
         for thread in self._threads:
-            thread.join(_PATIENCE_S)
+            thread.join(PATIENCE_S)
         return code
 
     # -- the rest

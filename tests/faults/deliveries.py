@@ -17,6 +17,7 @@ import requests
 
 from tests.faults.ground import Ground, code_of, fresh
 from tests.faults.report import Row
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer, redis_binary
 from tests.serving import wait_for
 from tests.upstream import (
@@ -163,7 +164,7 @@ class _Play:
         server = self.ground.server
         for pid in (server.child.pid, *server.workers()):
             self.ground.kill(pid)
-        server.child.wait(5)
+        server.child.wait(PATIENCE_S)
         self._boot()
 
     def _reload(self) -> None:

@@ -8,6 +8,7 @@ from random import Random
 
 from tests.faults.ground import TOLD, Ground, ask
 from tests.faults.report import Row
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
 SETTINGS = {"COWORK_DISCONNECT_GRACE": "0"}
@@ -73,7 +74,7 @@ def _kill(ground: Ground, target: str, dice: Random) -> None:
         ground.kill(ground.server.workers()[0])
     else:
         ground.kill(ground.server.child.pid)
-        ground.server.child.wait(5)
+        ground.server.child.wait(PATIENCE_S)
 
 
 def _recover(ground: Ground, row: Row, target: str, number: int, before: set[int]) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.fake_claude import overlaps
 from tests.faults.ground import Ground, ask, fresh
 from tests.faults.report import Row
+from tests.patience import PATIENCE_S
 
 SETTINGS: dict[str, str] = {}
 AT_ONCE = 3
@@ -27,7 +28,7 @@ def run(ground: Ground, row: Row, count: int) -> None:
 
         def one(name: str) -> str:
             text = f"[[words {dice.randrange(1, 30)}]] [[delay 5]] {name}"
-            gate.wait(10)
+            gate.wait(PATIENCE_S)
             return ask(ground.server, text, project, streaming=dice.random() < 0.5)
 
         with ThreadPoolExecutor(2) as both:

@@ -9,6 +9,7 @@ import requests
 
 from tests.faults.ground import Ground, fresh
 from tests.faults.report import Row
+from tests.patience import PATIENCE_S
 from tests.turns.line import question
 
 SETTINGS: dict[str, str] = {}
@@ -27,7 +28,7 @@ def run(ground: Ground, row: Row, count: int) -> None:
             _: int, gate: threading.Barrier = gate, body: object = body, headers: object = headers
         ) -> requests.Response:
             client = fresh(ground.server)
-            gate.wait(10)
+            gate.wait(PATIENCE_S)
             try:
                 return client.post("/ask_question", body, headers=headers)
             finally:

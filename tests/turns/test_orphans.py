@@ -11,6 +11,7 @@ import pytest
 
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
+from tests.patience import PATIENCE_S
 from tests.serving import Gunicorn, Served, wait_for
 from tests.turns.line import Line, question
 
@@ -110,7 +111,7 @@ def test_what_a_killed_server_left_is_swept_by_the_next(
         (worker, signal.SIGKILL),
     ):
         os.kill(pid, number)
-    server.child.wait(5)
+    server.child.wait(PATIENCE_S)
     assert lifelines.wait_for(2, SOON_S), lifelines.held  # the tools, which nobody is left to end
     again = gunicorn(**fakes.settings(), **lifelines.environment)
     assert lifelines.wait_for(0, SOON_S), lifelines.held
@@ -127,7 +128,7 @@ def test_a_killed_master_takes_everything_with_it(
     begin(server, dial, fakes, TOOL, TOOL)
     (worker,) = server.workers()
     server.child.kill()
-    server.child.wait(5)
+    server.child.wait(PATIENCE_S)
     assert lifelines.wait_for(0, SOON_S), lifelines.held
     wait_for(lambda: not _lives(worker), what="the worker's end")
 

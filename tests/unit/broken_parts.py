@@ -29,9 +29,9 @@ from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from cowork.turns import Question, Turn
 from cowork.workspace import Workspace
+from tests.patience import PATIENCE_S
 
 P = Project("me", "p")
-PATIENCE_S = 30.0
 
 
 class Killed(BaseException):

@@ -19,10 +19,10 @@ from cowork.claude.slots import State
 from cowork.claude.start import Starter
 from cowork.stores.base import Project
 from tests.fake_claude import Lifelines, configure, read_log
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.heard import Heard
 
-PATIENCE_S = 20.0
 EMPTY = {"busy": 0, "idle": 0, "spare": 0, "starting": 0}
 
 

@@ -26,6 +26,7 @@ from cowork.stores.base import (
     Store,
     Token,
 )
+from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 P, Q = Project("", "p"), Project("", "q")
@@ -77,7 +78,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
     gate = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as threads:

@@ -8,9 +8,8 @@ import time
 import pytest
 
 from cowork.changes import Changes
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-
-PATIENCE_S = 10.0
 
 
 def soon():

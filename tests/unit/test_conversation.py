@@ -12,8 +12,9 @@ import structlog
 from cowork.errors import CoworkError, TurnInterrupted
 from cowork.events import Done
 from cowork.stores.base import Project
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.broken_parts import PATIENCE_S, House, P, Reader, breaks, ended
+from tests.unit.broken_parts import House, P, Reader, breaks, ended
 
 # Each is called at least twice while three questions are answered.
 CALLS = (

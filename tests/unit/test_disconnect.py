@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from cowork.web.disconnect import Disconnects, Watch
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
 
@@ -54,7 +55,7 @@ def test_a_look_at_a_client_that_is_silent_does_not_wait(ends, watch_of):
     found = []
     thread = threading.Thread(target=lambda: found.append(watch_of(ends[0]).look()), daemon=True)
     thread.start()
-    wait_for(lambda: found == [True], timeout=2, what="the look")
+    wait_for(lambda: found == [True], what="the look")
     thread.join()
 
 
@@ -66,7 +67,7 @@ def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends, watc
     for _ in range(20):
         assert watch_of(ours).look() is True
     theirs.sendall(b"next")
-    reader.join(2)
+    reader.join(PATIENCE_S)
     assert got == [b"next"]
 
 
@@ -124,7 +125,7 @@ def test_the_end_of_a_watched_client_wakes_its_request(ends, disconnects):
     woken = threading.Event()
     watch = disconnects.watch(request_on(ours), woken.set)
     theirs.close()
-    assert woken.wait(5)
+    assert woken.wait(PATIENCE_S)
     assert watch.ended
     disconnects.unwatch(watch)
 

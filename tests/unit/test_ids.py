@@ -8,6 +8,7 @@ import threading
 from uuid import UUID
 
 from cowork.ids import new_hex, new_id
+from tests.patience import PATIENCE_S
 from tests.serving import ROOT
 
 MANY = 20_000
@@ -41,7 +42,7 @@ def test_threads_do_not_get_the_same():
     for taker in takers:
         taker.start()
     for taker in takers:
-        taker.join(10.0)
+        taker.join(PATIENCE_S)
     assert len({each for mine in found for each in mine}) == 8 * 2_000
 
 

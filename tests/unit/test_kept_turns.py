@@ -15,9 +15,8 @@ from cowork.kept_turns import KeptTurns
 from cowork.stores.base import Project, TurnKey
 from cowork.stores.memory import MemoryStore
 from cowork.turns import Question, Turn
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-
-PATIENCE_S = 10.0
 
 
 def new_turn(owner="", kind=Turn):

@@ -14,10 +14,10 @@ import pytest
 
 from cowork.claude.process import ProcessGone
 from cowork.errors import ClaudeFailed, ShuttingDown
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import (
     EMPTY,
-    PATIENCE_S,
     Beside,
     answer,
     ask,

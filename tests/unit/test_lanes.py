@@ -12,8 +12,9 @@ from cowork.events import Done
 from cowork.lanes import Lanes
 from cowork.stores.base import Project
 from cowork.turns import Question, State, Turn
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.broken_parts import PATIENCE_S, ended
+from tests.unit.broken_parts import ended
 
 P = Project("", "p")
 STOPPED = TurnInterrupted("stop")

@@ -24,6 +24,7 @@ from cowork.errors import (
 from cowork.login import Login
 from cowork.stores.base import Token
 from cowork.stores.memory import MemoryStore
+from tests.patience import PATIENCE_S
 from tests.upstream import until
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -409,7 +410,7 @@ def test_the_login_at_start_stops_when_the_server_does(make):
     thread.start()
     until(lambda: login._xo_auth.asked)
     stop.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert len(login._xo_auth.asked) == 1
 
@@ -553,16 +554,16 @@ def test_of_many_who_ask_for_a_renewal_one_asks_upstream(logged_in):
 
         def meanwhile(asking=asking, go_on=go_on):
             asking.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
 
         login._xo_auth.meanwhile = meanwhile
         with ThreadPoolExecutor(8) as pool:
             renewals = [pool.submit(login.renew, "xo-token-0001") for _ in range(8)]
-            asking.wait(10)
+            asking.wait(PATIENCE_S)
             until(pool._work_queue.empty)
             time.sleep(0.05)  # so that the others are at the lock too
             go_on.set()
-            assert [renewal.result(10) for renewal in renewals] == [found] * 8
+            assert [renewal.result(PATIENCE_S) for renewal in renewals] == [found] * 8
         assert len(login._xo_auth.asked) == 1
 
 

@@ -157,7 +157,7 @@ def open_outbox():
     yield opener
     for box in opened:
         box.close(5)
-    until(lambda: not sender_threads(), 5)
+    until(lambda: not sender_threads())
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_order_holds_while_the_api_flaps(open_outbox):
     for number in range(100):
         for project in ("a", "b", "c"):
             box.add(message(number, project))
-    until(lambda: not box.pending, 30)
+    until(lambda: not box.pending)
     expected = [str(number) for number in range(100)]
     assert history.taken == {"a": expected, "b": expected, "c": expected}
 
@@ -361,7 +361,7 @@ def test_a_rest_that_ends_while_it_is_looked_at_is_not_waited_for_forever(
     history = History(fail_once)
     box = open_outbox(history, first_pause=0.1, longest_pause=0.1, jitter=lambda: next(jitter))
     box.add(message(1))
-    until(lambda: history.taken["p"] == ["1"], 5)
+    until(lambda: history.taken["p"] == ["1"])
 
 
 def test_a_refused_message_becomes_a_dead_letter_with_one_line_and_the_next_goes(
@@ -692,7 +692,7 @@ def test_of_two_processes_on_one_store_one_delivers(open_outbox):
     for number in range(50):
         for project in "abcd":
             (one if number % 2 else two).add(message(number, project))
-    until(lambda: not store.message_count(), 20)
+    until(lambda: not store.message_count())
     assert history.taken == {project: [str(number) for number in range(50)] for project in "abcd"}
     assert [one._relay._lease.held, two._relay._lease.held].count(True) == 1
 
@@ -909,7 +909,7 @@ def test_closing_does_not_wait_for_an_api_that_is_down(open_outbox):
     until(lambda: box.state["reachable"] is False)
     begun = time.monotonic()
     box.close(10)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
     assert sender_threads() == []
     assert box.pending == 1
 
@@ -921,7 +921,7 @@ def test_closing_ends_in_time_while_the_api_hangs(open_outbox):
     box.add(message(2, "other"))
     begun = time.monotonic()
     box.close(0.3)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5  # the gate stays shut for 20
     assert box.pending == 2
     gate.opened.set()
 
@@ -965,7 +965,7 @@ def test_over_http_every_message_arrives_once_by_its_key(open_outbox, upstream, 
         for project in ("a", "b"):
             box.add(message(number, project))
         upstream.then(weather[number % len(weather)])
-    until(lambda: not box.pending, 40)
+    until(lambda: not box.pending)
     for project in ("a", "b"):
         taken = [sent["message"] for sent in upstream.messages if sent["project_id"] == project]
         assert taken == [str(number) for number in range(30)]
@@ -979,7 +979,7 @@ def test_over_http_closing_everything_leaves_nothing_behind(open_outbox, upstrea
     until(lambda: upstream.seen)
     box.close(0.2)
     http.close()
-    until(lambda: not sender_threads(), 5)
+    until(lambda: not sender_threads())
     assert box.pending == 1
 
 

@@ -21,6 +21,7 @@ from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
 from cowork.turnlog import TurnLog
 from cowork.watching import Watching
+from tests.patience import PATIENCE_S
 
 _numbers = count(1)
 
@@ -77,7 +78,7 @@ def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
         yield process
     finally:
         child.close()
-        process._stdout_reader.join(10)
+        process._stdout_reader.join(PATIENCE_S)
         process.hurry()
         process.end()
         watching.close()

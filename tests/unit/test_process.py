@@ -21,11 +21,11 @@ from cowork.claude.stderr import TAIL
 from cowork.errors import ClaudeFailed, ClaudeUnavailable
 from cowork.events import Replace, Token, ToolResult
 from tests.fake_claude import configure, read_log
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.heard import Heard
 
 Start = Callable[..., ClaudeProcess]
-PATIENCE_S = 20.0
 
 
 @pytest.fixture

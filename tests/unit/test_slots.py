@@ -19,6 +19,7 @@ from cowork.claude.pool import Pool
 from cowork.claude.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.stores.base import Project
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import Beside
 
@@ -364,7 +365,7 @@ def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(crowd):
         wait_for(lambda: len(turnstile._queue) == len(calls), what="a start that waits")
     turnstile.leave(first)
     for call in calls:
-        call.result(30)
+        call.result(PATIENCE_S)
     assert "b" in order[:2]
 
 
@@ -377,7 +378,7 @@ def test_who_gives_up_at_the_turnstile_is_not_let_in(crowd):
     wait_for(lambda: len(turnstile._queue) == 1, what="one who waits")
     for _ in range(2):
         turnstile.leave(first)
-    second = waiting.result(30)
+    second = waiting.result(PATIENCE_S)
     assert turnstile.enter("a", time.monotonic(), lambda: False) is None
     turnstile.leave(second)
     assert turnstile.enter("a", time.monotonic() + 60, lambda: False)
@@ -468,7 +469,7 @@ def test_whoever_waits_is_told_at_once_that_the_server_shuts_down(crowd):
     closing = crowd(pool.close)
     for call in calls:
         with pytest.raises(ShuttingDown):
-            call.result(30)
+            call.result(PATIENCE_S)
     for process in leased:
         pool.give_back(process)
-    closing.result(30)
+    closing.result(PATIENCE_S)

@@ -17,8 +17,9 @@ from cowork.claude.spares import Spares
 from cowork.claude.start import Starter
 from cowork.errors import ClaudeUnavailable
 from cowork.stores.base import Project
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import EMPTY, PATIENCE_S, Beside, answer, pools, seconds
+from tests.unit.pool_of_fakes import EMPTY, Beside, answer, pools, seconds
 
 
 @pytest.fixture

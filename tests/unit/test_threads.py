@@ -13,9 +13,9 @@ import pytest
 
 from cowork import threads
 from cowork.threads import Threads
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
-PATIENCE_S = 10.0
 NAME = "kept"
 word: ContextVar[str] = ContextVar("word", default="none")
 

@@ -18,10 +18,10 @@ from cowork.errors import (
 from cowork.events import Done, Failed, Replace, Status, Thinking, Token, Tokens
 from cowork.stores.base import Project
 from cowork.turns import FEW, LOG_LIMIT, Question, State, Turn
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
 ANSWER = Done(success=True, message="answer")
-PATIENCE_S = 10.0
 
 
 def new_turn(grace=-1.0):
@@ -324,7 +324,7 @@ def test_a_turn_stops_when_its_last_reader_has_been_gone_for_the_grace():
     time.sleep(0.15)  # what must not happen has no condition to wait for
     assert turn.stop_reason is None
     turn.leave()
-    wait_for(lambda: turn.stop_reason is not None, timeout=5)
+    wait_for(lambda: turn.stop_reason is not None)
     assert isinstance(turn.stop_reason, TurnInterrupted)
 
 

@@ -19,6 +19,7 @@ from cowork.clients.http import LIMITS, Http, Limits
 from cowork.clients.xo_auth import XoAuth
 from cowork.errors import BadUpstream, UpstreamTimeout
 from cowork.stores.base import ChatMessage, Project
+from tests.patience import PATIENCE_S
 from tests.upstream import (
     ADD_MESSAGE,
     FLOODS,
@@ -254,7 +255,7 @@ def test_calls_at_once_are_bounded_and_the_rest_fail_in_time(upstream):
         http.call("GET", "/x")
     http.close()
     for thread in waiting:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert upstream.most_at_once == 2
 
 
@@ -265,7 +266,7 @@ def test_closing_ends_a_call_under_way(upstream):
     thread.start()
     until(lambda: upstream.seen)
     http.close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
