@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-import time
 from contextlib import closing
 
 import pytest
 
 from cowork.errors import StoreUnavailable
 from cowork.stores.transactions import Need, Transactions
+from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.store_suite import at_once
-
-LONG = """WITH RECURSIVE many(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM many WHERE x < 8000000)
-SELECT max(x) FROM many"""
 
 
 @pytest.fixture
@@ -90,23 +88,24 @@ def test_a_call_that_breaks_leaves_nothing_and_takes_no_other_along(opened):
 
 def test_a_file_that_does_not_answer_is_given_up_and_comes_back(opened):
     transactions = opened(patience=0.1)
-    with pytest.raises(StoreUnavailable) as late:
-        transactions.run(put_and(1, lambda each: each.execute(LONG).fetchone()), Need.WRITE)
-    assert late.value.unsure
-    begun = time.monotonic()
-    with pytest.raises(StoreUnavailable) as told:
-        transactions.run(numbers, Need.READ)
-    assert not told.value.unsure
-    assert time.monotonic() - begun < 0.09, "nobody waits a second time"
+    reads, writes = os.pipe()
+    with os.fdopen(reads, "rb", 0), os.fdopen(writes, "wb", 0) as answer:
+        with pytest.raises(StoreUnavailable) as late:
+            transactions.run(put_and(1, lambda _: os.read(reads, 1)), Need.WRITE)
+        assert late.value.unsure
+        with pytest.raises(StoreUnavailable) as told:
+            transactions.run(numbers, Need.READ)
+        assert not told.value.unsure, "nobody waits a second time"  # who had would be unsure
+        answer.write(b".")
 
-    def seen():
-        try:
-            return transactions.run(numbers, Need.READ)
-        except StoreUnavailable:
-            return None
+        def seen():
+            try:
+                return transactions.run(numbers, Need.READ)
+            except StoreUnavailable:
+                return None
 
-    found = []
-    wait_for(lambda: found.append(seen()) or found[-1] is not None, 30, "its recovery")
+        found = []
+        wait_for(lambda: found.append(seen()) or found[-1] is not None, PATIENCE_S, "its recovery")
     assert found[-1] == [], "what nobody waited for was not kept"
 
 
@@ -127,7 +126,7 @@ def test_others_go_on_while_the_file_is_locked(opened, path):
         seen = len(ticks)
         other.execute("ROLLBACK")
     stop.set()
-    ticking.join(5)
+    ticking.join(PATIENCE_S)
     assert seen >= 5
 
 
