@@ -64,8 +64,8 @@ def test_a_failure_after_the_first_token_is_an_error_frame(served: Served, scene
 def test_a_reply_begins_after_the_longest_wait(serve: Callable[..., Served]) -> None:
     served = serve(COWORK_FIRST_EVENT_WAIT="0.3", COWORK_KEEPALIVE="0.1")
     begun = time.monotonic()
-    with served.stream("[[pause 1200]] [[words 2]]") as reply:
-        assert 0.2 < time.monotonic() - begun < 1.0
+    with served.stream("[[pause 3000]] [[words 2]]") as reply:
+        assert 0.2 < time.monotonic() - begun < 2.5
         assert reply.status_code == 200
         text = reply.text
     assert text.count(": keep-alive") >= 4
@@ -82,19 +82,19 @@ def test_a_failure_after_the_longest_wait_is_an_error_frame(serve: Callable[...,
 
 def test_a_reply_begins_with_the_first_event_that_was_asked_for(served: Served) -> None:
     begun = time.monotonic()
-    with served.stream("[[think 2]] [[delay 900]] [[words 1]]", events=["thinking"]) as reply:
-        assert time.monotonic() - begun < 0.7
+    with served.stream("[[think 2]] [[delay 2500]] [[words 1]]", events=["thinking"]) as reply:
+        assert time.monotonic() - begun < 2
         assert joined(list(frames(reply))) == "w1"
 
 
 def test_the_reply_of_a_queued_question_begins_at_once(
     logged: Served, fakes: Fakes, aside: Asides, another: Another
 ) -> None:
-    first = aside(another(logged).ask, "[[pause 600]] [[words 1]]")
+    first = aside(another(logged).ask, "[[pause 2500]] [[words 1]]")
     fakes.wait_asked()
     begun = time.monotonic()
     with logged.stream("[[words 2]]") as reply:
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < 2
         assert not first.done()
         assert reply.status_code == 200
         assert is_uuid(reply.headers["X-Turn-ID"])
