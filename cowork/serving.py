@@ -185,6 +185,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         # It would look each setting up, by its name, some twenty times a request.
         self.cfg.__dict__.update({name: each.get() for name, each in self.cfg.settings.items()})
         wsgi.Response, util.http_date = Reply, _http_date
+        # All requests' errors go to one place; it was found again, under a lock, for each.
+        wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self._look()

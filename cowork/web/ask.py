@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from flask import Response, g, jsonify, request
+from flask.globals import app_ctx
 
 from cowork.claude.needs import Needs
 from cowork.conversation import Conversation
@@ -89,6 +90,7 @@ def streamed(stream: Stream) -> Response:
 
 def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
+    kept = app_ctx.g
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
@@ -102,7 +104,7 @@ def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -
         ),
     )
     turn, replayed = conversation.ask(
-        Project(g.owner, body["project_name"]),
+        Project(kept.owner, body["project_name"]),
         question,
         agent_type=body["agent_type"],
         on_busy=body["on_busy"],
@@ -110,7 +112,7 @@ def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -
     )
     body.clear()
     body_is_let_go()
-    g.turn_id, g.replayed = turn.id, replayed
+    kept.turn_id, kept.replayed = turn.id, replayed
     return turn
 
 

@@ -217,19 +217,20 @@ def _keep_private(reply: Response) -> None:
 
 
 def _allow_origin(reply: Response, guard: Guard) -> Response:
-    origin = request.headers.get("Origin")
+    asked = request_ctx.request
+    origin = asked.environ.get("HTTP_ORIGIN")
     if origin is not None and guard.allows_origin(origin):
         reply.headers["Access-Control-Allow-Origin"] = origin
         reply.headers["Access-Control-Expose-Headers"] = (
             "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
         )
-        if _is_preflight(request):
+        if _is_preflight(asked):
             reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
             reply.headers["Access-Control-Allow-Headers"] = (
                 "Authorization, Content-Type, X-API-Key, Last-Event-ID, Idempotency-Key"
             )
             reply.headers["Access-Control-Max-Age"] = "600"
-            if "Access-Control-Request-Private-Network" in request.headers:
+            if "Access-Control-Request-Private-Network" in asked.headers:
                 reply.headers["Access-Control-Allow-Private-Network"] = "true"
     if origin is not None or guard.named_origins:
         reply.vary.add("Origin")

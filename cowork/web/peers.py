@@ -22,7 +22,7 @@ ADDRESSES = 4096
 HOPS = 32
 # A header that any proxy adds makes a request one that came through a proxy.
 _FORWARDING = frozenset({"HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"})
-_FORWARDING_PREFIX = "HTTP_X_FORWARDED"
+_FORWARDING_PREFIX = "\nHTTP_X_FORWARDED"  # with what is put before each name
 
 
 class Peers:
@@ -94,4 +94,5 @@ def parsed(text: str) -> Address | None:
 
 
 def _is_forwarded(environ: Mapping[str, Any]) -> bool:
-    return any(name.startswith(_FORWARDING_PREFIX) or name in _FORWARDING for name in environ)
+    # One look at all names: with each request, one at each costs four times as much.
+    return not _FORWARDING.isdisjoint(environ) or _FORWARDING_PREFIX in "\n".join(("", *environ))

@@ -58,10 +58,11 @@ def register(app: Flask, replies: Quota) -> None:
     @app.after_request
     def count(reply: Response) -> Response:
         sock: Any = request_ctx.request.environ.get("gunicorn.socket")
+        owner = app_ctx.g.owner
         if hasattr(sock, "counted"):
-            sock.owner = app_ctx.g.owner  # for the pieces of a stream
+            sock.owner = owner  # for the pieces of a stream
         size = 0 if reply.is_streamed else reply.calculate_content_length() or 0
-        return reply if size <= SMALL else _counted(reply, replies, app_ctx.g.owner, size)
+        return reply if size <= SMALL else _counted(reply, replies, owner, size)
 
     @app.teardown_request
     def forget(_fault: BaseException | None) -> None:
