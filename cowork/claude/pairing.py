@@ -56,8 +56,9 @@ class Past:
             self.see_named(message)
         event = message.get("event")
         body = event.get("message") if isinstance(event, dict) else message.get("message")
-        if _id_of(body) is not None:
-            self.owner(_id_of(body), _NOBODY)
+        for name in (_id_of(body), message.get("api_message_id")):
+            if name is not None:
+                self.owner(name, _NOBODY)
 
 
 class Pairing:
@@ -144,7 +145,12 @@ class Pairing:
     def _takes_event(self, message: Message, *, named: bool) -> bool:
         event, written = message.get("event"), message.get("api_message_id")
         if not isinstance(event, dict) or not _is_start(message):
-            return written == self._message_id if isinstance(written, str) else not self._astray
+            if not isinstance(written, str):
+                return not self._astray
+            if written != self._message_id:
+                # Its beginning was lost, or it is late; what follows of it is of the same turn.
+                self._past.owner(written, self.uuid)
+            return written == self._message_id
         name = _id_of(event.get("message"))
         if not self._knows(name, named=named):
             self._lose_message()

@@ -101,6 +101,11 @@ class Line:
     anchored: bool = False
 
     @property
+    def names_in_message(self) -> bool:
+        of_message = self.fields["type"] in ("stream_event", "assistant")
+        return of_message and "user_message_uuids" in self.fields
+
+    @property
     def data(self) -> bytes:
         return json.dumps(self.fields, separators=(",", ":")).encode() + b"\n"
 
@@ -206,7 +211,10 @@ DISTURBANCES = st.lists(st.tuples(st.integers(0, 40), FATES, st.integers(0, 40))
 def disturbed(
     draw: Any, lines: list[Line], names: bool
 ) -> tuple[list[Line], list[tuple[int, Line]]]:
-    """The lines with some of them dropped, doubled or exchanged, and those that come late."""
+    """The lines with some of them dropped, doubled or exchanged, and those that come late.
+
+    One line at least tells that this CLI names questions in messages.
+    """
     kept: list[Line | None] = [*lines]
     doubled: dict[int, int] = {}
     late: list[tuple[int, Line]] = []
@@ -216,6 +224,9 @@ def disturbed(
         if line is None:
             continue
         if line.anchored and names and fate in ("drop", "late"):
+            continue
+        last = sum(each is not None and each.names_in_message for each in kept) == 1
+        if line.names_in_message and last and fate in ("drop", "late"):
             continue
         if fate == "exchange" and at + 1 < len(kept):
             kept[at], kept[at + 1] = kept[at + 1], line
@@ -272,6 +283,29 @@ def test_fault_t2_no_answer_reaches_another_question(data, names, states, premat
         for number in range(len(talk.replies)):
             others = [f"text-of-{n}" for n in range(4) if n != number]
             assert not [other for other in others if other in talk.heard(number)]
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_fault_t2_a_message_whose_beginning_was_lost_is_not_the_next_answers(open_):
+    """Its deltas alone have said that it was there, in its own turn or before any."""
+    with a_process() as process:
+        talk = Conversation(process)
+        for line in Turn(Manners(), talk.ask(), "shown").whole(1):
+            process._take(line.data)  # that this CLI names questions in messages
+        whole = Turn(Manners(), talk.ask(), "first").whole(1)
+        first = next(n for n, line in enumerate(whole) if line.fields["type"] == "stream_event")
+        named, called = (n for n, line in enumerate(whole) if line.fields["type"] == "assistant")
+        for number, line in enumerate(whole):
+            opens = line.fields["type"] in ("command_lifecycle", "system") and not open_
+            if number not in (first, named, called) and not opens:
+                process._take(line.data)
+        assert talk.over
+        for line in Turn(Manners(), talk.ask(), "second").whole(1):
+            process._take(line.data)
+            if line.fields.get("subtype") == "init":
+                process._take(whole[called].data)
+        assert talk.replies[2].result.text == "second-a second-b"
+        assert "first" not in talk.heard(2)
 
 
 @pytest.mark.parametrize("states", [True, False])
