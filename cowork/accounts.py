@@ -75,11 +75,11 @@ def make_folder(path: Path, account: Account | None) -> None:
         _make(path)
         return
     try:
-        with _rights_of(account):
+        with rights_of(account):
             _make(path)
     except PermissionError:
         _give_topmost(path, account)
-        with _rights_of(account):
+        with rights_of(account):
             _make(path)
 
 
@@ -94,12 +94,15 @@ def _make(path: Path) -> None:
 
 
 @contextmanager
-def _rights_of(account: Account) -> Iterator[None]:
-    """Work with files as that user, in this thread; nothing in here may wait.
+def rights_of(account: Account | None) -> Iterator[None]:
+    """Work with files as that user, in this thread; nothing in here may wait.  None is our own.
 
     The kernel takes root's rights over files away with the change, and gives them back.  Root's
     groups are left off too: they may write where that user may not.
     """
+    if account is None:
+        yield
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     with _groups_lock:
         groups = os.getgroups()

@@ -12,11 +12,19 @@ from cowork.claude import command
 from cowork.claude.needs import Needs, is_not_wider
 from cowork.claude.pool import Pool
 from cowork.claude.process import INTERRUPT_RUNG
-from cowork.errors import CoworkError, InvalidValue, ProjectBusy, TurnInterrupted, WorkerUnreachable
+from cowork.errors import (
+    CoworkError,
+    InvalidValue,
+    ProjectBusy,
+    StoreUnavailable,
+    TurnInterrupted,
+    WorkerUnreachable,
+)
 from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
 from cowork.quota import Quota
+from cowork.removals import Removals
 from cowork.runner import Rules, Runner, interrupted
 from cowork.stores.base import Project, Store, TurnKey
 from cowork.turns import Question, Turn
@@ -37,6 +45,7 @@ class Conversation:
         runner: Runner,
         rules: Rules,
         quota: Quota,
+        removals: Removals,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -44,6 +53,7 @@ class Conversation:
         self._rules = rules
         self._lanes = Lanes(limit=rules.queue_limit, take=runner.take, left=runner.left)
         self._quota = quota
+        self._removals = removals
         self.turns = turns
 
     def ask(
@@ -160,14 +170,28 @@ class Conversation:
     def forget(self, project: Project) -> bool:
         """Delete the project's session, ending its turns; False when it had none.
 
+        What was said is gone with it: of turns that have ended nothing is kept, of those that
+        this ends, that they were interrupted.  What the CLI keeps is removed when its process is
+        over, before this returns where that is soon (`REMOVE_WAIT`).
         Raises `WorkerUnreachable`, with nothing deleted, where another process runs one.
         """
         self._check_ours(project)
+        if not self._ledger.flush():
+            raise StoreUnavailable("the store is away", retry_after=1)
+        before = self._lanes.of(project)
         session = self._store.delete_session(project)
-        turns = [turn for turn in self._lanes.of(project) if turn.done is None]
-        self._stop(turns, TurnInterrupted("the project's session was deleted"))
+        turns = list(dict.fromkeys([*before, *self._lanes.of(project)]))
+        running = [turn for turn in turns if turn.done is None]
+        # A turn that ends just now may have brought its texts to the store after the deletion.
+        late = [turn for turn in turns if not turn.strip()]
+        self._stop(running, TurnInterrupted("the project's session was deleted"))
+        if late:
+            self._store.forget_turns(project)
+        self.turns.forget(project, late)
         self._pool.forget(project, session.id if session is not None else None)
-        return session is not None or bool(turns)
+        if session is not None:
+            self._removals.add(session.ids, lambda: self._pool.is_rid_of(project))
+        return session is not None or bool(running)
 
     def warm(self, project: Project) -> None:
         """Have the project's process ready for its next question; returns when it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from cowork.errors import (
@@ -21,7 +21,7 @@ from cowork.errors import (
     WorkerLost,
 )
 from cowork.events import Done
-from cowork.stores.base import Store, TurnKey
+from cowork.stores.base import Project, Store, TurnKey
 from cowork.turn_records import follow, revive
 from cowork.turns import Turn
 
@@ -226,12 +226,37 @@ class KeptTurns:
 
     def _forget_oldest(self, owner: str) -> None:
         _, turn, weight = self._ended[owner].popleft()
+        self._forget(turn, weight)
+
+    def forget(self, project: Project, late: Sequence[Turn] = ()) -> None:
+        """Forget the project's turns that have ended, as if their time were over.
+
+        Not those of which only the end was kept.  `late` are some that end just now.
+        """
+        owner = project.owner
+        with self._lock:
+            ended = self._ended.get(owner, ())
+            gone = [each for each in ended if each[1].project == project and not each[1].is_bare]
+            if gone:
+                ids = {turn.id for _, turn, _ in gone}
+                self._ended[owner] = deque(each for each in ended if each[1].id not in ids)
+            for _, turn, weight in gone:
+                self._forget(turn, weight)
+            for turn in late:
+                if turn.id in self._turns:
+                    self._drop(turn)
+
+    def _forget(self, turn: Turn, weight: int) -> None:
+        owner = turn.project.owner
         self._counts[owner] -= 1
         self._sizes[owner] -= weight
         self._count -= 1
         self._bytes -= weight
         if not self._counts[owner]:
             del self._ended[owner], self._counts[owner], self._sizes[owner]
+        self._drop(turn)
+
+    def _drop(self, turn: Turn) -> None:
         self._turns.pop(turn.id, None)
         self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
         turn.close()

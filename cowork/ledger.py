@@ -29,6 +29,7 @@ from cowork.stores.base import (
 )
 from cowork.turn_records import bare, packed_log, record_of
 from cowork.turns import State, Turn, broken, end_state
+from cowork.turns import bare as bare_end
 
 log = logger(__name__)
 
@@ -121,10 +122,11 @@ class Ledger:
 
         Never raises, and never waits for more than the store's second.
         """
+        is_bare = turn.is_bare
         end = TurnEnd(
-            record=record_of(turn, self._holder, done, error),
+            record=record_of(turn, self._holder, bare_end(done) if is_bare else done, error),
             keep=KEY_KEEP if turn.key is not None else self._retention,
-            log=self._packed_log(turn),
+            log=None if is_bare else self._packed_log(turn),
             gives_key_back=isinstance(error, NOT_ASKED),
             messages=self._messages(turn, done, error),
             claim=claim,

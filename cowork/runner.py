@@ -30,7 +30,7 @@ from cowork.errors import (
 from cowork.events import Done
 from cowork.ledger import Ledger
 from cowork.log import logger
-from cowork.stores.base import Claim, Exchange, Project, Session, Store
+from cowork.stores.base import Claim, Exchange, Project, Session, Store, with_earlier
 from cowork.turnlog import can_be_told
 from cowork.turns import Turn, broken, forgetful
 from cowork.workspace import Workspace
@@ -136,20 +136,22 @@ class Runner:
         session = found = self._store.session(turn.project)
         earlier: list[Exchange] = []
         refused: Session | None = None
+        given_up = found.earlier if found is not None else ()
         for _ in range(ATTEMPTS):
             turn.session_id = session.id if session is not None else None
             turn.is_new_session = session is None
             turn.session_recovered = found is not None and session is None
             try:
-                self._attempt(turn, session, claim, earlier, refused)
+                self._attempt(turn, session, claim, earlier, refused=refused, given_up=given_up)
             except (SessionMissing, SessionInUse, RequestRefused) as fault:
                 log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
                 if not isinstance(fault, SessionInUse):
                     earlier = self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):
                     refused = session
-                session = None
+                session, given_up = None, _with(given_up, turn)
             except ProcessGone as fault:
+                given_up = _with(given_up, turn)
                 log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
             else:
                 return
@@ -161,11 +163,14 @@ class Runner:
         known: Session | None,
         claim: Claim,
         earlier: list[Exchange],
-        refused: Session | None = None,
+        *,
+        refused: Session | None,
+        given_up: tuple[str, ...],
     ) -> None:
         """One try with one process, which is kept for the next turn only if it is fit for it.
 
-        `refused` is the session in whose place a new one is tried.
+        `refused` is the session in whose place a new one is tried; `given_up` are the ids of the
+        project's former ones.
         """
         turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
@@ -183,7 +188,7 @@ class Runner:
         )
         fit, turns = True, None
         try:
-            session = known or _new_session(turn.project, process)
+            session = known or _new_session(turn.project, process, given_up)
             turn.session_id = session.id
             self._check_not_stopped(turn)
             missed = self._missed(turn, session, process)
@@ -202,7 +207,7 @@ class Runner:
                 session = self._noted(session, size, was_told=bool(missed))
             if refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
-                error, session = _unusable(turn, refused, error), refused
+                error, session = _unusable(turn, refused, error), _kept(refused, session)
             kept = self._finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
@@ -421,18 +426,37 @@ def _unusable(turn: Turn, session: Session, error: RequestRefused) -> SessionUnu
     )
 
 
-def _new_session(project: Project, process: ClaudeProcess) -> Session:
+def _new_session(project: Project, process: ClaudeProcess, earlier: tuple[str, ...]) -> Session:
     """The session that begins with this process's first question."""
     now = datetime.now(UTC)
-    return Session(project, process.session_id, process.cwd, created=now, last_used=now)
+    return Session(
+        project,
+        process.session_id,
+        process.cwd,
+        created=now,
+        last_used=now,
+        earlier=tuple(each for each in earlier if each != process.session_id),
+    )
+
+
+def _with(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
+    """With the session that the turn has just tried."""
+    return given_up if turn.session_id is None else with_earlier(*given_up, turn.session_id)
+
+
+def _kept(session: Session, tried: Session) -> Session:
+    """The session that stays, with the id of one that was tried in its place."""
+    return replace(session, earlier=with_earlier(*session.earlier, tried.id))
 
 
 def _counted(session: Session, done: Done, result: Result | None) -> Session:
     """The session with one more turn, under the id that the CLI will resume."""
     spent = result.spent if result is not None else None
+    if done.session_id and done.session_id != session.id:
+        earlier = with_earlier(*session.earlier, session.id)
+        session = replace(session, id=done.session_id, earlier=earlier)
     return replace(
         session,
-        id=done.session_id or session.id,
         last_used=datetime.now(UTC),
         turns=session.turns + 1,
         cost_usd=session.cost_usd + (done.cost_usd or 0.0),

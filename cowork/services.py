@@ -33,6 +33,7 @@ from cowork.login import Login
 from cowork.outbox import Outbox
 from cowork.quota import Quota
 from cowork.relay import Relay
+from cowork.removals import Removals
 from cowork.room import Room
 from cowork.runner import Rules, Runner
 from cowork.settings import Settings
@@ -66,6 +67,7 @@ class Services:
     outbox: Outbox
     login: Login
     conversation: Conversation
+    removals: Removals
     bodies: Quota
     replies: Quota
     upstream: Http | None
@@ -112,6 +114,7 @@ class Services:
             log.warning("swept what a killed server left behind", killed=len(swept))
         self.cli.state()
         self.keeper.start()
+        self.removals.start()
         self._make_workspace()
         self.pool.start()
         self._start_outbox()
@@ -158,6 +161,7 @@ class Services:
             lambda: self.drain(0.0),
             self._say_what_is_gone,
             self.pool.close,
+            self.removals.close,
             lambda: self.outbox.close(OUTBOX_CLOSE),
             self.keeper.close,
             self.upstream.close if self.upstream is not None else lambda: None,
@@ -298,6 +302,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
     ledger.on_trouble = keeper.look_now
     config = starter.config_folder()
+    removals = Removals(store, starter.session_files())
     runner = Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(config))
     return Services(
         settings=settings,
@@ -310,8 +315,16 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         outbox=outbox,
         login=login,
         conversation=Conversation(
-            store, pool, ledger=ledger, turns=turns, runner=runner, rules=rules, quota=waiting
+            store,
+            pool,
+            ledger=ledger,
+            turns=turns,
+            runner=runner,
+            rules=rules,
+            quota=waiting,
+            removals=removals,
         ),
+        removals=removals,
         bodies=Quota("bytes of bodies", most_bytes=transfer, owners=keys.__len__),
         replies=Quota("bytes of replies", most_bytes=transfer, owners=keys.__len__),
         upstream=upstream,

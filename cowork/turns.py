@@ -81,6 +81,7 @@ class Turn:
     `done` is set with the last event; `error` says why a turn did not succeed.
     `key` is the client's, `is_in_history` whether the question is on its way to the chat history;
     `log_is_whole` is not so for a turn of another run whose events were lost.
+    `is_bare` says that nothing is kept of it but how it ends (`strip`).
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
     """
@@ -109,6 +110,7 @@ class Turn:
         self._readers = 0
         self._ending = False
         self._closing = False
+        self.is_bare = False
         self._patience: threading.Timer | None = None
         self._log = TurnLog()
         # What is being told of: behind which number, and what; it need not be read again.
@@ -168,6 +170,7 @@ class Turn:
             self.ended_at = self.ended_at or datetime.now(UTC)
             self._on_stop = None
             self._be_patient_no_more()
+            self._let_go()
             on_end, self._on_end = self._on_end, None
             self._changed.tell()
         if on_end is not None:
@@ -353,10 +356,23 @@ class Turn:
             self._closing = True
             self._let_go()
 
+    def strip(self) -> bool:
+        """Keep nothing of what is said but how the turn ends, as soon as its readers have left.
+
+        False where it has ended, or its end is on its way to the store, with all that was said.
+        """
+        with self._changed:
+            self.is_bare = self.is_bare or not (self._ending or self.done is not None)
+            return self.is_bare
+
     def _let_go(self) -> None:
-        if self._closing and not self._readers:
-            self._log.close()
-            self._log = TurnLog()
+        if self._readers or not (self._closing or (self.is_bare and self.done is not None)):
+            return
+        self._log.close()
+        self._log = TurnLog()
+        if self.done is not None and not self._closing:
+            self.done, self.log_is_whole = bare(self.done), False
+            self._say_end(self.done, self.error)
 
     # -- what is kept of it
 
@@ -385,6 +401,11 @@ def forgetful(error: CoworkError | None) -> CoworkError | None:
     if error is not None:
         error.with_traceback(None).__context__ = error.__cause__ = None
     return error
+
+
+def bare(done: Done) -> Done:
+    """The end without the answer."""
+    return replace(done, message="", structured_output=None)
 
 
 def end_state(error: CoworkError | None) -> State:

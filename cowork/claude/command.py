@@ -137,8 +137,8 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
     # In `plan` it reads whatever there is, unasked, and not only what its own session put aside.
     if manner.shared_workspace or manner.permission_mode == "plan":
         uid = os.getuid() if manner.account is None else manner.account.uid
-        temporary = {"/tmp", environ.get("TMPDIR") or "/tmp"}  # noqa: S108 - the CLI's own
-        shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in sorted(temporary)]
+        temporary = temporary_folders(environ)
+        shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in temporary]
     denied = [f"Read({path})" for path in shared]
     denied += [f"Edit({path})" for path in dict.fromkeys([*shared, *sessions])]
     denied += [f"Bash({command})" for command in _TELLING]
@@ -148,6 +148,11 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
 def config_folder(environ: Mapping[str, str]) -> str:
     """Where a CLI with that environment keeps its user's things."""
     return environ.get("CLAUDE_CONFIG_DIR") or f"{environ.get('HOME', '~')}/.claude"
+
+
+def temporary_folders(environ: Mapping[str, str]) -> list[str]:
+    """Where a CLI with that environment has its `claude-<uid>` for what is temporary."""
+    return sorted({"/tmp", environ.get("TMPDIR") or "/tmp"})  # noqa: S108 - the CLI's own
 
 
 def _pattern(folder: str) -> str:

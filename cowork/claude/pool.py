@@ -265,6 +265,11 @@ class Pool:
         for slot in idle:
             self._slots.end(slot)
 
+    def is_rid_of(self, project: Project) -> bool:
+        """Whether every process of the project that `forget` was to end is over."""
+        with self._changed:
+            return not any(slot.project == project and slot.unwanted for slot in self._slots)
+
     def warm(
         self, project: Project, cwd: str, session_id: str | None, turns: int | None = None
     ) -> None:

@@ -15,6 +15,7 @@ from cowork.claude.cli import ClaudeCli
 from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
+from cowork.claude.session_files import SessionFiles
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.ids import new_hex, new_id
@@ -194,10 +195,15 @@ class Starter:
 
     def config_folder(self) -> Path:
         """Where the CLI keeps its user's things."""
-        manner = self.manner
-        return Path(
-            command.config_folder(command.environment(self._environ, marker="", manner=manner))
-        )
+        return Path(command.config_folder(self._given()))
+
+    def session_files(self) -> SessionFiles:
+        """What the CLI keeps of its sessions, to be removed."""
+        temporary = map(Path, command.temporary_folders(self._given()))
+        return SessionFiles(self.config_folder(), list(temporary), self.manner.account)
+
+    def _given(self) -> dict[str, str]:
+        return command.environment(self._environ, marker="", manner=self.manner)
 
     def close(self) -> None:
         """Let the threads end; only when every process has."""

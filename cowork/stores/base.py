@@ -27,6 +27,10 @@ HISTORY_SIZE = 64 * 1024
 LOST_KEEP = KEY_KEEP = 24 * 3600.0
 # The largest log of a turn that a store keeps, compressed; bytes.
 LOG_SIZE = 16 * 2**20
+# Of a project's sessions those that were given up last, and of deleted ones those whose files are
+# still to be removed.
+EARLIER_LIMIT = 100
+REMOVALS_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Session:
 
     `cwd` is pinned, since the CLI finds a transcript by the directory it was begun in.
     `incomplete` says that its transcript lacks a turn, which its next process must be told.
+    `earlier` are the ids of the project's sessions that were given up for this one.
     """
 
     project: Project
@@ -81,6 +86,17 @@ class Session:
     cost_usd: float = 0.0
     usage: Usage = Usage()
     incomplete: bool = False
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of all that the CLI keeps for the project."""
+        return with_earlier(*self.earlier, self.id)
+
+
+def with_earlier(*ids: str) -> tuple[str, ...]:
+    """The ids, each once, without the oldest of too many."""
+    return tuple(dict.fromkeys(ids))[-EARLIER_LIMIT:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +297,20 @@ class Store(Protocol):
         """Keep `session`; False, and nothing kept, when `claim` is no longer the newest."""
 
     def delete_session(self, project: Project) -> Session | None:
-        """Forget the session and void every claim on it; what was there, or None."""
+        """Forget the session and void every claim on it; what was there, or None.
+
+        Its history and the project's turns that have ended go with it; the ids of what the CLI
+        keeps of it are `removals` from now on.
+        """
+
+    def removals(self) -> list[str]:
+        """Ids of deleted sessions whose files are still to be removed, oldest first.
+
+        There are `REMOVALS_LIMIT` at most; beyond it the oldest are forgotten.
+        """
+
+    def drop_removal(self, session_id: str) -> None:
+        """The files of that session are gone; an id that is not there is no error."""
 
     def claim(self, project: Project) -> Claim | None:
         """Claim the project for one turn, or None while another turn holds it.
@@ -320,6 +349,9 @@ class Store(Protocol):
 
     def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
         """The id of the turn that came with this key, and its digest."""
+
+    def forget_turns(self, project: Project) -> None:
+        """Remove the project's turns that have ended, and their keys."""
 
     def history(self, project: Project) -> list[Exchange]:
         """What was said in the project's sessions since it was last deleted, oldest first."""

@@ -64,6 +64,7 @@ def session_of(project: Project, text: str | bytes) -> Session:
         cost_usd=body.get("cost_usd", 0.0),
         usage=Usage(**body.get("usage", {})),
         incomplete=body.get("incomplete", False),
+        earlier=tuple(body.get("earlier", ())),
     )
 
 

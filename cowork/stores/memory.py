@@ -13,6 +13,7 @@ from time import monotonic
 from cowork.log import logger
 from cowork.stores.base import (
     OUTBOX_BYTES,
+    REMOVALS_LIMIT,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -93,6 +94,7 @@ class MemoryStore:
         self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
         self._histories = _Histories()
+        self._removals: dict[str, None] = {}
         self._token: Token | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
@@ -128,7 +130,19 @@ class MemoryStore:
                 newest = Claim(project, next(self._numbers))
                 self._claims[project] = newest, self._claims[project][1]
             self._histories.drop(project)
-            return self._sessions.pop(project, None)
+            found = self._sessions.pop(project, None)
+            self._removals |= dict.fromkeys(found.ids if found is not None else ())
+            while len(self._removals) > REMOVALS_LIMIT:
+                del self._removals[next(iter(self._removals))]
+            return found
+
+    def removals(self) -> list[str]:
+        with self._lock:
+            return list(self._removals)
+
+    def drop_removal(self, session_id: str) -> None:
+        with self._lock:
+            self._removals.pop(session_id, None)
 
     def claim(self, project: Project) -> Claim | None:
         with self._lock:
@@ -176,6 +190,9 @@ class MemoryStore:
         """Nothing: see `Store`."""
 
     def keyed(self, owner: str, key: str) -> None:
+        """Nothing: see `Store`."""
+
+    def forget_turns(self, project: Project) -> None:
         """Nothing: see `Store`."""
 
     def history(self, project: Project) -> list[Exchange]:

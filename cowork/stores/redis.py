@@ -17,6 +17,7 @@ from cowork.stores.base import (
     LEASE,
     LOST_KEEP,
     OUTBOX_BYTES,
+    REMOVALS_LIMIT,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -55,6 +56,7 @@ log = logger(__name__)
 VERSION = 2
 PREFIX = "cowork:"
 _SWAPS = 5
+_SCANNED = 200
 
 
 class RedisStore:
@@ -79,6 +81,8 @@ class RedisStore:
         self._dropped = 0
         self._oldest: tuple[str, datetime] | None = None
         self._held = HeldClaims()
+        # Where the look for turns without an index is; None when it is over.
+        self._cursor: int | None = 0
         try:
             version = self._line.call(lambda redis: redis.get(f"{PREFIX}version"))
         except StoreUnavailable as fault:
@@ -108,8 +112,21 @@ class RedisStore:
         return bool(self._line.script(scripts.PUT_SESSION, arguments))
 
     def delete_session(self, project: Project) -> Session | None:
-        body = self._line.script(scripts.DELETE_SESSION, [_key(project)])
-        return None if body is None else session_of(project, body)
+        for _ in range(_SWAPS):
+            body = self._line.call(lambda redis: redis.hget(f"{PREFIX}sessions", _key(project)))
+            found = None if body is None else session_of(project, body)
+            ids = () if found is None else found.ids
+            arguments = [_key(project), body or b"", REMOVALS_LIMIT, *ids]
+            if self._line.script(scripts.DELETE_SESSION, arguments):
+                return found
+        raise StoreUnavailable("the session changes all the time", retry_after=1)
+
+    def removals(self) -> list[str]:
+        found = self._line.call(lambda redis: redis.zrange(f"{PREFIX}removals", 0, -1))
+        return [each.decode() for each in found]
+
+    def drop_removal(self, session_id: str) -> None:
+        self._line.call(lambda redis: redis.zrem(f"{PREFIX}removals", session_id))
 
     # -- claims
 
@@ -176,7 +193,7 @@ class RedisStore:
             int(end.gives_key_back),
             int(end.log is not None),
             end.log or b"",
-            "" if claim is None else _key(claim.project),
+            _key(record.project),
             "" if claim is None else claim.number,
             "" if end.session is None else session_json(end.session),
             "" if end.exchange is None else exchanges_json(remembered((), end.exchange)),
@@ -199,6 +216,16 @@ class RedisStore:
             lambda redis: redis.hmget(f"{PREFIX}key:{owner}\0{key}", ["turn", "digest"])
         )
         return None if turn is None else (turn.decode(), digest.decode())
+
+    def forget_turns(self, project: Project) -> None:
+        self._line.script(scripts.FORGET_TURNS, [_key(project)])
+
+    def _index_turn(self, turn_id: str) -> None:
+        """Have a deletion find a turn that has ended and of which its project does not know."""
+        body = self._line.call(lambda redis: redis.hget(f"{PREFIX}turn:{turn_id}", "record"))
+        if body is not None:
+            project = record_of(body, {}).project
+            self._line.script(scripts.INDEX_TURN, [turn_id, _key(project)])
 
     def history(self, project: Project) -> list[Exchange]:
         found = self._line.call(
@@ -226,12 +253,27 @@ class RedisStore:
 
     def bury_holder(self, holder: str) -> list[str]:
         arguments = [holder, datetime.now(UTC).isoformat(), round(LOST_KEEP * 1000)]
-        return [lost.decode() for lost in self._line.script(scripts.BURY_HOLDER, arguments)]
+        lost = [each.decode() for each in self._line.script(scripts.BURY_HOLDER, arguments)]
+        for turn_id in lost:
+            self._index_turn(turn_id)
+        return lost
 
     def expire(self, limit: int) -> int:
-        """Redis does so by itself."""
-        del limit
-        return 0
+        """Redis does so by itself; meanwhile the turns of an earlier version get their index.
+
+        Once, a few hundred keys at a time; what a server of that version adds besides is found
+        by the next that starts, or is gone in a day.
+        """
+        begun = self._cursor
+        if begun is None:
+            return 0
+        cursor, found = self._line.call(
+            lambda redis: redis.scan(begun, match=f"{PREFIX}turn:*", count=_SCANNED)
+        )
+        for each in found:
+            self._index_turn(each.decode().removeprefix(f"{PREFIX}turn:"))
+        self._cursor = int(cursor) or None
+        return 0 if self._cursor is None else limit
 
     # -- the token
 

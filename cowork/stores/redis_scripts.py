@@ -124,6 +124,25 @@ local function keep_for(turn, key, ms)
   redis.call('PEXPIRE', turn, ms)
   if key then redis.call('PEXPIRE', p .. 'key:' .. key, ms) end
 end
+-- A project's turns that have ended, by when they expire; it expires with the last of them.
+local function index_turn(project, id, ms)
+  local index = p .. 'turns_of:' .. project
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', whole(now()))
+  redis.call('ZADD', index, whole(now() + ms), id)
+  local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
+  redis.call('PEXPIRE', index, whole(math.max(tonumber(last[2]) - now(), 0) + 1000))
+end
+local function forget_turns(project)
+  local index = p .. 'turns_of:' .. project
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+    local key = redis.call('HGET', p .. 'turn:' .. id, 'key')
+    if key and redis.call('HGET', p .. 'key:' .. key, 'turn') == id then
+      redis.call('DEL', p .. 'key:' .. key)
+    end
+    redis.call('DEL', p .. 'turn:' .. id)
+  end
+  redis.call('DEL', index)
+end
 """
 
 CLAIM = f"""{_BEGIN}
@@ -150,15 +169,31 @@ put_session(ARGV[1], ARGV[3])
 return 1
 """
 
+# project, the session as it was read ('' for none), how many removals are kept; then the ids of
+# those that come
 DELETE_SESSION = f"""{_BEGIN}
+local body = redis.call('HGET', p .. 'sessions', ARGV[1])
+if (body or '') ~= ARGV[2] then return 0 end
 local given, _, till, holder = claim_of(ARGV[1])
 -- The turn that holds the project keeps it busy, but under a newer number that it does not know.
 if given then put_claim(ARGV[1], given, next_number(), till, holder) end
-local body = redis.call('HGET', p .. 'sessions', ARGV[1])
 redis.call('HDEL', p .. 'sessions', ARGV[1])
 redis.call('ZREM', p .. 'session_order', ARGV[1])
 redis.call('DEL', p .. 'history:' .. ARGV[1])
-return body
+forget_turns(ARGV[1])
+for i = 4, #ARGV do
+  redis.call('ZADD', p .. 'removals', redis.call('INCR', p .. 'place'), ARGV[i])
+end
+redis.call('ZREMRANGEBYRANK', p .. 'removals', 0, -ARGV[3] - 1)
+return 1
+"""
+
+FORGET_TURNS = f"{_BEGIN} forget_turns(ARGV[1])"
+
+# id, project
+INDEX_TURN = f"""{_BEGIN}
+local left = redis.call('PTTL', p .. 'turn:' .. ARGV[1])
+if left > 0 then index_turn(ARGV[2], ARGV[1], left) end
 """
 
 SESSIONS = f"""{_BEGIN}
@@ -222,6 +257,7 @@ redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 
   'ended', ARGV[6])
 if ARGV[9] == '1' then redis.call('HSET', turn, 'log', ARGV[10]) end
 keep_for(turn, was[3], ARGV[7])
+index_turn(ARGV[11], ARGV[1], ARGV[7])
 if was[3] and ARGV[8] == '1' then redis.call('DEL', p .. 'key:' .. was[3]) end
 redis.call('HDEL', p .. 'open', ARGV[1])
 for i = 15, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from cowork.stores.base import (
     LEASE,
     LOST_KEEP,
     OUTBOX_BYTES,
+    REMOVALS_LIMIT,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -33,7 +34,7 @@ from cowork.stores.base import (
     TurnRecord,
     Usage,
 )
-from cowork.stores.codec import token_json, token_of
+from cowork.stores.codec import dumps, loads, token_json, token_of
 from cowork.stores.held import HeldClaims
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite_file import is_clear, open_file
@@ -44,8 +45,8 @@ T = TypeVar("T")
 
 # Of free space; less is as good as none, bytes.
 FLOOR = 4 * 2**20
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete"  # noqa: E501
-Row = tuple[str, str, str, str, int, float, int, int, int, int]
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier"  # noqa: E501
+Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str]
 
 
 class SqliteStore:
@@ -122,9 +123,25 @@ class SqliteStore:
                 "DELETE FROM sessions WHERE owner = ? AND name = ?", (project.owner, project.name)
             )
             turns.forget_history(connection, project)
+            turns.forget(connection, project)
+            _put_removals(connection, found.ids if found is not None else ())
             return found
 
         return self._write(delete, sync=True)
+
+    def removals(self) -> list[str]:
+        def read(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute("SELECT id FROM removals ORDER BY number")
+            return [session_id for (session_id,) in rows]
+
+        return self._read(read)
+
+    def drop_removal(self, session_id: str) -> None:
+        self._write(
+            lambda connection: connection.execute(
+                "DELETE FROM removals WHERE id = ?", (session_id,)
+            )
+        )
 
     # -- claims
 
@@ -194,6 +211,9 @@ class SqliteStore:
 
     def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
         return self._read(lambda connection: turns.keyed(connection, owner, key))
+
+    def forget_turns(self, project: Project) -> None:
+        self._write(lambda connection: turns.forget(connection, project), sync=True)
 
     def history(self, project: Project) -> list[Exchange]:
         return self._read(lambda connection: turns.history(connection, project))
@@ -345,7 +365,7 @@ def _session(connection: sqlite3.Connection, project: Project) -> Session | None
 
 
 def _session_of(project: Project, row: Row) -> Session:
-    session_id, cwd, created, last_used, count, cost, *usage, incomplete = row
+    session_id, cwd, created, last_used, count, cost, *usage, incomplete, earlier = row
     return Session(
         project=project,
         id=session_id,
@@ -356,6 +376,7 @@ def _session_of(project: Project, row: Row) -> Session:
         cost_usd=cost,
         usage=Usage(*usage),
         incomplete=bool(incomplete),
+        earlier=tuple(loads(earlier)),
     )
 
 
@@ -380,7 +401,17 @@ def _put_session(connection: sqlite3.Connection, session: Session) -> None:
             usage.cache_read_tokens,
             usage.cache_write_tokens,
             session.incomplete,
+            dumps(session.earlier),
         ),
+    )
+
+
+def _put_removals(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO removals (id) VALUES (?)", [(i,) for i in ids])
+    connection.execute(
+        "DELETE FROM removals WHERE number NOT IN"
+        " (SELECT number FROM removals ORDER BY number DESC LIMIT ?)",
+        (REMOVALS_LIMIT,),
     )
 
 

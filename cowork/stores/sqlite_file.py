@@ -140,6 +140,19 @@ MIGRATIONS = (
         DELETE FROM sizes WHERE place = 'dead' AND owner = OLD.owner AND count = 0;
     END;
     """,
+    # A turn's project, so that a deletion finds its turns.  A trigger writes it for a server of an
+    # earlier version which has the file open.
+    """
+    ALTER TABLE sessions ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE removals (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
+    ALTER TABLE turns ADD COLUMN name TEXT;
+    UPDATE turns SET name = json_extract(body, '$.project.name') WHERE json_valid(body);
+    CREATE INDEX turns_project ON turns (owner, name);
+    CREATE TRIGGER turns_named AFTER INSERT ON turns WHEN NEW.name IS NULL BEGIN
+        UPDATE turns SET name = json_extract(body, '$.project.name')
+            WHERE id = NEW.id AND json_valid(body);
+    END;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cowork.stores import sqlite_outbox as outbox
@@ -34,11 +35,12 @@ def put(
     waits = question if record.state == "queued" else None
     # One that has ended meanwhile, stopped while it waited, is not brought back.
     connection.execute(
-        "INSERT OR IGNORE INTO turns (id, owner, state, holder, body, question)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO turns (id, owner, name, state, holder, body, question)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.project.owner,
+            record.project.name,
             record.state,
             record.holder,
             record_json(record),
@@ -72,11 +74,12 @@ def end(
     if row is not None and row[0] is not None and row[1]:
         return False
     connection.execute(
-        "INSERT OR REPLACE INTO turns (id, owner, state, holder, body, log, ended, forget)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO turns (id, owner, name, state, holder, body, log, ended, forget)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.project.owner,
+            record.project.name,
             record.state,
             record.holder,
             record_json(record),
@@ -127,13 +130,26 @@ def lose(connection: sqlite3.Connection, holder: str, forget: float) -> list[str
     return [row[0] for row in rows]
 
 
+def forget(connection: sqlite3.Connection, project: Project) -> None:
+    """Remove the project's turns that have ended, and their keys."""
+    found = connection.execute(
+        "SELECT id FROM turns WHERE owner = ? AND name = ? AND ended IS NOT NULL",
+        (project.owner, project.name),
+    ).fetchall()
+    _remove(connection, found)
+
+
 def expire(connection: sqlite3.Connection, now: float, limit: int) -> int:
     found = connection.execute(
         "SELECT id FROM turns WHERE forget <= ? LIMIT ?", (now, limit)
     ).fetchall()
-    connection.executemany("DELETE FROM keys WHERE turn = ?", found)
-    connection.executemany("DELETE FROM turns WHERE id = ?", found)
+    _remove(connection, found)
     return len(found)
+
+
+def _remove(connection: sqlite3.Connection, turns: Sequence[tuple[str]]) -> None:
+    connection.executemany("DELETE FROM keys WHERE turn = ?", turns)
+    connection.executemany("DELETE FROM turns WHERE id = ?", turns)
 
 
 def history(connection: sqlite3.Connection, project: Project) -> list[Exchange]:

@@ -49,10 +49,10 @@ def blueprint(
         turn.join()
         try:
             _wait(turn, disconnects)
+            # Ready-made: to pass it through its schema takes longer than to write it.
+            return jsonify(_whole(turn))
         finally:
             turn.leave()
-        # Ready-made: to pass it through its schema takes longer than to write it.
-        return jsonify(_whole(turn))
 
     @routes.post("/ask_question_streaming")
     @routes.arguments(AskBody)

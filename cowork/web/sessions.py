@@ -36,7 +36,12 @@ def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
     @routes.response(200, MessageReply)
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def delete_session(project_id: str) -> dict[str, Any]:
-        """Forget a project's session; a turn that runs is interrupted."""
+        """Forget a project's session and what was said in it; a turn that runs is interrupted.
+
+        Turns that had ended are 410 `turn_expired` from then on, and their idempotency keys ask
+        anew; of turns that this ends, nothing but that they were interrupted is kept.  What the
+        CLI keeps of the session is removed too, the workspace is not.
+        """
         project = project_of(project_id)
         if conversation.forget(project):
             return {"success": True, "message": f"Session cleared for {project_id}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.contract.replies import Asides, problem
 from tests.fake_claude import Lifelines
@@ -74,3 +75,22 @@ def test_nothing_is_left_of_a_deleted_sessions_tools(
         wait_for(lambda: fakes.entries("child"), what="the tool")
         served.delete("/sessions/p")
         assert lifelines.wait_for(0), lifelines.held
+
+
+def test_a_deletion_and_another_in_the_middle_of_a_turn_leave_nothing_and_say_so(
+    logged: Served, fakes: Fakes, aside: Asides, home: Path
+) -> None:
+    asked = aside(logged.ask, "[[words 500]] [[delay 20]] one")
+    fakes.wait_asked()
+    calls = [aside(logged.delete, "/sessions/p") for _ in range(4)]
+    said = [call.result(20).json()["message"] for call in calls]
+    assert "Session cleared for p" in said
+    turn = asked.result(10).headers["X-Turn-ID"]
+    problem(asked.result(10), 409, "turn_interrupted")
+    assert turn_of(logged, turn)["message"] == ""
+    assert logged.delete("/sessions/p").json() == {
+        "success": False,
+        "message": "No session found for p",
+    }
+    wait_for(lambda: not list(home.glob(".claude/projects/*/*.jsonl")), what="the end of its files")
+    assert logged.services.store.removals() == []

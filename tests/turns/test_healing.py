@@ -367,3 +367,22 @@ def test_fault_t9_readiness_names_a_disk_that_is_full(
     reasons = logged.get("/health").json()["reasons"]
     assert "the disk of Claude's folder is full" in reasons
     assert "the disk of the workspace is full" in reasons
+
+
+def test_a_session_knows_those_that_were_given_up_for_it_and_a_deletion_takes_all_of_them(
+    logged: Served, fakes: Fakes, home: Path
+) -> None:
+    ids = []
+    for number in range(3):
+        ids.append(logged.ask(f"q{number}").json()["session_id"])
+        lose_transcripts(home)
+        kill_idle(logged, fakes)
+    last = logged.ask("last").json()["session_id"]
+    (kept,) = logged.services.store.sessions("")
+    assert len({*ids, last}) == 4
+    assert kept.ids == (*ids, last)
+    folder = next((home / ".claude" / "projects").iterdir())
+    for each in ids:
+        (folder / f"{each}.jsonl").write_text("as if it had been found again")
+    logged.delete("/sessions/p")
+    wait_for(lambda: not list(folder.iterdir()), what="the end of their files")

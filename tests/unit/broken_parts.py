@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
+from cowork.claude.session_files import SessionFiles
 from cowork.claude.transcript import Transcripts
 from cowork.clients.chat_api import NoChatApi
 from cowork.conversation import Conversation
@@ -23,6 +24,7 @@ from cowork.ledger import Ledger
 from cowork.outbox import Outbox
 from cowork.quota import Quota
 from cowork.relay import Relay
+from cowork.removals import Removals
 from cowork.runner import Rules, Runner
 from cowork.stores.base import Project, Store, TurnKey
 from cowork.stores.secrecy import Secrecy
@@ -219,6 +221,7 @@ class House:
             runner=runner,
             rules=rules,
             quota=self.quota,
+            removals=Removals(store, SessionFiles(self.folder / "config", [])),
         )
 
     def _of(self, part: str) -> Break | None:

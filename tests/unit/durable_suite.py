@@ -441,6 +441,40 @@ class DurableBehaviour:
         store.delete_session(P)
         assert store.history(P) == []
 
+    def test_a_deletion_takes_the_projects_turns_that_have_ended_and_nobody_elses(
+        self, open_as: Open
+    ):
+        store = open_as("a")
+        for number, project in enumerate((P, Q, Project("other", "p")), 1):
+            begun = record(number, project)
+            key = TurnKey(project.owner, f"k-{number}", "digest")
+            store.put_turn(begun, None, key)
+            store.end_turn(ended(begun, log=b"said"))
+        unkeyed, running = record(4, P), record(5, P)
+        store.put_turn(unkeyed, None, None)
+        store.end_turn(ended(unkeyed))
+        store.put_turn(running, None, TurnKey("", "k-5", "digest"))
+        lost = record(6, P, holder="gone")
+        open_as("gone").put_turn(lost, None, None)
+        store.bury_holder("gone")
+        assert open_as("b").delete_session(P) is None
+        assert [store.turn("", f"turn-{number}") for number in (1, 4, 6)] == [None] * 3
+        assert store.keyed("", "k-1") is None
+        assert store.turn("", "turn-2")[1] == b"said"
+        assert store.keyed("", "k-2") == ("turn-2", "digest")
+        assert store.turn("other", "turn-3")[1] == b"said"
+        assert store.turn("", "turn-5")[0].state == "running"
+        store.end_turn(ended(running))
+        assert store.keyed("", "k-5") == ("turn-5", "digest")
+        store.forget_turns(P)
+        assert store.turn("", "turn-5") is None
+        assert store.keyed("", "k-5") is None
+
+    def test_a_removal_is_there_for_the_next_server(self, open_as: Open):
+        left = kept(open_as("a"), P)
+        open_as("b").delete_session(P)
+        assert open_as("c").removals() == [left.id]
+
     def test_history_is_bounded_and_forgets_the_oldest(self, open_as: Open):
         store = open_as("a")
         claim = store.claim(P)

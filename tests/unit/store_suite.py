@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from cowork.stores.base import (
+    EARLIER_LIMIT,
+    REMOVALS_LIMIT,
     ChatMessage,
     DeadLetter,
     OutboxCounts,
@@ -102,6 +104,7 @@ class StoreBehaviour:
     def test_a_session_is_kept_whole(self, store):
         claim = store.claim(P)
         put = session(P, turns=3, cost_usd=0.125, cwd="/a b/é", incomplete=True)
+        put = replace(put, earlier=("one", "two"))
         assert store.put_session(put, claim)
         assert store.session(P) == put
 
@@ -156,6 +159,32 @@ class StoreBehaviour:
         assert store.delete_session(P) == left
         assert store.delete_session(P) is None
         assert store.session(P) is None
+
+    def test_what_the_cli_keeps_of_a_deleted_session_is_to_be_removed_until_it_is(self, store):
+        claim = store.claim(P)
+        put = replace(session(P), earlier=("first", "second"))
+        store.put_session(put, claim)
+        other = kept(store, Q, 2)
+        assert store.removals() == []
+        store.delete_session(P)
+        store.delete_session(P)
+        assert store.removals() == ["first", "second", put.id]
+        store.drop_removal("first")
+        store.drop_removal("absent")
+        store.delete_session(Q)
+        assert store.removals() == ["second", put.id, other.id]
+
+    def test_of_too_many_removals_the_oldest_are_forgotten(self, store):
+        many = REMOVALS_LIMIT // EARLIER_LIMIT + 1
+        for number in range(many):
+            claim = store.claim(P)
+            ids = tuple(f"{number}-{each}" for each in range(EARLIER_LIMIT))
+            store.put_session(replace(session(P, number), earlier=ids), claim)
+            store.delete_session(P)
+            store.release(claim)
+        assert len(store.removals()) == REMOVALS_LIMIT
+        assert store.removals()[-1] == session(P, many - 1).id
+        assert not any(each.startswith("0-") for each in store.removals())
 
     # -- claims
 

@@ -222,3 +222,31 @@ def test_closing_lets_go_of_every_log():
     end(turn)
     turns.close()
     assert turn.size == 0
+
+
+def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(monkeypatch):
+    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    key = TurnKey("", "k", "digest")
+    mine, running, bare = end(kept(turns, key=key)), kept(turns), kept(turns)
+    late = kept(turns)
+    assert bare.strip() is True
+    end(bare)
+    theirs = end(kept(turns, "other"))
+    turns.forget(Project("", "p"), [late])
+    for turn in (mine, late):
+        with pytest.raises(TurnExpired):
+            turns.find("", turn.id)
+    assert turns.find("", running.id) is running
+    assert turns.find("", bare.id) is bare
+    assert turns.find("other", theirs.id) is theirs
+    assert kept(turns, key=key) is not mine
+    # What is counted is what is there.
+    end(late)
+    end(running)
+    monkeypatch.setattr(kept_turns, "COUNT_LIMIT", 3)
+    end(kept(turns))
+    assert turns.find("", running.id) is running
+    end(kept(turns))
+    with pytest.raises(TurnExpired):
+        turns.find("", bare.id)
+    turns.close()

@@ -291,3 +291,20 @@ def test_a_memory_store_gets_messages_sessions_and_history():
     assert waiting(store, project) == [f"{asked.id}-question", f"{asked.id}-answer"]
     assert store.session(project) == session(project)
     assert store.history(project)[0].question == "why?"
+
+
+def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
+    ledger = Ledger(store, StillOutbox(store, NoChatApi()), holder="a", retention=60)
+    turn = Turn(P, Question("why?"))
+    ledger.accept(turn, KEY)
+    turn.append([Token("said")])
+    turn.strip()
+    turn.begin_end()
+    said = Done(success=False, message="said", structured_output={"a": "said"})
+    ledger.end(turn, said, TurnInterrupted("deleted"))
+    record, log = store.turn("", turn.id)
+    assert log is None
+    assert "said" not in str(record)
+    assert (record.state, store.keyed("", "k")) == ("interrupted", (turn.id, "digest"))
+    again = revive(record, log)
+    assert (again.text, again.error.code) == ("", "turn_interrupted")

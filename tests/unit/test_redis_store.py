@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 
 import fakeredis
 import pytest
@@ -16,7 +17,7 @@ from cowork.stores.redis import RedisStore
 from cowork.stores.redis_line import Line, connect
 from cowork.stores.secrecy import Secrecy
 from tests.serving import free_port, wait_for
-from tests.unit.durable_suite import DurableBehaviour, question, record
+from tests.unit.durable_suite import KEEP, DurableBehaviour, ended, question, record
 from tests.unit.store_suite import P, StoreBehaviour, at_once, session
 
 
@@ -203,3 +204,59 @@ def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_a
     with pytest.raises(OutboxFull):
         store.put_turn(record(), question(), None)
     store.close()
+
+
+def test_a_deletion_finds_the_turns_of_an_earlier_version_after_a_look_for_them(tmp_path):
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server)
+    earlier = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    for number in range(1, 500):
+        earlier.end_turn(ended(record(number), log=b"x"))
+    earlier.put_turn(record(500), None, None)
+    indexes = client.keys("cowork:turns_of:*")
+    assert len(indexes) == 1
+    assert 0 < client.pttl(indexes[0]) <= (KEEP + 2) * 1000
+    client.delete(*indexes)
+    earlier.delete_session(P)
+    assert earlier.turn("", "turn-1") is not None
+    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="b")
+    looks = 1
+    while store.expire(50) == 50:
+        looks += 1
+    assert store.expire(50) == 0
+    assert looks > 1
+    store.delete_session(P)
+    assert client.keys("cowork:turn:*") == [b"cowork:turn:turn-500"]
+    earlier.close()
+    store.close()
+
+
+def test_an_index_forgets_the_turns_that_have_expired(tmp_path):
+    client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    store.end_turn(ended(record(1), keep=0.02))
+    time.sleep(0.03)
+    store.end_turn(ended(record(2)))
+    assert client.zrange(client.keys("cowork:turns_of:*")[0], 0, -1) == [b"turn-2"]
+    store.close()
+
+
+def test_a_session_that_changes_while_it_is_deleted_is_read_again(tmp_path):
+    server = fakeredis.FakeServer()
+    changes = [session(P, 2), session(P, 3)]
+
+    class Slow(fakeredis.FakeRedis):
+        def hget(self, *given):
+            found = super().hget(*given)
+            if changes:
+                other.put_session(changes.pop(0), claim)
+            return found
+
+    other = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "key"), holder="a")
+    claim = other.claim(P)
+    other.put_session(session(P, 1), claim)
+    store = RedisStore(Slow(server=server), Secrecy(tmp_path / "key"), holder="b")
+    assert store.delete_session(P) == session(P, 3)
+    assert store.removals() == [session(P, 3).id]
+    store.close()
+    other.close()

@@ -14,7 +14,8 @@ from cowork.services import Services
 
 ORDER = (
     *("conversation.shut", "spares.stop", "conversation.busy", "conversation.stop_all"),
-    *("store.session_count", "store.token", "pool.close", "outbox.close", "keeper.close"),
+    *("store.session_count", "store.token", "pool.close", "removals.close"),
+    *("outbox.close", "keeper.close"),
     *("upstream.close", "cli.close", "closer", "turns.close", "store.close"),
 )
 # A step of several calls ends with the one that breaks.
@@ -58,6 +59,7 @@ def services(parts: Parts, **changed: Any) -> Services:
             start_problem=None,
             counts=lambda: {"busy": 0, "limit": 1},
         ),
+        "removals": parts.part("removals", "close"),
         "outbox": parts.part("outbox", "close", reasons=list),
         "conversation": parts.part("conversation", "shut", "busy", "stop_all", turns=turns),
         "upstream": parts.part("upstream", "close"),

@@ -16,13 +16,13 @@ import pytest
 from cowork.errors import StoreUnavailable
 from cowork.stores import open_store, sqlite_path
 from cowork.stores.base import Project, StoreUnusable, Token, Usage
-from cowork.stores.codec import message_json
+from cowork.stores.codec import message_json, record_json
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
-from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, open_file
+from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
 from cowork.turn_records import revive
 from tests.unit.durable_suite import ended, record, waiting
-from tests.unit.store_suite import P, at_once, kept, message
+from tests.unit.store_suite import P, Q, at_once, kept, message
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
 SECOND = OLD.with_name("state-v2.db")
@@ -409,4 +409,41 @@ def test_fault_s4_what_waits_in_an_earlier_file_is_counted_and_what_an_earlier_s
         connection.execute("DELETE FROM outbox WHERE id = 'another'")
         connection.commit()
     assert not store.outbox_counts().full
+    store.close()
+
+
+def test_a_deletion_finds_the_turns_of_an_earlier_version_and_of_its_server_that_still_runs(
+    tmp_path,
+):
+    path = tmp_path / "state.db"
+    secrecy = Secrecy(tmp_path / "key")
+    SqliteStore(path, secrecy, holder="a").close()
+    path.unlink()
+    put = (
+        "INSERT OR REPLACE INTO turns (id, owner, state, holder, body, ended, forget)"
+        " VALUES (?, ?, 'succeeded', 'a', ?, '2026-01-01', 9e9)"
+    )
+
+    def row(name, project=P, body=None):
+        return name, project.owner, body or record_json(replace(record(1, project), id=name))
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
+        migrate(earlier, 6)
+        earlier.execute(put, row("before"))
+        earlier.execute(put, row("others", Project("other", "p")))
+        earlier.execute(put, row("broken", body="{"))
+        path.chmod(0o600)
+        store = SqliteStore(path, secrecy, holder="b")
+        earlier.execute(put, row("beside"))
+        earlier.execute(put, row("beside", Q))
+        earlier.execute(put, row("beside"))
+    left = kept(store, P)
+    assert (versions(path)[0], left.earlier) == (VERSION, ())
+    assert store.turn("", "before")
+    assert store.turn("", "beside")
+    store.delete_session(P)
+    assert store.turn("", "before") is store.turn("", "beside") is None
+    assert store.turn("other", "others")
+    assert store.expire(9) == 0
+    assert store.removals() == [left.id]
     store.close()

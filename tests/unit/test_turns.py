@@ -385,3 +385,31 @@ def test_fault_t5_a_turn_that_has_ended_keeps_nobody_who_would_be_told_of_its_st
     turn.on_stop(process.interrupt)
     del process
     assert kept() is None
+
+
+def test_of_a_stripped_turn_nothing_is_kept_but_its_end_when_its_readers_have_left():
+    turn = new_turn()
+    turn.append([Token("said")])
+    turn.join()
+    assert turn.strip() is True
+    turn.finish(Done(success=False, message="said"), TurnInterrupted("deleted"))
+    assert turn.strip() is True
+    assert [type(each) for each in turn.read(0, 0.0)] == [Token, Failed, Done]
+    assert turn.text == "said"
+    turn.leave()
+    failed, done = turn.read(0, 0.0)
+    assert (failed.code, done.message, turn.text) == ("turn_interrupted", "", "")
+    assert turn.log_is_whole is False
+    turn.leave()
+    assert turn.frames == 2
+    turn.close()
+
+
+def test_a_turn_that_ends_just_now_is_not_stripped():
+    ending, ended = new_turn(), new_turn()
+    assert ending.begin_end()
+    ended.finish(Done(success=True, message="said"))
+    for turn in (ending, ended):
+        assert turn.strip() is False
+    ending.finish(Done(success=True, message="said"))
+    assert ending.text == ended.text == "said"
