@@ -23,10 +23,11 @@ from cowork.errors import (
 from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
+from cowork.model import Project, TurnKey
 from cowork.quota import Quota
 from cowork.removals import Removals
 from cowork.runner import Rules, Runner, interrupted
-from cowork.stores.base import Project, Store, TurnKey
+from cowork.stores.base import Store
 from cowork.turns import Question, Turn
 
 STOP_WAIT = INTERRUPT_RUNG + 0.5

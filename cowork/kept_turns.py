@@ -21,7 +21,8 @@ from cowork.errors import (
     WorkerLost,
 )
 from cowork.events import Done
-from cowork.stores.base import Project, Store, TurnKey
+from cowork.model import Project, TurnKey
+from cowork.stores.base import Store
 from cowork.turn_records import follow, revive
 from cowork.turns import Turn
 

@@ -15,7 +15,7 @@ from typing import Literal
 from cowork.errors import AtCapacity, CoworkError, ProjectBusy, QueueFull, ShuttingDown
 from cowork.events import Done
 from cowork.log import logger
-from cowork.stores.base import Project
+from cowork.model import Project
 from cowork.threads import Threads
 from cowork.turns import Turn, broken
 

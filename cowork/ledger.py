@@ -16,17 +16,9 @@ from cowork.errors import CoworkError, StoreUnavailable
 from cowork.events import Done
 from cowork.kept_turns import NOT_ASKED
 from cowork.log import logger
+from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
 from cowork.outbox import Outbox
-from cowork.stores.base import (
-    KEY_KEEP,
-    ChatMessage,
-    Claim,
-    Exchange,
-    Session,
-    Store,
-    TurnEnd,
-    TurnKey,
-)
+from cowork.stores.base import KEY_KEEP, Store
 from cowork.turn_records import bare, packed_log, record_of
 from cowork.turns import State, Turn, broken, end_state
 from cowork.turns import bare as bare_end

@@ -24,7 +24,8 @@ from cowork.errors import (
     UpstreamTimeout,
 )
 from cowork.log import hide, logger, masked
-from cowork.stores.base import Store, Token
+from cowork.model import Token
+from cowork.stores.base import Store
 
 log = logger(__name__)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from cowork.errors import CoworkError
 from cowork.log import logger
+from cowork.model import DeadLetter, OutboxCounts
 from cowork.relay import Relay
-from cowork.stores.base import DeadLetter, OutboxCounts, Store
+from cowork.stores.base import Store
 
 log = logger(__name__)
 

@@ -24,8 +24,9 @@ from cowork.clients.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused
 from cowork.errors import CoworkError
 from cowork.lease import RelayLease
 from cowork.log import logger
+from cowork.model import ChatMessage, Project
 from cowork.road import Pause, Road
-from cowork.stores.base import ChatMessage, Project, Store
+from cowork.stores.base import Store
 
 log = logger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
-from cowork.stores.base import Project
+from cowork.model import Project
 
 
 @dataclass(slots=True)

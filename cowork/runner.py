@@ -30,7 +30,8 @@ from cowork.errors import (
 from cowork.events import Done
 from cowork.ledger import Ledger
 from cowork.log import logger
-from cowork.stores.base import Claim, Exchange, Project, Session, Store, with_earlier
+from cowork.model import Claim, Exchange, Project, Session, with_earlier
+from cowork.stores.base import Store
 from cowork.turnlog import can_be_told
 from cowork.turns import Turn, broken, forgetful
 from cowork.workspace import Workspace

@@ -10,8 +10,9 @@ from typing import Any
 from cowork.errors import CoworkError, WorkerLost, revived
 from cowork.events import Done, Token
 from cowork.log import logger
+from cowork.model import TurnRecord
 from cowork.packing import pack, unpack
-from cowork.stores.base import LOG_SIZE, TurnRecord
+from cowork.stores.base import LOG_SIZE
 from cowork.turnlog import TurnLog
 from cowork.turns import LOG_LIMIT, Question, State, Turn, end_state
 

@@ -21,7 +21,7 @@ from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, Tur
 from cowork.events import Done, Failed, Said, Status, Tokens
 from cowork.ids import new_id
 from cowork.log import logger, request_id
-from cowork.stores.base import Project, TurnKey
+from cowork.model import Project, TurnKey
 from cowork.turnlog import Batch, TurnLog
 
 log = logger(__name__)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from cowork.errors import ClaudeUnavailable
-from cowork.stores.base import Project
+from cowork.model import Project
 
 
 class Workspace:

@@ -23,7 +23,7 @@ from cowork.claude.starts import Starts
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.ids import new_hex, new_id
 from cowork.log import logger
-from cowork.stores.base import Project
+from cowork.model import Project
 
 log = logger(__name__)
 

@@ -17,7 +17,7 @@ from itertools import count
 from cowork.claude.fair_queue import FairQueue
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
-from cowork.stores.base import Project
+from cowork.model import Project
 
 
 class State(StrEnum):

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from cowork.clients.http import Http
 from cowork.errors import BadUpstream, UpstreamTimeout
-from cowork.stores.base import ChatMessage
+from cowork.model import ChatMessage
 
 _NOT_NOW = frozenset(
     {

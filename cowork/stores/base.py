@@ -1,4 +1,4 @@
-"""What every store offers, and the values it keeps.
+"""What every store offers.
 
 Each method is atomic and safe to call from any thread.  A store that is away raises
 `StoreUnavailable`; none of them waits longer than a second.  Times are UTC, with their zone.
@@ -7,9 +7,23 @@ Each method is atomic and safe to call from any thread.  A store that is away ra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
+
+from cowork.model import (
+    ChatMessage,
+    Claim,
+    DeadLetter,
+    Exchange,
+    OutboxCounts,
+    Project,
+    Session,
+    Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+)
 
 # Dead letters kept at most, of all owners.
 DEAD_LIMIT = 1000
@@ -27,149 +41,7 @@ HISTORY_SIZE = 64 * 1024
 LOST_KEEP = KEY_KEEP = 24 * 3600.0
 # The largest log of a turn that a store keeps, compressed; bytes.
 LOG_SIZE = 16 * 2**20
-# Of a project's sessions those that were given up last, and of deleted ones those whose files are
-# still to be removed.
-EARLIER_LIMIT = 100
 REMOVALS_LIMIT = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project as its owner names it; two owners' projects of one name are two projects.
-
-    `owner` is the name of the API key that asks, or `""` where no key is configured.
-    """
-
-    owner: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, as the CLI counts them; those read from and written to the cache are apart."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-
-    def plus(self, usage: Mapping[str, Any] | None) -> Usage:
-        """With the CLI's own `usage` object of one more turn; what is no number counts nothing."""
-        found = usage or {}
-        return Usage(
-            self.input_tokens + _number(found.get("input_tokens")),
-            self.output_tokens + _number(found.get("output_tokens")),
-            self.cache_read_tokens + _number(found.get("cache_read_input_tokens")),
-            self.cache_write_tokens + _number(found.get("cache_creation_input_tokens")),
-        )
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A project's conversation with the CLI: `id` is the CLI's session id, a lower-case UUID4.
-
-    `cwd` is pinned, since the CLI finds a transcript by the directory it was begun in.
-    `incomplete` says that its transcript lacks a turn, which its next process must be told.
-    `earlier` are the ids of the project's sessions that were given up for this one.
-    """
-
-    project: Project
-    id: str
-    cwd: str
-    created: datetime
-    last_used: datetime
-    turns: int = 0
-    cost_usd: float = 0.0
-    usage: Usage = Usage()
-    incomplete: bool = False
-    earlier: tuple[str, ...] = ()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Of all that the CLI keeps for the project."""
-        return with_earlier(*self.earlier, self.id)
-
-
-def with_earlier(*ids: str) -> tuple[str, ...]:
-    """The ids, each once, without the oldest of too many."""
-    return tuple(dict.fromkeys(ids))[-EARLIER_LIMIT:]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to write to a project's session; `number` only ever grows (a fencing number)."""
-
-    project: Project
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """The XO token we hold; `expires_at` is None where upstream named no end."""
-
-    access_token: str
-    refresh_token: str | None
-    expires_at: datetime | None
-    user_id: str | None
-    auth_session_id: str | None
-
-    def __repr__(self) -> str:
-        """Say whose it is, never what it is."""
-        return f"Token(user_id={self.user_id!r}, expires_at={self.expires_at!r})"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """A message for the Chat API.
-
-    `id` is `<turn id>-question` or `<turn id>-answer` and doubles as its idempotency key;
-    `status` is None, `"partial"` or `"failed"`.  No two messages have one id.  `tried` is what
-    the store knows of it: whether it may have been sent before.
-    """
-
-    id: str
-    project: Project
-    user_id: str | None
-    message: str
-    type: str | None
-    status: str | None = None
-    created: datetime = field(kw_only=True)
-    tried: bool = field(default=False, kw_only=True, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A chat message that the Chat API refused for good, without its text.
-
-    `type` and `status` are the message's; `why` is one sentence; `died` is when it was refused.
-    """
-
-    id: str
-    project: Project
-    type: str | None
-    status: str | None
-    created: datetime
-    why: str
-    died: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxCounts:
-    """The outbox at one moment, over all owners.
-
-    `oldest` is when the longest waiting message was created, `dropped` how many a bound has cost
-    since the store was opened, `full` whether every further question has to be refused.
-    """
-
-    waiting: int
-    oldest: datetime | None
-    dead: int
-    dropped: int
-    full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,60 +72,6 @@ class OutboxBounds:
             sum(min(each[0], most) for each in held.values()) >= self.most
             or sum(min(each[1], most_bytes) for each in held.values()) >= self.most_bytes
         )
-
-
-@dataclass(frozen=True, slots=True)
-class TurnKey:
-    """A client's `Idempotency-Key` and the digest of the body it came with."""
-
-    owner: str
-    key: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRecord:
-    """A turn as it is kept: `state` is one of the words of `turns.State`.
-
-    `holder` names the process that runs it (see `Store`).  `body` is JSON that means something
-    to `turns.py` alone; without an end in it, an ended turn is one whose process was lost.
-    """
-
-    id: str
-    project: Project
-    state: str
-    holder: str
-    created: datetime
-    started: datetime | None = None
-    ended: datetime | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A question of a project and its answer."""
-
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnd:
-    """All that a turn's end changes.
-
-    `log` is its events (`TurnLog.dump`), or None where they are too many; the record is kept for
-    `keep` seconds, and so is its key, unless it is given back.  `messages` go to the outbox.
-    `session` is put, and `exchange` remembered, only if `claim` is still the newest.
-    """
-
-    record: TurnRecord
-    keep: float
-    log: bytes | None = None
-    gives_key_back: bool = False
-    messages: tuple[ChatMessage, ...] = ()
-    claim: Claim | None = None
-    session: Session | None = None
-    exchange: Exchange | None = None
 
 
 def remembered(before: Sequence[Exchange], exchange: Exchange) -> list[Exchange]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from cowork.stores.base import (
+from cowork.model import (
     ChatMessage,
     DeadLetter,
     Exchange,

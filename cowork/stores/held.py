@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from cowork.stores.base import Claim, Project
+from cowork.model import Claim, Project
 
 
 class HeldClaims:

@@ -11,9 +11,7 @@ from sys import getsizeof
 from time import monotonic
 
 from cowork.log import logger
-from cowork.stores.base import (
-    OUTBOX_BYTES,
-    REMOVALS_LIMIT,
+from cowork.model import (
     ChatMessage,
     Claim,
     DeadLetter,
@@ -25,8 +23,8 @@ from cowork.stores.base import (
     TurnEnd,
     TurnKey,
     TurnRecord,
-    remembered,
 )
+from cowork.stores.base import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 from cowork.stores.memory_outbox import MemoryOutbox
 
 log = logger(__name__)

@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import count
 from sys import getsizeof
 
-from cowork.stores.base import DEAD_LIMIT, ChatMessage, DeadLetter, OutboxCounts, Project
+from cowork.model import ChatMessage, DeadLetter, OutboxCounts, Project
+from cowork.stores.base import DEAD_LIMIT
 
 
 class MemoryOutbox:

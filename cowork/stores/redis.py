@@ -10,6 +10,19 @@ from redis import Redis
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
+from cowork.model import (
+    ChatMessage,
+    Claim,
+    DeadLetter,
+    Exchange,
+    OutboxCounts,
+    Project,
+    Session,
+    Token,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+)
 from cowork.stores import redis_scripts as scripts
 from cowork.stores.base import (
     DEAD_LIMIT,
@@ -18,19 +31,8 @@ from cowork.stores.base import (
     LOST_KEEP,
     OUTBOX_BYTES,
     REMOVALS_LIMIT,
-    ChatMessage,
-    Claim,
-    DeadLetter,
-    Exchange,
     OutboxBounds,
-    OutboxCounts,
-    Project,
-    Session,
     StoreUnusable,
-    Token,
-    TurnEnd,
-    TurnKey,
-    TurnRecord,
     remembered,
 )
 from cowork.stores.codec import (

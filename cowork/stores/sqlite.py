@@ -12,19 +12,11 @@ from typing import TypeVar
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
-from cowork.stores import sqlite_outbox as outbox
-from cowork.stores import sqlite_turns as turns
-from cowork.stores.base import (
-    DEAD_SHARE,
-    LEASE,
-    LOST_KEEP,
-    OUTBOX_BYTES,
-    REMOVALS_LIMIT,
+from cowork.model import (
     ChatMessage,
     Claim,
     DeadLetter,
     Exchange,
-    OutboxBounds,
     OutboxCounts,
     Project,
     Session,
@@ -33,6 +25,16 @@ from cowork.stores.base import (
     TurnKey,
     TurnRecord,
     Usage,
+)
+from cowork.stores import sqlite_outbox as outbox
+from cowork.stores import sqlite_turns as turns
+from cowork.stores.base import (
+    DEAD_SHARE,
+    LEASE,
+    LOST_KEEP,
+    OUTBOX_BYTES,
+    REMOVALS_LIMIT,
+    OutboxBounds,
 )
 from cowork.stores.codec import dumps, loads, token_json, token_of
 from cowork.stores.held import HeldClaims

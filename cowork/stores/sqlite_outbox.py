@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
-from cowork.stores.base import DEAD_LIMIT, ChatMessage, DeadLetter, Project
+from cowork.model import ChatMessage, DeadLetter, Project
+from cowork.stores.base import DEAD_LIMIT
 from cowork.stores.codec import letter_of, message_json, message_of
 
 

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from cowork.model import ChatMessage, Exchange, Project, TurnKey, TurnRecord
 from cowork.stores import sqlite_outbox as outbox
-from cowork.stores.base import ChatMessage, Exchange, Project, TurnKey, TurnRecord, remembered
+from cowork.stores.base import remembered
 from cowork.stores.codec import (
     exchanges_json,
     exchanges_of,

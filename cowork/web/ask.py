@@ -12,7 +12,7 @@ from flask.globals import app_ctx
 
 from cowork.claude.needs import Needs
 from cowork.conversation import Conversation
-from cowork.stores.base import Project, TurnKey
+from cowork.model import Project, TurnKey
 from cowork.turns import Question, Turn
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.disconnect import Disconnects

@@ -8,7 +8,8 @@ from flask import g
 from marshmallow import ValidationError
 
 from cowork.conversation import Conversation
-from cowork.stores.base import Project, Store
+from cowork.model import Project
+from cowork.stores.base import Store
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import (

@@ -12,7 +12,7 @@ import pytest
 import redis
 import requests
 
-from cowork.stores.base import Token
+from cowork.model import Token
 from cowork.stores.sqlite import SqliteStore
 from tests.contract.replies import problem
 from tests.fakes import Fakes

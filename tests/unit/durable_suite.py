@@ -18,19 +18,8 @@ from typing import Any
 import pytest
 
 from cowork.errors import OutboxFull
-from cowork.stores.base import (
-    HISTORY_LENGTH,
-    HISTORY_SIZE,
-    ChatMessage,
-    Exchange,
-    Project,
-    Store,
-    Token,
-    TurnEnd,
-    TurnKey,
-    TurnRecord,
-    Usage,
-)
+from cowork.model import ChatMessage, Exchange, Project, Token, TurnEnd, TurnKey, TurnRecord, Usage
+from cowork.stores.base import HISTORY_LENGTH, HISTORY_SIZE, Store
 from tests.serving import wait_for
 from tests.unit.store_suite import NOW, P, Q, at_once, heads, kept, message, session
 

@@ -17,7 +17,7 @@ from cowork.claude.process import ClaudeProcess
 from cowork.claude.reply import Reply
 from cowork.claude.slots import State
 from cowork.claude.start import Starter
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for

@@ -17,17 +17,16 @@ from typing import Any
 
 import pytest
 
-from cowork.stores.base import (
+from cowork.model import (
     EARLIER_LIMIT,
-    REMOVALS_LIMIT,
     ChatMessage,
     DeadLetter,
     OutboxCounts,
     Project,
     Session,
-    Store,
     Token,
 )
+from cowork.stores.base import REMOVALS_LIMIT, Store
 from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)

@@ -13,7 +13,7 @@ import responses
 
 from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.clients.http import Http
-from cowork.stores.base import ChatMessage, Project
+from cowork.model import ChatMessage, Project
 
 URL = "http://chat.test:5001/chat/add_message"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

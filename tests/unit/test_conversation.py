@@ -11,7 +11,7 @@ import structlog
 
 from cowork.errors import CoworkError, TurnInterrupted
 from cowork.events import Done
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.broken_parts import House, P, Reader, breaks, ended

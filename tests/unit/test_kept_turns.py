@@ -12,7 +12,7 @@ from cowork import kept_turns
 from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
 from cowork.kept_turns import KeptTurns
-from cowork.stores.base import Project, TurnKey
+from cowork.model import Project, TurnKey
 from cowork.stores.memory import MemoryStore
 from cowork.turns import Question, Turn
 from tests.patience import PATIENCE_S

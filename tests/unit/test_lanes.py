@@ -10,7 +10,7 @@ import pytest
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown, StoreUnavailable, TurnInterrupted
 from cowork.events import Done
 from cowork.lanes import Lanes
-from cowork.stores.base import Project
+from cowork.model import Project
 from cowork.turns import Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for

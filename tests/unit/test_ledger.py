@@ -10,9 +10,9 @@ from cowork.clients.chat_api import NoChatApi
 from cowork.errors import AtCapacity, ClaudeFailed, StoreUnavailable, TurnInterrupted
 from cowork.events import Done, Token
 from cowork.ledger import AskedBefore, Ledger
+from cowork.model import Project, TurnKey
 from cowork.outbox import Outbox
 from cowork.relay import Relay
-from cowork.stores.base import Project, TurnKey
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

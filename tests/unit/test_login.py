@@ -22,7 +22,7 @@ from cowork.errors import (
     UpstreamTimeout,
 )
 from cowork.login import Login
-from cowork.stores.base import Token
+from cowork.model import Token
 from cowork.stores.memory import MemoryStore
 from tests.patience import PATIENCE_S
 from tests.upstream import until

@@ -10,7 +10,7 @@ import pytest
 from cowork.claude import keeper, memory
 from cowork.claude.keeper import Keeper
 from cowork.claude.slots import Slots, State, Wanted
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.serving import wait_for
 
 BYTES = 7

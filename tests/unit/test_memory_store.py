@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
+from cowork.model import Exchange, Project, TurnEnd
 from cowork.stores import memory, memory_outbox, open_store
-from cowork.stores.base import Exchange, Project, TurnEnd
 from cowork.stores.memory import MemoryStore
 from tests.unit.durable_suite import record
 from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message

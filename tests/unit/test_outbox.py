@@ -17,10 +17,10 @@ import structlog.testing
 from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.clients.http import Http, Limits
 from cowork.errors import StoreUnavailable
+from cowork.model import ChatMessage, Project
 from cowork.outbox import Outbox
 from cowork.relay import Relay
 from cowork.road import Pause, Road
-from cowork.stores.base import ChatMessage, Project
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

@@ -17,7 +17,7 @@ from cowork.claude.needs import Needs
 from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import (

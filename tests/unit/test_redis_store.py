@@ -11,8 +11,9 @@ from redis import exceptions
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import hide
+from cowork.model import Token
 from cowork.stores import redis as redis_store
-from cowork.stores.base import StoreUnusable, Token
+from cowork.stores.base import StoreUnusable
 from cowork.stores.redis import RedisStore
 from cowork.stores.redis_line import Line, connect
 from cowork.stores.secrecy import Secrecy

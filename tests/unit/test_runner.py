@@ -13,7 +13,7 @@ from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
-from cowork.stores.base import TurnKey
+from cowork.model import TurnKey
 from cowork.turns import Question, State
 from cowork.web.sse import data_of
 from tests.serving import wait_for

@@ -18,7 +18,7 @@ from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.pool import Pool
 from cowork.claude.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import Beside

@@ -16,7 +16,7 @@ from cowork.claude.process import ProcessGone
 from cowork.claude.spares import Spares
 from cowork.claude.start import Starter
 from cowork.errors import ClaudeUnavailable
-from cowork.stores.base import Project
+from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import EMPTY, Beside, answer, pools, seconds

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from cowork.errors import StoreUnavailable
+from cowork.model import Project, Token, Usage
 from cowork.stores import open_store, sqlite_path
-from cowork.stores.base import Project, StoreUnusable, Token, Usage
+from cowork.stores.base import StoreUnusable
 from cowork.stores.codec import message_json, record_json
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

@@ -10,8 +10,8 @@ import pytest
 
 from cowork.errors import ClaudeRateLimited, CoworkError, Internal, UpstreamRefused, revived
 from cowork.events import Done, Failed, Token
+from cowork.model import Project
 from cowork.packing import pack, unpack
-from cowork.stores.base import Project
 from cowork.stores.codec import record_json
 from cowork.stores.codec import record_of as record_from_json
 from cowork.turn_records import follow, packed_log, record_of, revive

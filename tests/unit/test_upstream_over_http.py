@@ -18,7 +18,7 @@ from cowork.clients.chat_api import ChatApi, Refused, Unreachable
 from cowork.clients.http import LIMITS, Http, Limits
 from cowork.clients.xo_auth import XoAuth
 from cowork.errors import BadUpstream, UpstreamTimeout
-from cowork.stores.base import ChatMessage, Project
+from cowork.model import ChatMessage, Project
 from tests.patience import PATIENCE_S
 from tests.upstream import (
     ADD_MESSAGE,

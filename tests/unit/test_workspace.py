@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.stores.base import Project
+from cowork.model import Project
 from cowork.workspace import Workspace, directory_name
 
 NAMES = st.text(min_size=1, max_size=200) | st.sampled_from(

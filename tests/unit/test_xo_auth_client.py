@@ -13,7 +13,7 @@ from cowork.clients.http import Http
 from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths
 from cowork.errors import BadUpstream, UpstreamRefused, UpstreamTimeout
 from cowork.login import Login
-from cowork.stores.base import Token
+from cowork.model import Token
 from cowork.stores.memory import MemoryStore
 from tests.lies import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT, with_token
 
