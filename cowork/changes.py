@@ -8,13 +8,13 @@ who have found what they wait for.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from types import TracebackType
 from typing import Any
+
+from cowork.gevent_compat import green
 
 
 class _Bell:
@@ -74,19 +74,8 @@ class _GreenBell:
             waiter.switch()
 
 
-@lru_cache(maxsize=1)
-def _green() -> Any:
-    """gevent, where threads are its greenlets; else None."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return None
-    import gevent  # noqa: PLC0415 - only where it is in use anyway
-
-    return gevent
-
-
 def _new_bell() -> _Bell | _GreenBell:
-    gevent = _green()
+    gevent = green()
     return _Bell() if gevent is None else _GreenBell(gevent)
 
 

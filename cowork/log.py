@@ -23,6 +23,8 @@ from typing import Any
 import orjson
 import structlog
 
+from cowork.gevent_compat import native, native_start
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _QUEUE_LIMIT = 10_000
@@ -96,7 +98,7 @@ class Writer:
         native_start()(self._write, (self._lines,))
 
     def _write(self, lines: Any) -> None:
-        sleep = _native("time", "sleep")
+        sleep = native("time", "sleep")
         while True:
             found = [lines.get()]
             # More lines may come meanwhile.  Each time this thread wakes it takes the interpreter
@@ -120,21 +122,6 @@ class Writer:
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def native_start() -> Callable[..., Any]:
-    """`start_new_thread` as the interpreter has it, also where gevent has replaced it."""
-    return _native("_thread", "start_new_thread")
-
-
-def _native(module: str, name: str) -> Callable[..., Any]:
-    monkey = sys.modules.get("gevent.monkey")
-    found: Callable[..., Any] = (
-        monkey.get_original(module, name)
-        if monkey is not None
-        else getattr(sys.modules[module], name)
-    )
-    return found
 
 
 _writer = Writer(2)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cowork.claude import memory
 from cowork.claude.slots import Slot, Slots, State
+from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
 
 log = logger(__name__)
@@ -120,7 +121,7 @@ class Keeper:
             pids = [each.process.pid for each in old if each.process]
             if not pids:
                 return
-            found = memory.off_loop(lambda: [memory.of_tree(pid) for pid in pids])
+            found = run_in_native_thread(lambda: [memory.of_tree(pid) for pid in pids])
             for slot, taken in zip(old, found, strict=True):
                 slot.memory, slot.measured = taken, now
 

@@ -6,10 +6,7 @@ Needs Linux's /proc; elsewhere the least is assumed and nothing can be measured.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 PROCESS_BYTES = 350 * 2**20
 RESERVED_BYTES = 2 * 2**30
@@ -17,20 +14,6 @@ RESERVED_BYTES = 2 * 2**30
 MOST_DESCENDANTS = 256
 BLOCK = 64 * 1024
 _PROC = Path("/proc")
-
-
-_Found = TypeVar("_Found")
-
-
-def off_loop(call: Callable[[], _Found]) -> _Found:
-    """What `call` gives, run in a real thread where gevent's loop would be held by it."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return call()
-    import gevent  # noqa: PLC0415 - only where it is in use anyway
-
-    found: _Found = gevent.get_hub().threadpool.apply(call)
-    return found
 
 
 def limit_by_memory() -> int:

@@ -7,10 +7,10 @@ read that fails.  Here it is the other way round, but in a flood.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import IO
+
+from cowork.gevent_compat import waiting_to_read
 
 BLOCK = 64 * 1024
 # While a read waits it holds its buffer, and most processes are idle: only what filled a small
@@ -24,7 +24,7 @@ def blocks(pipe: IO[bytes]) -> Iterator[bytes]:
     Raises OSError for a pipe that breaks.
     """
     fd, size, floods = pipe.fileno(), QUIET_BLOCK, False
-    with _waiting(fd) as wait:
+    with waiting_to_read(fd) as wait:
         while True:
             if not floods:
                 wait()
@@ -38,20 +38,3 @@ def blocks(pipe: IO[bytes]) -> Iterator[bytes]:
             yield block
             floods = len(block) >= QUIET_BLOCK
             size = BLOCK if len(block) == size else QUIET_BLOCK
-
-
-@contextmanager
-def _waiting(fd: int) -> Iterator[Callable[[], None]]:
-    """What waits until there is something to read, where the read itself does not."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("subprocess"):
-        yield lambda: None
-        return
-    import gevent  # noqa: PLC0415 - only where it is in use anyway
-
-    hub = gevent.get_hub()
-    watcher = hub.loop.io(fd, 1)  # for reading
-    try:
-        yield lambda: hub.wait(watcher)
-    finally:
-        watcher.close()

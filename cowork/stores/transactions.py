@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import _queue
 import sqlite3
-import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from typing import Any, TypeVar
 
 from cowork.errors import StoreUnavailable
-from cowork.log import logger, native_start
+from cowork.gevent_compat import native_start, new_event
+from cowork.log import logger
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -45,18 +44,7 @@ class _Job:
         self.result: Any = None
         self.fault: BaseException | None = None
         self.abandoned = False
-        self.loop, self.done = _signal()
-
-
-def _signal() -> tuple[Any, Any]:
-    """An event that another thread may set: under gevent its loop has to be told."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
-        from gevent import get_hub  # noqa: PLC0415 - only where it is in use anyway
-        from gevent.event import Event  # noqa: PLC0415
-
-        return get_hub().loop, Event()
-    return None, threading.Event()
+        self.loop, self.done = new_event()
 
 
 def _set_all(events: list[Any]) -> None:

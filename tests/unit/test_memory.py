@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cowork.claude import memory
+from cowork.gevent_compat import run_in_native_thread
 
 MB = 2**20
 # Takes so many megabytes for good, says that it has, and waits for the end of its input.
@@ -58,13 +59,13 @@ def test_measuring_is_done_in_a_thread_of_its_own_where_there_is_a_loop():
         "threading"
     )
     # The kernel's own answer: gevent gives greenlets thread ids, too.
-    there = memory.off_loop(lambda: int(Path("/proc/thread-self").readlink().name))
+    there = run_in_native_thread(lambda: int(Path("/proc/thread-self").readlink().name))
     assert (there != here) == patched
 
 
 def test_what_goes_wrong_there_is_told_here():
     with pytest.raises(ZeroDivisionError):
-        memory.off_loop(lambda: 1 // 0)
+        run_in_native_thread(lambda: 1 // 0)
 
 
 def test_a_limit_by_memory_is_within_its_bounds():
