@@ -13,7 +13,7 @@ from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
 from cowork import log as logging
-from cowork.ids import new_hex
+from cowork.runtime.ids import new_hex
 from cowork.services import Services
 from cowork.web import (
     ask,

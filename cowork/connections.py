@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import orjson
 from gunicorn.http import errors as faults
 
-from cowork.ids import new_hex
+from cowork.runtime.ids import new_hex
 
 # A body has this long (s) in all, and after its first silence this many bytes a second at least.
 BODY_TIMEOUT = 300.0

@@ -24,9 +24,9 @@ from cowork.kept_turns import KeptTurns
 from cowork.lanes import Lanes, OnBusy
 from cowork.ledger import AskedBefore, Ledger
 from cowork.model import Project, TurnKey
-from cowork.quota import Quota
 from cowork.removals import Removals
 from cowork.runner import Rules, Runner, interrupted
+from cowork.runtime.quota import Quota
 from cowork.stores.base import Store
 from cowork.turns import Question, Turn
 

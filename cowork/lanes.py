@@ -16,7 +16,7 @@ from cowork.errors import AtCapacity, CoworkError, ProjectBusy, QueueFull, Shutt
 from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Project
-from cowork.threads import Threads
+from cowork.runtime.threads import Threads
 from cowork.turns import Turn, broken
 
 log = logger(__name__)

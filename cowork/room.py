@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cowork.accounts import Account, may
+from cowork.runtime.unix_user import Account, may
 
 # A turn's transcript takes some hundred kilobytes, an answer's files more; bytes.
 FLOOR = 16 * 2**20

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from cowork import accounts
 from cowork import log as logging
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
@@ -31,11 +30,12 @@ from cowork.keys import Keys, Operators
 from cowork.ledger import Ledger
 from cowork.login import Login
 from cowork.outbox import Outbox
-from cowork.quota import Quota
 from cowork.relay import Relay
 from cowork.removals import Removals
 from cowork.room import Room
 from cowork.runner import Rules, Runner
+from cowork.runtime import unix_user
+from cowork.runtime.quota import Quota
 from cowork.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.base import Store
@@ -127,7 +127,7 @@ class Services:
 
     def _make_workspace(self) -> None:
         try:
-            accounts.make_folder(self.settings.workspace, self.settings.claude_user)
+            unix_user.make_folder(self.settings.workspace, self.settings.claude_user)
         except OSError as fault:
             log.error(
                 "the workspace cannot be made", folder=str(self.settings.workspace), why=str(fault)
@@ -214,12 +214,12 @@ class Services:
         if self.settings.permission_mode == "bypassPermissions":
             log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
         user = self.settings.claude_user
-        if user is None and os.geteuid() == accounts.ROOT:
+        if user is None and os.geteuid() == unix_user.ROOT:
             log.warning("the CLI runs as root; COWORK_CLAUDE_USER gives it a user of its own")
         for file in (Path(".env").absolute(), self.settings.api_keys_file):
-            if user and file and accounts.may(user, file, os.R_OK):
+            if user and file and unix_user.may(user, file, os.R_OK):
                 log.warning("the CLI's user can read it: chmod 600", file=str(file), user=user.name)
-        if user is not None and not accounts.sees_others():
+        if user is not None and not unix_user.sees_others():
             log.warning(
                 "what tools leave behind is not found without CAP_SYS_PTRACE", user=user.name
             )
@@ -336,12 +336,12 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
 
 
-def _check_home(user: accounts.Account | None, kept: Path) -> None:
+def _check_home(user: unix_user.Account | None, kept: Path) -> None:
     """Say so where the CLI's user could keep no transcript: it answers all the same."""
     if user is None:
         return
     there = next(folder for folder in (kept, *kept.parents) if folder.exists())
-    if not accounts.may(user, there, os.W_OK | os.X_OK):
+    if not unix_user.may(user, there, os.W_OK | os.X_OK):
         log.warning(
             "the CLI's user cannot write there: no session outlives its process",
             folder=str(kept),
@@ -355,7 +355,7 @@ def _refusal(manner: command.Manner, environ: Mapping[str, str]) -> str | None:
         return None
     given = command.environment(environ, marker="", manner=manner)
     sandboxed = given.get("IS_SANDBOX") == "1"
-    if sandboxed or given.get("CLAUDE_CODE_BUBBLEWRAP") or os.geteuid() != accounts.ROOT:
+    if sandboxed or given.get("CLAUDE_CODE_BUBBLEWRAP") or os.geteuid() != unix_user.ROOT:
         return None
     return (
         "the Claude CLI refuses COWORK_PERMISSION_MODE=bypassPermissions as root: set "

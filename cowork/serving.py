@@ -34,7 +34,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from cowork.connections import Body, Line, check_coding, drained, refuse
 from cowork.errors import AtCapacity
 from cowork.log import logger
-from cowork.quota import SMALL, Quota
+from cowork.runtime.quota import SMALL, Quota
 
 log = logger(__name__)
 

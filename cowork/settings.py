@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
-from cowork import accounts
-from cowork.accounts import Account
+from cowork.runtime import unix_user
+from cowork.runtime.unix_user import Account
 from cowork.values import (
     Network,
     account,
@@ -202,10 +202,10 @@ def _workspace_of(user: Account, raw: str) -> Path:
     Raises ValueError where that user could not get there.
     """
     path = Path(raw) if not raw.startswith("~/") else user.home / raw.removeprefix("~/")
-    if raw.startswith("~/") and not accounts.may(user, user.home, os.W_OK | os.X_OK):
+    if raw.startswith("~/") and not unix_user.may(user, user.home, os.W_OK | os.X_OK):
         raise ValueError(f"{user.name} has no home to write in: set it to a folder elsewhere")
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     wanted = os.R_OK | os.W_OK | os.X_OK if there == path else os.X_OK
-    if not accounts.may(user, there, wanted):
+    if not unix_user.may(user, there, wanted):
         raise ValueError(f"{user.name} may not work in {there}")
     return path

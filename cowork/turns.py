@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from sys import getsizeof
 
-from cowork.changes import Changes
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status, Tokens
-from cowork.ids import new_id
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
+from cowork.runtime.condition import Changes
+from cowork.runtime.ids import new_id
 from cowork.turnlog import Batch, TurnLog
 
 log = logger(__name__)

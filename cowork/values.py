@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cowork import accounts, keys
-from cowork.accounts import Account
+from cowork import keys
+from cowork.runtime import unix_user
+from cowork.runtime.unix_user import Account
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -187,4 +188,4 @@ def networks(raw: str) -> tuple[Network, ...]:
 
 def account(raw: str) -> Account | None:
     """Another user of this machine, or None where it is blank."""
-    return accounts.other(raw.strip()) if raw.strip() else None
+    return unix_user.other(raw.strip()) if raw.strip() else None

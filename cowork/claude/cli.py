@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cowork import accounts
 from cowork.claude import command, failures, sweep
 from cowork.claude.spawn import UMASK
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
+from cowork.runtime import unix_user
 
 log = logger(__name__)
 
@@ -107,7 +107,7 @@ class ClaudeCli:
                 f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
             )
         path, account = Path(found).absolute(), self._manner.account
-        if account is not None and not accounts.may(account, path, os.R_OK | os.X_OK):
+        if account is not None and not unix_user.may(account, path, os.R_OK | os.X_OK):
             raise ClaudeUnavailable(
                 f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
                 "install it where every user can get"

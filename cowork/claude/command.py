@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from cowork.accounts import Account
+from cowork.runtime.unix_user import Account
 
 MARKER = "COWORK_PROCESS"
 # How long a first turn waits for a tool server that does not answer, unless the operator says

@@ -21,9 +21,9 @@ from cowork.claude.spares import Spares
 from cowork.claude.start import LOOK, Starter, Throwaway
 from cowork.claude.starts import Starts
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
-from cowork.ids import new_hex, new_id
 from cowork.log import logger
 from cowork.model import Project
+from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
-from cowork.changes import Changes
 from cowork.claude import failures, protocol, sweep
 from cowork.claude.answer import Answer, Result
 from cowork.claude.pairing import Past, names_a_question
@@ -23,9 +22,10 @@ from cowork.claude.stderr import Stderr
 from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
-from cowork.ids import new_hex, new_id
 from cowork.log import logger, masked
-from cowork.watching import Watching
+from cowork.runtime.condition import Changes
+from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 

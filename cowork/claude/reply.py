@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from cowork.changes import Changes
 from cowork.claude.answer import Answer, Result
 from cowork.events import Said
+from cowork.runtime.condition import Changes
 
 
 class Interruptible(Protocol):

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.accounts import Account, rights_of
+from cowork.runtime.unix_user import Account, rights_of
 
 # In the CLI's own folder; `*` is any one folder.  What the demo model makes it write is seen by
 # tests/e2e/test_deleting.py; the others are for checkpoints, tasks, images and versions before.

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from cowork.claude.fair_queue import FairQueue
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.model import Project
+from cowork.runtime.fair_queue import FairQueue
 
 
 class State(StrEnum):

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.claude.breaker import Breaker
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.slots import Slot, Slots, State, Wanted
 from cowork.claude.start import Starter
 from cowork.errors import CoworkError
 from cowork.log import logger
+from cowork.runtime.circuit_breaker import Breaker
 
 log = logger(__name__)
 

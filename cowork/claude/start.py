@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cowork.accounts import make_folder
 from cowork.claude import command, sweep
 from cowork.claude.cli import ClaudeCli
-from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.process import ClaudeProcess
 from cowork.claude.session_files import SessionFiles
 from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
-from cowork.ids import new_hex, new_id
 from cowork.log import logger
-from cowork.watching import Watching
+from cowork.runtime.fair_queue import Turnstile
+from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.ids import new_hex, new_id
+from cowork.runtime.unix_user import make_folder
 
 log = logger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from cowork.claude.breaker import Breaker
 from cowork.errors import CoworkError
 from cowork.log import logger
+from cowork.runtime.circuit_breaker import Breaker
 
 log = logger(__name__)
 

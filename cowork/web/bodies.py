@@ -22,7 +22,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
-from cowork.quota import SMALL
+from cowork.runtime.quota import SMALL
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import ValidationReply
 from cowork.web.transfer import incoming

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from flask import Request
 
-from cowork.watching import Watching
+from cowork.runtime.fd_watcher import Watching
 
 PROBE_GAP = 0.05
 # An interim reply, which every HTTP/1.1 client skips: the only thing that can be written to a

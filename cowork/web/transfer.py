@@ -13,7 +13,7 @@ from flask import Flask, Response
 from flask.globals import app_ctx, request_ctx
 
 from cowork.errors import AtCapacity
-from cowork.quota import SMALL, Quota
+from cowork.runtime.quota import SMALL, Quota
 from cowork.web.problems import problem
 
 

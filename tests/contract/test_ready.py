@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.accounts import ROOT
+from cowork.runtime.unix_user import ROOT
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import Client, Served, wait_for

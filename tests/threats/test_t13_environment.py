@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork import accounts
+from cowork.runtime import unix_user
 from tests.contract.replies import Asides, problem
 from tests.e2e.stage import Stage, at_long_tool, kill, long_tool, open_stage
 from tests.serving import Gunicorn, wait_for
@@ -62,7 +62,7 @@ def stage(real_claude: str, folder: Path) -> Iterator[Stage]:
 
 def reachable(binary: str, folder: Path) -> str:
     """The CLI where the other user can get at it."""
-    if accounts.may(accounts.other(USER), Path(binary), os.R_OK | os.X_OK):
+    if unix_user.may(unix_user.other(USER), Path(binary), os.R_OK | os.X_OK):
         return binary
     copy = folder / "claude"
     try:

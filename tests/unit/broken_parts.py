@@ -23,10 +23,10 @@ from cowork.kept_turns import KeptTurns
 from cowork.ledger import Ledger
 from cowork.model import Project, TurnKey
 from cowork.outbox import Outbox
-from cowork.quota import Quota
 from cowork.relay import Relay
 from cowork.removals import Removals
 from cowork.runner import Rules, Runner
+from cowork.runtime.quota import Quota
 from cowork.stores.base import Store
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

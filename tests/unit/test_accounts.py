@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cowork import accounts
-from cowork.accounts import Account
+from cowork.runtime import unix_user
+from cowork.runtime.unix_user import Account
 from cowork.settings import SettingsError, load
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -24,12 +24,12 @@ def account(home="/", *, uid=NOBODY.pw_uid, groups=(NOBODY.pw_gid,)):
 @pytest.mark.parametrize("name", ["no-such-user", "root", "0", "a b", "nobody\n x"])
 def test_who_is_no_other_user_is_refused(name):
     with pytest.raises(ValueError, match="expected"):
-        accounts.other(name)
+        unix_user.other(name)
 
 
 @as_root
 def test_a_user_is_found_with_what_the_cli_needs():
-    found = accounts.other("nobody")
+    found = unix_user.other("nobody")
     assert (found.uid, found.gid, str(found.home)) == (NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_dir)
     assert NOBODY.pw_gid in found.groups
 
@@ -37,7 +37,7 @@ def test_a_user_is_found_with_what_the_cli_needs():
 @as_root
 def test_a_folder_is_made_for_its_user_alone(shared):
     path = shared / "a" / "b"
-    accounts.make_folder(path, account())
+    unix_user.make_folder(path, account())
     for folder in (path, path.parent):
         found = folder.stat()
         assert (found.st_uid, found.st_gid) == (NOBODY.pw_uid, NOBODY.pw_gid)
@@ -47,7 +47,7 @@ def test_a_folder_is_made_for_its_user_alone(shared):
 
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path):
     tmp_path.chmod(0o751)
-    accounts.make_folder(tmp_path, None)
+    unix_user.make_folder(tmp_path, None)
     assert tmp_path.stat().st_mode & 0o777 == 0o751
 
 
@@ -56,7 +56,7 @@ def test_a_link_that_lies_where_a_folder_should_be_gives_nothing_away(shared):
     secret = shared / "secret"
     secret.mkdir(mode=0o700)
     (shared / "link").symlink_to(secret)
-    accounts.make_folder(shared / "link", account())
+    unix_user.make_folder(shared / "link", account())
     assert secret.stat().st_uid == 0
 
 
@@ -104,7 +104,7 @@ def test_fault_s6_nothing_is_made_in_roots_folders_by_way_of_the_users(theirs, r
         if path != roots:
             os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid, follow_symlinks=False)
     with contextlib.suppress(PermissionError):
-        accounts.make_folder(workspace / below, account())
+        unix_user.make_folder(workspace / below, account())
     assert as_before(roots)
     assert os.geteuid() == 0
     (roots / "ours again").mkdir()
@@ -127,7 +127,7 @@ def test_fault_s6_nor_where_roots_group_may_write(theirs, roots):
     roots.chmod(0o775)
     (theirs / "workspace").symlink_to(roots)
     with contextlib.suppress(PermissionError):
-        accounts.make_folder(theirs / "workspace" / "p", account())
+        unix_user.make_folder(theirs / "workspace" / "p", account())
     assert list(roots.iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_a_folder_is_made_where_a_group_of_the_users_may_write(shared):
     group = 54321
     os.chown(shared, 0, group)
     shared.chmod(0o775)
-    accounts.make_folder(shared / "p", account(groups=(NOBODY.pw_gid, group)))
+    unix_user.make_folder(shared / "p", account(groups=(NOBODY.pw_gid, group)))
     assert (shared / "p").stat().st_uid == NOBODY.pw_uid
 
 
@@ -146,7 +146,7 @@ def test_fault_s6_a_link_that_root_has_made_is_followed(shared, roots):
     """As where /home is a link to another disk."""
     (shared / "home").symlink_to("roots")
     (roots / "deep").symlink_to(shared / "home")
-    accounts.make_folder(shared / "home" / "deep" / "a" / "b", account())
+    unix_user.make_folder(shared / "home" / "deep" / "a" / "b", account())
     for name in ("a", "a/b"):
         assert (roots / name).stat().st_uid == NOBODY.pw_uid
 
@@ -157,13 +157,13 @@ def test_fault_s6_a_link_where_everybody_may_put_one_is_not(shared, roots):
     (shared / "link").symlink_to(roots)
     os.chown(shared / "link", NOBODY.pw_uid, -1, follow_symlinks=False)
     with pytest.raises(PermissionError):
-        accounts.make_folder(shared / "link" / "p", account())
+        unix_user.make_folder(shared / "link" / "p", account())
     assert as_before(roots)
 
 
 @as_root
 def test_a_folder_in_the_users_own_is_made_with_that_users_rights(theirs):
-    accounts.make_folder(theirs / "a" / "b", account())
+    unix_user.make_folder(theirs / "a" / "b", account())
     assert {path.stat().st_uid for path in theirs.rglob("*")} == {NOBODY.pw_uid}
     assert {path.stat().st_gid for path in theirs.rglob("*")} == {NOBODY.pw_gid}
 
@@ -188,15 +188,15 @@ def test_rights_are_the_owners_the_groups_or_everybodys(shared, case):
     path.mkdir()
     os.chown(path, owner, group)
     path.chmod(mode)
-    assert accounts.may(account(), path, wanted) is may
+    assert unix_user.may(account(), path, wanted) is may
 
 
 @as_root
 def test_nobody_gets_past_a_closed_folder(shared):
     (shared / "closed").mkdir(mode=0o700)
     (shared / "closed" / "open").mkdir(mode=0o777)
-    assert not accounts.may(account(), shared / "closed" / "open", os.X_OK)
-    assert not accounts.may(account(), shared / "nothing", os.X_OK)
+    assert not unix_user.may(account(), shared / "closed" / "open", os.X_OK)
+    assert not unix_user.may(account(), shared / "nothing", os.X_OK)
 
 
 def faults(tmp_path, **environ):
@@ -240,4 +240,4 @@ def test_a_server_knows_whether_it_sees_another_users_processes(tmp_path, status
     file = tmp_path / "status"
     if status is not None:
         file.write_text(status)
-    assert accounts.sees_others(file) is sees
+    assert unix_user.sees_others(file) is sees

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.claude.breaker import Breaker
+from cowork.runtime.circuit_breaker import Breaker
 from tests.fakes import Clock
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cowork.changes import Changes
+from cowork.runtime.condition import Changes
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 

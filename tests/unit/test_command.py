@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.accounts import Account
 from cowork.claude import command
 from cowork.claude.command import MARKER, Manner
+from cowork.runtime.unix_user import Account
 
 SESSION = "0b5e7ac1-6a1c-4b6e-9c1a-2f4f0e1d2c3b"
 PLAIN = Manner()

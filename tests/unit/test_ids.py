@@ -7,7 +7,7 @@ import sys
 import threading
 from uuid import UUID
 
-from cowork.ids import new_hex, new_id
+from cowork.runtime.ids import new_hex, new_id
 from tests.patience import PATIENCE_S
 from tests.serving import ROOT
 
@@ -48,7 +48,7 @@ def test_threads_do_not_get_the_same():
 
 FORK = """
 import os
-from cowork.ids import new_id
+from cowork.runtime.ids import new_id
 new_id()
 child = os.fork()
 if child:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from cowork.claude.process import ClaudeProcess, ProcessGone
 from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
+from cowork.runtime.fd_watcher import Watching
 from cowork.turnlog import TurnLog
-from cowork.watching import Watching
 from tests.patience import PATIENCE_S
 
 _numbers = count(1)

@@ -36,7 +36,12 @@ PATCHED = {
 }
 # They take a lock, for no longer than a look, and start and await nothing;
 # what gevent_compat starts is native.
-LOCKED = {"cowork/accounts.py", "cowork/gevent_compat.py", "cowork/keys.py", "cowork/web/peers.py"}
+LOCKED = {
+    "cowork/runtime/unix_user.py",
+    "cowork/gevent_compat.py",
+    "cowork/keys.py",
+    "cowork/web/peers.py",
+}
 
 
 def test_whatever_is_left_out_exists():

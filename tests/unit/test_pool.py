@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.fair_queue import Turnstile
 from cowork.claude.needs import Needs
 from cowork.claude.pool import Pool
 from cowork.claude.start import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.model import Project
+from cowork.runtime.fair_queue import Turnstile
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import (

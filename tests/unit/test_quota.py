@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowork.errors import AtCapacity, QueueFull
-from cowork.quota import Quota
+from cowork.runtime.quota import Quota
 
 ASKED = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=60)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cowork import room as room_module
-from cowork.accounts import Account
 from cowork.room import Room
+from cowork.runtime.unix_user import Account
 
 
 @pytest.fixture

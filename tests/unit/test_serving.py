@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 
-from cowork.quota import SMALL
+from cowork.runtime.quota import SMALL
 from cowork.serving import Reply, _http_date
 
 

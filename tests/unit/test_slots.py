@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from cowork.claude.command import Manner
-from cowork.claude.fair_queue import FairQueue, Turnstile
 from cowork.claude.needs import DEFAULT, Needs
 from cowork.claude.pool import Pool
 from cowork.claude.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
+from cowork.runtime.fair_queue import FairQueue, Turnstile
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.pool_of_fakes import Beside

@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from cowork import threads
-from cowork.threads import Threads
+from cowork.runtime import threads
+from cowork.runtime.threads import Threads
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 

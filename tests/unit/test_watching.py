@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cowork.claude.stderr import TAIL, Stderr
-from cowork.watching import Watching
+from cowork.runtime.fd_watcher import Watching
 from tests.serving import wait_for
 
 
