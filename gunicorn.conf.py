@@ -14,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cowork import log as _log
-from cowork import settings as _settings
+from cowork.settings import settings as _settings
 
 try:
     _loaded = _settings.load()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 
-from cowork import log, settings
+from cowork import log
 from cowork.app import create_app
 from cowork.services import open_services
+from cowork.settings import settings
 from cowork.stores.base import StoreUnusable
 
 _settings = settings.load()

@@ -26,7 +26,6 @@ from cowork.conversation import Conversation
 from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
 from cowork.keeper import Keeper
 from cowork.kept_turns import KeptTurns
-from cowork.keys import Keys, Operators
 from cowork.ledger import Ledger
 from cowork.login import Login
 from cowork.outbox import Outbox
@@ -36,7 +35,8 @@ from cowork.room import Room
 from cowork.runner import Rules, Runner
 from cowork.runtime import unix_user
 from cowork.runtime.quota import Quota
-from cowork.settings import Settings
+from cowork.settings.api_keys import Keys, Operators
+from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.base import Store
 from cowork.workspace import Workspace

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cowork import settings
 from cowork.claude import sweep
 from cowork.claude.cli import bundled
+from cowork.settings import settings
 from tests import canaries, fake_claude, patched, processes
 from tests.contract.replies import Asides
 from tests.fake_claude import Lifelines

@@ -18,8 +18,8 @@ from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import UnsupportedMediaType
 
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
-from cowork.keys import KEY_LIMIT, Holder, Keys
 from cowork.log import logger
+from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
 from cowork.web.peers import Budget, Peers
 from cowork.web.problems import problem
 

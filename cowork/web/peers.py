@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from cowork.values import Network
+from cowork.settings.parsers import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response, g, jsonify, request
 
 from cowork.errors import Forbidden
-from cowork.keys import Operators
 from cowork.login import Login
+from cowork.settings.api_keys import Operators
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.schemas import (
     AuthConsumeBody,

@@ -11,7 +11,7 @@ import pytest
 
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import Account
-from cowork.settings import SettingsError, load
+from cowork.settings.settings import SettingsError, load
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 NOBODY = pwd.getpwnam("nobody")

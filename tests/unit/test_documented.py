@@ -12,7 +12,7 @@ from cowork import errors
 from cowork.app import create_app
 from cowork.errors import CoworkError
 from cowork.services import open_services
-from cowork.settings import Settings, load
+from cowork.settings.settings import Settings, load
 from cowork.web import problems
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from flask import Flask, g, jsonify
 
-from cowork.keys import Keys
+from cowork.settings.api_keys import Keys
 from cowork.web import guard, problems
 from cowork.web.guard import Guard
 from cowork.web.peers import Peers

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from cowork import keys
-from cowork.keys import Holder, Keys, Operators
+from cowork.settings import api_keys
+from cowork.settings.api_keys import Holder, Keys, Operators
 from tests.fakes import Clock
 
 ONE, TWO, THREE = "1" * 32, "2" * 40, "3" * 32
@@ -40,7 +40,7 @@ def name_of(held, key):
 def test_comments_and_blank_lines_say_nothing(tmp_path):
     file = tmp_path / "keys"
     file.write_text(f"# who may call\n\n  me={ONE}  \r\n\t\n#you={TWO}\nthem={THREE},=#x")
-    assert keys.read(file) == {"me": ONE, "them": f"{THREE},=#x"}
+    assert api_keys.read(file) == {"me": ONE, "them": f"{THREE},=#x"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_no_pair_is_a_fault_that_quotes_nothing(tmp_path, content):
     file = tmp_path / "keys"
     file.write_bytes(content)
     with pytest.raises(ValueError, match="expected") as fault:
-        keys.read(file)
+        api_keys.read(file)
     assert "kkkk" not in str(fault.value)
     assert ONE not in str(fault.value)
     assert fault.value.__cause__ is None

@@ -39,7 +39,7 @@ PATCHED = {
 LOCKED = {
     "cowork/runtime/unix_user.py",
     "cowork/gevent_compat.py",
-    "cowork/keys.py",
+    "cowork/settings/api_keys.py",
     "cowork/web/peers.py",
 }
 

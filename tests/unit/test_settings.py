@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork import settings, values
-from cowork.settings import Settings, SettingsError
+from cowork.settings import parsers, settings
+from cowork.settings.settings import Settings, SettingsError
 
 NO_FILE = Path("/nonexistent/.env")
 KEY = "k" * 32
@@ -149,31 +149,31 @@ def test_settings_cannot_be_changed():
 
 
 TABLE = [
-    (values.text, " a b ", "a b"),
-    (values.optional, "  ", None),
-    (values.optional, " x ", "x"),
-    (values.token, " ", None),
-    (values.token, " a!~b ", "a!~b"),
-    *[(values.flag, word, True) for word in ("1", "true", "YES", " On ")],
-    *[(values.flag, word, False) for word in ("0", "False", "no", "off")],
-    (values.whole(0, 9), " 9 ", 9),
-    (values.whole(-1, 9), "-1", -1),
-    (values.seconds(0.1), "0.1", 0.1),
-    (values.seconds(-1.0), "-1", -1.0),
-    (values.seconds(0.0), "86400", 86400.0),
-    (values.choice("a", "b"), " b ", "b"),
-    (values.base_url, "", ""),
-    (values.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
-    (values.base_url, "http://[::1]:80", "http://[::1]:80"),
-    (values.url_path, " /a/b ", "/a/b"),
-    (values.names, " a, b ,,c", ("a", "b", "c")),
-    (values.names, "", ()),
-    (values.folder, "/a/b", Path("/a/b")),
-    (values.folder, "~/x", Path("~/x").expanduser()),
-    (values.store_url, "memory://", "memory://"),
-    (values.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
-    (values.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
-    (values.api_keys, "", {}),
+    (parsers.text, " a b ", "a b"),
+    (parsers.optional, "  ", None),
+    (parsers.optional, " x ", "x"),
+    (parsers.token, " ", None),
+    (parsers.token, " a!~b ", "a!~b"),
+    *[(parsers.flag, word, True) for word in ("1", "true", "YES", " On ")],
+    *[(parsers.flag, word, False) for word in ("0", "False", "no", "off")],
+    (parsers.whole(0, 9), " 9 ", 9),
+    (parsers.whole(-1, 9), "-1", -1),
+    (parsers.seconds(0.1), "0.1", 0.1),
+    (parsers.seconds(-1.0), "-1", -1.0),
+    (parsers.seconds(0.0), "86400", 86400.0),
+    (parsers.choice("a", "b"), " b ", "b"),
+    (parsers.base_url, "", ""),
+    (parsers.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
+    (parsers.base_url, "http://[::1]:80", "http://[::1]:80"),
+    (parsers.url_path, " /a/b ", "/a/b"),
+    (parsers.names, " a, b ,,c", ("a", "b", "c")),
+    (parsers.names, "", ()),
+    (parsers.folder, "/a/b", Path("/a/b")),
+    (parsers.folder, "~/x", Path("~/x").expanduser()),
+    (parsers.store_url, "memory://", "memory://"),
+    (parsers.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
+    (parsers.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
+    (parsers.api_keys, "", {}),
 ]
 
 
@@ -183,19 +183,28 @@ def test_what_can_be_used_is_read(parse, raw, value):
 
 
 WRONG = [
-    *[(values.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
-    *[(values.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
-    *[(values.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
-    *[(values.seconds(0.1), raw) for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")],
-    *[(values.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
-    *[(values.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
-    *[(values.base_url, raw) for raw in ("http://u@x", "http://u:p@x", "http://x?q", "http://x#f")],
-    *[(values.base_url, raw) for raw in ("http://x:0", "http://x:99999", "http://x:a", "http://[")],
-    *[(values.url_path, raw) for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")],
-    *[(values.folder, raw) for raw in ("", "a/b", "./a", "../a")],
-    *[(values.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
-    *[(values.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
-    *[(values.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],
+    *[(parsers.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
+    *[(parsers.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
+    *[(parsers.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
+    *[(parsers.seconds(0.1), raw) for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")],
+    *[(parsers.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
+    *[(parsers.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
+    *[
+        (parsers.base_url, raw)
+        for raw in ("http://u@x", "http://u:p@x", "http://x?q", "http://x#f")
+    ],
+    *[
+        (parsers.base_url, raw)
+        for raw in ("http://x:0", "http://x:99999", "http://x:a", "http://[")
+    ],
+    *[
+        (parsers.url_path, raw)
+        for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")
+    ],
+    *[(parsers.folder, raw) for raw in ("", "a/b", "./a", "../a")],
+    *[(parsers.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
+    *[(parsers.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
+    *[(parsers.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],
 ]
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cowork import keys
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import Account
+from cowork.settings import api_keys as keys
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import Account
-from cowork.values import (
+from cowork.settings.parsers import (
     Network,
     account,
     api_keys,

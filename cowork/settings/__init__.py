@@ -1,0 +1,1 @@
+"""What the operator has set: variables, their parsers, and the file of API keys."""
