@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 from cowork.errors import CoworkError, StoreUnavailable
 from cowork.events import Done
+from cowork.history.outbox import Outbox
 from cowork.kept_turns import NOT_ASKED
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
-from cowork.outbox import Outbox
 from cowork.stores.base import KEY_KEEP, Store
 from cowork.turn_records import bare, packed_log, record_of
 from cowork.turns import State, Turn, broken, end_state

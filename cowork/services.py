@@ -19,17 +19,14 @@ from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
 from cowork.claude.start import Starter, find_setpriv
 from cowork.claude.transcript import Transcripts
-from cowork.clients.chat_api import ChatApi, ChatHistory, NoChatApi
-from cowork.clients.http import Http
-from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.conversation import Conversation
 from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
+from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
+from cowork.history.outbox import Outbox
+from cowork.history.relay import Relay
 from cowork.keeper import Keeper
 from cowork.kept_turns import KeptTurns
 from cowork.ledger import Ledger
-from cowork.login import Login
-from cowork.outbox import Outbox
-from cowork.relay import Relay
 from cowork.removals import Removals
 from cowork.room import Room
 from cowork.runner import Rules, Runner
@@ -39,7 +36,10 @@ from cowork.settings.api_keys import Keys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.base import Store
+from cowork.upstream.http import Http
 from cowork.workspace import Workspace
+from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream
+from cowork.xo.login import Login
 
 log = logging.logger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 from flask import g
 
 from cowork.errors import Forbidden
+from cowork.history.outbox import Outbox
 from cowork.model import DeadLetter
-from cowork.outbox import Outbox
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.guard import ANYONE
 from cowork.web.schemas import OutboxReply, RetryReply

@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, g, jsonify, request
 
 from cowork.errors import Forbidden
-from cowork.login import Login
 from cowork.settings.api_keys import Operators
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.schemas import (
@@ -20,6 +19,7 @@ from cowork.web.schemas import (
     ProblemReply,
     WhoamiReply,
 )
+from cowork.xo.login import Login
 
 _REFUSED = "The key is among neither COWORK_ADMIN_KEYS nor COWORK_LOGIN_KEYS"
 # What every key may ask; the rest is the server's one login, which everybody's history goes by.

@@ -15,15 +15,15 @@ from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
 from cowork.claude.session_files import SessionFiles
 from cowork.claude.transcript import Transcripts
-from cowork.clients.chat_api import NoChatApi
 from cowork.conversation import Conversation
 from cowork.errors import ClaudeFailed, CoworkError
 from cowork.events import Event, Token
+from cowork.history.chat_api import NoChatApi
+from cowork.history.outbox import Outbox
+from cowork.history.relay import Relay
 from cowork.kept_turns import KeptTurns
 from cowork.ledger import Ledger
 from cowork.model import Project, TurnKey
-from cowork.outbox import Outbox
-from cowork.relay import Relay
 from cowork.removals import Removals
 from cowork.runner import Rules, Runner
 from cowork.runtime.quota import Quota

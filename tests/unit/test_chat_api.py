@@ -11,9 +11,9 @@ import pytest
 import requests
 import responses
 
-from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
-from cowork.clients.http import Http
+from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.model import ChatMessage, Project
+from cowork.upstream.http import Http
 
 URL = "http://chat.test:5001/chat/add_message"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.clients.chat_api import NoChatApi
 from cowork.errors import StoreUnavailable
+from cowork.history.chat_api import NoChatApi
+from cowork.history.outbox import Outbox
+from cowork.history.relay import Relay
 from cowork.keeper import Keeper
 from cowork.kept_turns import KeptTurns
 from cowork.ledger import Ledger
-from cowork.outbox import Outbox
-from cowork.relay import Relay
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

@@ -6,13 +6,13 @@ import pytest
 import structlog.testing
 
 from cowork import ledger as ledger_module
-from cowork.clients.chat_api import NoChatApi
 from cowork.errors import AtCapacity, ClaudeFailed, StoreUnavailable, TurnInterrupted
 from cowork.events import Done, Token
+from cowork.history.chat_api import NoChatApi
+from cowork.history.outbox import Outbox
+from cowork.history.relay import Relay
 from cowork.ledger import AskedBefore, Ledger
 from cowork.model import Project, TurnKey
-from cowork.outbox import Outbox
-from cowork.relay import Relay
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore

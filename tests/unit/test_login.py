@@ -12,7 +12,6 @@ import pytest
 import structlog.testing
 
 from cowork import log
-from cowork.clients.xo_auth import Grant
 from cowork.errors import (
     BadUpstream,
     MissingAuthSession,
@@ -21,9 +20,10 @@ from cowork.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from cowork.login import Login
 from cowork.model import Token
 from cowork.stores.memory import MemoryStore
+from cowork.xo.auth_api import Grant
+from cowork.xo.login import Login
 from tests.patience import PATIENCE_S
 from tests.upstream import until
 

@@ -14,16 +14,16 @@ from itertools import pairwise
 import pytest
 import structlog.testing
 
-from cowork.clients.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
-from cowork.clients.http import Http, Limits
 from cowork.errors import StoreUnavailable
+from cowork.history.backoff import Pause, Road
+from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
+from cowork.history.outbox import Outbox
+from cowork.history.relay import Relay
 from cowork.model import ChatMessage, Project
-from cowork.outbox import Outbox
-from cowork.relay import Relay
-from cowork.road import Pause, Road
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
+from cowork.upstream.http import Http, Limits
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
@@ -350,7 +350,7 @@ def test_a_rest_that_ends_while_it_is_looked_at_is_not_waited_for_forever(
 ):
     # Each look at the clock is `step` later: the rest ends between any two of them.
     looks = itertools.count()
-    monkeypatch.setattr("cowork.relay.monotonic", lambda: 1000.0 + next(looks) * step)
+    monkeypatch.setattr("cowork.history.relay.monotonic", lambda: 1000.0 + next(looks) * step)
     bad = iter([True])
     jitter = itertools.chain([1.0], itertools.repeat(0.0))  # the project's rest is the longer one
 

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cowork.clients.chat_api import ChatApi, Refused, Unreachable
-from cowork.clients.http import LIMITS, Http, Limits
-from cowork.clients.xo_auth import XoAuth
 from cowork.errors import BadUpstream, UpstreamTimeout
+from cowork.history.chat_api import ChatApi, Refused, Unreachable
 from cowork.model import ChatMessage, Project
+from cowork.upstream.http import LIMITS, Http, Limits
+from cowork.xo.auth_api import XoAuth
 from tests.patience import PATIENCE_S
 from tests.upstream import (
     ADD_MESSAGE,

@@ -9,12 +9,12 @@ import requests
 import responses
 
 from cowork import log
-from cowork.clients.http import Http
-from cowork.clients.xo_auth import NoXoAuth, XoAuth, XoPaths
 from cowork.errors import BadUpstream, UpstreamRefused, UpstreamTimeout
-from cowork.login import Login
 from cowork.model import Token
 from cowork.stores.memory import MemoryStore
+from cowork.upstream.http import Http
+from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths
+from cowork.xo.login import Login
 from tests.lies import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT, with_token
 
 BASE = "http://xo.test"

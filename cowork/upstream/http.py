@@ -19,8 +19,8 @@ from urllib.parse import quote, urlencode
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from cowork.clients.wire import Adapter, Sockets
 from cowork.errors import BadUpstream, UpstreamTimeout
+from cowork.upstream.transport import Adapter, Sockets
 
 # What a bad network, a lying server or a header that HTTP does not allow can raise here;
 # requests' own errors are all OSErrors.

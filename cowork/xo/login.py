@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from cowork.clients.xo_auth import Grant, XoUpstream, holds_secret
 from cowork.errors import (
     BadUpstream,
     CoworkError,
@@ -26,6 +25,7 @@ from cowork.errors import (
 from cowork.log import hide, logger, masked
 from cowork.model import Token
 from cowork.stores.base import Store
+from cowork.xo.auth_api import Grant, XoUpstream, holds_secret
 
 log = logger(__name__)
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from cowork.clients.http import Http
 from cowork.errors import BadUpstream, UpstreamTimeout
 from cowork.model import ChatMessage
+from cowork.upstream.http import Http
 
 _NOT_NOW = frozenset(
     {

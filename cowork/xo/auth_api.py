@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
-from cowork.clients.http import Http, Reply, segment
 from cowork.errors import BadUpstream, UpstreamRefused
 from cowork.log import masked
+from cowork.upstream.http import Http, Reply, segment
 
 _TEN_YEARS = 10 * 365 * 86400
 _SHOWN = 2000

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cowork.errors import CoworkError
+from cowork.history.relay import Relay
 from cowork.log import logger
 from cowork.model import DeadLetter, OutboxCounts
-from cowork.relay import Relay
 from cowork.stores.base import Store
 
 log = logger(__name__)

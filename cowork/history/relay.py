@@ -1,7 +1,7 @@
 """Delivers the chat messages of a store: at least once, in order within each project.
 
 The senders are equals: whoever stands at the turnstile picks the next message that may go
-(`road.py`), steps aside and sends it, while the next one picks.  A project has one message under
+(`backoff.py`), steps aside and sends it, while the next one picks.  A project has one message under
 way at a time, which keeps its order; projects do not wait for each other.
 
 A message that is refused for good becomes a dead letter, and the next one goes.  One that may
@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from time import monotonic
 
-from cowork.clients.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.errors import CoworkError
-from cowork.lease import RelayLease
+from cowork.history.backoff import Pause, Road
+from cowork.history.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
+from cowork.history.lease import RelayLease
 from cowork.log import logger
 from cowork.model import ChatMessage, Project
-from cowork.road import Pause, Road
 from cowork.stores.base import Store
 
 log = logger(__name__)

@@ -1,1 +1,0 @@
-"""The upstream's two services, the Chat API and the XO login; nobody else knows `requests`."""

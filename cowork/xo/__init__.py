@@ -1,0 +1,1 @@
+"""The XO login: the token we hold, and the service that gives it."""
