@@ -168,7 +168,7 @@ class TurnRecord:
     """A turn as it is kept: `state` is one of the words of `turns.State`.
 
     `holder` names the process that runs it (see `Store`).  `body` is JSON that means something
-    to `turns.py` alone; without an end in it, an ended turn is one whose process was lost.
+    to `turns/turn.py` alone; without an end in it, an ended turn is one whose process was lost.
     """
 
     id: str

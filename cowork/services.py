@@ -19,23 +19,23 @@ from cowork.claude.cli import ClaudeCli
 from cowork.claude.pool import Pool
 from cowork.claude.start import Starter, find_setpriv
 from cowork.claude.transcript import Transcripts
-from cowork.conversation import Conversation
 from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
 from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.keeper import Keeper
-from cowork.kept_turns import KeptTurns
-from cowork.ledger import Ledger
-from cowork.removals import Removals
 from cowork.room import Room
-from cowork.runner import Rules, Runner
 from cowork.runtime import unix_user
 from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import Keys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.base import Store
+from cowork.turns.maintenance import Keeper
+from cowork.turns.recorder import Ledger
+from cowork.turns.registry import KeptTurns
+from cowork.turns.removals import Removals
+from cowork.turns.runner import Rules, Runner
+from cowork.turns.service import Conversation
 from cowork.upstream.http import Http
 from cowork.workspace import Workspace
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream

@@ -1,6 +1,6 @@
 """The outbox: chat messages that wait for the Chat API, and those that it refused for good.
 
-A turn's messages are stored with the turn itself (`ledger.py`); `relay.py` delivers them.
+A turn's messages are stored with the turn itself (`turns/recorder.py`); `relay.py` delivers them.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from flask import Response, g, jsonify, request
 from flask.globals import app_ctx
 
 from cowork.claude.needs import Needs
-from cowork.conversation import Conversation
 from cowork.model import Project, TurnKey
-from cowork.turns import Question, Turn
+from cowork.turns.service import Conversation
+from cowork.turns.turn import Question, Turn
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.disconnect import Disconnects
 from cowork.web.problems import ClientGone, InvalidBody

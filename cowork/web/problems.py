@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from cowork import errors
 from cowork.errors import CoworkError
 from cowork.log import logger
-from cowork.turns import forgetful
+from cowork.turns.turn import forgetful
 
 log = logger(__name__)
 

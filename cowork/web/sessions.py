@@ -7,9 +7,9 @@ from typing import Any
 from flask import g
 from marshmallow import ValidationError
 
-from cowork.conversation import Conversation
 from cowork.model import Project
 from cowork.stores.base import Store
+from cowork.turns.service import Conversation
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import (

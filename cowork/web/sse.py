@@ -24,8 +24,8 @@ from cowork.events import (
     ToolResult,
     ToolUse,
 )
-from cowork.turnlog import Batch
-from cowork.turns import Turn
+from cowork.turns.event_log import Batch
+from cowork.turns.turn import Turn
 from cowork.web.disconnect import PROBE_GAP, Disconnects, Watch
 from cowork.web.problems import ClientGone
 from cowork.web.shortcut import Shortcut, shortcut

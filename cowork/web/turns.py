@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Response, g, request
 
-from cowork.conversation import Conversation
-from cowork.turns import Turn
+from cowork.turns.service import Conversation
+from cowork.turns.turn import Turn
 from cowork.web.ask import streamed
 from cowork.web.bodies import CoworkBlueprint
 from cowork.web.disconnect import Disconnects

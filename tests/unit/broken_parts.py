@@ -15,22 +15,22 @@ from cowork.claude.answer import Answer, Result
 from cowork.claude.reply import Reply
 from cowork.claude.session_files import SessionFiles
 from cowork.claude.transcript import Transcripts
-from cowork.conversation import Conversation
 from cowork.errors import ClaudeFailed, CoworkError
 from cowork.events import Event, Token
 from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.kept_turns import KeptTurns
-from cowork.ledger import Ledger
 from cowork.model import Project, TurnKey
-from cowork.removals import Removals
-from cowork.runner import Rules, Runner
 from cowork.runtime.quota import Quota
 from cowork.stores.base import Store
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
-from cowork.turns import Question, Turn
+from cowork.turns.recorder import Ledger
+from cowork.turns.registry import KeptTurns
+from cowork.turns.removals import Removals
+from cowork.turns.runner import Rules, Runner
+from cowork.turns.service import Conversation
+from cowork.turns.turn import Question, Turn
 from cowork.workspace import Workspace
 from tests.patience import PATIENCE_S
 

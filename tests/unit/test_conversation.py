@@ -68,8 +68,8 @@ def folder(begun):
 
 @pytest.fixture
 def _short_rungs(monkeypatch):
-    monkeypatch.setattr("cowork.runner.INTERRUPT_RUNG", 0.03)
-    monkeypatch.setattr("cowork.conversation.STOP_WAIT", 0.3)
+    monkeypatch.setattr("cowork.turns.runner.INTERRUPT_RUNG", 0.03)
+    monkeypatch.setattr("cowork.turns.service.STOP_WAIT", 0.3)
 
 
 def open_house(folder, part, told, **more):

@@ -8,12 +8,12 @@ from cowork.errors import StoreUnavailable
 from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.keeper import Keeper
-from cowork.kept_turns import KeptTurns
-from cowork.ledger import Ledger
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
+from cowork.turns.maintenance import Keeper
+from cowork.turns.recorder import Ledger
+from cowork.turns.registry import KeptTurns
 from tests.serving import wait_for
 from tests.unit.durable_suite import ended, record
 

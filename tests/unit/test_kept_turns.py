@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cowork import kept_turns
 from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
-from cowork.kept_turns import KeptTurns
 from cowork.model import Project, TurnKey
 from cowork.stores.memory import MemoryStore
-from cowork.turns import Question, Turn
+from cowork.turns import registry
+from cowork.turns.registry import KeptTurns
+from cowork.turns.turn import Question, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
@@ -49,7 +49,7 @@ class HeavyTurn(Turn):
 
 @pytest.mark.parametrize("kind", [Turn, HeavyTurn])
 def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind):
-    monkeypatch.setattr(kept_turns, "COUNT_LIMIT", 2 if kind is Turn else 100)
+    monkeypatch.setattr(registry, "COUNT_LIMIT", 2 if kind is Turn else 100)
     turns = KeptTurns(store=MemoryStore(), retention=60.0)
     key = TurnKey("me", "k", "digest")
     mine = end(kept(turns, "me", key))
@@ -117,7 +117,7 @@ def test_the_oldest_of_too_many_ended_turns_expire_first():
     turns = KeptTurns(store=MemoryStore(), retention=600.0)
     first, second = end(kept(turns)), end(kept(turns))
     running = kept(turns)
-    for _ in range(kept_turns.COUNT_LIMIT - 2):
+    for _ in range(registry.COUNT_LIMIT - 2):
         end(kept(turns))
     assert turns.find("", first.id) is first
     end(kept(turns))
@@ -243,7 +243,7 @@ def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(
     # What is counted is what is there.
     end(late)
     end(running)
-    monkeypatch.setattr(kept_turns, "COUNT_LIMIT", 3)
+    monkeypatch.setattr(registry, "COUNT_LIMIT", 3)
     end(kept(turns))
     assert turns.find("", running.id) is running
     end(kept(turns))

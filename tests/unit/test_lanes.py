@@ -9,9 +9,9 @@ import pytest
 
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown, StoreUnavailable, TurnInterrupted
 from cowork.events import Done
-from cowork.lanes import Lanes
 from cowork.model import Project
-from cowork.turns import Question, State, Turn
+from cowork.turns.queues import Lanes
+from cowork.turns.turn import Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.broken_parts import ended

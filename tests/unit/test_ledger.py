@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from cowork import ledger as ledger_module
 from cowork.errors import AtCapacity, ClaudeFailed, StoreUnavailable, TurnInterrupted
 from cowork.events import Done, Token
 from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.ledger import AskedBefore, Ledger
 from cowork.model import Project, TurnKey
 from cowork.stores.memory import MemoryStore
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
-from cowork.turn_records import revive
-from cowork.turns import Question, Turn
+from cowork.turns import recorder as ledger_module
+from cowork.turns.recorder import AskedBefore, Ledger
+from cowork.turns.records import revive
+from cowork.turns.turn import Question, Turn
 from tests.unit.durable_suite import waiting
 from tests.unit.store_suite import P, Q, session
 

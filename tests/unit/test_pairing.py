@@ -20,7 +20,7 @@ from cowork.claude.process import ClaudeProcess, ProcessGone
 from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
 from cowork.runtime.fd_watcher import Watching
-from cowork.turnlog import TurnLog
+from cowork.turns.event_log import TurnLog
 from tests.patience import PATIENCE_S
 
 _numbers = count(1)

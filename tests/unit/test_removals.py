@@ -9,8 +9,8 @@ import pytest
 
 from cowork.claude.session_files import SessionFiles
 from cowork.errors import StoreUnavailable
-from cowork.removals import Removals
 from cowork.stores.memory import MemoryStore
+from cowork.turns.removals import Removals
 from tests.serving import wait_for
 from tests.unit.store_suite import P, Q, kept
 

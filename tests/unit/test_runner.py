@@ -14,7 +14,7 @@ from cowork.claude.reply import Reply
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey
-from cowork.turns import Question, State
+from cowork.turns.turn import Question, State
 from cowork.web.sse import data_of
 from tests.serving import wait_for
 from tests.unit.broken_parts import Break, House, P, Process, Reader, ended

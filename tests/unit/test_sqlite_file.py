@@ -21,7 +21,7 @@ from cowork.stores.codec import message_json, record_json
 from cowork.stores.secrecy import Secrecy
 from cowork.stores.sqlite import SqliteStore
 from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
-from cowork.turn_records import revive
+from cowork.turns.records import revive
 from tests.unit.durable_suite import ended, record, waiting
 from tests.unit.store_suite import P, Q, at_once, kept, message
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cowork.claude import protocol
 from cowork.claude.answer import Answer
 from cowork.events import Token, Tokens
-from cowork.turnlog import TurnLog
+from cowork.turns.event_log import TurnLog
 from tests.fake_claude.stage import scenes
 
 

@@ -11,11 +11,11 @@ import pytest
 from cowork.errors import ClaudeRateLimited, CoworkError, Internal, UpstreamRefused, revived
 from cowork.events import Done, Failed, Token
 from cowork.model import Project
-from cowork.packing import pack, unpack
 from cowork.stores.codec import record_json
 from cowork.stores.codec import record_of as record_from_json
-from cowork.turn_records import follow, packed_log, record_of, revive
-from cowork.turns import Question, State, Turn
+from cowork.turns.compression import pack, unpack
+from cowork.turns.records import follow, packed_log, record_of, revive
+from cowork.turns.turn import Question, State, Turn
 
 QUESTION = Question("why?\n日本", user_id="u", message_type="@xo", skill="s", timeout=9.0)
 DONE = Done(

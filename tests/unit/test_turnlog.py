@@ -21,7 +21,7 @@ from cowork.events import (
     ToolResult,
     ToolUse,
 )
-from cowork.turnlog import BATCH, MEMORY, TurnLog
+from cowork.turns.event_log import BATCH, MEMORY, TurnLog
 
 MIB = 2**20
 

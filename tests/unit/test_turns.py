@@ -17,7 +17,7 @@ from cowork.errors import (
 )
 from cowork.events import Done, Failed, Replace, Status, Thinking, Token, Tokens
 from cowork.model import Project
-from cowork.turns import FEW, LOG_LIMIT, Question, State, Turn
+from cowork.turns.turn import FEW, LOG_LIMIT, Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 

@@ -23,8 +23,8 @@ from cowork.errors import (
 from cowork.events import Done
 from cowork.model import Project, TurnKey
 from cowork.stores.base import Store
-from cowork.turn_records import follow, revive
-from cowork.turns import Turn
+from cowork.turns.records import follow, revive
+from cowork.turns.turn import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
 COUNT_LIMIT = 10_000

@@ -22,7 +22,7 @@ from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import Changes
 from cowork.runtime.ids import new_id
-from cowork.turnlog import Batch, TurnLog
+from cowork.turns.event_log import Batch, TurnLog
 
 log = logger(__name__)
 

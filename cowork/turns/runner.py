@@ -1,6 +1,6 @@
 """Takes a turn: its session, a process for it, its answer, and what heals when one is missing.
 
-`lanes.py` decides whose turn it is, and calls this from the lane's thread.
+`queues.py` decides whose turn it is, and calls this from the lane's thread.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from cowork.errors import (
     TurnInterrupted,
 )
 from cowork.events import Done
-from cowork.ledger import Ledger
 from cowork.log import logger
 from cowork.model import Claim, Exchange, Project, Session, with_earlier
 from cowork.stores.base import Store
-from cowork.turnlog import can_be_told
-from cowork.turns import Turn, broken, forgetful
+from cowork.turns.event_log import can_be_told
+from cowork.turns.recorder import Ledger
+from cowork.turns.turn import Turn, broken, forgetful
 from cowork.workspace import Workspace
 
 log = logger(__name__)

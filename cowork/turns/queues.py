@@ -17,7 +17,7 @@ from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Project
 from cowork.runtime.threads import Threads
-from cowork.turns import Turn, broken
+from cowork.turns.turn import Turn, broken
 
 log = logger(__name__)
 

@@ -11,10 +11,10 @@ from cowork.errors import CoworkError, WorkerLost, revived
 from cowork.events import Done, Token
 from cowork.log import logger
 from cowork.model import TurnRecord
-from cowork.packing import pack, unpack
 from cowork.stores.base import LOG_SIZE
-from cowork.turnlog import TurnLog
-from cowork.turns import LOG_LIMIT, Question, State, Turn, end_state
+from cowork.turns.compression import pack, unpack
+from cowork.turns.event_log import TurnLog
+from cowork.turns.turn import LOG_LIMIT, Question, State, Turn, end_state
 
 log = logger(__name__)
 

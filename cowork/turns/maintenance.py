@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
-from cowork.kept_turns import KeptTurns
-from cowork.ledger import Ledger
 from cowork.log import logger
 from cowork.stores.base import LEASE, Store
+from cowork.turns.recorder import Ledger
+from cowork.turns.registry import KeptTurns
 
 log = logger(__name__)
 

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from cowork.errors import CoworkError, StoreUnavailable
 from cowork.events import Done
 from cowork.history.outbox import Outbox
-from cowork.kept_turns import NOT_ASKED
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
 from cowork.stores.base import KEY_KEEP, Store
-from cowork.turn_records import bare, packed_log, record_of
-from cowork.turns import State, Turn, broken, end_state
-from cowork.turns import bare as bare_end
+from cowork.turns.records import bare, packed_log, record_of
+from cowork.turns.registry import NOT_ASKED
+from cowork.turns.turn import State, Turn, broken, end_state
+from cowork.turns.turn import bare as bare_end
 
 log = logger(__name__)
 

@@ -1,6 +1,6 @@
 """What callers can do: ask a project, interrupt, forget, and at the end stop everything.
 
-`lanes.py` decides whose turn it is, `runner.py` takes it.
+`queues.py` decides whose turn it is, `runner.py` takes it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from cowork.errors import (
     TurnInterrupted,
     WorkerUnreachable,
 )
-from cowork.kept_turns import KeptTurns
-from cowork.lanes import Lanes, OnBusy
-from cowork.ledger import AskedBefore, Ledger
 from cowork.model import Project, TurnKey
-from cowork.removals import Removals
-from cowork.runner import Rules, Runner, interrupted
 from cowork.runtime.quota import Quota
 from cowork.stores.base import Store
-from cowork.turns import Question, Turn
+from cowork.turns.queues import Lanes, OnBusy
+from cowork.turns.recorder import AskedBefore, Ledger
+from cowork.turns.registry import KeptTurns
+from cowork.turns.removals import Removals
+from cowork.turns.runner import Rules, Runner, interrupted
+from cowork.turns.turn import Question, Turn
 
 STOP_WAIT = INTERRUPT_RUNG + 0.5
 

@@ -1,0 +1,1 @@
+"""A question's way: accepted, queued, run, told, recorded."""
