@@ -25,7 +25,7 @@ _log.configure(level=_loaded.log_level, form=_loaded.log_format)
 
 _host = f"[{_loaded.host}]" if ":" in _loaded.host else _loaded.host
 bind = [f"{_host}:{_loaded.port}"]
-worker_class = "cowork.serving.Worker"  # gevent, with our own end
+worker_class = "cowork.server.worker.Worker"  # gevent, with our own end
 # One worker holds every stream; sessions, claims and turns of `memory://` live in it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
 worker_connections = 2000
@@ -37,7 +37,7 @@ keepalive = 65
 # What a proxy says of its clients is judged by web/guard.py alone.
 forwarded_allow_ips = ""
 forwarder_headers = ""
-# A head as a whole is bounded by connections.py.
+# A head as a whole is bounded by server/connection.py.
 limit_request_fields = 64
 umask = 0o077
 control_socket_disable = True

@@ -6,7 +6,7 @@ import atexit
 
 from cowork import log
 from cowork.app import create_app
-from cowork.services import open_services
+from cowork.composition import open_services
 from cowork.settings import settings
 from cowork.stores.base import StoreUnusable
 

@@ -13,24 +13,24 @@ from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
 from cowork import log as logging
+from cowork.composition import Services
 from cowork.runtime.ids import new_hex
-from cowork.services import Services
 from cowork.web import (
     ask,
+    client_address,
     docs,
     guard,
     health,
     outbox,
-    paths,
-    peers,
     problems,
     processes,
     sessions,
-    transfer,
+    transfer_limits,
     turns,
+    url_segments,
     xo_auth,
 )
-from cowork.web.disconnect import Disconnects
+from cowork.web.disconnects import Disconnects
 
 log = logging.logger(__name__)
 
@@ -68,11 +68,11 @@ def create_app(services: Services) -> Flask:
             services.keys,
             hosts=settings.allowed_hosts,
             origins=settings.allowed_origins,
-            peers=peers.Peers(settings.trusted_proxies),
+            peers=client_address.Peers(settings.trusted_proxies),
         ),
     )
-    transfer.register(app, services.replies)
-    paths.register(app)
+    transfer_limits.register(app, services.replies)
+    url_segments.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces
     conversation, keepalive = services.conversation, settings.keepalive

@@ -19,7 +19,7 @@ import requests
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cowork.app import create_app
-from cowork.services import open_services
+from cowork.composition import open_services
 from cowork.settings.settings import Settings
 from tests import canaries, processes
 from tests.patience import PATIENCE_S, SOON_S

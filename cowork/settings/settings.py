@@ -1,7 +1,7 @@
 """Every setting, typed, in one place.
 
 `load()` reads the environment over a `.env` file, checks every variable and reports all faults at
-once.  `services.py` and `gunicorn.conf.py` are its only callers; everything else is handed values.
+once.  `composition.py` and `gunicorn.conf.py` are its only callers; all else is handed values.
 To add a setting: a line in `Settings`, a row in the README's table, a line in `.env.example`
 (a test fails until all three are there).
 """

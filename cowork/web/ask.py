@@ -14,12 +14,12 @@ from cowork.claude.needs import Needs
 from cowork.model import Project, TurnKey
 from cowork.turns.service import Conversation
 from cowork.turns.turn import Question, Turn
-from cowork.web.bodies import CoworkBlueprint
-from cowork.web.disconnect import Disconnects
+from cowork.web.disconnects import Disconnects
 from cowork.web.problems import ClientGone, InvalidBody
+from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, QUIET, Stream, structured
-from cowork.web.transfer import body_is_let_go
+from cowork.web.transfer_limits import body_is_let_go
 
 KEY_LIMIT = 255
 LOOK_AGAIN = 0.4

@@ -20,7 +20,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
-from cowork.web.peers import Budget, Peers
+from cowork.web.client_address import Budget, Peers
 from cowork.web.problems import problem
 
 log = logger(__name__)

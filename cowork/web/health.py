@@ -9,9 +9,9 @@ from typing import Any
 from flask import Response, g, jsonify
 
 from cowork import __version__
+from cowork.composition import Services
 from cowork.errors import StoreUnavailable
-from cowork.services import Services
-from cowork.web.bodies import CoworkBlueprint
+from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
 
 

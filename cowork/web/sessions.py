@@ -10,8 +10,8 @@ from marshmallow import ValidationError
 from cowork.model import Project
 from cowork.stores.base import Store
 from cowork.turns.service import Conversation
-from cowork.web.bodies import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
+from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import (
     NOT_DONE,
     InterruptReply,

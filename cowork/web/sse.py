@@ -1,7 +1,7 @@
 """A turn's log as `text/event-stream`.
 
 Whatever is in the log is written in one go, and what comes while the stream waits takes the short
-way (`shortcut.py`).  Where nothing comes, a comment keeps the line open.
+way (`direct_write.py`).  Where nothing comes, a comment keeps the line open.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from cowork.events import (
 )
 from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
-from cowork.web.disconnect import PROBE_GAP, Disconnects, Watch
+from cowork.web.direct_write import Shortcut, shortcut
+from cowork.web.disconnects import PROBE_GAP, Disconnects, Watch
 from cowork.web.problems import ClientGone
-from cowork.web.shortcut import Shortcut, shortcut
 
 KEEP_ALIVE = b": keep-alive\n\n"
 QUIET = 0.2

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from cowork.app import create_app
-from cowork.services import open_services
+from cowork.composition import open_services
 from cowork.settings import api_keys
 from cowork.settings.settings import SettingsError, load
 from tests.serving import ROOT, Client, Gunicorn, Served, wait_for

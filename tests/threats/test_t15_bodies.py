@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import EXCLUDE, ValidationError
 
-from cowork.web.bodies import _outline, _repeats_a_key
 from cowork.web.problems import FAULTS, faults_of
+from cowork.web.request_parsing import _outline, _repeats_a_key
 from cowork.web.schemas import AskBody
 from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
 from tests.fakes import Fakes

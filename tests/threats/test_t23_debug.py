@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cowork.app import create_app
-from cowork.services import open_services
+from cowork.composition import open_services
 from cowork.settings.settings import load
 from tests.contract.replies import says_nothing_private
 from tests.serving import Gunicorn

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cowork.web.disconnect import Disconnects, Watch
+from cowork.web.disconnects import Disconnects, Watch
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 

@@ -10,8 +10,8 @@ import pytest
 
 from cowork import errors
 from cowork.app import create_app
+from cowork.composition import open_services
 from cowork.errors import CoworkError
-from cowork.services import open_services
 from cowork.settings.settings import Settings, load
 from cowork.web import problems
 

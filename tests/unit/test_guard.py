@@ -9,8 +9,8 @@ from flask import Flask, g, jsonify
 
 from cowork.settings.api_keys import Keys
 from cowork.web import guard, problems
+from cowork.web.client_address import Peers
 from cowork.web.guard import Guard
-from cowork.web.peers import Peers
 
 KEY, OTHER = "k" * 32, "o" * 32
 KEYS = {"me": KEY, "you": OTHER}

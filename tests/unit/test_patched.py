@@ -40,7 +40,7 @@ LOCKED = {
     "cowork/runtime/unix_user.py",
     "cowork/gevent_compat.py",
     "cowork/settings/api_keys.py",
-    "cowork/web/peers.py",
+    "cowork/web/client_address.py",
 }
 
 

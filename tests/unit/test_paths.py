@@ -9,10 +9,10 @@ from flask import Flask, jsonify, url_for
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cowork.web import paths
+from cowork.web import url_segments
 
 app = Flask("paths", static_folder=None)
-paths.register(app)
+url_segments.register(app)
 
 
 @app.route("/sessions/<project>", methods=["GET", "DELETE"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.web import peers
-from cowork.web.peers import Budget, Peers
+from cowork.web import client_address
+from cowork.web.client_address import Budget, Peers
 from tests.fakes import Clock
 
 TRUSTED = Peers(tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "fd00::/8")))
@@ -87,6 +87,6 @@ def test_thirty_wrong_keys_a_minute_are_enough():
 
 def test_however_many_addresses_there_are_few_are_remembered():
     budget = Budget(Clock())
-    for number in range(peers.ADDRESSES * 2):
+    for number in range(client_address.ADDRESSES * 2):
         budget.spend(str(number))
-    assert len(budget._windows) == peers.ADDRESSES
+    assert len(budget._windows) == client_address.ADDRESSES

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cowork.claude.cli import CliState
+from cowork.composition import Services
 from cowork.errors import StoreUnavailable
-from cowork.services import Services
 
 ORDER = (
     *("conversation.shut", "spares.stop", "conversation.busy", "conversation.stop_all"),

@@ -8,7 +8,7 @@ import pytest
 from gunicorn.config import Config
 
 from cowork.runtime.quota import SMALL
-from cowork.serving import Reply, _http_date
+from cowork.server.worker import Reply, _http_date
 
 
 class Socket:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cowork.web.shortcut import Shortcut, shortcut
+from cowork.web.direct_write import Shortcut, shortcut
 
 FRAME = b'id: t.1\ndata: {"type": "token", "token": "w1"}\n\n'
 

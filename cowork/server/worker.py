@@ -4,7 +4,7 @@ gunicorn's gevent worker learns of a signal after up to a second and is killed b
 before its own grace is over, and it waits for idle keep-alive connections.  This one stops
 accepting at once, lets turns go on until `MARGIN` seconds before the arbiter's patience ends,
 tells every stream how it ended, and leaves no process behind.  How long a client may take to say
-something is `connections.py`'s.
+something is `connection.py`'s.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from gunicorn.http import errors as faults
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
-from cowork.connections import Body, Line, check_coding, drained, refuse
 from cowork.errors import AtCapacity
 from cowork.log import logger
 from cowork.runtime.quota import SMALL, Quota
+from cowork.server.connection import Body, Line, check_coding, drained, refuse
 
 log = logger(__name__)
 

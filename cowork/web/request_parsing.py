@@ -25,7 +25,7 @@ from werkzeug.exceptions import (
 from cowork.runtime.quota import SMALL
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import ValidationReply
-from cowork.web.transfer import incoming
+from cowork.web.transfer_limits import incoming
 
 # A string of more bytes than this is a text: neither a key of ours nor worth a second look.
 LONG = 1024

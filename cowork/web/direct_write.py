@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 
 class _Socket(Protocol):
-    """`cowork.serving.Client`."""
+    """`cowork.server.worker.Client`."""
 
     def send_now(self, data: bytes) -> int: ...
     def sendall(self, data: bytes) -> None: ...

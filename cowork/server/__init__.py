@@ -1,0 +1,1 @@
+"""The gunicorn worker, and what a client's connection may cost."""
