@@ -8,7 +8,7 @@ from cowork import log
 from cowork.app import create_app
 from cowork.composition import open_services
 from cowork.settings import settings
-from cowork.stores.base import StoreUnusable
+from cowork.stores.protocol import StoreUnusable
 
 _settings = settings.load()
 log.configure(level=_settings.log_level, form=_settings.log_format)

@@ -29,7 +29,7 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import Keys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.turns.maintenance import Keeper
 from cowork.turns.recorder import Ledger
 from cowork.turns.registry import KeptTurns

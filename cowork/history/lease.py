@@ -10,7 +10,7 @@ import socket
 from time import monotonic
 from uuid import uuid4
 
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 
 LEASE_S = 3.0
 

@@ -12,7 +12,7 @@ from cowork.errors import CoworkError
 from cowork.history.relay import Relay
 from cowork.log import logger
 from cowork.model import DeadLetter, OutboxCounts
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 
 log = logger(__name__)
 

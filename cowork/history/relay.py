@@ -26,7 +26,7 @@ from cowork.history.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused
 from cowork.history.lease import RelayLease
 from cowork.log import logger
 from cowork.model import ChatMessage, Project
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 
 log = logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Where state is kept: one protocol (`base.py`), a file for each kind, opened by URL."""
+"""Where state is kept: one protocol (`protocol.py`), a file for each kind, opened by URL."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from cowork.stores.base import OUTBOX_BYTES, Store, StoreUnusable
-from cowork.stores.memory import MemoryStore
+from cowork.stores.memory.store import MemoryStore
+from cowork.stores.protocol import OUTBOX_BYTES, Store, StoreUnusable
 
 if TYPE_CHECKING:
-    from cowork.stores.secrecy import Secrecy
+    from cowork.stores.encryption import Secrecy
 
 
 def open_store(
@@ -34,14 +34,14 @@ def open_store(
     if url == "memory://":
         return MemoryStore(outbox_limit=outbox_limit, outbox_bytes=outbox_bytes)
     if scheme == "sqlite":
-        from cowork.stores.sqlite import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
+        from cowork.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
         path, secrecy = sqlite_path(url), _secrecy(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
         return SqliteStore(path, secrecy, holder=holder, owners=owners, **limits)
     if scheme in {"redis", "rediss"}:
-        from cowork.stores.redis import RedisStore  # noqa: PLC0415
-        from cowork.stores.redis_line import connect  # noqa: PLC0415
+        from cowork.stores.redis.connection import connect  # noqa: PLC0415
+        from cowork.stores.redis.store import RedisStore  # noqa: PLC0415
 
         secrecy = _secrecy(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
@@ -52,7 +52,7 @@ def open_store(
 
 
 def _secrecy(key_file: Path) -> Secrecy:
-    from cowork.stores.secrecy import Secrecy  # noqa: PLC0415 - for durable stores alone
+    from cowork.stores.encryption import Secrecy  # noqa: PLC0415 - for durable stores alone
 
     secrecy = Secrecy(key_file)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
-from cowork.stores.base import LEASE, Store
+from cowork.stores.protocol import LEASE, Store
 from cowork.turns.recorder import Ledger
 from cowork.turns.registry import KeptTurns
 

@@ -22,7 +22,7 @@ from cowork.errors import (
 )
 from cowork.events import Done
 from cowork.model import Project, TurnKey
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.turns.records import follow, revive
 from cowork.turns.turn import Turn
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cowork.claude.session_files import NotRemoved, SessionFiles
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 
 log = logger(__name__)
 

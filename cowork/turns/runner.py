@@ -30,7 +30,7 @@ from cowork.errors import (
 from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Claim, Exchange, Project, Session, with_earlier
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.turns.event_log import can_be_told
 from cowork.turns.recorder import Ledger
 from cowork.turns.turn import Turn, broken, forgetful

@@ -22,7 +22,7 @@ from cowork.errors import (
 )
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.turns.queues import Lanes, OnBusy
 from cowork.turns.recorder import AskedBefore, Ledger
 from cowork.turns.registry import KeptTurns

@@ -8,7 +8,7 @@ from flask import g
 from marshmallow import ValidationError
 
 from cowork.model import Project
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.turns.service import Conversation
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.request_parsing import CoworkBlueprint

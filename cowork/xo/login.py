@@ -24,7 +24,7 @@ from cowork.errors import (
 )
 from cowork.log import hide, logger, masked
 from cowork.model import Token
-from cowork.stores.base import Store
+from cowork.stores.protocol import Store
 from cowork.xo.auth_api import Grant, XoUpstream, holds_secret
 
 log = logger(__name__)

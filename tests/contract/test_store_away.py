@@ -13,7 +13,7 @@ import redis
 import requests
 
 from cowork.model import Token
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.sqlite.store import SqliteStore
 from tests.contract.replies import problem
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
@@ -200,7 +200,7 @@ def test_readiness_knows_a_full_disk(
     served = serve(COWORK_STORE=f"sqlite://{tmp_path}/state.db")
     served.ask("one")
     assert ready(served)["reasons"] == []
-    monkeypatch.setattr("cowork.stores.sqlite.FLOOR", 2**62)
+    monkeypatch.setattr("cowork.stores.sqlite.store.FLOOR", 2**62)
     wait_for(lambda: "the store is away" in ready(served)["reasons"], what="the truth")
     monkeypatch.undo()
     wait_for(lambda: not ready(served)["reasons"], what="readiness")

@@ -22,9 +22,9 @@ from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
-from cowork.stores.base import Store
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.encryption import Secrecy
+from cowork.stores.protocol import Store
+from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.recorder import Ledger
 from cowork.turns.registry import KeptTurns
 from cowork.turns.removals import Removals

@@ -8,9 +8,9 @@ from cowork.errors import StoreUnavailable
 from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.stores.memory import MemoryStore
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.encryption import Secrecy
+from cowork.stores.memory.store import MemoryStore
+from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.maintenance import Keeper
 from cowork.turns.recorder import Ledger
 from cowork.turns.registry import KeptTurns

@@ -11,7 +11,7 @@ import pytest
 from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
-from cowork.stores.memory import MemoryStore
+from cowork.stores.memory.store import MemoryStore
 from cowork.turns import registry
 from cowork.turns.registry import KeptTurns
 from cowork.turns.turn import Question, Turn

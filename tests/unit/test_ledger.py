@@ -11,9 +11,9 @@ from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import Project, TurnKey
-from cowork.stores.memory import MemoryStore
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.encryption import Secrecy
+from cowork.stores.memory.store import MemoryStore
+from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as ledger_module
 from cowork.turns.recorder import AskedBefore, Ledger
 from cowork.turns.records import revive

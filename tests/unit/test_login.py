@@ -21,7 +21,7 @@ from cowork.errors import (
     UpstreamTimeout,
 )
 from cowork.model import Token
-from cowork.stores.memory import MemoryStore
+from cowork.stores.memory.store import MemoryStore
 from cowork.xo.auth_api import Grant
 from cowork.xo.login import Login
 from tests.patience import PATIENCE_S

@@ -6,14 +6,16 @@ import pytest
 import structlog.testing
 
 from cowork.model import Exchange, Project, TurnEnd
-from cowork.stores import memory, memory_outbox, open_store
-from cowork.stores.memory import MemoryStore
+from cowork.stores import open_store
+from cowork.stores.memory import outbox
+from cowork.stores.memory import store as memory
+from cowork.stores.memory.store import MemoryStore
 from tests.unit.durable_suite import record
 from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message
 
 
 class TestMemoryStore(StoreBehaviour):
-    limited = memory_outbox
+    limited = outbox
 
     @pytest.fixture
     def store(self):

@@ -20,9 +20,9 @@ from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Un
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import ChatMessage, Project
-from cowork.stores.memory import MemoryStore
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.encryption import Secrecy
+from cowork.stores.memory.store import MemoryStore
+from cowork.stores.sqlite.store import SqliteStore
 from cowork.upstream.http import Http, Limits
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 

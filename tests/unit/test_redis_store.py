@@ -12,11 +12,11 @@ from redis import exceptions
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import hide
 from cowork.model import Token
-from cowork.stores import redis as redis_store
-from cowork.stores.base import StoreUnusable
-from cowork.stores.redis import RedisStore
-from cowork.stores.redis_line import Line, connect
-from cowork.stores.secrecy import Secrecy
+from cowork.stores.encryption import Secrecy
+from cowork.stores.protocol import StoreUnusable
+from cowork.stores.redis import store as redis_store
+from cowork.stores.redis.connection import Line, connect
+from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
 from tests.unit.durable_suite import KEEP, DurableBehaviour, ended, question, record
 from tests.unit.store_suite import P, StoreBehaviour, at_once, session

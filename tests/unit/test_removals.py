@@ -9,7 +9,7 @@ import pytest
 
 from cowork.claude.session_files import SessionFiles
 from cowork.errors import StoreUnavailable
-from cowork.stores.memory import MemoryStore
+from cowork.stores.memory.store import MemoryStore
 from cowork.turns.removals import Removals
 from tests.serving import wait_for
 from tests.unit.store_suite import P, Q, kept

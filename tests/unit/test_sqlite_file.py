@@ -16,11 +16,11 @@ import pytest
 from cowork.errors import StoreUnavailable
 from cowork.model import Project, Token, Usage
 from cowork.stores import open_store, sqlite_path
-from cowork.stores.base import StoreUnusable
-from cowork.stores.codec import message_json, record_json
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
-from cowork.stores.sqlite_file import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
+from cowork.stores.encryption import Secrecy
+from cowork.stores.protocol import StoreUnusable
+from cowork.stores.serialization import message_json, record_json
+from cowork.stores.sqlite.schema import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
+from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import revive
 from tests.unit.durable_suite import ended, record, waiting
 from tests.unit.store_suite import P, Q, at_once, kept, message
@@ -265,7 +265,7 @@ def test_an_old_file_is_migrated_once_by_whoever_comes_first(old, tmp_path):
 
 def test_a_migration_that_breaks_changes_nothing(old, tmp_path, monkeypatch):
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); CREATE TABLE sessions (x);")
-    monkeypatch.setattr("cowork.stores.sqlite_file.MIGRATIONS", broken)
+    monkeypatch.setattr("cowork.stores.sqlite.schema.MIGRATIONS", broken)
     with pytest.raises(StoreUnusable, match="cannot be used"):
         open_file(old, Secrecy(tmp_path / "store.key"))
     assert versions(old) == (1, APPLICATION)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.stores import sqlite as sqlite_store
-from cowork.stores import sqlite_outbox
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite import SqliteStore
+from cowork.stores.encryption import Secrecy
+from cowork.stores.sqlite import outbox
+from cowork.stores.sqlite import store as sqlite_store
+from cowork.stores.sqlite.store import SqliteStore
 from tests.unit.durable_suite import DurableBehaviour
 from tests.unit.store_suite import StoreBehaviour
 
 
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):
-    limited = sqlite_outbox
+    limited = outbox
     leasing = sqlite_store
 
     @pytest.fixture

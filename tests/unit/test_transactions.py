@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from cowork.errors import StoreUnavailable
-from cowork.stores.transactions import Need, Transactions
+from cowork.stores.sqlite.executor import Need, Transactions
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.store_suite import at_once

@@ -11,8 +11,8 @@ import pytest
 from cowork.errors import ClaudeRateLimited, CoworkError, Internal, UpstreamRefused, revived
 from cowork.events import Done, Failed, Token
 from cowork.model import Project
-from cowork.stores.codec import record_json
-from cowork.stores.codec import record_of as record_from_json
+from cowork.stores.serialization import record_json
+from cowork.stores.serialization import record_of as record_from_json
 from cowork.turns.compression import pack, unpack
 from cowork.turns.records import follow, packed_log, record_of, revive
 from cowork.turns.turn import Question, State, Turn

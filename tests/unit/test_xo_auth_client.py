@@ -11,7 +11,7 @@ import responses
 from cowork import log
 from cowork.errors import BadUpstream, UpstreamRefused, UpstreamTimeout
 from cowork.model import Token
-from cowork.stores.memory import MemoryStore
+from cowork.stores.memory.store import MemoryStore
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths
 from cowork.xo.login import Login

@@ -26,9 +26,9 @@ from cowork.model import (
     TurnRecord,
     Usage,
 )
-from cowork.stores import sqlite_outbox as outbox
-from cowork.stores import sqlite_turns as turns
-from cowork.stores.base import (
+from cowork.stores.encryption import Secrecy
+from cowork.stores.held_claims import HeldClaims
+from cowork.stores.protocol import (
     DEAD_SHARE,
     LEASE,
     LOST_KEEP,
@@ -36,11 +36,10 @@ from cowork.stores.base import (
     REMOVALS_LIMIT,
     OutboxBounds,
 )
-from cowork.stores.codec import dumps, loads, token_json, token_of
-from cowork.stores.held import HeldClaims
-from cowork.stores.secrecy import Secrecy
-from cowork.stores.sqlite_file import is_clear, open_file
-from cowork.stores.transactions import Need, Transactions
+from cowork.stores.serialization import dumps, loads, token_json, token_of
+from cowork.stores.sqlite import outbox, turns
+from cowork.stores.sqlite.executor import Need, Transactions
+from cowork.stores.sqlite.schema import is_clear, open_file
 
 log = logger(__name__)
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
-from cowork.stores.base import StoreUnusable
-from cowork.stores.secrecy import Secrecy, check_file, check_folder
+from cowork.stores.encryption import Secrecy, check_file, check_folder
+from cowork.stores.protocol import StoreUnusable
 
 log = logger(__name__)
 
@@ -74,7 +74,7 @@ MIGRATIONS = (
         owner TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (owner, name)
     );
     """,
-    # From here on `token` holds what `secrecy.py` has encrypted.
+    # From here on `token` holds what `stores/encryption.py` has encrypted.
     """
     ALTER TABLE outbox ADD COLUMN tried INTEGER NOT NULL DEFAULT 1;
     """,

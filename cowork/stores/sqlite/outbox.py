@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from cowork.model import ChatMessage, DeadLetter, Project
-from cowork.stores.base import DEAD_LIMIT
-from cowork.stores.codec import letter_of, message_json, message_of
+from cowork.stores.protocol import DEAD_LIMIT
+from cowork.stores.serialization import letter_of, message_json, message_of
 
 
 def put(connection: sqlite3.Connection, messages: Iterable[ChatMessage]) -> None:

@@ -1,4 +1,4 @@
-"""The store of many processes and machines: one Redis, its steps in `redis_scripts.py`."""
+"""The store of many processes and machines: one Redis, its steps in `scripts.py`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from cowork.model import (
     TurnKey,
     TurnRecord,
 )
-from cowork.stores import redis_scripts as scripts
-from cowork.stores.base import (
+from cowork.stores.encryption import Secrecy
+from cowork.stores.held_claims import HeldClaims
+from cowork.stores.protocol import (
     DEAD_LIMIT,
     DEAD_SHARE,
     LEASE,
@@ -35,7 +36,9 @@ from cowork.stores.base import (
     StoreUnusable,
     remembered,
 )
-from cowork.stores.codec import (
+from cowork.stores.redis import scripts
+from cowork.stores.redis.connection import Line
+from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
     letter_of,
@@ -48,9 +51,6 @@ from cowork.stores.codec import (
     token_json,
     token_of,
 )
-from cowork.stores.held import HeldClaims
-from cowork.stores.redis_line import Line
-from cowork.stores.secrecy import Secrecy
 
 log = logger(__name__)
 

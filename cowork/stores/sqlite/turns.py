@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cowork.model import ChatMessage, Exchange, Project, TurnKey, TurnRecord
-from cowork.stores import sqlite_outbox as outbox
-from cowork.stores.base import remembered
-from cowork.stores.codec import (
+from cowork.stores.protocol import remembered
+from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
     message_json,
@@ -17,6 +16,7 @@ from cowork.stores.codec import (
     record_json,
     record_of,
 )
+from cowork.stores.sqlite import outbox
 
 
 def put(

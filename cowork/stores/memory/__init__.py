@@ -1,0 +1,1 @@
+"""A store in the server's own memory, gone at its end."""
