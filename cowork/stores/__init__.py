@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cowork.stores.limits import OUTBOX_BYTES
 from cowork.stores.memory.store import MemoryStore
-from cowork.stores.protocol import OUTBOX_BYTES, Store, StoreUnusable
+from cowork.stores.protocol import Store, StoreUnusable
 
 if TYPE_CHECKING:
     from cowork.stores.encryption import Secrecy

@@ -17,7 +17,8 @@ from cowork.events import Done
 from cowork.history.outbox import Outbox
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
-from cowork.stores.protocol import KEY_KEEP, Store
+from cowork.stores.limits import KEY_KEEP
+from cowork.stores.protocol import Store
 from cowork.turns.records import bare, packed_log, record_of
 from cowork.turns.registry import NOT_ASKED
 from cowork.turns.turn import State, Turn, broken, end_state

@@ -11,7 +11,7 @@ from cowork.errors import CoworkError, WorkerLost, revived
 from cowork.events import Done, Token
 from cowork.log import logger
 from cowork.model import TurnRecord
-from cowork.stores.protocol import LOG_SIZE
+from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import pack, unpack
 from cowork.turns.event_log import TurnLog
 from cowork.turns.turn import LOG_LIMIT, Question, State, Turn, end_state

@@ -19,7 +19,8 @@ import pytest
 
 from cowork.errors import OutboxFull
 from cowork.model import ChatMessage, Exchange, Project, Token, TurnEnd, TurnKey, TurnRecord, Usage
-from cowork.stores.protocol import HISTORY_LENGTH, HISTORY_SIZE, Store
+from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
+from cowork.stores.protocol import Store
 from tests.serving import wait_for
 from tests.unit.store_suite import NOW, P, Q, at_once, heads, kept, message, session
 

@@ -26,7 +26,8 @@ from cowork.model import (
     Session,
     Token,
 )
-from cowork.stores.protocol import REMOVALS_LIMIT, Store
+from cowork.stores.limits import REMOVALS_LIMIT
+from cowork.stores.protocol import Store
 from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)

@@ -9,7 +9,7 @@ from itertools import count
 from sys import getsizeof
 
 from cowork.model import ChatMessage, DeadLetter, OutboxCounts, Project
-from cowork.stores.protocol import DEAD_LIMIT
+from cowork.stores.limits import DEAD_LIMIT
 
 
 class MemoryOutbox:

@@ -24,8 +24,8 @@ from cowork.model import (
     TurnKey,
     TurnRecord,
 )
+from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 from cowork.stores.memory.outbox import MemoryOutbox
-from cowork.stores.protocol import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 
 log = logger(__name__)
 

@@ -6,7 +6,7 @@ are milliseconds of Redis's own clock, so that the clocks of several machines ne
 
 from __future__ import annotations
 
-from cowork.stores.protocol import HISTORY_LENGTH, HISTORY_SIZE
+from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 
 _BEGIN = """
 local p = KEYS[1]

@@ -25,17 +25,16 @@ from cowork.model import (
 )
 from cowork.stores.encryption import Secrecy
 from cowork.stores.held_claims import HeldClaims
-from cowork.stores.protocol import (
+from cowork.stores.limits import (
     DEAD_LIMIT,
     DEAD_SHARE,
-    LEASE,
     LOST_KEEP,
     OUTBOX_BYTES,
     REMOVALS_LIMIT,
     OutboxBounds,
-    StoreUnusable,
     remembered,
 )
+from cowork.stores.protocol import LEASE, StoreUnusable
 from cowork.stores.redis import scripts
 from cowork.stores.redis.connection import Line
 from cowork.stores.serialization import (

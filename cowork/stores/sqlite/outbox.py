@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from cowork.model import ChatMessage, DeadLetter, Project
-from cowork.stores.protocol import DEAD_LIMIT
+from cowork.stores.limits import DEAD_LIMIT
 from cowork.stores.serialization import letter_of, message_json, message_of
 
 

@@ -28,14 +28,8 @@ from cowork.model import (
 )
 from cowork.stores.encryption import Secrecy
 from cowork.stores.held_claims import HeldClaims
-from cowork.stores.protocol import (
-    DEAD_SHARE,
-    LEASE,
-    LOST_KEEP,
-    OUTBOX_BYTES,
-    REMOVALS_LIMIT,
-    OutboxBounds,
-)
+from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, REMOVALS_LIMIT, OutboxBounds
+from cowork.stores.protocol import LEASE
 from cowork.stores.serialization import dumps, loads, token_json, token_of
 from cowork.stores.sqlite import outbox, turns
 from cowork.stores.sqlite.executor import Need, Transactions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cowork.model import ChatMessage, Exchange, Project, TurnKey, TurnRecord
-from cowork.stores.protocol import remembered
+from cowork.stores.limits import remembered
 from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
