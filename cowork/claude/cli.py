@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cowork.claude import command, failures, sweep
-from cowork.claude.spawn import UMASK
+from cowork.claude.command import UMASK
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
 from cowork.runtime import unix_user

@@ -18,6 +18,8 @@ from uuid import UUID
 from cowork.runtime.unix_user import Account
 
 MARKER = "COWORK_PROCESS"
+# What a process writes is its user's alone, unless it says otherwise.
+UMASK = 0o077
 # How long a first turn waits for a tool server that does not answer, unless the operator says
 # otherwise; milliseconds.
 MCP_TIMEOUT = "5000"

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from cowork.claude.command import UMASK
+
 SPAWN_TIMEOUT = 10.0
-# What a child writes is its user's alone, unless it says otherwise.
-UMASK = 0o077
 
 
 class Spawner:
