@@ -16,8 +16,8 @@ from uuid import uuid4
 from bench import proc
 from bench.server import ROOT
 from cowork.claude import command
-from cowork.claude.protocol import control_request, encode, user_message
-from cowork.claude.start import find_setpriv
+from cowork.claude.process.launcher import find_setpriv
+from cowork.claude.stream_json.protocol import control_request, encode, user_message
 
 TIMEOUT = 60.0
 BLOCK = 64 * 1024

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench import proc
-from cowork.claude import sweep
+from cowork.claude import orphans
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILED = ROOT / "bench" / "profiled.py"
@@ -82,7 +82,7 @@ class Server:
             print(f"warning: the server did not end in {STOP_TIMEOUT:g} s and was killed")
             os.killpg(child.pid, signal.SIGKILL)
             child.wait(5.0)
-        for pid in sweep.left_by(self.worker) if self.worker else ():
+        for pid in orphans.left_by(self.worker) if self.worker else ():
             print(f"warning: the server left process {pid} behind; it is killed")
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Self
 
 from cowork import log as logging
-from cowork.claude import command, sweep
-from cowork.claude.cli import ClaudeCli
-from cowork.claude.pool import Pool
-from cowork.claude.start import Starter, find_setpriv
+from cowork.claude import command, orphans
+from cowork.claude.disk_space import Room
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.pool.pool import Pool
+from cowork.claude.process.launcher import Starter, find_setpriv
 from cowork.claude.transcript import Transcripts
+from cowork.claude.workspace import Workspace
 from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
 from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.room import Room
 from cowork.runtime import unix_user
 from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import Keys, Operators
@@ -37,7 +38,6 @@ from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner
 from cowork.turns.service import Conversation
 from cowork.upstream.http import Http
-from cowork.workspace import Workspace
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.xo.login import Login
 
@@ -109,7 +109,7 @@ class Services:
 
     def start(self) -> Self:
         """Begin what runs in the background; nothing here makes the caller wait."""
-        swept = sweep.sweep_dead_servers()
+        swept = orphans.sweep_dead_servers()
         if swept:
             log.warning("swept what a killed server left behind", killed=len(swept))
         self.cli.state()
@@ -229,7 +229,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
     environ = dict(os.environ if environ is None else environ)
     logging.hide(*settings.secrets())
-    holder = sweep.own_name()
+    holder = orphans.own_name()
     keys = Keys(settings.api_keys, settings.api_keys_file)
     store = open_store(
         settings.store,
@@ -299,7 +299,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     ledger = Ledger(store, outbox, holder=holder, retention=settings.turn_retention)
     turns = KeptTurns(settings.turn_retention, store, holder)
-    keeper = Keeper(store, ledger, turns, holder=holder, is_dead=sweep.is_gone)
+    keeper = Keeper(store, ledger, turns, holder=holder, is_dead=orphans.is_gone)
     ledger.on_trouble = keeper.look_now
     config = starter.config_folder()
     removals = Removals(store, starter.session_files())

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude import sweep
-from cowork.claude.cli import bundled
+from cowork.claude import orphans
+from cowork.claude.installation import bundled
 from cowork.settings import settings
 from tests import canaries, fake_claude, patched, processes
 from tests.contract.replies import Asides
@@ -57,7 +57,7 @@ def nothing_left(name: str, left: Callable[[], list[str]]) -> None:
 
 
 def _marked() -> list[str]:
-    return [f"process {pid}" for pid in sweep.left_by(os.getpid())]
+    return [f"process {pid}" for pid in orphans.left_by(os.getpid())]
 
 
 def _left(threads: set[threading.Thread], descriptors: int) -> list[str]:

@@ -180,7 +180,7 @@ def wrapper(manner: Manner, cwd: str) -> tuple[list[str], str]:
 def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> dict[str, str]:
     """What a process gets of our environment: an allow-list, since its tools can read it all.
 
-    `marker` is inherited by every descendant, however detached; `sweep.py` looks for it.
+    `marker` is inherited by every descendant, however detached; `orphans.py` looks for it.
     """
     passed = {name: value for name, value in environ.items() if _is_passed(name, manner.passed)}
     if manner.account is not None:

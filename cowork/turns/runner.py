@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cowork.claude import command
-from cowork.claude.answer import Result
-from cowork.claude.cli import ClaudeCli
-from cowork.claude.failures import RequestRefused, SessionInUse, SessionMissing
-from cowork.claude.pool import Pool
-from cowork.claude.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
-from cowork.claude.reply import Reply
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.pool.pool import Pool
+from cowork.claude.process.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
+from cowork.claude.process.reply import Reply
+from cowork.claude.stream_json.answer import Result
+from cowork.claude.stream_json.failures import RequestRefused, SessionInUse, SessionMissing
 from cowork.claude.transcript import Transcripts
+from cowork.claude.workspace import Workspace
 from cowork.errors import (
     ClaudeFailed,
     ClaudeNotAuthenticated,
@@ -34,7 +35,6 @@ from cowork.stores.protocol import Store
 from cowork.turns.event_log import can_be_told
 from cowork.turns.recorder import Ledger
 from cowork.turns.turn import Turn, broken, forgetful
-from cowork.workspace import Workspace
 
 log = logger(__name__)
 

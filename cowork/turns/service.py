@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 
 from cowork.claude import command
-from cowork.claude.needs import Needs, is_not_wider
-from cowork.claude.pool import Pool
-from cowork.claude.process import INTERRUPT_RUNG
+from cowork.claude.launch_options import Needs, is_not_wider
+from cowork.claude.pool.pool import Pool
+from cowork.claude.process.process import INTERRUPT_RUNG
 from cowork.errors import (
     CoworkError,
     InvalidValue,

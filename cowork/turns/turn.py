@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from sys import getsizeof
 
-from cowork.claude.needs import DEFAULT, Needs
+from cowork.claude.launch_options import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
 from cowork.events import Done, Failed, Said, Status, Tokens
 from cowork.log import logger, request_id

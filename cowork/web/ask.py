@@ -10,7 +10,7 @@ import orjson
 from flask import Response, g, jsonify, request
 from flask.globals import app_ctx
 
-from cowork.claude.needs import Needs
+from cowork.claude.launch_options import Needs
 from cowork.model import Project, TurnKey
 from cowork.turns.service import Conversation
 from cowork.turns.turn import Question, Turn

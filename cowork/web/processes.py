@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import g
 
-from cowork.claude.pool import Pool
-from cowork.claude.slots import Resident
+from cowork.claude.pool.pool import Pool
+from cowork.claude.pool.slots import Resident
 from cowork.model import Project
 from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import ProcessesReply

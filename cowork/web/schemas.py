@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from marshmallow import Schema, ValidationError, fields, validate
 
-from cowork.claude.needs import REQUESTED_MODES
+from cowork.claude.launch_options import REQUESTED_MODES
 
 NAME_LIMIT = 200
 PROMPT_LIMIT = 100_000

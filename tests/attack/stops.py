@@ -13,8 +13,8 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from cowork.claude.workspace import Workspace
 from cowork.model import Project
-from cowork.workspace import Workspace
 from tests.attack.ground import CANARIES, FOR_THE_CLI, Ground, Row, detail_of
 from tests.attack.tables import HOSTS, ORIGINS
 from tests.threats.wire import connect, tell

@@ -13,7 +13,7 @@ import pytest
 
 from bench import fake
 from bench.fake import MESSAGE, Fake
-from cowork.claude import protocol
+from cowork.claude.stream_json import protocol
 from tests.serving import Served, joined, wait_for
 
 TOKEN = Path(__file__).resolve().parent.parent / "fake_claude" / "scenes" / "token.jsonl"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cowork.claude import protocol
+from cowork.claude.stream_json import protocol
 from demo.model import serve
 from tests.fake_claude import install
 from tests.fake_claude.driver import Cli, Event, costs, outline, result_of

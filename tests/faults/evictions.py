@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import closing
 
-from cowork.claude.cli import bundled
+from cowork.claude.installation import bundled
 from demo.model import serve
 from tests.faults import probe
 from tests.faults.ground import Ground, compare, fresh

@@ -62,7 +62,7 @@ def _counts() -> dict[str, Any]:
     # Not before gunicorn's worker has patched what these import.
     from subprocess import Popen  # noqa: PLC0415
 
-    from cowork.claude.process import ClaudeProcess  # noqa: PLC0415
+    from cowork.claude.process.process import ClaudeProcess  # noqa: PLC0415
 
     gc.collect()
     objects = gc.get_objects()

@@ -23,8 +23,8 @@ from random import Random
 
 import requests
 
-from cowork.claude import sweep
-from cowork.claude.cli import bundled
+from cowork.claude import orphans as sweep
+from cowork.claude.installation import bundled
 from cowork.web.problems import STATUS
 from demo.model import serve
 from tests.faults.ground import Ground, Held, code_of, compare, error_of, fresh

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cowork.claude.cli import OLDEST
+from cowork.claude.installation import OLDEST
 from tests.fakes import Fakes
 from tests.serving import ROOT, Served
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cowork.claude.answer import Answer, Result
-from cowork.claude.reply import Reply
+from cowork.claude.process.reply import Reply
 from cowork.claude.session_files import SessionFiles
+from cowork.claude.stream_json.answer import Answer, Result
 from cowork.claude.transcript import Transcripts
+from cowork.claude.workspace import Workspace
 from cowork.errors import ClaudeFailed, CoworkError
 from cowork.events import Event, Token
 from cowork.history.chat_api import NoChatApi
@@ -31,7 +32,6 @@ from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner
 from cowork.turns.service import Conversation
 from cowork.turns.turn import Question, Turn
-from cowork.workspace import Workspace
 from tests.patience import PATIENCE_S
 
 P = Project("me", "p")

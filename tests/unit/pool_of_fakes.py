@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 from cowork.claude import command
-from cowork.claude.cli import ClaudeCli
-from cowork.claude.pool import Pool
-from cowork.claude.process import ClaudeProcess
-from cowork.claude.reply import Reply
-from cowork.claude.slots import State
-from cowork.claude.start import Starter
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.pool.pool import Pool
+from cowork.claude.pool.slots import State
+from cowork.claude.process.launcher import Starter
+from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.process.reply import Reply
 from cowork.model import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.patience import PATIENCE_S

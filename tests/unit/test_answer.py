@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cowork.claude.answer import Answer
+from cowork.claude.stream_json.answer import Answer
 from cowork.errors import ClaudeFailed, ClaudeNotAuthenticated, ClaudeOverloaded
 from cowork.events import Replace, Status, Token, ToolResult, ToolUse
 

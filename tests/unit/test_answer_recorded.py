@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cowork.claude.answer import Answer
-from cowork.claude.failures import RequestRefused
+from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.failures import RequestRefused
 from cowork.errors import (
     ClaudeApiError,
     ClaudeFailed,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.claude import billing
-from cowork.claude.answer import Answer
-from cowork.claude.pairing import Past
+from cowork.claude.stream_json import billing
+from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.pairing import Past
 
 
 def model(tokens, cost, **more):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude import sweep
-from cowork.claude.cli import ClaudeCli, bundled
+from cowork.claude import orphans
 from cowork.claude.command import Manner
+from cowork.claude.installation import ClaudeCli, bundled
 from cowork.errors import ClaudeUnavailable
 from tests.fake_claude import configure
 from tests.patience import PATIENCE_S
@@ -35,7 +35,7 @@ def new_cli(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[NewCli]:
 
     yield make
     for cli in begun:
-        wait_for(lambda cli=cli: not sweep.sweep_own() and cli._checking is None, what="the end")
+        wait_for(lambda cli=cli: not orphans.sweep_own() and cli._checking is None, what="the end")
 
 
 def program(
@@ -234,9 +234,9 @@ def test_a_turn_that_says_nothing_new_changes_nothing(new_cli):
 def test_closing_leaves_no_check_of_a_cli_that_hangs_behind(new_cli):
     cli = new_cli(probe="hang")
     cli.state()
-    wait_for(lambda: sweep.left_by(os.getpid()), what="the check's process")
+    wait_for(lambda: orphans.left_by(os.getpid()), what="the check's process")
     cli.close(0.2)
-    wait_for(lambda: not sweep.left_by(os.getpid()), what="the end of the check")
+    wait_for(lambda: not orphans.left_by(os.getpid()), what="the end of the check")
 
 
 def test_a_wheel_that_is_not_installed_brings_nothing(monkeypatch):
@@ -338,8 +338,8 @@ def test_fault_t12_an_executable_that_was_replaced_behind_its_links_is_noticed(n
 def test_fault_t12_an_executable_that_is_half_there_counts_when_it_runs(
     new_cli, tmp_path, monkeypatch, half
 ):
-    monkeypatch.setattr("cowork.claude.cli.PROVE_TIMEOUT", 0.5)
-    monkeypatch.setattr("cowork.claude.cli.PROVE_AGAIN", 0.05)
+    monkeypatch.setattr("cowork.claude.installation.PROVE_TIMEOUT", 0.5)
+    monkeypatch.setattr("cowork.claude.installation.PROVE_AGAIN", 0.05)
     path = program(tmp_path / "x", text=speaking("1.0"))
     cli = new_cli(str(path))
     assert cli.generation() == 0

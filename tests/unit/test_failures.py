@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cowork.claude.failures import (
+from cowork.claude.stream_json.failures import (
     RequestRefused,
     SessionInUse,
     SessionMissing,

@@ -12,7 +12,7 @@ LEAKY = """
 import os, subprocess, threading
 from pathlib import Path
 import pytest
-from cowork.claude import sweep
+from cowork.claude import orphans
 from cowork.claude.command import MARKER
 from tests import conftest
 from tests.serving import wait_for
@@ -25,7 +25,7 @@ def serve():
     pass
 
 def detach():
-    marked = f"{MARKER}={sweep.marker('leak')}"
+    marked = f"{MARKER}={orphans.marker('leak')}"
     command = f"setsid nohup env '{marked}' sleep 30 </dev/null >/dev/null 2>&1 & echo $!"
     said = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True, text=True)
     print("left:", pid := said.stdout.strip(), flush=True)
@@ -48,7 +48,7 @@ def test_detached_by_a_server(serve):
     detach()
 
 def test_ends_it():
-    sweep.sweep_own()
+    orphans.sweep_own()
 
 def test_detached_by_nobody_in_particular():
     detach()

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cowork.claude import keeper, memory
-from cowork.claude.keeper import Keeper
-from cowork.claude.slots import Slots, State, Wanted
+from cowork.claude.pool import memory, reaper
+from cowork.claude.pool.reaper import Keeper
+from cowork.claude.pool.slots import Slots, State, Wanted
 from cowork.model import Project
 from tests.serving import wait_for
 
@@ -75,7 +75,7 @@ def test_a_process_that_answers_is_left_alone_until_it_is_idle(slots, measured):
 
 def test_a_process_that_never_idles_is_measured_now_and_then(slots, measured, monkeypatch):
     slot = put(slots, 1, State.BUSY)
-    monkeypatch.setattr(keeper, "BUSY_LOOK", 0.05)
+    monkeypatch.setattr(reaper, "BUSY_LOOK", 0.05)
     wait_for(lambda: tend(slots) and measured, what="the first measuring")
     assert measured == [1]
     slot.process.turns = 2
@@ -88,7 +88,7 @@ def test_one_that_has_grown_too_large_goes_when_it_is_idle(slots, measured, monk
     ended = []
     slot = put(slots, 1, State.BUSY)
     slot.process.end = lambda: ended.append(1)
-    monkeypatch.setattr(keeper, "BUSY_LOOK", 0.0)
+    monkeypatch.setattr(reaper, "BUSY_LOOK", 0.0)
     tend(slots, memory_limit=BYTES - 1)
     assert (slot.unwanted, ended) == (True, [])
     slot.state = State.IDLE
@@ -97,7 +97,7 @@ def test_one_that_has_grown_too_large_goes_when_it_is_idle(slots, measured, monk
 
 
 def test_many_are_measured_with_pauses_which_an_end_cuts_short(slots, measured, monkeypatch):
-    monkeypatch.setattr(keeper, "PAUSE", 60.0)
+    monkeypatch.setattr(reaper, "PAUSE", 60.0)
     for pid in range(1, 4):
         put(slots, pid)
     made = Keeper(slots, idle_timeout=900.0, memory_limit=100, look=600.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude import memory
+from cowork.claude.pool import memory
 from cowork.gevent_compat import run_in_native_thread
 
 MB = 2**20

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.needs import Needs
-from cowork.claude.pool import Pool
-from cowork.claude.start import find_setpriv
+from cowork.claude.launch_options import Needs
+from cowork.claude.pool.pool import Pool
+from cowork.claude.process.launcher import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.model import Project
 from cowork.runtime.fair_queue import Turnstile
@@ -367,7 +367,7 @@ def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool
 def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
     new_pool, beside, monkeypatch
 ):
-    monkeypatch.setattr("cowork.claude.start.CPU_TIME", 0.3)
+    monkeypatch.setattr("cowork.claude.process.launcher.CPU_TIME", 0.3)
     pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
     pool._starter._turnstile = Turnstile(1)
     gone = threading.Event()

@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 
 from cowork.claude import command
-from cowork.claude.cli import ClaudeCli
-from cowork.claude.failures import SessionInUse, SessionMissing
-from cowork.claude.process import ClaudeProcess, ProcessGone
-from cowork.claude.start import Starter
-from cowork.claude.stderr import TAIL
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.process.launcher import Starter
+from cowork.claude.process.process import ClaudeProcess, ProcessGone
+from cowork.claude.process.stderr import TAIL
+from cowork.claude.stream_json.failures import SessionInUse, SessionMissing
 from cowork.errors import ClaudeFailed, ClaudeUnavailable
 from cowork.events import Replace, Token, ToolResult
 from tests.fake_claude import configure, read_log

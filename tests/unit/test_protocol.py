@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.claude import protocol
-from cowork.claude.protocol import LINE_LIMIT, Lines, LineTooLong
+from cowork.claude.stream_json import protocol
+from cowork.claude.stream_json.protocol import LINE_LIMIT, Lines, LineTooLong
 
 MIB = 2**20
 BLOCK = 64 * 1024

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cowork import room as room_module
-from cowork.room import Room
+from cowork.claude import disk_space as room_module
+from cowork.claude.disk_space import Room
 from cowork.runtime.unix_user import Account
 
 

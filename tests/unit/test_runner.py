@@ -9,8 +9,8 @@ import weakref
 import orjson
 import pytest
 
-from cowork.claude.answer import Answer, Result
-from cowork.claude.reply import Reply
+from cowork.claude.process.reply import Reply
+from cowork.claude.stream_json.answer import Answer, Result
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cowork.claude.cli import CliState
+from cowork.claude.installation import CliState
 from cowork.composition import Services
 from cowork.errors import StoreUnavailable
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cowork.claude.command import Manner
-from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.pool import Pool
-from cowork.claude.slots import Slot, Slots, State, Waiter, Wanted
+from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.pool.pool import Pool
+from cowork.claude.pool.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue, Turnstile

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.needs import Needs
-from cowork.claude.process import ProcessGone
-from cowork.claude.spares import Spares
-from cowork.claude.start import Starter
+from cowork.claude.launch_options import Needs
+from cowork.claude.pool.spares import Spares
+from cowork.claude.process.launcher import Starter
+from cowork.claude.process.process import ProcessGone
 from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
 from tests.patience import PATIENCE_S

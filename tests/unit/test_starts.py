@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cowork.claude.starts import Starts
+from cowork.claude.pool.start_probe import Starts
 from cowork.errors import ClaudeUnavailable
 from tests.serving import wait_for
 

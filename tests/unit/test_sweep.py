@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude import sweep
+from cowork.claude import orphans
 from cowork.claude.command import MARKER
 from tests.processes import is_alive as alive
 from tests.serving import wait_for
@@ -32,8 +32,8 @@ def wait_gone(pid: int) -> None:
 
 def marker_of(server: int, started: int | None = None) -> str:
     """The marker of what another server has started."""
-    began = sweep._started(server) if started is None else started
-    return f"{server}:{began}:{sweep._namespace()}:one"
+    began = orphans._started(server) if started is None else started
+    return f"{server}:{began}:{orphans._namespace()}:one"
 
 
 @pytest.fixture
@@ -62,59 +62,59 @@ def detach() -> Iterator[Detach]:
 
 
 def test_a_detached_grandchild_is_found_by_its_marker(detach):
-    pid = detach(sweep.marker("one"))
-    assert sweep.left(sweep.marker("one")) == [pid]
+    pid = detach(orphans.marker("one"))
+    assert orphans.left(orphans.marker("one")) == [pid]
     assert os.getsid(pid) != os.getsid(0)
 
 
 def test_a_swept_process_is_ended_and_named(detach):
-    pid = detach(sweep.marker("one"))
-    assert sweep.sweep(sweep.marker("one")) == [pid]
+    pid = detach(orphans.marker("one"))
+    assert orphans.sweep(orphans.marker("one")) == [pid]
     wait_gone(pid)
-    assert sweep.sweep(sweep.marker("one")) == []
+    assert orphans.sweep(orphans.marker("one")) == []
 
 
 def test_only_what_carries_exactly_the_marker_is_swept(detach):
-    others = [detach(sweep.marker(name)) for name in ("on", "one2", "two")]
-    assert sweep.left(sweep.marker("one")) == []
-    assert sweep.sweep(sweep.marker("one")) == []
+    others = [detach(orphans.marker(name)) for name in ("on", "one2", "two")]
+    assert orphans.left(orphans.marker("one")) == []
+    assert orphans.sweep(orphans.marker("one")) == []
     assert all(map(alive, others))
 
 
 def test_what_is_spared_lives_on(detach):
-    first, second = detach(sweep.marker("one")), detach(sweep.marker("one"))
-    assert sweep.sweep(sweep.marker("one"), spare=lambda pid: pid == first) == [second]
+    first, second = detach(orphans.marker("one")), detach(orphans.marker("one"))
+    assert orphans.sweep(orphans.marker("one"), spare=lambda pid: pid == first) == [second]
     assert alive(first)
 
 
 def test_all_that_a_server_started_is_found_by_its_pid(detach):
-    pids = {detach(sweep.marker("one")), detach(sweep.marker("two"))}
-    assert set(sweep.left_by(os.getpid())) == pids
-    assert not pids & set(sweep.left_by(int(str(os.getpid())[:-1] or 0)))
+    pids = {detach(orphans.marker("one")), detach(orphans.marker("two"))}
+    assert set(orphans.left_by(os.getpid())) == pids
+    assert not pids & set(orphans.left_by(int(str(os.getpid())[:-1] or 0)))
 
 
 def test_a_server_sweeps_all_of_its_own_and_nothing_else(detach):
-    own = [detach(sweep.marker("one")), detach(sweep.marker("two"))]
+    own = [detach(orphans.marker("one")), detach(orphans.marker("two"))]
     # Of a server that lives: a dead one's is anybody's to sweep, any other test run's too.
     another = detach(marker_of(1))
-    assert sorted(sweep.sweep_own()) == sorted(own)
+    assert sorted(orphans.sweep_own()) == sorted(own)
     assert alive(another)
 
 
 def test_what_a_living_server_keeps_is_left_alone(detach):
-    pid = detach(sweep.marker("one"))
-    sweep.sweep_dead_servers()
+    pid = detach(orphans.marker("one"))
+    orphans.sweep_dead_servers()
     assert alive(pid)
 
 
 def test_what_a_dead_server_left_is_ended(detach):
     server = subprocess.Popen(["/bin/sleep", "60"])
     owned = detach(marker_of(server.pid))
-    sweep.sweep_dead_servers()
+    orphans.sweep_dead_servers()
     assert alive(owned)
     server.kill()
     server.wait()
-    sweep.sweep_dead_servers()
+    orphans.sweep_dead_servers()
     wait_gone(owned)
 
 
@@ -122,24 +122,24 @@ def test_a_server_that_is_a_zombie_is_dead(detach):
     server = subprocess.Popen(["/bin/sleep", "60"])
     marker = marker_of(server.pid)
     owned = detach(marker)
-    assert not sweep._orphaned(marker)
+    assert not orphans._orphaned(marker)
     server.kill()
     wait_gone(server.pid)  # but nobody has waited for it yet
     # Whatever server starts on this machine now sweeps it too, so the judgement is asked as well.
-    assert sweep._orphaned(marker)
-    sweep.sweep_dead_servers()
+    assert orphans._orphaned(marker)
+    orphans.sweep_dead_servers()
     wait_gone(owned)
     server.wait()
 
 
 def test_another_process_with_the_pid_of_a_dead_server_protects_nothing(detach):
     pid = detach(marker_of(os.getpid(), started=1))
-    sweep.sweep_dead_servers()
+    orphans.sweep_dead_servers()
     wait_gone(pid)
 
 
 def test_a_marker_names_this_server_and_when_it_started():
-    pid, started, namespace, name = sweep.marker("one").split(":")
+    pid, started, namespace, name = orphans.marker("one").split(":")
     assert (int(pid), name) == (os.getpid(), "one")
     assert int(started) > 0
     assert int(namespace) > 0
@@ -164,33 +164,33 @@ ODD = [
 @pytest.mark.parametrize("marker", ODD)
 def test_what_no_server_of_ours_can_have_marked_is_left_alone(marker, detach):
     pid = detach(marker)
-    sweep.sweep_dead_servers()
+    orphans.sweep_dead_servers()
     assert alive(pid)
 
 
 def test_what_a_server_of_another_namespace_has_marked_is_left_alone(detach):
     pid = detach(f"{os.getpid()}:1:12345:one")
-    sweep.sweep_dead_servers()
+    orphans.sweep_dead_servers()
     assert alive(pid)
 
 
 def test_a_pid_that_is_anothers_by_now_is_not_killed(detach):
-    pid = detach(sweep.marker("new"))
-    assert sweep._kill(pid, sweep.marker("old")) is False
+    pid = detach(orphans.marker("new"))
+    assert orphans._kill(pid, orphans.marker("old")) is False
     assert alive(pid)
 
 
 def test_a_pid_that_is_nobodys_by_now_is_not_killed():
     child = subprocess.Popen(["/bin/true"])
     child.wait()
-    assert sweep._kill(child.pid, sweep.marker("old")) is False
+    assert orphans._kill(child.pid, orphans.marker("old")) is False
 
 
 def test_a_second_look_costs_no_descriptor(detach):
-    pid = detach(sweep.marker("new"))
+    pid = detach(orphans.marker("new"))
     before = descriptors()
     for _ in range(20):
-        sweep._kill(pid, "another")
+        orphans._kill(pid, "another")
     wait_for(lambda: descriptors() == before, what="that all are closed")  # gevent closes late
 
 
@@ -204,8 +204,8 @@ def test_a_program_with_spaces_and_brackets_in_its_name_has_a_start_time(tmp_pat
     child = subprocess.Popen([str(program), "60"])
     try:
         wait_for(lambda: ") S 1 (" in Path(f"/proc/{child.pid}/comm").read_text(), what="exec")
-        assert abs(sweep._started(child.pid) - sweep._started(os.getpid())) < 10**7
-        assert sweep._started(child.pid) >= sweep._started(os.getpid()) > 0
+        assert abs(orphans._started(child.pid) - orphans._started(os.getpid())) < 10**7
+        assert orphans._started(child.pid) >= orphans._started(os.getpid()) > 0
     finally:
         child.kill()
         child.wait()
@@ -214,9 +214,9 @@ def test_a_program_with_spaces_and_brackets_in_its_name_has_a_start_time(tmp_pat
 def test_the_unix_session_of_a_process_is_told_while_it_lives():
     child = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
     try:
-        assert sweep.session_of(child.pid) == child.pid
+        assert orphans.session_of(child.pid) == child.pid
     finally:
         child.kill()
         child.wait()
-    assert sweep.session_of(child.pid) is None
-    assert sweep.session_of(os.getpid()) == os.getsid(0)
+    assert orphans.session_of(child.pid) is None
+    assert orphans.session_of(os.getpid()) == os.getsid(0)

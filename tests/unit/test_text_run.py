@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.claude import protocol
-from cowork.claude.answer import Answer
+from cowork.claude.stream_json import protocol
+from cowork.claude.stream_json.answer import Answer
 from cowork.events import Token, Tokens
 from cowork.turns.event_log import TurnLog
 from tests.fake_claude.stage import scenes

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cowork.claude.stderr import TAIL, Stderr
+from cowork.claude.process.stderr import TAIL, Stderr
 from cowork.runtime.fd_watcher import Watching
 from tests.serving import wait_for
 

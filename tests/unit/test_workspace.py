@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cowork.claude.workspace import Workspace, directory_name
 from cowork.model import Project
-from cowork.workspace import Workspace, directory_name
 
 NAMES = st.text(min_size=1, max_size=200) | st.sampled_from(
     ["..", ".", "/", "a/b", "a//b", "/etc", "~", "-rf", "a" * 200, "A", "a", "é", "e\u0301"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cowork.claude.protocol import Message
+from cowork.claude.stream_json.protocol import Message
 
 # Messages of earlier turns that are remembered, for lines that come twice or late.
 REMEMBERED = 512

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from cowork.claude import memory
-from cowork.claude.slots import Slot, Slots, State
+from cowork.claude.pool import memory
+from cowork.claude.pool.slots import Slot, Slots, State
 from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
-from cowork.claude import failures, protocol, sweep
-from cowork.claude.answer import Answer, Result
-from cowork.claude.pairing import Past, names_a_question
-from cowork.claude.pipe import blocks
-from cowork.claude.protocol import Lines, LineTooLong, Message, TextRun
-from cowork.claude.reply import Reply
-from cowork.claude.stderr import Stderr
-from cowork.claude.stdin import WRITE_TIMEOUT, Stdin
+from cowork.claude import orphans
+from cowork.claude.process.reply import Reply
+from cowork.claude.process.stderr import Stderr
+from cowork.claude.process.stdin import WRITE_TIMEOUT, Stdin
+from cowork.claude.process.stdout import blocks
+from cowork.claude.stream_json import failures, protocol
+from cowork.claude.stream_json.answer import Answer, Result
+from cowork.claude.stream_json.pairing import Past, names_a_question
+from cowork.claude.stream_json.protocol import Lines, LineTooLong, Message, TextRun
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
 from cowork.log import logger, masked
@@ -78,7 +79,7 @@ class ClaudeProcess:
         self.skills: tuple[str, ...] | None = None
         self.remote_control: bool | None = None
         self._child = child
-        self._marker = sweep.marker(process_id)
+        self._marker = orphans.marker(process_id)
         self._changed = Changes()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
@@ -479,7 +480,7 @@ class ClaudeProcess:
         sessions of their own, its MCP servers do not.
         """
         own = None if self._child.poll() is not None else self.pid
-        killed = sweep.sweep(self._marker, spare=lambda pid: sweep.session_of(pid) == own)
+        killed = orphans.sweep(self._marker, spare=lambda pid: orphans.session_of(pid) == own)
         if killed:
             log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
 

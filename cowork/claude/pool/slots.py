@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.process import ClaudeProcess
+from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from cowork.claude.answer import Answer, Result
+from cowork.claude.stream_json.answer import Answer, Result
 from cowork.events import Said
 from cowork.runtime.condition import Changes
 

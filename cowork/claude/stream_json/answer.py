@@ -14,9 +14,9 @@ from uuid import UUID
 
 import orjson
 
-from cowork.claude import billing, failures
-from cowork.claude.pairing import Pairing, Past
-from cowork.claude.protocol import Message, TextRun, content_blocks, text_of, whole_text
+from cowork.claude.stream_json import billing, failures
+from cowork.claude.stream_json.pairing import Pairing, Past
+from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, text_of, whole_text
 from cowork.errors import CoworkError
 from cowork.events import Event, Replace, Status, Thinking, Token, Tokens, ToolResult, ToolUse
 

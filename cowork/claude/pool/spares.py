@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.claude.process import ClaudeProcess
-from cowork.claude.slots import Slot, Slots, State, Wanted
-from cowork.claude.start import Starter
+from cowork.claude.pool.slots import Slot, Slots, State, Wanted
+from cowork.claude.process.launcher import Starter
+from cowork.claude.process.process import ClaudeProcess
 from cowork.errors import CoworkError
 from cowork.log import logger
 from cowork.runtime.circuit_breaker import Breaker

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cowork.claude import command, sweep
-from cowork.claude.cli import ClaudeCli
-from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.process import ClaudeProcess
+from cowork.claude import command, orphans
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.process.spawner import Spawner
 from cowork.claude.session_files import SessionFiles
-from cowork.claude.spawn import Spawner
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.log import logger
 from cowork.runtime.fair_queue import Turnstile
@@ -161,7 +161,7 @@ class Starter:
         if needs.permission_mode is not None:
             manner = replace(manner, permission_mode=needs.permission_mode)
         env = command.environment(
-            self._environ, marker=sweep.marker(process_id), manner=self.manner
+            self._environ, marker=orphans.marker(process_id), manner=self.manner
         )
         if throwaway is not None and throwaway.config is not None:
             env["CLAUDE_CONFIG_DIR"] = throwaway.config

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cowork.claude import command, failures, sweep
+from cowork.claude import command, orphans
 from cowork.claude.command import UMASK
+from cowork.claude.stream_json import failures
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
 from cowork.runtime import unix_user
@@ -262,7 +263,7 @@ class ClaudeCli:
     ) -> tuple[int | None, str]:
         """Its exit code and what it wrote; raises `ClaudeUnavailable`."""
         environment = command.environment(
-            self._environ, marker=sweep.marker("check"), manner=self._manner
+            self._environ, marker=orphans.marker("check"), manner=self._manner
         )
         try:
             # Not our own directory: its settings are none of the CLI's business.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cowork.claude.protocol import Message
+from cowork.claude.stream_json.protocol import Message
 
 # The names of `usage`, and those that count the same for each model.
 _TOKENS = {

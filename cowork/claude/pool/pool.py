@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
-from cowork.claude import sweep
-from cowork.claude.failures import SessionMissing
-from cowork.claude.keeper import FRESH, Keeper
-from cowork.claude.memory import limit_by_memory
-from cowork.claude.needs import DEFAULT, Needs
-from cowork.claude.process import ClaudeProcess
+from cowork.claude import orphans
+from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.pool.memory import limit_by_memory
+from cowork.claude.pool.reaper import FRESH, Keeper
+from cowork.claude.pool.slots import Resident, Slot, Slots, State, Waiter, Wanted
+from cowork.claude.pool.spares import Spares
+from cowork.claude.pool.start_probe import Starts
+from cowork.claude.process.launcher import LOOK, Starter, Throwaway
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.skills import Bundled, Skills
-from cowork.claude.slots import Resident, Slot, Slots, State, Waiter, Wanted
-from cowork.claude.spares import Spares
-from cowork.claude.start import LOOK, Starter, Throwaway
-from cowork.claude.starts import Starts
+from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.log import logger
 from cowork.model import Project
@@ -399,7 +399,7 @@ class Pool:
         self._keeper.join()
         self.spares.join()
         self._starts.join()
-        sweep.sweep_own()
+        orphans.sweep_own()
         self._starter.close()
 
     def _ended_in_a_hurry(self, slot: Slot) -> threading.Thread:

@@ -1,0 +1,1 @@
+"""The resident processes: leased, started ahead, bounded, ended when idle."""

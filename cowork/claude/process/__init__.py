@@ -1,0 +1,1 @@
+"""One process of the CLI: started, written to, read, ended."""

@@ -1,0 +1,1 @@
+"""The CLI's stream-json: lines, and what they mean.  Pure."""
