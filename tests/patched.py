@@ -1,6 +1,6 @@
 """What of the suite is run a second time, patched by gevent: all but what is named here.
 
-A new test file is in both runs until it is listed here; `unit/test_patched.py` says what may be.
+A new test file is in both runs until it is listed here; `unit/suite/test_patched.py` says what may be.
 Whoever names files or folders on the command line gets all of them, patched too.
 """
 
@@ -20,24 +20,24 @@ PROGRAMS = {
     "e2e",
     "faults",
     "soak",
-    "unit/test_fake_claude.py",
-    "unit/test_leaks.py",
+    "unit/suite/test_fake_claude.py",
+    "unit/suite/test_leaks.py",
 }
 # Fixtures that start such a program: real gunicorn, which patches itself.
 SERVERS = {"gunicorn", "stage", "staged"}
 # Files that reach no thread, socket or process, so that there is nothing to patch.
 PLAIN = {
-    "unit/test_accounts.py",
-    "unit/test_answer.py",
-    "unit/test_answer_recorded.py",
-    "unit/test_command.py",
-    "unit/test_failures.py",
-    "unit/test_paths.py",
-    "unit/test_protocol.py",
-    "unit/test_settings.py",
-    "unit/test_text_run.py",
-    "unit/test_turnlog.py",
-    "unit/test_workspace.py",
+    "unit/claude/stream_json/test_answer.py",
+    "unit/claude/stream_json/test_answer_recorded.py",
+    "unit/claude/stream_json/test_failures.py",
+    "unit/claude/stream_json/test_protocol.py",
+    "unit/claude/stream_json/test_text_run.py",
+    "unit/claude/test_command.py",
+    "unit/claude/test_workspace.py",
+    "unit/runtime/test_unix_user.py",
+    "unit/settings/test_settings.py",
+    "unit/turns/test_event_log.py",
+    "unit/web/test_url_segments.py",
 }
 
 

@@ -13,7 +13,7 @@ from cowork.errors import StoreUnavailable
 from cowork.stores.sqlite.executor import Need, Transactions
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.store_suite import at_once
+from tests.unit.stores.store_suite import at_once
 
 
 @pytest.fixture

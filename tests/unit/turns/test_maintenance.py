@@ -15,7 +15,7 @@ from cowork.turns.maintenance import Keeper
 from cowork.turns.recorder import Ledger
 from cowork.turns.registry import KeptTurns
 from tests.serving import wait_for
-from tests.unit.durable_suite import ended, record
+from tests.unit.stores.durable_suite import ended, record
 
 OURS = "here/10:1:77"
 

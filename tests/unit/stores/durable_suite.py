@@ -22,7 +22,7 @@ from cowork.model import ChatMessage, Exchange, Project, Token, TurnEnd, TurnKey
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.protocol import Store
 from tests.serving import wait_for
-from tests.unit.store_suite import NOW, P, Q, at_once, heads, kept, message, session
+from tests.unit.stores.store_suite import NOW, P, Q, at_once, heads, kept, message, session
 
 Open = Callable[..., Store]
 OTHERS = Project("other", "p")

@@ -8,8 +8,8 @@ from cowork.stores.encryption import Secrecy
 from cowork.stores.sqlite import outbox
 from cowork.stores.sqlite import store as sqlite_store
 from cowork.stores.sqlite.store import SqliteStore
-from tests.unit.durable_suite import DurableBehaviour
-from tests.unit.store_suite import StoreBehaviour
+from tests.unit.stores.durable_suite import DurableBehaviour
+from tests.unit.stores.store_suite import StoreBehaviour
 
 
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):

@@ -14,7 +14,7 @@ from cowork.events import Done
 from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.broken_parts import House, P, Reader, breaks, ended
+from tests.unit.turns.broken_parts import House, P, Reader, breaks, ended
 
 # Each is called at least twice while three questions are answered.
 CALLS = (

@@ -23,7 +23,7 @@ from cowork.events import Replace, Token, ToolResult
 from tests.fake_claude import configure, read_log
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.heard import Heard
+from tests.unit.claude.captured import Heard
 
 Start = Callable[..., ClaudeProcess]
 

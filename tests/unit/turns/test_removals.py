@@ -12,7 +12,7 @@ from cowork.errors import StoreUnavailable
 from cowork.stores.memory.store import MemoryStore
 from cowork.turns.removals import Removals
 from tests.serving import wait_for
-from tests.unit.store_suite import P, Q, kept
+from tests.unit.stores.store_suite import P, Q, kept
 
 PATIENCE_S = 10.0
 

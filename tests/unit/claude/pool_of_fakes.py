@@ -21,7 +21,7 @@ from cowork.model import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.heard import Heard
+from tests.unit.claude.captured import Heard
 
 EMPTY = {"busy": 0, "idle": 0, "spare": 0, "starting": 0}
 

@@ -22,7 +22,7 @@ from demo.model import serve
 from demo.script import Scene, direct, pieces
 from demo.transcript import ToolResult, is_side_request, read
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REMINDER = "<system-reminder>\nAttribution.\n</system-reminder>\n"
 RESUME = "Output token limit hit. Resume directly - no apology."
 COMPACT = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools."

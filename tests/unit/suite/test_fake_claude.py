@@ -27,7 +27,7 @@ from tests.fake_claude.driver import (
     text_of,
 )
 
-SCENES = sorted((Path(__file__).parents[1] / "fake_claude" / "scenes").glob("*.jsonl"))
+SCENES = sorted((Path(__file__).parents[2] / "fake_claude" / "scenes").glob("*.jsonl"))
 Start = Callable[..., Cli]
 
 OPENING = [

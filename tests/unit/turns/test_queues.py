@@ -14,7 +14,7 @@ from cowork.turns.queues import Lanes
 from cowork.turns.turn import Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.broken_parts import ended
+from tests.unit.turns.broken_parts import ended
 
 P = Project("", "p")
 STOPPED = TurnInterrupted("stop")

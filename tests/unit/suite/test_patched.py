@@ -58,7 +58,7 @@ def test_a_plain_file_reaches_nothing_that_gevent_patches(name):
 
 
 def test_a_file_that_starts_a_thread_is_not_plain():
-    assert list(reached(patched.HERE / "unit/test_threads.py"))
+    assert list(reached(patched.HERE / "unit/runtime/test_threads.py"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_file_that_starts_a_thread_is_not_plain():
         ("turns/test_new.py", ["gunicorn"], False),
         ("threats/test_new.py", ["staged"], False),
         ("e2e/test_new.py", [], False),
-        ("unit/test_answer.py", [], False),
+        ("unit/claude/stream_json/test_answer.py", [], False),
     ],
 )
 def test_a_new_file_runs_patched_unless_its_server_is_a_program(path, fixtures, runs):

@@ -22,8 +22,8 @@ from cowork.stores.serialization import message_json, record_json
 from cowork.stores.sqlite.schema import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import revive
-from tests.unit.durable_suite import ended, record, waiting
-from tests.unit.store_suite import P, Q, at_once, kept, message
+from tests.unit.stores.durable_suite import ended, record, waiting
+from tests.unit.stores.store_suite import P, Q, at_once, kept, message
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
 SECOND = OLD.with_name("state-v2.db")

@@ -16,7 +16,7 @@ from cowork.claude.process.process import ProcessGone
 from cowork.errors import ClaudeFailed, ShuttingDown
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import (
+from tests.unit.claude.pool_of_fakes import (
     EMPTY,
     Beside,
     answer,

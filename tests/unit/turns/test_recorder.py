@@ -18,8 +18,8 @@ from cowork.turns import recorder as ledger_module
 from cowork.turns.recorder import AskedBefore, Ledger
 from cowork.turns.records import revive
 from cowork.turns.turn import Question, Turn
-from tests.unit.durable_suite import waiting
-from tests.unit.store_suite import P, Q, session
+from tests.unit.stores.durable_suite import waiting
+from tests.unit.stores.store_suite import P, Q, session
 
 KEY = TurnKey("", "k", "digest")
 

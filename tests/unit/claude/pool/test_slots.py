@@ -21,7 +21,7 @@ from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue, Turnstile
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import Beside
+from tests.unit.claude.pool_of_fakes import Beside
 
 CWD = "/somewhere"
 NUMBERS = count(1)

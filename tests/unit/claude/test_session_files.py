@@ -9,7 +9,7 @@ import pytest
 
 from cowork.claude import session_files
 from cowork.claude.session_files import PLACES, NotRemoved, SessionFiles
-from tests.unit.test_accounts import NOBODY, account, as_root
+from tests.unit.runtime.test_unix_user import NOBODY, account, as_root
 
 ID = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d7"
 OTHER = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d8"

@@ -19,7 +19,7 @@ from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import EMPTY, Beside, answer, pools, seconds
+from tests.unit.claude.pool_of_fakes import EMPTY, Beside, answer, pools, seconds
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from cowork.stores import open_store
 from cowork.stores.memory import outbox
 from cowork.stores.memory import store as memory
 from cowork.stores.memory.store import MemoryStore
-from tests.unit.durable_suite import record
-from tests.unit.store_suite import NOW, P, Q, StoreBehaviour, heads, message
+from tests.unit.stores.durable_suite import record
+from tests.unit.stores.store_suite import NOW, P, Q, StoreBehaviour, heads, message
 
 
 class TestMemoryStore(StoreBehaviour):

@@ -20,7 +20,7 @@ from cowork.model import Project
 from cowork.runtime.fair_queue import Turnstile
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.pool_of_fakes import (
+from tests.unit.claude.pool_of_fakes import (
     EMPTY,
     Beside,
     answer,

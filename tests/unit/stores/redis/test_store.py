@@ -18,8 +18,8 @@ from cowork.stores.redis import store as redis_store
 from cowork.stores.redis.connection import Line, connect
 from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
-from tests.unit.durable_suite import KEEP, DurableBehaviour, ended, question, record
-from tests.unit.store_suite import P, StoreBehaviour, at_once, session
+from tests.unit.stores.durable_suite import KEEP, DurableBehaviour, ended, question, record
+from tests.unit.stores.store_suite import P, StoreBehaviour, at_once, session
 
 
 class InRedis(DurableBehaviour, StoreBehaviour):

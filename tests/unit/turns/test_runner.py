@@ -17,7 +17,7 @@ from cowork.model import TurnKey
 from cowork.turns.turn import Question, State
 from cowork.web.sse import data_of
 from tests.serving import wait_for
-from tests.unit.broken_parts import Break, House, P, Process, Reader, ended
+from tests.unit.turns.broken_parts import Break, House, P, Process, Reader, ended
 
 # More levels than any writer of JSON takes, and than Python's own would.
 DEPTHS = (249, 250, 251, 252, 253, 254, 255, 300, 900)
