@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.attack import holding, stops
-from tests.attack.ground import Ground, Row
+from tests.attack import holding, steps
+from tests.attack.environment import Ground, Row
 from tests.program import arguments, say
 
 SCHEMA_CASES = 2000
@@ -29,14 +29,14 @@ def tour(seed: int, scale: float, say: Callable[[str], None]) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder, Ground(Path(folder), seed) as ground:
         for stop in (
-            lambda: stops.everything(ground),
-            lambda: stops.census(ground),
-            lambda: stops.pages(ground),
-            lambda: stops.schema(ground, round(SCHEMA_CASES * scale)),
-            lambda: stops.names(ground, round(NAMES * scale)),
-            lambda: stops.slow(ground, round(SLOW * scale)),
+            lambda: steps.everything(ground),
+            lambda: steps.census(ground),
+            lambda: steps.pages(ground),
+            lambda: steps.schema(ground, round(SCHEMA_CASES * scale)),
+            lambda: steps.names(ground, round(NAMES * scale)),
+            lambda: steps.slow(ground, round(SLOW * scale)),
             lambda: holding.hold(ground, round(MOVES * scale)),
-            lambda: stops.canaries(ground),
+            lambda: steps.canaries(ground),
         ):
             begun = time.monotonic()
             row = stop()

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from tests.attack.ground import CANARIES, Ground, Row, detail_of
+from tests.attack.environment import CANARIES, Ground, Row, detail_of
 from tests.serving import Client, Gunicorn, free_port, wait_for
 
 MIB = 2**20

@@ -10,7 +10,7 @@ import pytest
 from tests.contract.replies import problem
 from tests.fakes import Fakes
 from tests.serving import Served, frames, wait_for
-from tests.turns.line import question
+from tests.turns.raw_client import question
 
 SECRET = "zephyr-quartz"
 KEY = {"Idempotency-Key": "k-1"}

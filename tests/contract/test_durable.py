@@ -15,7 +15,7 @@ from tests.contract.replies import Asides, problem
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
-from tests.turns.line import last_frame, question, turn_of
+from tests.turns.raw_client import last_frame, question, turn_of
 
 KEY = {"Idempotency-Key": "k-1"}
 Serve = Callable[..., Served]

@@ -19,7 +19,7 @@ from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 from tests.serving import Client, Served, frames, wait_for
-from tests.turns.line import last_frame, question, turn_of
+from tests.turns.raw_client import last_frame, question, turn_of
 
 Serve = Callable[..., Served]
 # A request waits for a store that is away for less than a second; the rest is this machine's.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.serving import Gunicorn, frames, joined
 from tests.threats.wire import connect, tell
-from tests.turns.line import ASK_STREAMING, Line, last_frame, question
+from tests.turns.raw_client import ASK_STREAMING, Line, last_frame, question
 
 FLOOD = 30_000
 

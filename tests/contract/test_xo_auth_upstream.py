@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import requests
 
+from tests.bad_upstream import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT
 from tests.contract.replies import problem
-from tests.lies import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT
 from tests.serving import Served
 from tests.upstream import (
     ACCESS_TOKEN,

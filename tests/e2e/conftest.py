@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import _descriptors, _left, _threads, nothing_left
 from tests.contract.replies import Asides
-from tests.e2e.stage import Stage, open_stage
+from tests.e2e.environment import Stage, open_stage
 from tests.fake_claude.stage.config import VERSION
 from tests.serving import Client
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, argv_of, kill
+from tests.e2e.environment import Stage, argv_of, kill
 from tests.serving import joined
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.contract.replies import is_moment, is_uuid
-from tests.e2e.stage import Stage
+from tests.e2e.environment import Stage
 
 pytestmark = pytest.mark.e2e
 

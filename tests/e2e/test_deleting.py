@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stage import Stage, kill
+from tests.e2e.environment import Stage, kill
 from tests.serving import frames, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.contract.replies import Asides, problem
-from tests.e2e.stage import Stage, open_stage
+from tests.e2e.environment import Stage, open_stage
 from tests.serving import Client, free_port, wait_for
 
 pytestmark = pytest.mark.e2e

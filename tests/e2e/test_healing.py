@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.replies import problem
-from tests.e2e.stage import Stage, kill
+from tests.e2e.environment import Stage, kill
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract.replies import invalid, post_text
-from tests.e2e.stage import Stage
+from tests.e2e.environment import Stage
 
 pytestmark = pytest.mark.e2e
 

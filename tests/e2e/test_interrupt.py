@@ -14,7 +14,7 @@ import pytest
 
 from demo.model import Model
 from tests.contract.replies import Asides, problem
-from tests.e2e.stage import Stage, Timed, at_long_tool, long_tool, open_stage, timed
+from tests.e2e.environment import Stage, Timed, at_long_tool, long_tool, open_stage, timed
 from tests.serving import Client, wait_for
 
 pytestmark = pytest.mark.e2e

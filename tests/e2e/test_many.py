@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.stage import Stage
+from tests.e2e.environment import Stage
 from tests.patience import PATIENCE_S
 from tests.serving import Client, joined
 

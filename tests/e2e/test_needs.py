@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.e2e.stage import Stage, argv_of
+from tests.e2e.environment import Stage, argv_of
 from tests.serving import joined
 
 pytestmark = pytest.mark.e2e

@@ -20,7 +20,7 @@ import pytest
 
 from demo.record import Exchange
 from tests.contract.replies import Asides
-from tests.e2e.stage import Stage, at_long_tool, long_tool
+from tests.e2e.environment import Stage, at_long_tool, long_tool
 from tests.fake_claude.driver import Cli, Event, result_of
 from tests.serving import Client, wait_for
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.contract.replies import ASK_PATHS, Asides, problem, segment, send
+from tests.e2e.environment import Stage, open_stage, timed
 from tests.e2e.nginx import nginx
-from tests.e2e.stage import Stage, open_stage, timed
 from tests.serving import Client, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.replies import problem
-from tests.e2e.stage import Stage, argv_of
+from tests.e2e.environment import Stage, argv_of
 from tests.serving import wait_for
 
 pytestmark = pytest.mark.e2e

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.stage import Stage, kill
+from tests.e2e.environment import Stage, kill
 from tests.serving import wait_for
 
 pytestmark = pytest.mark.e2e

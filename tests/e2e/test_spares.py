@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, argv_of, kill, timed
+from tests.e2e.environment import Stage, argv_of, kill, timed
 from tests.serving import wait_for
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.replies import problem
-from tests.e2e.stage import Stage
+from tests.e2e.environment import Stage
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.replies import Asides, problem
-from tests.e2e.stage import Stage, argv_of, timed
+from tests.e2e.environment import Stage, argv_of, timed
 from tests.serving import Client, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.stage import Stage, timed
+from tests.e2e.environment import Stage, timed
 from tests.serving import joined
 
 pytestmark = pytest.mark.e2e

@@ -6,7 +6,7 @@ import socket
 import statistics
 import time
 
-from tests.faults.ground import Ground
+from tests.faults.environment import Ground
 from tests.faults.report import Row
 from tests.serving import Client
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import requests
 
-from tests.faults.ground import Ground, fresh
+from tests.faults.environment import Ground, fresh
 from tests.faults.report import Row
 from tests.serving import Client, wait_for
-from tests.turns.line import question
+from tests.turns.raw_client import question
 
 SETTINGS: dict[str, str] = {}
 TURNS = 4

@@ -7,7 +7,7 @@ from random import Random
 
 import requests
 
-from tests.faults.ground import Ground, fresh
+from tests.faults.environment import Ground, fresh
 from tests.faults.report import Row
 from tests.serving import Client, Frame, frames, joined
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-from tests.faults.ground import Ground, code_of, fresh
+from tests.faults.environment import Ground, code_of, fresh
 from tests.faults.report import Row
 from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer, redis_binary

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.faults.ground import Ground
+from tests.faults.environment import Ground
 from tests.faults.report import Row
-from tests.turns.line import ASK, ASK_STREAMING, Line, question
+from tests.turns.raw_client import ASK, ASK_STREAMING, Line, question
 
 SETTINGS = {"COWORK_DISCONNECT_GRACE": "0"}
 PROJECTS = 30

@@ -9,7 +9,7 @@ from contextlib import closing
 from cowork.claude.installation import bundled
 from demo.model import serve
 from tests.faults import probe
-from tests.faults.ground import Ground, compare, fresh
+from tests.faults.environment import Ground, compare, fresh
 from tests.faults.report import Row
 from tests.serving import Client
 

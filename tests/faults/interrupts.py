@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 
-from tests.faults.ground import Ground, ask, error_of, fresh
+from tests.faults.environment import Ground, ask, error_of, fresh
 from tests.faults.report import Row
 from tests.serving import frames
 

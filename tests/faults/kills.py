@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from tests.faults.ground import TOLD, Ground, ask
+from tests.faults.environment import TOLD, Ground, ask
 from tests.faults.report import Row
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for

@@ -21,7 +21,7 @@ from tests.faults import (
     retries,
     spares,
 )
-from tests.faults.ground import Ground, ask, compare
+from tests.faults.environment import Ground, ask, compare
 from tests.faults.report import Report, Row
 
 # The module of each kind and how often it happens at scale 1.

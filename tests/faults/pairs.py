@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.fake_claude import overlaps
-from tests.faults.ground import Ground, ask, fresh
+from tests.faults.environment import Ground, ask, fresh
 from tests.faults.report import Row
 from tests.patience import PATIENCE_S
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
-from tests.faults.ground import Ground, fresh
+from tests.faults.environment import Ground, fresh
 from tests.faults.report import Row
 from tests.patience import PATIENCE_S
-from tests.turns.line import question
+from tests.turns.raw_client import question
 
 SETTINGS: dict[str, str] = {}
 TIMES = 10

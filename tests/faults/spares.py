@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from tests.faults.ground import TOLD, Ground, ask, fresh
+from tests.faults.environment import TOLD, Ground, ask, fresh
 from tests.faults.report import Row
 
 SPARES = 2

@@ -27,10 +27,10 @@ from cowork.claude import orphans as sweep
 from cowork.claude.installation import bundled
 from cowork.web.problems import STATUS
 from demo.model import serve
-from tests.faults.ground import Ground, Held, code_of, compare, error_of, fresh
+from tests.faults.environment import Ground, Held, code_of, compare, error_of, fresh
 from tests.faults.report import Report, Row
 from tests.serving import Client, frames, wait_for
-from tests.turns.line import ASK, ASK_STREAMING, LEAVING, Line, question
+from tests.turns.raw_client import ASK, ASK_STREAMING, LEAVING, Line, question
 
 CLIENTS = 8
 PROJECTS = 24

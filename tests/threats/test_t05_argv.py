@@ -9,7 +9,7 @@ import json
 import re
 from uuid import UUID
 
-from tests.attack.ground import seeded
+from tests.attack.environment import seeded
 from tests.contract.replies import JSON, send
 from tests.fakes import Fakes
 from tests.serving import Served

@@ -16,7 +16,7 @@ import pytest
 
 from cowork.runtime import unix_user
 from tests.contract.replies import Asides, problem
-from tests.e2e.stage import Stage, at_long_tool, kill, long_tool, open_stage
+from tests.e2e.environment import Stage, at_long_tool, kill, long_tool, open_stage
 from tests.serving import Gunicorn, wait_for
 
 pytestmark = [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.turns.line import Line
+from tests.turns.raw_client import Line
 
 
 @pytest.fixture

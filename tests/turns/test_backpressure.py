@@ -11,7 +11,7 @@ from tests.contract.replies import Asides, problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Gunicorn, Served, frames, joined, wait_for
-from tests.turns.line import ASK_STREAMING, Line, last_frame, question, turn_of
+from tests.turns.raw_client import ASK_STREAMING, Line, last_frame, question, turn_of
 
 MEGABYTE = 2**20
 LONGEST_LINE = 16 * MEGABYTE

@@ -10,7 +10,7 @@ from tests.contract.replies import ASK_PATHS, Asides, problem
 from tests.fake_claude import overlaps
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Served, frames, wait_for
-from tests.turns.line import last_frame, question, turn_of
+from tests.turns.raw_client import last_frame, question, turn_of
 
 HANG = "[[hang]] first"
 

@@ -11,7 +11,7 @@ from tests.contract.replies import ASK_PATHS, invalid, problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Served, joined
-from tests.turns.line import last_frame, question, turn_of
+from tests.turns.raw_client import last_frame, question, turn_of
 from tests.upstream import Upstream, until
 
 STEADY = "[[words 34]] [[delay 50]]"  # more than a second and a half, never silent for long

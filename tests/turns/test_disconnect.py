@@ -11,7 +11,7 @@ import pytest
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Gunicorn, Served, frames, joined, wait_for
-from tests.turns.line import ASK, ASK_STREAMING, LEAVING, Line, last_frame, question, turn_of
+from tests.turns.raw_client import ASK, ASK_STREAMING, LEAVING, Line, last_frame, question, turn_of
 from tests.upstream import Upstream
 
 BOTH = [ASK, ASK_STREAMING]

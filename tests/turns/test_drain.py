@@ -17,7 +17,7 @@ from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
 from tests.threats.wire import connect
-from tests.turns.line import last_frame
+from tests.turns.raw_client import last_frame
 
 GRACEFUL_S = 5
 SLACK_S = 2.0

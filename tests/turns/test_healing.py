@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes import Fakes
 from tests.serving import Served, wait_for
-from tests.turns.line import last_frame, question
+from tests.turns.raw_client import last_frame, question
 
 RECOVERED = ("is_new_session", "session_recovered")
 

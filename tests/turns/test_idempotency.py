@@ -9,7 +9,7 @@ import pytest
 from tests.contract.replies import ASK_PATHS, Asides, invalid, problem
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, joined, wait_for
-from tests.turns.line import last_frame, question, turn_of
+from tests.turns.raw_client import last_frame, question, turn_of
 
 KEY = {"Idempotency-Key": "k-1"}
 ALICE, BOB = "alice-" + "a" * 32, "bob-" + "b" * 32

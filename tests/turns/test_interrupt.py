@@ -11,7 +11,7 @@ from tests.contract.replies import Asides, problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Served, frames, wait_for
-from tests.turns.line import last_frame, turn_of
+from tests.turns.raw_client import last_frame, turn_of
 from tests.upstream import Upstream
 
 KINDS = ["tool", "thinking", "status"]

@@ -13,7 +13,7 @@ from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import Gunicorn, Served, wait_for
-from tests.turns.line import Line, question
+from tests.turns.raw_client import Line, question
 
 # The CLI, its tool and what it left running behind it.
 SOON_S = 8.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.fakes import Fakes
 from tests.serving import Served, wait_for
-from tests.turns.line import Line
+from tests.turns.raw_client import Line
 
 
 def test_events_that_a_client_did_not_ask_for_do_not_replace_keep_alives(

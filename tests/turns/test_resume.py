@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.replies import ASK_PATHS, Asides, invalid, problem
 from tests.serving import Client, Frame, Served, frames, joined, wait_for
-from tests.turns.line import Line, last_frame, numbers, question, turn_of
+from tests.turns.raw_client import Line, last_frame, numbers, question, turn_of
 
 ALICE, BOB = "alice-" + "a" * 32, "bob-" + "b" * 32
 TWELVE = " ".join(f"w{n}" for n in range(1, 13))

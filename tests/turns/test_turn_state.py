@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tests.contract.replies import is_moment, is_uuid
 from tests.serving import Served, frames, wait_for
-from tests.turns.line import turn_of
+from tests.turns.raw_client import turn_of
 
 
 def test_a_turn_that_waits_is_queued(served: Served) -> None:

@@ -15,7 +15,7 @@ from cowork.stores.memory.store import MemoryStore
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths
 from cowork.xo.login import Login
-from tests.lies import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT, with_token
+from tests.bad_upstream import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT, with_token
 
 BASE = "http://xo.test"
 START = f"{BASE}/auth/browser/start"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cowork.claude.workspace import Workspace
 from cowork.model import Project
-from tests.attack.ground import CANARIES, FOR_THE_CLI, Ground, Row, detail_of
+from tests.attack.environment import CANARIES, FOR_THE_CLI, Ground, Row, detail_of
 from tests.attack.tables import HOSTS, ORIGINS
 from tests.threats.wire import connect, tell
 
