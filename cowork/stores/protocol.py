@@ -31,16 +31,8 @@ class StoreUnusable(ValueError):
     """The store that is configured cannot be used as it is; the sentence says what to do."""
 
 
-class Store(Protocol):
-    """Sessions, claims, turns, what was said, the token and the outbox.
-
-    `shared` tells whether another process may use the same store.  A store is opened under the
-    name of its `holder`, the process that uses it; claims and turns belong to one, and those of a
-    holder that is gone are set free by whoever notices.
-    """
-
-    @property
-    def shared(self) -> bool: ...
+class SessionStore(Protocol):
+    """Sessions, the claims on their projects, and what was said in them."""
 
     def session(self, project: Project) -> Session | None:
         """The project's session, or None."""
@@ -82,8 +74,16 @@ class Store(Protocol):
     def claimed_elsewhere(self, project: Project) -> bool:
         """Whether a turn of another holder has claimed the project."""
 
-    # A store that forgets at restart has no use for turns: they are kept by whoever ran them.  Of
-    # what follows it does what concerns messages, sessions and history, and finds nothing.
+    def history(self, project: Project) -> list[Exchange]:
+        """What was said in the project's sessions since it was last deleted, oldest first."""
+
+
+class TurnStore(Protocol):
+    """Turns, and the holders that run them.
+
+    A store that forgets at restart has no use for turns: they are kept by whoever ran them.  Of
+    these methods it does what concerns messages, sessions and history, and finds nothing.
+    """
 
     def put_turn(
         self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
@@ -111,9 +111,6 @@ class Store(Protocol):
     def forget_turns(self, project: Project) -> None:
         """Remove the project's turns that have ended, and their keys."""
 
-    def history(self, project: Project) -> list[Exchange]:
-        """What was said in the project's sessions since it was last deleted, oldest first."""
-
     def beat(self) -> None:
         """Say that this holder lives, and prolong its claims."""
 
@@ -126,6 +123,10 @@ class Store(Protocol):
     def expire(self, limit: int) -> int:
         """Remove what was kept long enough, `limit` turns at most; how many it was."""
 
+
+class TokenStore(Protocol):
+    """The XO token."""
+
     def token(self) -> Token | None:
         """The stored XO token, expired or not."""
 
@@ -137,6 +138,10 @@ class Store(Protocol):
 
         False, and nothing changed, if it is not: somebody logged in or out meanwhile.
         """
+
+
+class OutboxStore(Protocol):
+    """Chat messages that wait, and those that were refused for good."""
 
     # A bound of the outbox costs a store that forgets at restart its oldest message.  A durable
     # one takes every message, since the answer of an accepted turn must not be lost, and at its
@@ -185,6 +190,18 @@ class Store(Protocol):
 
         It ends by itself `seconds` after the last call; 0 gives it back.
         """
+
+
+class Store(SessionStore, TurnStore, TokenStore, OutboxStore, Protocol):
+    """Sessions, claims, turns, what was said, the token and the outbox.
+
+    `shared` tells whether another process may use the same store.  A store is opened under the
+    name of its `holder`, the process that uses it; claims and turns belong to one, and those of a
+    holder that is gone are set free by whoever notices.
+    """
+
+    @property
+    def shared(self) -> bool: ...
 
     def close(self) -> None:
         """Let go of files and connections; calling it twice is no error."""
