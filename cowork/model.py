@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# Of a project's sessions those that were given up last, and of deleted ones those whose files are
-# still to be removed.
+# Of a project's sessions those that were given up last.
 EARLIER_LIMIT = 100
 
 
