@@ -27,29 +27,39 @@ CODES = sorted(
     }
 )
 KEY = "k" * 32
+# Set by the server in the environment of its CLIs.
+MADE = {"COWORK_PROCESS"}
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
+CONFIGURATION = "docs/configuration.md"
+API = "docs/api.md"
+# The changelog may name a setting that there is no more.
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    if path.name != "CHANGELOG.md"
+)
+
+
+def written(name: str) -> str:
+    return (ROOT / name).read_text()
 
 
 @pytest.mark.parametrize(("variable", "default"), SETTINGS.items())
 def test_every_setting_is_in_the_example_with_its_default(variable, default):
-    example = (ROOT / ".env.example").read_text()
-    assert re.findall(rf"(?m)^#? ?{variable}=(.*)$", example) == [default]
+    assert re.findall(rf"(?m)^#? ?{variable}=(.*)$", written(".env.example")) == [default]
 
 
 @pytest.mark.parametrize(("variable", "default"), SETTINGS.items())
-def test_every_setting_is_in_the_readmes_table_with_its_default(variable, default):
-    rows = re.findall(rf"(?m)^\| `{variable}` \|.*\| ([^|]*) \|$", readme())
+def test_every_setting_is_in_the_documented_table_with_its_default(variable, default):
+    rows = re.findall(rf"(?m)^\| `{variable}` \|.*\| ([^|]*) \|$", written(CONFIGURATION))
     assert rows == [f"`{default}`" if default else "unset"]
 
 
-@pytest.mark.parametrize("text", [".env.example", "README.md"])
-def test_nothing_is_documented_that_is_no_setting(text):
-    written = (ROOT / text).read_text()
-    named = set(re.findall(r"\b(?:COWORK|XO|CHAT_API)_[A-Z_]+[A-Z]\b", written))
-    assert named <= SETTINGS.keys()
+@pytest.mark.parametrize("name", [".env.example", *DOCUMENTS])
+def test_nothing_is_documented_that_is_no_setting(name):
+    named = set(re.findall(r"\b(?:COWORK|XO|CHAT_API)_[A-Z_]+[A-Z]\b", written(name)))
+    assert named - MADE <= SETTINGS.keys()
 
 
 def test_the_example_is_one_that_can_be_used(tmp_path):
@@ -59,15 +69,16 @@ def test_the_example_is_one_that_can_be_used(tmp_path):
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_error_code_is_in_the_readme(code):
-    assert f"`{code}`" in readme()
+def test_every_error_code_is_documented(code):
+    assert f"`{code}`" in written(API)
 
 
 @pytest.mark.parametrize("kind", problems.STATUS)
-def test_every_error_is_in_the_readme_beside_its_status(kind):
+def test_every_error_is_documented_beside_its_status(kind):
     if kind is errors.WorkerLost:
         return  # seen as the state of a turn, not as a reply
-    row = next(row for row in readme().splitlines() if re.search(rf"^\|.*`{kind.code}`", row))
+    _, _, errors_table = written(API).partition("\n## Errors\n")
+    row = next(row for row in errors_table.splitlines() if re.search(rf"^\|.*`{kind.code}`", row))
     assert str(problems.STATUS[kind]) in row.split("|")[1]
 
 
@@ -118,9 +129,19 @@ def test_liveness_says_nothing_but_that_it_lives(guarded):
     assert len(reply.data) < 100
 
 
-def test_every_route_that_may_be_called_is_in_the_readme(guarded):
+def test_every_route_that_may_be_called_is_documented(guarded):
     # Only what a client calls: files of the interactive page are its own business.
     for rule in guarded.url_map.iter_rules():
         if "docs" not in rule.rule:
-            written = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-            assert re.search(re.sub(r"\\{\w+\\}", "[^/ ]+", re.escape(written)), readme()), written
+            shown = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            assert re.search(re.sub(r"\\{\w+\\}", "[^/ ]+", re.escape(shown)), written(API)), shown
+
+
+def test_the_table_of_endpoints_has_every_route_and_no_other(guarded):
+    table, _, _ = written(API).partition("\n## ")
+    named = set(re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`]*)`", table))
+    routes = set()
+    for rule in guarded.url_map.iter_rules():
+        shown = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        routes |= {f"{method} {shown}" for method in rule.methods - {"HEAD", "OPTIONS"}}
+    assert named == {route for route in routes if " /docs/" not in route}
