@@ -32,11 +32,11 @@ from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.protocol import Store
 from cowork.turns.maintenance import Keeper
-from cowork.turns.recorder import Ledger
-from cowork.turns.registry import KeptTurns
+from cowork.turns.recorder import TurnRecorder
+from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner
-from cowork.turns.service import Conversation
+from cowork.turns.service import TurnService
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream
 from cowork.xo.login import Login
@@ -66,7 +66,7 @@ class Services:
     pool: Pool
     outbox: Outbox
     login: Login
-    conversation: Conversation
+    conversation: TurnService
     removals: Removals
     bodies: Quota
     replies: Quota
@@ -297,8 +297,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         owners=keys.__len__,
         share=QueueFull,
     )
-    ledger = Ledger(store, outbox, holder=holder, retention=settings.turn_retention)
-    turns = KeptTurns(settings.turn_retention, store, holder)
+    ledger = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
+    turns = TurnRegistry(settings.turn_retention, store, holder)
     keeper = Keeper(store, ledger, turns, holder=holder, is_dead=orphans.is_gone)
     ledger.on_trouble = keeper.look_now
     config = starter.config_folder()
@@ -314,7 +314,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         pool=pool,
         outbox=outbox,
         login=login,
-        conversation=Conversation(
+        conversation=TurnService(
             store,
             pool,
             ledger=ledger,

@@ -79,7 +79,7 @@ def _new_bell() -> _Bell | _GreenBell:
     return _Bell() if gevent is None else _GreenBell(gevent)
 
 
-class Changes:
+class PredicateCondition:
     """Hold it (`with`) to change or look; `tell` after a change; `wait` until something is true.
 
     What a `wait` is given to look at is looked at by others too, in their threads, but always

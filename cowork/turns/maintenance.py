@@ -9,8 +9,8 @@ from collections.abc import Callable
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.stores.protocol import LEASE, Store
-from cowork.turns.recorder import Ledger
-from cowork.turns.registry import KeptTurns
+from cowork.turns.recorder import TurnRecorder
+from cowork.turns.registry import TurnRegistry
 
 log = logger(__name__)
 
@@ -30,8 +30,8 @@ class Keeper:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
-        turns: KeptTurns,
+        ledger: TurnRecorder,
+        turns: TurnRegistry,
         *,
         holder: str,
         is_dead: Callable[[str], bool],

@@ -25,13 +25,13 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 
 
 @dataclass(slots=True)
-class _Lane:
+class _ProjectQueue:
     running: Turn | None = None
     waiting: deque[Turn] = field(default_factory=deque)
     arriving: list[Turn] = field(default_factory=list)
 
 
-class Lanes:
+class ProjectQueues:
     """All busy projects.
 
     `take` runs a turn to its end; `left` is called with a turn that was stopped while it waited,
@@ -46,7 +46,7 @@ class Lanes:
         self._take = take
         self._left = left
         self._lock = threading.Lock()
-        self._lanes: dict[Project, _Lane] = {}
+        self._lanes: dict[Project, _ProjectQueue] = {}
         self._shut = False
         self._threads = Threads("lane")
 
@@ -65,7 +65,7 @@ class Lanes:
             before = None
             if lane is None:
                 turn.begin()
-                lane = self._lanes[turn.project] = _Lane(running=turn)
+                lane = self._lanes[turn.project] = _ProjectQueue(running=turn)
             else:
                 before = self._arrive(lane, turn, on_busy)
         try:
@@ -82,7 +82,7 @@ class Lanes:
             self._give_up(lane, turn)
         return before
 
-    def _arrive(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> Turn | None:
+    def _arrive(self, lane: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> Turn | None:
         """Keep a place for a turn that is not accepted yet."""
         # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
         before = lane.running if lane.running is not None and lane.running.done is None else None
@@ -97,7 +97,7 @@ class Lanes:
         lane.arriving.append(turn)
         return before
 
-    def _begin(self, lane: _Lane, turn: Turn, on_busy: OnBusy) -> None:
+    def _begin(self, lane: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> None:
         """An accepted turn waits in its lane, or runs, where nothing does any more."""
         if lane.running is not turn:
             with self._lock:
@@ -125,7 +125,7 @@ class Lanes:
             log.exception("a turn could not be ended", turn_id=turn.id)
             turn.finish(Done(success=False, message=""), turn.stop_reason)
 
-    def _await(self, lane: _Lane, turn: Turn, *, first: bool) -> Callable[[], None]:
+    def _await(self, lane: _ProjectQueue, turn: Turn, *, first: bool) -> Callable[[], None]:
         """Let the turn wait, so that it leaves when it is stopped; the caller holds the lock.
 
         One that was stopped before is to be told to leave by the caller, without the lock.
@@ -144,7 +144,7 @@ class Lanes:
         waits = True
         return leave
 
-    def _start(self, lane: _Lane) -> None:
+    def _start(self, lane: _ProjectQueue) -> None:
         """Take the lane's turns in a thread; where there is none, they end without being asked."""
         try:
             self._threads.run(lambda: self._run(lane))
@@ -155,7 +155,7 @@ class Lanes:
                 self._end(turn, AtCapacity("the server has no thread for a turn", retry_after=5))
                 turn = self._advance(lane, turn.project)
 
-    def _give_up(self, lane: _Lane, turn: Turn) -> None:
+    def _give_up(self, lane: _ProjectQueue, turn: Turn) -> None:
         """The turn does not come after all; those behind it need not wait for it."""
         with self._lock:
             for place in (lane.arriving, lane.waiting):
@@ -167,11 +167,11 @@ class Lanes:
             if following is not None:
                 self._start(lane)
 
-    def _remove_if_empty(self, lane: _Lane, project: Project) -> None:
+    def _remove_if_empty(self, lane: _ProjectQueue, project: Project) -> None:
         if not _all(lane):
             del self._lanes[project]
 
-    def _leave(self, lane: _Lane, turn: Turn) -> None:
+    def _leave(self, lane: _ProjectQueue, turn: Turn) -> None:
         with self._lock:
             if turn not in lane.waiting:
                 return
@@ -179,7 +179,7 @@ class Lanes:
             _tell_positions(lane)
         self._let_go(turn)
 
-    def _run(self, lane: _Lane) -> None:
+    def _run(self, lane: _ProjectQueue) -> None:
         turn = lane.running
         while turn is not None:
             project = turn.project
@@ -193,7 +193,7 @@ class Lanes:
                 self._end(turn, broken())
             turn = self._advance(lane, project)
 
-    def _advance(self, lane: _Lane, project: Project) -> Turn | None:
+    def _advance(self, lane: _ProjectQueue, project: Project) -> Turn | None:
         with self._lock:
             turn = lane.running = lane.waiting.popleft() if lane.waiting else None
             self._remove_if_empty(lane, project)
@@ -230,12 +230,12 @@ class Lanes:
         self._threads.close()
 
 
-def _all(lane: _Lane) -> list[Turn]:
+def _all(lane: _ProjectQueue) -> list[Turn]:
     running = [lane.running] if lane.running is not None else []
     return [*running, *lane.waiting, *lane.arriving]
 
 
-def _tell_positions(lane: _Lane) -> None:
+def _tell_positions(lane: _ProjectQueue) -> None:
     for ahead, turn in enumerate(lane.waiting, 1):
         try:
             turn.queued_behind(ahead)

@@ -36,7 +36,7 @@ class AskedBefore(StoreUnavailable):
     """Another process has just accepted a turn with this key; asking again finds it."""
 
 
-class Ledger:
+class TurnRecorder:
     """Writes turns into the store; `holder` is this process's name there.
 
     `retention` is how long an ended turn is kept that came without a key, in seconds;

@@ -33,7 +33,7 @@ FORGOTTEN_LIMIT = 100_000
 NOT_ASKED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)
 
 
-class KeptTurns:
+class TurnRegistry:
     """Every turn that can still be asked about.
 
     An ended turn is kept for `retention` seconds, then forgotten; where there are too many, the

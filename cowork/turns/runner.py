@@ -33,7 +33,7 @@ from cowork.log import logger
 from cowork.model import Claim, Exchange, Project, Session, with_earlier
 from cowork.stores.protocol import Store
 from cowork.turns.event_log import can_be_told
-from cowork.turns.recorder import Ledger
+from cowork.turns.recorder import TurnRecorder
 from cowork.turns.turn import Turn, broken, forgetful
 
 log = logger(__name__)
@@ -65,7 +65,7 @@ class Runner:
         store: Store,
         pool: Pool,
         cli: ClaudeCli,
-        ledger: Ledger,
+        ledger: TurnRecorder,
         rules: Rules,
         *,
         transcripts: Transcripts,

@@ -23,9 +23,9 @@ from cowork.errors import (
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
-from cowork.turns.queues import Lanes, OnBusy
-from cowork.turns.recorder import AskedBefore, Ledger
-from cowork.turns.registry import KeptTurns
+from cowork.turns.queues import OnBusy, ProjectQueues
+from cowork.turns.recorder import AskedBefore, TurnRecorder
+from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner, interrupted
 from cowork.turns.turn import Question, Turn
@@ -33,7 +33,7 @@ from cowork.turns.turn import Question, Turn
 STOP_WAIT = INTERRUPT_RUNG + 0.5
 
 
-class Conversation:
+class TurnService:
     """Asks questions of projects; see `ask`."""
 
     def __init__(
@@ -41,8 +41,8 @@ class Conversation:
         store: Store,
         pool: Pool,
         *,
-        ledger: Ledger,
-        turns: KeptTurns,
+        ledger: TurnRecorder,
+        turns: TurnRegistry,
         runner: Runner,
         rules: Rules,
         quota: Quota,
@@ -52,7 +52,7 @@ class Conversation:
         self._pool = pool
         self._ledger = ledger
         self._rules = rules
-        self._lanes = Lanes(limit=rules.queue_limit, take=runner.take, left=runner.left)
+        self._lanes = ProjectQueues(limit=rules.queue_limit, take=runner.take, left=runner.left)
         self._quota = quota
         self._removals = removals
         self.turns = turns

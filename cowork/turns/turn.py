@@ -20,7 +20,7 @@ from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, Tur
 from cowork.events import Done, Failed, Said, Status, Tokens
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
-from cowork.runtime.condition import Changes
+from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
 from cowork.turns.event_log import Batch, TurnLog
 
@@ -115,7 +115,7 @@ class Turn:
         self._log = TurnLog()
         # What is being told of: behind which number, and what; it need not be read again.
         self._news: tuple[int, Batch] | None = None
-        self._changed = Changes()
+        self._changed = PredicateCondition()
         self._on_stop: Callable[[], None] | None = None
         self._on_end: Callable[[Turn], None] | None = None
 

@@ -12,7 +12,7 @@ from flask.globals import app_ctx
 
 from cowork.claude.launch_options import Needs
 from cowork.model import Project, TurnKey
-from cowork.turns.service import Conversation
+from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from cowork.web.disconnects import Disconnects
 from cowork.web.problems import ClientGone, InvalidBody
@@ -27,7 +27,7 @@ _LATER = "Not now; `Retry-After` says when, where that is known"
 
 
 def blueprint(
-    conversation: Conversation,
+    conversation: TurnService,
     disconnects: Disconnects,
     *,
     first_event_wait: float,
@@ -88,7 +88,7 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
-def _ask(conversation: Conversation, body: dict[str, Any], *, streaming: bool) -> Turn:
+def _ask(conversation: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
     question = Question(

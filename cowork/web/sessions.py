@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from cowork.model import Project
 from cowork.stores.protocol import Store
-from cowork.turns.service import Conversation
+from cowork.turns.service import TurnService
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import (
@@ -22,7 +22,7 @@ from cowork.web.schemas import (
 )
 
 
-def blueprint(conversation: Conversation, store: Store) -> CoworkBlueprint:
+def blueprint(conversation: TurnService, store: Store) -> CoworkBlueprint:
     """The caller's own sessions; another owner's are not there."""
     routes = CoworkBlueprint("sessions", __name__, description="A session per project")
 

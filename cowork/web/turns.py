@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from cowork.turns.service import Conversation
+from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.ask import streamed
 from cowork.web.disconnects import Disconnects
@@ -27,7 +27,7 @@ RETRY = b"retry: 1000\n\n"
 
 
 def blueprint(
-    conversation: Conversation, disconnects: Disconnects, *, keepalive: float
+    conversation: TurnService, disconnects: Disconnects, *, keepalive: float
 ) -> CoworkBlueprint:
     """The caller's own turns; another owner's are not there."""
     routes = CoworkBlueprint("turns", __name__, description="Turns, while they run and after")

@@ -24,7 +24,7 @@ from cowork.claude.stream_json.protocol import Lines, LineTooLong, Message, Text
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Said
 from cowork.log import logger, masked
-from cowork.runtime.condition import Changes
+from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.fd_watcher import Watching
 from cowork.runtime.ids import new_hex, new_id
 
@@ -80,7 +80,7 @@ class ClaudeProcess:
         self.remote_control: bool | None = None
         self._child = child
         self._marker = orphans.marker(process_id)
-        self._changed = Changes()
+        self._changed = PredicateCondition()
         self._ending = threading.Lock()
         self._reply: Reply | None = None
         self._past = Past(resumed=resumed)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cowork.claude.stream_json.answer import Answer, Result
 from cowork.events import Said
-from cowork.runtime.condition import Changes
+from cowork.runtime.condition import PredicateCondition
 
 
 class Interruptible(Protocol):
@@ -42,7 +42,7 @@ class Reply:
         self.interrupted_at: float | None = None
         self._nudged = False
         self._due = float("inf")
-        self._changed = Changes()
+        self._changed = PredicateCondition()
 
     def wait(self, until: float) -> Result | None:
         """The result, or None at `until` (monotonic) or when `nudge` was called."""

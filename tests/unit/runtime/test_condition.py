@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cowork.runtime.condition import Changes
+from cowork.runtime.condition import PredicateCondition
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
@@ -35,13 +35,13 @@ class Waiter:
 
 
 def test_what_is_true_already_is_not_waited_for():
-    changes = Changes()
+    changes = PredicateCondition()
     with changes:
         assert changes.wait(lambda: True, 0.0) is True
 
 
 def test_a_wait_ends_at_its_time():
-    changes = Changes()
+    changes = PredicateCondition()
     begun = time.monotonic()
     with changes:
         assert changes.wait(lambda: False, begun + 0.05) is False
@@ -49,7 +49,7 @@ def test_a_wait_ends_at_its_time():
 
 
 def test_a_change_ends_every_wait_for_it_and_no_other():
-    changes, state = Changes(), set()
+    changes, state = PredicateCondition(), set()
     first = [Waiter(changes, lambda: "a" in state) for _ in range(5)]
     other = Waiter(changes, lambda: "b" in state)
     wait_for(lambda: len(changes._waiting) == 6, what="six waiters")
@@ -65,7 +65,7 @@ def test_a_change_ends_every_wait_for_it_and_no_other():
 
 
 def test_a_change_that_comes_while_the_waiter_looks_is_not_lost():
-    changes, state = Changes(), set()
+    changes, state = PredicateCondition(), set()
 
     def change():
         with changes:
@@ -87,7 +87,7 @@ def test_a_change_that_comes_while_the_waiter_looks_is_not_lost():
 
 
 def test_nobody_is_woken_for_what_does_not_concern_them():
-    changes, state, looked = Changes(), set(), []
+    changes, state, looked = PredicateCondition(), set(), []
 
     def look():
         looked.append(threading.get_ident())
@@ -110,7 +110,7 @@ def test_nobody_is_woken_for_what_does_not_concern_them():
 
 
 def test_a_wait_that_ended_leaves_no_change_to_the_next_one():
-    changes = Changes()
+    changes = PredicateCondition()
     for _ in range(3):
         with changes:
             # Told while nobody sleeps any more: the next wait must not take it for its own.
@@ -124,7 +124,7 @@ def test_a_wait_that_ended_leaves_no_change_to_the_next_one():
 
 
 def test_nothing_is_lost_between_many_writers_and_readers():
-    changes, count = Changes(), [0]
+    changes, count = PredicateCondition(), [0]
     seen = []
 
     def read():
@@ -152,7 +152,7 @@ def test_nothing_is_lost_between_many_writers_and_readers():
 
 
 def test_what_breaks_in_a_look_lets_the_others_go_on():
-    changes = Changes()
+    changes = PredicateCondition()
     with pytest.raises(ZeroDivisionError), changes:
         changes.wait(lambda: 1 / 0, soon())
     with changes:
@@ -161,7 +161,7 @@ def test_what_breaks_in_a_look_lets_the_others_go_on():
 
 def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_then():
     """Each wait is told and out of time at once, and then waits for another thing at once."""
-    first, second, state = Changes(), Changes(), set()
+    first, second, state = PredicateCondition(), PredicateCondition(), set()
     kept: list[bool] = []
 
     def wait():

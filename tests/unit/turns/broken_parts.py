@@ -26,11 +26,11 @@ from cowork.runtime.quota import Quota
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.turns.recorder import Ledger
-from cowork.turns.registry import KeptTurns
+from cowork.turns.recorder import TurnRecorder
+from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner
-from cowork.turns.service import Conversation
+from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from tests.patience import PATIENCE_S
 
@@ -198,7 +198,7 @@ class House:
     timeout: float = PATIENCE_S
     store: Store = field(init=False)
     pool: Processes = field(init=False)
-    conversation: Conversation = field(init=False)
+    conversation: TurnService = field(init=False)
     quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
@@ -206,15 +206,15 @@ class House:
         self.pool = Processes(self._of("process"), **self.manner)
         store = self._made("store", self.store)
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))
-        ledger = self._made("ledger", Ledger(store, outbox, holder="a", retention=600))
+        ledger = self._made("ledger", TurnRecorder(store, outbox, holder="a", retention=600))
         pool, cli = self._made("pool", self.pool), self._made("cli", Cli())
         rules = Rules(Workspace(self.folder), timeout=self.timeout)
         runner = self._made(
             "runner", Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(self.folder))
         )
-        turns = KeptTurns(600.0, store, "a")
+        turns = TurnRegistry(600.0, store, "a")
         self.quota = Quota("turns", most_bytes=2**20, most=100)
-        self.conversation = Conversation(
+        self.conversation = TurnService(
             store,
             pool,
             ledger=ledger,

@@ -12,8 +12,8 @@ from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.maintenance import Keeper
-from cowork.turns.recorder import Ledger
-from cowork.turns.registry import KeptTurns
+from cowork.turns.recorder import TurnRecorder
+from cowork.turns.registry import TurnRegistry
 from tests.serving import wait_for
 from tests.unit.stores.durable_suite import ended, record
 
@@ -51,10 +51,10 @@ def keep(store):
     begun = []
 
     def start(gone=frozenset(), of=store):
-        ledger = Ledger(
+        ledger = TurnRecorder(
             of, Outbox(of, Relay(of, NoChatApi(), lambda: None)), holder=OURS, retention=9
         )
-        turns = KeptTurns(9, of, OURS)
+        turns = TurnRegistry(9, of, OURS)
         begun.append(Keeper(of, ledger, turns, holder=OURS, is_dead=lambda name: name in gone))
         begun[-1].start()
         return begun[-1], turns

@@ -10,7 +10,7 @@ import pytest
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown, StoreUnavailable, TurnInterrupted
 from cowork.events import Done
 from cowork.model import Project
-from cowork.turns.queues import Lanes
+from cowork.turns.queues import ProjectQueues
 from cowork.turns.turn import Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -75,7 +75,7 @@ def work():
 
 @pytest.fixture
 def lanes(work):
-    made = Lanes(limit=8, take=work.take, left=work.left)
+    made = ProjectQueues(limit=8, take=work.take, left=work.left)
     yield made
     work.go.set()
     wait_for(lambda: not made.all(), PATIENCE_S, "the end of every turn")

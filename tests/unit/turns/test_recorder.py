@@ -15,7 +15,7 @@ from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as ledger_module
-from cowork.turns.recorder import AskedBefore, Ledger
+from cowork.turns.recorder import AskedBefore, TurnRecorder
 from cowork.turns.records import revive
 from cowork.turns.turn import Question, Turn
 from tests.unit.stores.durable_suite import waiting
@@ -82,7 +82,7 @@ def outbox(store):
 
 @pytest.fixture
 def ledger(store, outbox):
-    return Ledger(store, outbox, holder="a", retention=600)
+    return TurnRecorder(store, outbox, holder="a", retention=600)
 
 
 def turn(project=P, *, begun=True):
@@ -168,7 +168,7 @@ def test_a_failure_without_a_text_has_no_answer(store, ledger):
 
 
 def test_without_a_chat_api_nothing_is_put_in_the_outbox(store):
-    ledger = Ledger(store, StillOutbox(store, NoChatApi()), holder="a", retention=600)
+    ledger = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=600)
     asked = turn()
     ledger.accept(asked)
     end(ledger, asked)
@@ -283,7 +283,7 @@ def test_the_session_is_kept_with_the_end_unless_it_was_deleted(store, ledger):
 
 def test_a_memory_store_gets_messages_sessions_and_history():
     store = MemoryStore()
-    ledger = Ledger(store, StillOutbox(store, Deaf()), holder="a", retention=600)
+    ledger = TurnRecorder(store, StillOutbox(store, Deaf()), holder="a", retention=600)
     project = Project("", "m")
     asked, claim = turn(project), store.claim(project)
     ledger.accept(asked, KEY)
@@ -294,7 +294,7 @@ def test_a_memory_store_gets_messages_sessions_and_history():
 
 
 def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
-    ledger = Ledger(store, StillOutbox(store, NoChatApi()), holder="a", retention=60)
+    ledger = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=60)
     turn = Turn(P, Question("why?"))
     ledger.accept(turn, KEY)
     turn.append([Token("said")])

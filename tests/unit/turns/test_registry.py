@@ -13,7 +13,7 @@ from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
 from cowork.turns import registry
-from cowork.turns.registry import KeptTurns
+from cowork.turns.registry import TurnRegistry
 from cowork.turns.turn import Question, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -50,7 +50,7 @@ class HeavyTurn(Turn):
 @pytest.mark.parametrize("kind", [Turn, HeavyTurn])
 def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind):
     monkeypatch.setattr(registry, "COUNT_LIMIT", 2 if kind is Turn else 100)
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     key = TurnKey("me", "k", "digest")
     mine = end(kept(turns, "me", key))
     theirs = [end(kept(turns, "other", kind=kind)) for _ in range(9)]
@@ -62,13 +62,13 @@ def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind)
 
 
 def test_a_running_turn_is_found_by_its_owner_however_long_it_runs():
-    turns = KeptTurns(store=MemoryStore(), retention=0.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=0.0)
     turn = kept(turns, "me")
     assert turns.find("me", turn.id) is turn
 
 
 def test_an_ended_turn_is_found_while_it_is_kept():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns))
     assert turns.find("", turn.id) is turn
     assert list(turn.read(0, time.monotonic())) == [turn.done]
@@ -76,11 +76,11 @@ def test_an_ended_turn_is_found_while_it_is_kept():
 
 def test_a_turn_that_never_was_is_not_found():
     with pytest.raises(TurnNotFound):
-        KeptTurns(store=MemoryStore(), retention=60.0).find("", "no-such-turn")
+        TurnRegistry(store=MemoryStore(), retention=60.0).find("", "no-such-turn")
 
 
 def test_a_turn_that_is_kept_no_longer_has_expired():
-    turns = KeptTurns(store=MemoryStore(), retention=0.05)
+    turns = TurnRegistry(store=MemoryStore(), retention=0.05)
     turn = end(kept(turns))
     wait_for(lambda: expired(turns, "", turn.id), what="the turn's expiry")
 
@@ -95,7 +95,7 @@ def expired(turns, owner, turn_id):
 
 @pytest.mark.parametrize("retention", [60.0, 0.0])
 def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
-    turns = KeptTurns(retention, MemoryStore())
+    turns = TurnRegistry(retention, MemoryStore())
     turn = end(kept(turns, "me"))
     for other in ("you", "", "ME"):
         with pytest.raises(TurnNotFound):
@@ -103,7 +103,7 @@ def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
 
 
 def test_an_expired_turn_gives_its_memory_back():
-    turns = KeptTurns(store=MemoryStore(), retention=0.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=0.0)
     turn = kept(turns)
     turn.append([Token("x" * 3_000_000)])
     end(turn)
@@ -114,7 +114,7 @@ def test_an_expired_turn_gives_its_memory_back():
 
 
 def test_the_oldest_of_too_many_ended_turns_expire_first():
-    turns = KeptTurns(store=MemoryStore(), retention=600.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=600.0)
     first, second = end(kept(turns)), end(kept(turns))
     running = kept(turns)
     for _ in range(registry.COUNT_LIMIT - 2):
@@ -128,7 +128,7 @@ def test_the_oldest_of_too_many_ended_turns_expire_first():
 
 
 def test_the_oldest_of_too_many_bytes_expire_first():
-    turns = KeptTurns(store=MemoryStore(), retention=600.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=600.0)
     heavy = [end(kept(turns, kind=HeavyTurn)) for _ in range(3)]
     assert expired(turns, "", heavy[0].id)
     assert turns.find("", heavy[1].id) is heavy[1]
@@ -139,20 +139,20 @@ KEY = TurnKey("me", "k1", "digest")
 
 
 def test_a_key_gives_the_turn_that_it_made_before():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn, replayed = turns.once(KEY, lambda: new_turn("me"))
     assert not replayed
     assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_gives_its_turn_after_the_end_too():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns, "me", KEY))
     assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_with_another_body_is_a_mismatch():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
     with pytest.raises(IdempotencyMismatch):
         turns.once(TurnKey("me", "k1", "another"), lambda: pytest.fail("made"))
@@ -163,7 +163,7 @@ def test_a_key_with_another_body_is_a_mismatch():
     "other", [TurnKey("you", "k1", "digest"), TurnKey("me", "k2", "digest"), None]
 )
 def test_another_key_makes_a_turn_of_its_own(other):
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
     second, replayed = turns.once(other, lambda: new_turn("me"))
     assert second is not turn
@@ -171,12 +171,12 @@ def test_another_key_makes_a_turn_of_its_own(other):
 
 
 def test_without_a_key_every_question_is_a_turn():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     assert kept(turns) is not kept(turns)
 
 
 def test_an_expired_key_makes_a_new_turn_even_with_another_body():
-    turns = KeptTurns(store=MemoryStore(), retention=0.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=0.0)
     turn = end(kept(turns, "me", KEY))
     second, replayed = turns.once(TurnKey("me", "k1", "another"), lambda: new_turn("me"))
     assert second is not turn
@@ -184,7 +184,7 @@ def test_an_expired_key_makes_a_new_turn_even_with_another_body():
 
 
 def test_a_turn_that_could_not_be_made_leaves_its_key_free():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
 
     def refuse(_turn):
         raise TurnNotFound("refused")
@@ -197,7 +197,7 @@ def test_a_turn_that_could_not_be_made_leaves_its_key_free():
 
 
 def test_of_ten_equal_questions_at_once_one_makes_the_turn():
-    turns, made = KeptTurns(store=MemoryStore(), retention=60.0), []
+    turns, made = TurnRegistry(store=MemoryStore(), retention=60.0), []
     gate = threading.Barrier(10)
 
     def start():
@@ -216,7 +216,7 @@ def test_of_ten_equal_questions_at_once_one_makes_the_turn():
 
 
 def test_closing_lets_go_of_every_log():
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = kept(turns)
     turn.append([Token("x" * 3_000_000)])
     end(turn)
@@ -225,7 +225,7 @@ def test_closing_lets_go_of_every_log():
 
 
 def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(monkeypatch):
-    turns = KeptTurns(store=MemoryStore(), retention=60.0)
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     key = TurnKey("", "k", "digest")
     mine, running, bare = end(kept(turns, key=key)), kept(turns), kept(turns)
     late = kept(turns)
