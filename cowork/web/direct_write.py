@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 
 class _Socket(Protocol):
-    """`cowork.server.worker.Client`."""
+    """`cowork.server.client_socket.ClientSocket`."""
 
-    def send_now(self, data: bytes) -> int: ...
+    def try_send(self, data: bytes) -> int: ...
     def sendall(self, data: bytes) -> None: ...
 
 
@@ -39,7 +39,7 @@ class Shortcut:
         framed = b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data
         sent = 0
         with suppress(OSError):  # full, or gone: `flush` finds out
-            sent = self._sock.send_now(framed)
+            sent = self._sock.try_send(framed)
         if sent < len(framed):
             self.unsent = framed[sent:]
 
@@ -56,7 +56,7 @@ def shortcut(environ: Mapping[str, Any]) -> Shortcut | None:
     Our own gunicorn worker's sockets alone know how to send without waiting.
     """
     sock: Any = environ.get("gunicorn.socket")
-    if not hasattr(sock, "send_now") or environ["REQUEST_METHOD"] == "HEAD":
+    if not hasattr(sock, "try_send") or environ["REQUEST_METHOD"] == "HEAD":
         return None
     # gunicorn's rule for a reply without a length.
     chunked = environ["SERVER_PROTOCOL"] != "HTTP/1.0"

@@ -59,7 +59,7 @@ def register(app: Flask, replies: Quota) -> None:
     def count(reply: Response) -> Response:
         sock: Any = request_ctx.request.environ.get("gunicorn.socket")
         owner = app_ctx.g.owner
-        if hasattr(sock, "counted"):
+        if hasattr(sock, "is_charged"):
             sock.owner = owner  # for the pieces of a stream
         size = 0 if reply.is_streamed else reply.calculate_content_length() or 0
         return reply if size <= SMALL else _counted(reply, replies, owner, size)
@@ -76,9 +76,9 @@ def _counted(reply: Response, replies: Quota, owner: str, size: int) -> Response
         reply.close()
         return problem(fault)
     sock: Any = request_ctx.request.environ.get("gunicorn.socket")
-    ours = hasattr(sock, "counted")
+    ours = hasattr(sock, "is_charged")
     if ours:
-        sock.counted = True
+        sock.is_charged = True
     reply.call_on_close(partial(_written, replies, owner, size, sock if ours else None))
     return reply
 
@@ -86,4 +86,4 @@ def _counted(reply: Response, replies: Quota, owner: str, size: int) -> Response
 def _written(replies: Quota, owner: str, size: int, sock: Any) -> None:
     replies.give_back(owner, size, 0)
     if sock is not None:
-        sock.counted = False
+        sock.is_charged = False

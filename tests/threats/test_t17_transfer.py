@@ -130,7 +130,7 @@ def test_fault_s5_who_reads_no_stream_has_nobody_elses_cut(
     with ExitStack() as lines:
         for _ in range(6):
             stream("a").recv(1)  # and no more
-        wait_for(lambda: "took nothing" in server.log.read_text(), what="a reader's dismissal")
+        wait_for(lambda: "send timeout" in server.log.read_text(), what="a reader's dismissal")
         line, size = stream("b"), 0
         line.recv(1)
         assert another(server, keys["b"]).get("/health").status_code == 200

@@ -102,7 +102,7 @@ def test_a_reader_that_never_reads_costs_little_and_can_come_back(
     again = dial(server, f"/turns/{turn_id}/events")
     assert again.until(b'"done":true').count(b'"type": "token"') == FLOOD
     wait_for(
-        lambda: "took nothing" in server.log.read_text(), timeout=15, what="the reader's dismissal"
+        lambda: "send timeout" in server.log.read_text(), timeout=15, what="the reader's dismissal"
     )
 
 

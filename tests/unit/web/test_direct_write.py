@@ -19,7 +19,7 @@ class Pipe:
         self.fault = fault
         self.got = b""
 
-    def send_now(self, data):
+    def try_send(self, data):
         if self.fault is not None:
             raise self.fault
         if not self.room:

@@ -1,4 +1,4 @@
-"""What the worker writes to a client."""
+"""What gunicorn writes to a client for a reply of ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from gunicorn.config import Config
 
 from cowork.runtime.quota import SMALL
-from cowork.server.worker import Reply, _http_date
+from cowork.server.response import Reply, http_date
 
 
 class Socket:
@@ -77,4 +77,4 @@ def test_what_is_no_bytes_is_refused_with_nothing_written():
 def test_the_date_is_that_of_now(monkeypatch):
     for now, told in ((0.9, "00:00:00"), (1.0, "00:00:01"), (86399.5, "23:59:59")):
         monkeypatch.setattr("time.time", lambda now=now: now)
-        assert _http_date() == f"Thu, 01 Jan 1970 {told} GMT"
+        assert http_date() == f"Thu, 01 Jan 1970 {told} GMT"
