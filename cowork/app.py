@@ -68,7 +68,7 @@ def create_app(services: Services) -> Flask:
             services.keys,
             hosts=settings.allowed_hosts,
             origins=settings.allowed_origins,
-            peers=client_address.Peers(settings.trusted_proxies),
+            addresses=client_address.ClientAddresses(settings.trusted_proxies),
         ),
     )
     transfer_limits.register(app, services.replies)

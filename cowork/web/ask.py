@@ -15,15 +15,15 @@ from cowork.model import Project, TurnKey
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from cowork.web.disconnects import Disconnects
-from cowork.web.problems import ClientGone, InvalidBody
+from cowork.web.problems import ClientClosedRequest, InvalidBody
 from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
-from cowork.web.sse import HEADERS, QUIET, Stream, structured
-from cowork.web.transfer_limits import body_is_let_go
+from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream, structured
+from cowork.web.transfer_limits import release_body
 
-KEY_LIMIT = 255
-LOOK_AGAIN = 0.4
-_LATER = "Not now; `Retry-After` says when, where that is known"
+MAX_KEY_LENGTH = 255
+HALF_OPEN_POLL_S = 0.4
+_RETRY_LATER = "Not now; `Retry-After` says when, where that is known"
 
 
 def blueprint(
@@ -40,17 +40,17 @@ def blueprint(
     @routes.arguments(AskBody)
     @routes.headers(AskHeaders)
     @routes.response(200, AskReply)
-    @routes.alt_response(429, schema=ProblemReply, description=_LATER)
-    @routes.alt_response(503, schema=ProblemReply, description=_LATER)
+    @routes.alt_response(429, schema=ProblemReply, description=_RETRY_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=_RETRY_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
-        turn = _ask(conversation, body, streaming=False)
+        turn = _submit(conversation, body, streaming=False)
         turn.join()
         try:
-            _wait(turn, disconnects)
+            _wait_for_end(turn, disconnects)
             # Ready-made: to pass it through its schema takes longer than to write it.
-            return jsonify(_whole(turn))
+            return jsonify(_answer_of(turn))
         finally:
             turn.leave()
 
@@ -63,13 +63,13 @@ def blueprint(
         content_type="text/event-stream",
         description="`token`, `error` and other frames; the last has `done`.",
     )
-    @routes.alt_response(429, schema=ProblemReply, description=_LATER)
-    @routes.alt_response(503, schema=ProblemReply, description=_LATER)
+    @routes.alt_response(429, schema=ProblemReply, description=_RETRY_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=_RETRY_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
         wanted = frozenset(body["events"])
-        turn = _ask(conversation, body, streaming=True)
+        turn = _submit(conversation, body, streaming=True)
         stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
         try:
             stream.start(first_event_wait)
@@ -88,7 +88,7 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
-def _ask(conversation: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
+def _submit(conversation: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
     question = Question(
@@ -108,55 +108,55 @@ def _ask(conversation: TurnService, body: dict[str, Any], *, streaming: bool) ->
         question,
         agent_type=body["agent_type"],
         on_busy=body["on_busy"],
-        key=_key(body, request.headers.get("Idempotency-Key")),
+        key=_idempotency_key(body, request.headers.get("Idempotency-Key")),
     )
     body.clear()
-    body_is_let_go()
+    release_body()
     kept.turn_id, kept.replayed = turn.id, replayed
     return turn
 
 
-def _key(body: dict[str, Any], given: str | None) -> TurnKey | None:
+def _idempotency_key(body: dict[str, Any], given: str | None) -> TurnKey | None:
     if given is None:
         return None
-    if not given.strip() or len(given) > KEY_LIMIT or not given.isascii():
-        sentence = f"Input should be 1 to {KEY_LIMIT} ASCII characters"
+    if not given.strip() or len(given) > MAX_KEY_LENGTH or not given.isascii():
+        sentence = f"Input should be 1 to {MAX_KEY_LENGTH} ASCII characters"
         place = ["header", "Idempotency-Key"]
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return TurnKey(g.owner, given, digest)
 
 
-def _wait(turn: Turn, disconnects: Disconnects) -> None:
-    """Wait for the end of the turn, which has its own time limits; raises `ClientGone`."""
-    if turn.wait(time.monotonic() + QUIET) is not None:
+def _wait_for_end(turn: Turn, disconnects: Disconnects) -> None:
+    """Wait for the end of the turn, which has its own time limits; raises `ClientClosedRequest`."""
+    if turn.wait(time.monotonic() + WATCH_AFTER_S) is not None:
         return
     watch = disconnects.watch(request, turn.wake)
     half_open = False
     try:
         while (
             turn.wait(
-                time.monotonic() + (LOOK_AGAIN if half_open else 60.0),
-                lambda: watch is not None and watch.ended,
+                time.monotonic() + (HALF_OPEN_POLL_S if half_open else 60.0),
+                lambda: watch is not None and watch.half_closed,
             )
             is None
         ):
-            if watch is None or not (watch.ended or half_open):
+            if watch is None or not (watch.half_closed or half_open):
                 continue
-            if watch.gone():
-                raise ClientGone
+            if watch.probe_closed():
+                raise ClientClosedRequest
             # It only reads now; when it leaves altogether, nothing but a write will tell.
-            watch.ended, half_open = False, True
+            watch.half_closed, half_open = False, True
     finally:
         if watch is not None:
             disconnects.unwatch(watch)
 
 
-def _whole(turn: Turn) -> dict[str, Any]:
+def _answer_of(turn: Turn) -> dict[str, Any]:
     """The reply of a turn that has ended; its error is raised."""
     done = turn.done
     if turn.error is not None or done is None or turn.ended_at is None:
-        raise turn.error or ClientGone
+        raise turn.error or ClientClosedRequest
     return {
         "id": None,
         "message": done.message,

@@ -1,4 +1,4 @@
-"""Where a request comes from, and how many wrong keys came from there."""
+"""The client address of a request, behind trusted proxies too, and a limit on failed keys by it."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from cowork.settings.parsers import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-WRONG_KEYS = 30
-WINDOW = 60.0
-ADDRESSES = 4096
+MAX_FAILED_KEYS = 30
+WINDOW_S = 60.0
+MAX_ADDRESSES = 4096
 # Of an X-Forwarded-For no more than this is looked at: a longer chain of proxies there is not.
-HOPS = 32
+MAX_HOPS = 32
 # A header that any proxy adds makes a request one that came through a proxy.
 _FORWARDING = frozenset({"HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"})
 _FORWARDING_PREFIX = "\nHTTP_X_FORWARDED"  # with what is put before each name
 
 
-class Peers:
-    """Tells callers apart; `trusted` are the proxies whose X-Forwarded-For is believed."""
+class ClientAddresses:
+    """Finds the client's address; `trusted` are the proxies whose X-Forwarded-For is believed."""
 
     def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
         self._trusted = trusted
 
     def is_local(self, environ: Mapping[str, Any]) -> bool:
         """Whether the caller is on this machine: not merely a proxy that is."""
-        peer = parsed(environ.get("REMOTE_ADDR", ""))
+        peer = parse_address(environ.get("REMOTE_ADDR", ""))
         return peer is not None and peer.is_loopback and not _is_forwarded(environ)
 
     def source(self, environ: Mapping[str, Any]) -> str:
         """What the caller is counted by: its real address, for IPv6 the network it is in."""
-        real = self._real(environ)
+        real = self._client_address(environ)
         if isinstance(real, ipaddress.IPv6Address):
             return str(ipaddress.IPv6Network((real, 64), strict=False))
         return str(real)
 
-    def _real(self, environ: Mapping[str, Any]) -> Address | None:
+    def _client_address(self, environ: Mapping[str, Any]) -> Address | None:
         """The last address on the way here that no trusted proxy has."""
-        real = parsed(environ.get("REMOTE_ADDR", ""))
-        hops = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", HOPS)
+        real = parse_address(environ.get("REMOTE_ADDR", ""))
+        hops = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", MAX_HOPS)
         while hops and real is not None and self._trusts(real):
-            said = parsed(hops.pop().strip())
+            said = parse_address(hops.pop().strip())
             if said is None:
                 break  # not an address: what stands before it is nobody's word
             real = said
@@ -58,32 +58,32 @@ class Peers:
         return any(address in network for network in self._trusted)
 
 
-class Budget:
-    """Counts wrong keys by where they come from: `WRONG_KEYS` in `WINDOW` seconds."""
+class FailedKeyLimiter:
+    """Rate limit: `MAX_FAILED_KEYS` wrong keys in `WINDOW_S` seconds from one address."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    def spend(self, source: str) -> int | None:
+    def record_failure(self, source: str) -> int | None:
         """Count one more; the whole seconds to wait where there were too many."""
         now = self._now()
         with self._lock:
             begun, count = self._windows.get(source, (now, 0))
-            if now - begun >= WINDOW:
+            if now - begun >= WINDOW_S:
                 self._windows.pop(source, None)
                 begun, count = now, 0
-            if count >= WRONG_KEYS:
-                return max(1, math.ceil(begun + WINDOW - now))
+            if count >= MAX_FAILED_KEYS:
+                return max(1, math.ceil(begun + WINDOW_S - now))
             self._windows[source] = begun, count + 1
-            if len(self._windows) > ADDRESSES:
+            if len(self._windows) > MAX_ADDRESSES:
                 self._windows.popitem(last=False)
         return None
 
 
 @lru_cache(4096)
-def parsed(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
     """An address; a socket that serves both families shows IPv4 callers as ::ffff:127.0.0.1."""
     try:
         address = ipaddress.ip_address(text)

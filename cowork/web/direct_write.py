@@ -1,8 +1,8 @@
-"""The short way of a stream's frames to its client: no waking the greenlet that serves it.
+"""Writes a stream's frames to its client's socket from the thread that read the token.
 
 Waking the greenlet that serves a client, for each token that another one has read, takes a fifth
-of the token's whole cost.  So whoever has a frame offers it to the client's socket; only what the
-kernel does not take at once is left to the reply's own greenlet, which may wait.
+of the token's whole cost.  So whoever has a frame tries a non-blocking send; only what the kernel
+does not take at once is left to the reply's own greenlet, which may wait.
 """
 
 from __future__ import annotations
@@ -19,45 +19,46 @@ class _Socket(Protocol):
     def sendall(self, data: bytes) -> None: ...
 
 
-class Shortcut:
+class DirectWriter:
     """Writes to the socket of a reply that gunicorn has begun, framed as gunicorn frames it.
 
-    Nobody else may write meanwhile.  While the caller is not `allowed` to read on, nothing may be
-    offered.
+    Nobody else may write meanwhile, and nothing may be written while `is_allowed()` is False (the
+    caller's key is not valid any more).
     """
 
     def __init__(
-        self, sock: _Socket, *, chunked: bool, allowed: Callable[[], bool] = lambda: True
+        self, sock: _Socket, *, chunked: bool, is_allowed: Callable[[], bool] = lambda: True
     ) -> None:
-        self.allowed = allowed
+        self.is_allowed = is_allowed
         self._sock = sock
         self._chunked = chunked
-        self.unsent = b""
+        self.pending = b""
 
-    def offer(self, data: bytes) -> None:
-        """Write what the kernel takes; never waits or raises, and the rest is `unsent`."""
+    def write(self, data: bytes) -> None:
+        """Write what the kernel takes at once; the rest is `pending`.  Never blocks or raises."""
         framed = b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data
         sent = 0
-        with suppress(OSError):  # full, or gone: `flush` finds out
+        with suppress(OSError):  # the buffer is full, or the client gone: `flush` finds out
             sent = self._sock.try_send(framed)
         if sent < len(framed):
-            self.unsent = framed[sent:]
+            self.pending = framed[sent:]
 
     def flush(self) -> None:
-        """Write what is left, waiting for the client; raises OSError when it is gone."""
-        if self.unsent:
-            self._sock.sendall(self.unsent)
-            self.unsent = b""
+        """Write what is pending, waiting for the client; raises OSError when it is gone."""
+        if self.pending:
+            self._sock.sendall(self.pending)
+            self.pending = b""
 
 
-def shortcut(environ: Mapping[str, Any]) -> Shortcut | None:
-    """The short way for this request, to be taken once its reply has begun; None: there is none.
+def direct_writer(environ: Mapping[str, Any]) -> DirectWriter | None:
+    """A writer to this request's client, for when its reply has begun; None: there can be none.
 
-    Our own gunicorn worker's sockets alone know how to send without waiting.
+    Our own gunicorn worker's sockets alone can send without waiting.
     """
     sock: Any = environ.get("gunicorn.socket")
     if not hasattr(sock, "try_send") or environ["REQUEST_METHOD"] == "HEAD":
         return None
     # gunicorn's rule for a reply without a length.
     chunked = environ["SERVER_PROTOCOL"] != "HTTP/1.0"
-    return Shortcut(sock, chunked=chunked, allowed=environ.get("cowork.allowed", lambda: True))
+    is_allowed = environ.get("cowork.key_is_valid", lambda: True)
+    return DirectWriter(sock, chunked=chunked, is_allowed=is_allowed)

@@ -1,6 +1,6 @@
-"""Notices that a client has gone while nothing is being written to it.
+"""Detects a client's disconnect while nothing is being written to it.
 
-The socket of a request that waits is watched for its end.  An end is not yet a disconnect: a
+The socket of a request that waits is watched for end of file.  That is not yet a disconnect: a
 client may have closed its half and still read.  Only a write tells: the second one after the
 peer has closed fails.
 """
@@ -17,14 +17,14 @@ from flask import Request
 
 from cowork.runtime.fd_watcher import Watching
 
-PROBE_GAP = 0.05
+PROBE_INTERVAL_S = 0.05
 # An interim reply, which every HTTP/1.1 client skips: the only thing that can be written to a
 # client that waits for its one and only reply.
 _INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Watch:
-    """One client's socket; `ended` turns true, and `wake` is called, when its half is closed.
+    """One client's socket; at its end of file `half_closed` turns true and `wake` is called.
 
     It holds a descriptor of its own: the request's may be closed at any moment, and the event
     loop aborts the process when it is to begin watching one that is.
@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None], *, probes: bool) -> None:
         self.wake = wake
-        self.ended = False
+        self.half_closed = False
         self._sock = sock
         self._probes = probes
         # The interpreter's own socket: gevent's would wait where there is nothing to read, and
@@ -47,13 +47,13 @@ class Watch:
         """Give the descriptor back; nobody may select on it any more."""
         self._raw.close()
 
-    def gone(self) -> bool:
-        """Whether nobody reads any more, found out by writing; only before the reply begins."""
+    def probe_closed(self) -> bool:
+        """Whether the client has disconnected, by writing to it; only before the reply begins."""
         if not self._probes:
             return True
         try:
             self._sock.sendall(_INTERIM)
-            time.sleep(PROBE_GAP)
+            time.sleep(PROBE_INTERVAL_S)
             self._sock.sendall(_INTERIM)
         except OSError:
             return True
@@ -62,12 +62,12 @@ class Watch:
     def look(self) -> bool:
         """Whether to look again; takes nothing out of the socket and never waits."""
         try:
-            self.ended = not self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.half_closed = not self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
         except OSError:
-            self.ended = True
-        if self.ended:
+            self.half_closed = True
+        if self.half_closed:
             self.wake()
         # Else there are bytes of a next request: this client is there, and will be noticed by
         # what is written to it.

@@ -1,7 +1,7 @@
 """Who may call: keys, and for callers without one, this machine only.
 
-Decided before a body is read.  Docs and health are no exception, but for `/health/live` and the
-bare `/health/ready`, which tell nothing: what watches a server has no key and any Host.
+Decided before a body is read.  Docs and health are no exception, but for `/health/live` and
+`/health/ready` without its reasons: what watches a server has no key and any Host.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from werkzeug.exceptions import UnsupportedMediaType
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
-from cowork.web.client_address import Budget, Peers
+from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
 
 log = logger(__name__)
 
-OPEN = frozenset({"/health/live"})
-# To callers who may not know more it says yes or no.
-BARE = "/health/ready"
-ANYONE = ""
+PUBLIC_PATHS = frozenset({"/health/live"})
+# To callers who may not see its reasons it says yes or no.
+READINESS_PATH = "/health/ready"
+NO_OWNER = ""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _ADVICE = (
@@ -37,7 +37,7 @@ _ADVICE = (
 )
 _NEEDS_KEY = "a valid API key is needed: send `Authorization: Bearer <key>`"
 _NO_BODY = frozenset({None, "", "0"})
-_GONE = (
+_KEY_REVOKED = (
     b'data: {"type": "error", "error": "the key is not valid any more", "code": "unauthorized"}'
     b'\n\ndata: {"done": true, "success": false}\n\n'
 )
@@ -56,53 +56,53 @@ class Guard:
         *,
         hosts: tuple[str, ...] = (),
         origins: tuple[str, ...] = (),
-        peers: Peers | None = None,
+        addresses: ClientAddresses | None = None,
     ) -> None:
         self.keys = keys
         self.named_origins = bool(origins)
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
-        self._peers = peers or Peers()
-        self._wrong = Budget()
+        self._addresses = addresses or ClientAddresses()
+        self._failed_keys = FailedKeyLimiter()
 
     def admit(self, caller: Request) -> Holder | None:
         """Whose key the caller has shown, None where none is needed.
 
         Raises `Unauthorized`, `TooManyAttempts` or `Forbidden`.
         """
-        self.check_place(caller)
-        return self._holder(caller) if self.keys.needed else None
+        self.check_source(caller)
+        return self._authenticate(caller) if self.keys.needed else None
 
-    def check_place(self, caller: Request) -> None:
+    def check_source(self, caller: Request) -> None:
         """Refuse callers, Hosts and pages that may not call, whatever key they have."""
         environ = caller.environ
-        if not self.keys.needed and not self._peers.is_local(environ):
+        if not self.keys.needed and not self._addresses.is_local(environ):
             raise Unauthorized(f"only callers on this machine get in without a key: {_ADVICE}")
         self._check_host(environ.get("HTTP_HOST", ""))
         target = environ.get("RAW_URI", "/")
         if not target.startswith("/"):  # `GET http://name/path`: the name counts as a Host
             self._check_host(_authority(target))
-        self._check_page(
+        self._check_origin(
             environ.get("HTTP_ORIGIN"),
             environ.get("HTTP_SEC_FETCH_SITE"),
             environ.get("HTTP_HOST", "").lower(),
         )
 
-    def may_know(self, caller: Request) -> bool:
+    def may_see_reasons(self, caller: Request) -> bool:
         """Whether the caller would be let in, or is on this machine, with a key or without."""
         try:
             self.admit(caller)
         except AccessError:
-            return self._is_here(caller)
+            return self._is_local_caller(caller)
         return True
 
-    def _is_here(self, caller: Request) -> bool:
+    def _is_local_caller(self, caller: Request) -> bool:
         environ = caller.environ
         host = environ.get("HTTP_HOST", "")
-        if not (self._peers.is_local(environ) and _is_loopback_name(_host_name(host))):
+        if not (self._addresses.is_local(environ) and _is_loopback_name(_host_name(host))):
             return False
         try:
-            self._check_page(
+            self._check_origin(
                 environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE"), host.lower()
             )
         except Forbidden:
@@ -113,17 +113,17 @@ class Guard:
         """Whether pages of this origin may call from another site."""
         return origin.lower() in self._origins
 
-    def _holder(self, caller: Request) -> Holder:
+    def _authenticate(self, caller: Request) -> Holder:
         given = _key_of(caller)
         if not given:
             raise Unauthorized(_NEEDS_KEY)
         holder = self.keys.find(given) if len(given) <= KEY_LIMIT else None
         if holder is None:
-            source = self._peers.source(caller.environ)
-            wait = self._wrong.spend(source)
+            source = self._addresses.source(caller.environ)
+            wait = self._failed_keys.record_failure(source)
             if wait is not None:
                 raise TooManyAttempts("too many wrong keys came from here", retry_after=wait)
-            log.warning("a wrong key", source=source)
+            log.warning("authentication failed: wrong API key", source=source)
             raise Unauthorized(_NEEDS_KEY)
         return holder
 
@@ -136,7 +136,7 @@ class Guard:
         if not allowed:
             raise Forbidden("this Host is not served here; see COWORK_ALLOWED_HOSTS")
 
-    def _check_page(self, origin: str | None, site: str | None, host: str) -> None:
+    def _check_origin(self, origin: str | None, site: str | None, host: str) -> None:
         if origin is not None and self.allows_origin(origin):
             return
         foreign = origin is not None and _authority(origin) != host
@@ -150,17 +150,17 @@ def register(app: Flask, guard: Guard) -> None:
     @app.before_request
     def check() -> Response | None:
         asked, kept = request_ctx.request, app_ctx.g
-        kept.owner, kept.holder = ANYONE, None
-        if asked.path in OPEN:
+        kept.owner, kept.holder = NO_OWNER, None
+        if asked.path in PUBLIC_PATHS:
             return None
-        if asked.path == BARE and asked.method in {"GET", "HEAD"}:
-            kept.bare = not guard.may_know(asked)
+        if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
+            kept.hides_reasons = not guard.may_see_reasons(asked)
             return None
         if _is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
-            guard.check_place(asked)
+            guard.check_source(asked)
             return Response(status=204)  # it carries no key
         kept.holder = guard.admit(asked)
-        kept.owner = kept.holder.name if kept.holder is not None else ANYONE
+        kept.owner = kept.holder.name if kept.holder is not None else NO_OWNER
         _check_type(asked)
         return None
 
@@ -168,8 +168,8 @@ def register(app: Flask, guard: Guard) -> None:
     def finish(reply: Response) -> Response:
         if guard.keys.changing and g.get("holder") is not None:
             reply = _revocable(reply, guard.keys, g.holder)
-        _keep_private(reply)
-        return _allow_origin(reply, guard)
+        _add_security_headers(reply)
+        return _add_cors_headers(reply, guard)
 
 
 def _check_type(caller: Request) -> None:
@@ -189,26 +189,26 @@ def _check_type(caller: Request) -> None:
 def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
     """The reply as long as the key is good: what it was asked with may be gone by its end.
 
-    `cowork.allowed` tells the same to those who write a frame past the WSGI server.
+    `cowork.key_is_valid` tells the same to those who write a frame past the WSGI server.
     """
     if not keys.still(holder):
         reply.close()
         return problem(Unauthorized(_NEEDS_KEY))
     if reply.mimetype == "text/event-stream":
-        request.environ["cowork.allowed"] = partial(keys.still, holder)
-        reply.response = _while_good(reply.response, keys, holder)
+        request.environ["cowork.key_is_valid"] = partial(keys.still, holder)
+        reply.response = _while_key_is_valid(reply.response, keys, holder)
     return reply
 
 
-def _while_good(frames: Iterable[Any], keys: Keys, holder: Holder) -> Iterator[bytes]:
+def _while_key_is_valid(frames: Iterable[Any], keys: Keys, holder: Holder) -> Iterator[bytes]:
     for frame in frames:
         if not keys.still(holder):
-            yield _GONE
+            yield _KEY_REVOKED
             return
         yield frame
 
 
-def _keep_private(reply: Response) -> None:
+def _add_security_headers(reply: Response) -> None:
     """Have browsers neither guess what a reply is, nor keep it, nor show it in another's page."""
     reply.headers["X-Content-Type-Options"] = "nosniff"
     reply.headers.setdefault("Cache-Control", "no-store")
@@ -216,7 +216,7 @@ def _keep_private(reply: Response) -> None:
         reply.headers["X-Frame-Options"] = "DENY"
 
 
-def _allow_origin(reply: Response, guard: Guard) -> Response:
+def _add_cors_headers(reply: Response, guard: Guard) -> Response:
     asked = request_ctx.request
     origin = asked.environ.get("HTTP_ORIGIN")
     if origin is not None and guard.allows_origin(origin):

@@ -64,7 +64,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
         """Whether a question would be answered now; why not, to callers who may know."""
         reasons = services.reasons()
         told: dict[str, Any] = {"ready": not reasons}
-        if not g.bare:
+        if not g.hides_reasons:
             told["reasons"] = reasons
         reply = jsonify(told)
         reply.status_code = 503 if reasons else 200
@@ -74,7 +74,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
 
 
 def _auth(services: Services) -> dict[str, Any]:
-    """The login's state; while the store is away no token is held, as far as anyone can tell."""
+    """The login's state; while the store is unavailable no token is held, as far as known."""
     try:
         return services.login.state()
     except StoreUnavailable:

@@ -9,7 +9,7 @@ from flask import g
 from cowork.errors import Forbidden
 from cowork.history.outbox import Outbox
 from cowork.model import DeadLetter
-from cowork.web.guard import ANYONE
+from cowork.web.guard import NO_OWNER
 from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import OutboxReply, RetryReply
 
@@ -23,7 +23,7 @@ def blueprint(outbox: Outbox) -> CoworkBlueprint:
     def read_outbox() -> dict[str, Any]:
         """How many messages wait, since when, and which the Chat API refused for good."""
         counts, letters = outbox.listed(_key_owner())
-        return {**counts, "dead_letters": [_shown(letter) for letter in letters]}
+        return {**counts, "dead_letters": [_dead_letter_reply(letter) for letter in letters]}
 
     @routes.post("/outbox/retry")
     @routes.response(200, RetryReply)
@@ -37,12 +37,12 @@ def blueprint(outbox: Outbox) -> CoworkBlueprint:
 def _key_owner() -> str:
     """The caller's name; a server without keys has nobody who may see what was said on it."""
     owner: str = g.owner
-    if owner == ANYONE:
+    if owner == NO_OWNER:
         raise Forbidden("the outbox is for callers with a key: set COWORK_API_KEYS on the server")
     return owner
 
 
-def _shown(letter: DeadLetter) -> dict[str, Any]:
+def _dead_letter_reply(letter: DeadLetter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "project_id": letter.project.name,

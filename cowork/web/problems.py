@@ -19,8 +19,8 @@ from cowork.turns.turn import forgetful
 
 log = logger(__name__)
 
-# Of what is wrong with a request so much is told: the first of it is what helps.
-FAULTS = 20
+# Of what is wrong with a request this many faults are told: the first is what helps.
+MAX_FAULTS = 20
 
 STATUS: dict[type[CoworkError], int] = {
     errors.ClaudeUnavailable: 503,
@@ -61,8 +61,8 @@ _HTTP_CODES = {
 }
 
 
-class ClientGone(Exception):
-    """Nobody waits for this reply any more."""
+class ClientClosedRequest(Exception):
+    """The client disconnected before its reply (nginx's 499)."""
 
 
 class InvalidBody(Exception):
@@ -92,8 +92,8 @@ def problem(error: CoworkError) -> Response:
 
 
 def invalid(faults: list[dict[str, Any]]) -> Response:
-    """A validation error's reply, with the first `FAULTS` of its faults."""
-    reply = jsonify({"detail": faults[:FAULTS]})
+    """A validation error's reply, with the first `MAX_FAULTS` of its faults."""
+    reply = jsonify({"detail": faults[:MAX_FAULTS]})
     reply.status_code = 422
     return reply
 
@@ -111,7 +111,7 @@ def faults_of(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _collect(message: Any, loc: list[Any], found: list[dict[str, Any]]) -> None:
-    if len(found) >= FAULTS:
+    if len(found) >= MAX_FAULTS:
         return
     if isinstance(message, dict) and "msg" in message:
         found.append(
@@ -138,8 +138,8 @@ def register(app: Flask) -> None:
             return invalid([{"type": "value_error", "loc": loc, "msg": error.message}])
         return problem(error)
 
-    @app.errorhandler(ClientGone)
-    def on_client_gone(_error: ClientGone) -> Response:
+    @app.errorhandler(ClientClosedRequest)
+    def on_client_closed_request(_error: ClientClosedRequest) -> Response:
         return Response(status=499)  # for the log; nobody reads it
 
     @app.errorhandler(InvalidBody)
@@ -152,8 +152,8 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def on_anything(error: Exception) -> Response:
-        log.error("a request broke", exc_info=error)
-        return problem(errors.Internal("something of ours broke; see the server's log"))
+        log.error("unhandled exception in request", exc_info=error)
+        return problem(errors.Internal("internal server error; see the server log"))
 
 
 def _http_problem(error: HTTPException) -> Response:

@@ -27,13 +27,13 @@ def blueprint(pool: Pool) -> CoworkBlueprint:
         def visible(project: Project | None) -> bool:
             return project is None or project.owner == owner
 
-        found = [_shown(resident) for resident in pool.residents(visible)]
+        found = [_process_reply(resident) for resident in pool.residents(visible)]
         return {"processes": found, "count": len(found)}
 
     return routes
 
 
-def _shown(resident: Resident) -> dict[str, Any]:
+def _process_reply(resident: Resident) -> dict[str, Any]:
     used = None
     if resident.idle is not None:
         used = (datetime.now(UTC) - timedelta(seconds=resident.idle)).isoformat()

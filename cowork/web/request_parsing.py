@@ -25,7 +25,7 @@ from werkzeug.exceptions import (
 from cowork.runtime.quota import SMALL
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import ValidationReply
-from cowork.web.transfer_limits import incoming
+from cowork.web.transfer_limits import count_body
 
 # A string of more bytes than this is a text: neither a key of ours nor worth a second look.
 LONG = 1024
@@ -68,7 +68,7 @@ def _whole(request: Request) -> bytes | bytearray:
     """All of the body; a large one is counted as it comes.  Raises `AtCapacity`."""
     if request.content_length is not None and request.content_length <= SMALL:
         return request.get_data(cache=False)
-    counted, body = incoming(), bytearray()
+    counted, body = count_body(), bytearray()
     while piece := request.stream.read(SMALL):
         body += piece
         counted.grow(len(body))

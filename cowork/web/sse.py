@@ -1,7 +1,8 @@
-"""A turn's log as `text/event-stream`.
+"""A turn's event log as `text/event-stream`.
 
-Whatever is in the log is written in one go, and what comes while the stream waits takes the short
-way (`direct_write.py`).  Where nothing comes, a comment keeps the line open.
+Whatever is in the log is written in one go, and what comes while the stream waits is written
+directly, by the thread that reads it (`direct_write.py`).  Where nothing comes, a comment keeps the
+connection open.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from cowork.events import (
 )
 from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
-from cowork.web.direct_write import Shortcut, shortcut
-from cowork.web.disconnects import PROBE_GAP, Disconnects, Watch
-from cowork.web.problems import ClientGone
+from cowork.web.direct_write import DirectWriter, direct_writer
+from cowork.web.disconnects import PROBE_INTERVAL_S, Disconnects, Watch
+from cowork.web.problems import ClientClosedRequest
 
 KEEP_ALIVE = b": keep-alive\n\n"
-QUIET = 0.2
+WATCH_AFTER_S = 0.2
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -61,14 +62,14 @@ class Stream:
         self._disconnects = disconnects
         self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
         self._after = after
-        self._begun = preamble
+        self._first_frames = preamble
         self._frame = b"id: %b.%%d\ndata: %%b\n\n" % turn.id.encode()
         self._token_frame = self._frame.replace(
             b"data: %b", b'data: {"type": "token", "token": %b}'
         )
         self._written = time.monotonic()
         self._watch: Watch | None = None
-        self._shortcut: Shortcut | None = None
+        self._direct: DirectWriter | None = None
         self._closed = False
         turn.join()
 
@@ -78,29 +79,30 @@ class Stream:
         Raises the turn's error where it failed before anything was written.
         """
         deadline = time.monotonic() + timeout
-        while not self._begun and not self._turn.ahead and time.monotonic() < deadline:
+        while not self._first_frames and not self._turn.ahead and time.monotonic() < deadline:
             events = self._read(deadline)
-            if self._client_ended() and self._watch is not None and self._watch.gone():
-                raise ClientGone
+            watch = self._watch
+            if self._client_has_half_closed() and watch is not None and watch.probe_closed():
+                raise ClientClosedRequest
             failed = self._turn.error
             if failed is not None and not _has_content(events, self._wanted):
                 raise failed
-            self._begun = self._frames(events)
+            self._first_frames = self._frames(events)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._begun or KEEP_ALIVE
+        yield self._first_frames or KEEP_ALIVE
         self._written = time.monotonic()
-        self._shortcut = shortcut(self._request.environ)
+        self._direct = direct_writer(self._request.environ)
         while not self._turn.ended(self._after):
             frames = self._frames(self._read(self._written + self._keepalive))
-            if self._shortcut is not None:
-                self._shortcut.flush()
+            if self._direct is not None:
+                self._direct.flush()
             if frames:
                 yield frames
-            elif self._client_ended():
+            elif self._client_has_half_closed():
                 # Two writes tell: after the first, a peer that is gone refuses the second.
                 yield KEEP_ALIVE
-                time.sleep(PROBE_GAP)
+                time.sleep(PROBE_INTERVAL_S)
                 yield KEEP_ALIVE
             elif time.monotonic() < self._written + self._keepalive:
                 continue  # what came was written, or this client did not ask for it
@@ -109,13 +111,13 @@ class Stream:
             self._written = time.monotonic()
 
     def _read(self, until: float) -> Batch:
-        """The next events, or none at `until`, or when the client's half of the line ended."""
+        """The next events; none at `until`, or when the client has half-closed."""
         if self._watch is None:
             # A short reply is not worth a watch: a failing write tells.
-            quiet = min(until, self._written + QUIET)
-            events = self._wait(quiet)
+            watch_at = min(until, self._written + WATCH_AFTER_S)
+            events = self._wait(watch_at)
             now = time.monotonic()
-            if now < quiet or now >= until or self._turn.ended(self._after + len(events)):
+            if now < watch_at or now >= until or self._turn.ended(self._after + len(events)):
                 return events
             self._watch = self._disconnects.watch(self._request, self._turn.wake)
             if events:
@@ -123,32 +125,29 @@ class Stream:
         return self._wait(until)
 
     def _wait(self, until: float) -> Batch:
-        return self._turn.read(self._after, until, self._is_wanted, self._take)
+        return self._turn.read(self._after, until, self._must_wake, self._write_direct)
 
-    def _take(self, events: Batch) -> bool:
-        """Write these at once; False where that is left to the reply's own greenlet."""
-        if self._shortcut is None or not self._shortcut.allowed():
+    def _write_direct(self, events: Batch) -> bool:
+        """Write these from the thread that appended them; False: the reply's greenlet must."""
+        if self._direct is None or not self._direct.is_allowed():
             return False
         frames = self._frames(events)
         if frames:
-            self._shortcut.offer(frames)
+            self._direct.write(frames)
             self._written = time.monotonic()
         return True
 
-    def _is_wanted(self) -> bool:
+    def _must_wake(self) -> bool:
         """Whether the reply's greenlet has something to do besides waiting."""
-        ended = self._watch is not None and self._watch.ended
-        return ended or (self._shortcut is not None and bool(self._shortcut.unsent))
+        half_closed = self._watch is not None and self._watch.half_closed
+        return half_closed or (self._direct is not None and bool(self._direct.pending))
 
-    def _is_ended(self) -> bool:
-        return self._watch is not None and self._watch.ended
-
-    def _client_ended(self) -> bool:
-        """Whether the client's half has just ended; true once, then it only reads."""
-        ended = self._is_ended()
-        if ended and self._watch is not None:
-            self._watch.ended = False
-        return ended
+    def _client_has_half_closed(self) -> bool:
+        """Whether the client has just closed its half; true once, then it only reads."""
+        if self._watch is None or not self._watch.half_closed:
+            return False
+        self._watch.half_closed = False
+        return True
 
     def close(self) -> None:
         """The reader goes; safe to call twice, and whether or not it was ever iterated."""

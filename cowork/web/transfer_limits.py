@@ -1,7 +1,7 @@
-"""What bodies that come in, and replies that go out, may hold together.
+"""Quotas on the bytes of request bodies, and of replies, that are in memory at once.
 
-Both are held for as long as the client likes to take, so all the large ones have a budget each.
-Small ones have none: connections bound them.
+Both are held for as long as the client likes to take, so all the large ones share a quota each.
+Small ones are not counted: connections bound them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from cowork.runtime.quota import SMALL, Quota
 from cowork.web.problems import problem
 
 
-class Incoming:
-    """The bytes of one request's body, held until its question waits or is refused."""
+class BodyBytes:
+    """The bytes of one request's body, charged until its question waits or is refused."""
 
     def __init__(self, quota: Quota, owner: str) -> None:
         self._quota = quota
@@ -38,18 +38,17 @@ class Incoming:
             self._quota.give_back(self._owner, held, 0)
 
 
-def incoming() -> Incoming:
-    """What this request's body is counted with; released with the request at the latest."""
+def count_body() -> BodyBytes:
+    """Begin to charge this request's body; released with the request at the latest."""
     quota: Quota = app_ctx.app.extensions["cowork"].bodies
-    found = app_ctx.g.incoming = Incoming(quota, app_ctx.g.owner)
+    found = app_ctx.g.body_bytes = BodyBytes(quota, app_ctx.g.owner)
     return found
 
 
-def body_is_let_go() -> None:
-    """What the request's body said is counted elsewhere from now on."""
-    held = app_ctx.g.get("incoming")
-    if held is not None:
-        held.release()
+def release_body() -> None:
+    """Stop charging the request's body: what it said is counted elsewhere from now on."""
+    if "body_bytes" in app_ctx.g:
+        app_ctx.g.body_bytes.release()
 
 
 def register(app: Flask, replies: Quota) -> None:
@@ -62,14 +61,14 @@ def register(app: Flask, replies: Quota) -> None:
         if hasattr(sock, "is_charged"):
             sock.owner = owner  # for the pieces of a stream
         size = 0 if reply.is_streamed else reply.calculate_content_length() or 0
-        return reply if size <= SMALL else _counted(reply, replies, owner, size)
+        return reply if size <= SMALL else _charge_reply(reply, replies, owner, size)
 
     @app.teardown_request
     def forget(_fault: BaseException | None) -> None:
-        body_is_let_go()
+        release_body()
 
 
-def _counted(reply: Response, replies: Quota, owner: str, size: int) -> Response:
+def _charge_reply(reply: Response, replies: Quota, owner: str, size: int) -> Response:
     try:
         replies.take(owner, size, 0)
     except AtCapacity as fault:
@@ -79,11 +78,11 @@ def _counted(reply: Response, replies: Quota, owner: str, size: int) -> Response
     ours = hasattr(sock, "is_charged")
     if ours:
         sock.is_charged = True
-    reply.call_on_close(partial(_written, replies, owner, size, sock if ours else None))
+    reply.call_on_close(partial(_release_reply, replies, owner, size, sock if ours else None))
     return reply
 
 
-def _written(replies: Quota, owner: str, size: int, sock: Any) -> None:
+def _release_reply(replies: Quota, owner: str, size: int, sock: Any) -> None:
     replies.give_back(owner, size, 0)
     if sock is not None:
         sock.is_charged = False

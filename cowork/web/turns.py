@@ -23,7 +23,7 @@ from cowork.web.schemas import (
 )
 from cowork.web.sse import Stream, structured
 
-RETRY = b"retry: 1000\n\n"
+RETRY_FIELD = b"retry: 1000\n\n"
 
 
 def blueprint(
@@ -38,7 +38,7 @@ def blueprint(
     @routes.alt_response(410, schema=ProblemReply, description="No longer kept")
     def get_turn(turn_id: str) -> dict[str, Any]:
         """State, text so far, usage, times and error of a turn."""
-        return _shown(conversation.turns.find(g.owner, turn_id))
+        return _turn_reply(conversation.turns.find(g.owner, turn_id))
 
     @routes.get("/turns/<turn_id>/events")
     @routes.arguments(EventsQuery, location="query")
@@ -48,18 +48,18 @@ def blueprint(
     def get_events(query: dict[str, Any], turn_id: str) -> Response:
         """The turn's frames behind `Last-Event-ID` or `after`, then live."""
         turn = conversation.turns.find(g.owner, turn_id)
-        after = _after(turn, query["after"])
+        after = _last_event(turn, query["after"])
         if turn.ended(after):
             # Without content a standard EventSource stops coming back.
             return Response(status=204)
         g.turn_id = turn.id
         stream = Stream(
             turn,
-            _wanted(query["events"]),
+            _event_kinds(query["events"]),
             keepalive=keepalive,
             disconnects=disconnects,
             after=after,
-            preamble=RETRY,
+            preamble=RETRY_FIELD,
         )
         return streamed(stream)
 
@@ -76,7 +76,7 @@ def blueprint(
     return routes
 
 
-def _shown(turn: Turn) -> dict[str, Any]:
+def _turn_reply(turn: Turn) -> dict[str, Any]:
     done, error = turn.done, turn.error
     return {
         "turn_id": turn.id,
@@ -97,7 +97,7 @@ def _shown(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _after(turn: Turn, query: str | None) -> int:
+def _last_event(turn: Turn, query: str | None) -> int:
     """The number of the last frame the client has: `<turn id>.<n>`, or just n."""
     given = query if query is not None else request.headers.get("Last-Event-ID")
     if given is None or not given.strip():
@@ -112,7 +112,7 @@ def _after(turn: Turn, query: str | None) -> int:
     return int(found[1])
 
 
-def _wanted(given: str) -> frozenset[str]:
+def _event_kinds(given: str) -> frozenset[str]:
     wanted = frozenset(word.strip() for word in given.split(",") if word.strip())
     if not wanted <= set(EVENTS):
         sentence = f"Input should be among {', '.join(EVENTS)}"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import EXCLUDE, ValidationError
 
-from cowork.web.problems import FAULTS, faults_of
+from cowork.web.problems import MAX_FAULTS, faults_of
 from cowork.web.request_parsing import _outline, _repeats_a_key
 from cowork.web.schemas import AskBody
 from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
@@ -266,7 +266,7 @@ def test_fault_s3_no_fault_tells_the_body_again(body: dict[str, Any]) -> None:
         AskBody().load(body, unknown=EXCLUDE)
     except ValidationError as fault:
         faults = faults_of(ValidationError({"json": fault.messages}))
-    assert len(faults) <= FAULTS
+    assert len(faults) <= MAX_FAULTS
     assert len(json.dumps(faults)) <= 4096
 
 

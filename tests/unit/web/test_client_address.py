@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowork.web import client_address
-from cowork.web.client_address import Budget, Peers
+from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from tests.fakes import Clock
 
-TRUSTED = Peers(tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "fd00::/8")))
+TRUSTED = ClientAddresses(
+    tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "fd00::/8"))
+)
 
 
 def environ(peer, forwarded=None, **more):
@@ -53,7 +55,7 @@ def test_whatever_is_forwarded_gives_a_source(forwarded):
 
 
 def test_without_trusted_proxies_nothing_forwarded_is_believed():
-    assert Peers().source(environ("127.0.0.1", "198.51.100.1")) == "127.0.0.1"
+    assert ClientAddresses().source(environ("127.0.0.1", "198.51.100.1")) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -68,25 +70,25 @@ def test_without_trusted_proxies_nothing_forwarded_is_believed():
     ],
 )
 def test_what_came_through_a_proxy_is_not_from_here_trusted_or_not(header):
-    for judge in (Peers(), TRUSTED):
+    for judge in (ClientAddresses(), TRUSTED):
         assert judge.is_local(environ("127.0.0.1"))
         assert not judge.is_local(environ("127.0.0.1", **{f"HTTP_{header}": "127.0.0.1"}))
 
 
 def test_thirty_wrong_keys_a_minute_are_enough():
     clock = Clock()
-    budget = Budget(clock)
-    assert [budget.spend("a") for _ in range(30)] == [None] * 30
-    assert budget.spend("a") == 60
-    assert budget.spend("b") is None
+    limiter = FailedKeyLimiter(clock)
+    assert [limiter.record_failure("a") for _ in range(30)] == [None] * 30
+    assert limiter.record_failure("a") == 60
+    assert limiter.record_failure("b") is None
     clock.now += 59.5
-    assert budget.spend("a") == 1
+    assert limiter.record_failure("a") == 1
     clock.now += 0.5
-    assert budget.spend("a") is None
+    assert limiter.record_failure("a") is None
 
 
 def test_however_many_addresses_there_are_few_are_remembered():
-    budget = Budget(Clock())
-    for number in range(client_address.ADDRESSES * 2):
-        budget.spend(str(number))
-    assert len(budget._windows) == client_address.ADDRESSES
+    limiter = FailedKeyLimiter(Clock())
+    for number in range(client_address.MAX_ADDRESSES * 2):
+        limiter.record_failure(str(number))
+    assert len(limiter._windows) == client_address.MAX_ADDRESSES

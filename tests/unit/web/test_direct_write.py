@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cowork.web.direct_write import Shortcut, shortcut
+from cowork.web.direct_write import DirectWriter, direct_writer
 
 FRAME = b'id: t.1\ndata: {"type": "token", "token": "w1"}\n\n'
 
@@ -37,36 +37,36 @@ class Pipe:
 
 def test_an_offer_is_one_chunk():
     pipe = Pipe()
-    way = Shortcut(pipe, chunked=True)
-    way.offer(FRAME)
+    way = DirectWriter(pipe, chunked=True)
+    way.write(FRAME)
     assert pipe.got == b"%x\r\n%b\r\n" % (len(FRAME), FRAME)
-    assert way.unsent == b""
+    assert way.pending == b""
 
 
 def test_a_reply_that_is_not_chunked_is_the_frames_alone():
     pipe = Pipe()
-    Shortcut(pipe, chunked=False).offer(FRAME)
+    DirectWriter(pipe, chunked=False).write(FRAME)
     assert pipe.got == FRAME
 
 
 @pytest.mark.parametrize("room", range(0, len(FRAME) + 8, 5))
 def test_what_the_kernel_leaves_is_written_by_who_may_wait(room):
     whole, pipe = Pipe(), Pipe(room)
-    Shortcut(whole, chunked=True).offer(FRAME)
-    way = Shortcut(pipe, chunked=True)
-    way.offer(FRAME)
-    assert way.unsent == whole.got[room:]
+    DirectWriter(whole, chunked=True).write(FRAME)
+    way = DirectWriter(pipe, chunked=True)
+    way.write(FRAME)
+    assert way.pending == whole.got[room:]
     way.flush()
     assert pipe.got == whole.got
-    assert way.unsent == b""
+    assert way.pending == b""
     way.flush()
     assert pipe.got == whole.got
 
 
 def test_a_client_that_is_gone_is_noticed_by_who_may_raise():
-    way = Shortcut(Pipe(fault=BrokenPipeError()), chunked=True)
-    way.offer(FRAME)
-    assert way.unsent
+    way = DirectWriter(Pipe(fault=BrokenPipeError()), chunked=True)
+    way.write(FRAME)
+    assert way.pending
     with pytest.raises(BrokenPipeError):
         way.flush()
 
@@ -81,14 +81,14 @@ def environ(sock, method="POST", protocol="HTTP/1.1"):
 )
 def test_the_clients_protocol_decides(protocol, expected):
     pipe = Pipe()
-    way = shortcut(environ(pipe, protocol=protocol))
+    way = direct_writer(environ(pipe, protocol=protocol))
     assert way is not None
-    way.offer(b"x")
+    way.write(b"x")
     assert pipe.got == expected
 
 
 def test_other_servers_sockets_and_replies_without_a_body_have_none():
-    assert shortcut(environ(Pipe(), method="HEAD")) is None
-    assert shortcut({"REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1"}) is None
+    assert direct_writer(environ(Pipe(), method="HEAD")) is None
+    assert direct_writer({"REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1"}) is None
     with socket.socket() as plain:
-        assert shortcut(environ(plain)) is None
+        assert direct_writer(environ(plain)) is None

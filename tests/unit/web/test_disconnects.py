@@ -76,7 +76,7 @@ def test_a_client_that_has_sent_more_is_there_and_loses_nothing(ends, watch_of):
     theirs.sendall(b"next")
     watch = watch_of(ours)
     assert watch.look() is False
-    assert not watch.ended
+    assert not watch.half_closed
     assert ours.recv(100) == b"next"
 
 
@@ -85,7 +85,7 @@ def test_a_client_that_has_closed_has_ended(ends, watch_of):
     theirs.close()
     watch = watch_of(ours)
     assert watch.look() is False
-    assert watch.ended
+    assert watch.half_closed
 
 
 def test_a_request_whose_socket_is_closed_already_is_not_watched(ends, disconnects):
@@ -126,7 +126,7 @@ def test_the_end_of_a_watched_client_wakes_its_request(ends, disconnects):
     watch = disconnects.watch(request_on(ours), woken.set)
     theirs.close()
     assert woken.wait(PATIENCE_S)
-    assert watch.ended
+    assert watch.half_closed
     disconnects.unwatch(watch)
 
 

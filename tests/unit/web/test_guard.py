@@ -9,7 +9,7 @@ from flask import Flask, g, jsonify
 
 from cowork.settings.api_keys import Keys
 from cowork.web import guard, problems
-from cowork.web.client_address import Peers
+from cowork.web.client_address import ClientAddresses
 from cowork.web.guard import Guard
 
 KEY, OTHER = "k" * 32, "o" * 32
@@ -20,8 +20,8 @@ ASKS = {"Access-Control-Request-Method": "POST"}
 
 def client(keys=None, hosts=(), origins=(), trusted=()):
     app = Flask("guard", static_folder=None)
-    peers = Peers(tuple(ip_network(each) for each in trusted))
-    guard.register(app, Guard(Keys(keys or {}), hosts=hosts, origins=origins, peers=peers))
+    addresses = ClientAddresses(tuple(ip_network(each) for each in trusted))
+    guard.register(app, Guard(Keys(keys or {}), hosts=hosts, origins=origins, addresses=addresses))
     problems.register(app)
     for path in ("/who", "/health/live"):
         app.add_url_rule(path, path, lambda: jsonify(g.owner))
