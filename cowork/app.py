@@ -71,19 +71,18 @@ def create_app(services: Services) -> Flask:
             addresses=client_address.ClientAddresses(settings.trusted_proxies),
         ),
     )
-    transfer_limits.register(app, services.replies)
+    transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces
-    conversation, keepalive = services.conversation, settings.keepalive
-    disconnects = Disconnects()
-    services.on_close(disconnects.close)
+    turn_service, keepalive = services.turn_service, settings.keepalive
+    disconnects = Disconnects(services.client_watcher)
     first_wait = settings.first_event_wait
     for blueprint in (
         health.blueprint(services),
-        ask.blueprint(conversation, disconnects, first_event_wait=first_wait, keepalive=keepalive),
-        turns.blueprint(conversation, disconnects, keepalive=keepalive),
-        sessions.blueprint(conversation, services.store),
+        ask.blueprint(turn_service, disconnects, first_event_wait=first_wait, keepalive=keepalive),
+        turns.blueprint(turn_service, disconnects, keepalive=keepalive),
+        sessions.blueprint(turn_service, services.store),
         processes.blueprint(services.pool),
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),

@@ -148,7 +148,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         services = self.wsgi.extensions["cowork"]
         settings = services.settings
         client = ClientSocket(fileno=client.detach())
-        client.send_timeout, client.unsent_quota = settings.send_timeout, services.replies
+        client.send_timeout, client.unsent_quota = settings.send_timeout, services.reply_quota
         client.bound_silence()
         client.setblocking(1)
         timeout, idle = settings.read_timeout, self.cfg.keepalive
@@ -245,7 +245,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def _trim_when_due(self) -> None:
         """Give the system what large bodies and replies took; freed in between, it stays ours."""
         services = self.wsgi.extensions["cowork"]
-        returned = services.bodies.returned + services.replies.returned
+        returned = services.body_quota.returned + services.reply_quota.returned
         if returned - self._bytes_at_trim >= TRIM_AFTER_BYTES:
             self._bytes_at_trim = returned
             gevent.get_hub().threadpool.spawn(_trim_heap)

@@ -27,7 +27,7 @@ _RETRY_LATER = "Not now; `Retry-After` says when, where that is known"
 
 
 def blueprint(
-    conversation: TurnService,
+    turn_service: TurnService,
     disconnects: Disconnects,
     *,
     first_event_wait: float,
@@ -45,7 +45,7 @@ def blueprint(
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
-        turn = _submit(conversation, body, streaming=False)
+        turn = _submit(turn_service, body, streaming=False)
         turn.join()
         try:
             _wait_for_end(turn, disconnects)
@@ -69,7 +69,7 @@ def blueprint(
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
         wanted = frozenset(body["events"])
-        turn = _submit(conversation, body, streaming=True)
+        turn = _submit(turn_service, body, streaming=True)
         stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
         try:
             stream.start(first_event_wait)
@@ -88,7 +88,7 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
-def _submit(conversation: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
+def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
     question = Question(
@@ -103,7 +103,7 @@ def _submit(conversation: TurnService, body: dict[str, Any], *, streaming: bool)
             permission_mode=body["permission_mode"],
         ),
     )
-    turn, replayed = conversation.ask(
+    turn, replayed = turn_service.ask(
         Project(kept.owner, body["project_name"]),
         question,
         agent_type=body["agent_type"],

@@ -75,10 +75,10 @@ class Watch:
 
 
 class Disconnects:
-    """Watches the sockets of all requests that wait."""
+    """Watches the sockets of all requests that wait, with a watcher that others close."""
 
-    def __init__(self) -> None:
-        self._watching = Watching("disconnects")
+    def __init__(self, watching: Watching) -> None:
+        self._watching = watching
 
     def watch(self, request: Request, wake: Callable[[], None]) -> Watch | None:
         """Watch the client of this request, until `unwatch`; None where its socket is unknown."""
@@ -99,7 +99,3 @@ class Disconnects:
     def unwatch(self, watch: Watch) -> None:
         """Leave the client alone from now on; its socket may be closed or used again."""
         self._watching.unwatch(watch)
-
-    def close(self) -> None:
-        """Watch nobody any more."""
-        self._watching.close()

@@ -29,7 +29,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
     @routes.response(200, HealthReply)
     def health() -> dict[str, Any]:
         """Whether the process serves (`status`), and how each part is."""
-        reasons = services.reasons()
+        reasons = services.readiness.reasons()
         return {
             "status": "healthy",
             "timestamp": datetime.now(UTC).isoformat(),
@@ -45,9 +45,9 @@ def blueprint(services: Services) -> CoworkBlueprint:
             "chat_api": services.outbox.state,
             "store": {
                 "kind": services.settings.store.partition(":")[0],
-                "ok": services.keeper.ok,
+                "ok": services.maintenance.ok,
             },
-            "turns": services.conversation.busy(),
+            "turns": services.turn_service.busy(),
             "version": __version__,
         }
 
@@ -62,7 +62,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
     @routes.alt_response(503, schema=ReadyReply, description="It would not answer a question now")
     def ready() -> Response:
         """Whether a question would be answered now; why not, to callers who may know."""
-        reasons = services.reasons()
+        reasons = services.readiness.reasons()
         told: dict[str, Any] = {"ready": not reasons}
         if not g.hides_reasons:
             told["reasons"] = reasons

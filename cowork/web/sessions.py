@@ -22,7 +22,7 @@ from cowork.web.schemas import (
 )
 
 
-def blueprint(conversation: TurnService, store: Store) -> CoworkBlueprint:
+def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
     """The caller's own sessions; another owner's are not there."""
     routes = CoworkBlueprint("sessions", __name__, description="A session per project")
 
@@ -44,7 +44,7 @@ def blueprint(conversation: TurnService, store: Store) -> CoworkBlueprint:
         CLI keeps of the session is removed too, the workspace is not.
         """
         project = project_of(project_id)
-        if conversation.forget(project):
+        if turn_service.forget(project):
             return {"success": True, "message": f"Session cleared for {project_id}"}
         return {"success": False, "message": f"No session found for {project_id}"}
 
@@ -53,7 +53,7 @@ def blueprint(conversation: TurnService, store: Store) -> CoworkBlueprint:
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_session(project_id: str) -> dict[str, Any]:
         """Interrupt what the project is answering now; nothing to interrupt is no error."""
-        turn = conversation.interrupt_project(project_of(project_id))
+        turn = turn_service.interrupt_project(project_of(project_id))
         if turn is None:
             nothing = f"Nothing runs for {project_id}"
             return {"success": False, "turn_id": None, "state": None, "message": nothing}
@@ -65,7 +65,7 @@ def blueprint(conversation: TurnService, store: Store) -> CoworkBlueprint:
     @routes.alt_response(503, schema=ProblemReply, description="No process could be had")
     def warm_session(project_id: str) -> None:
         """Have the project's process ready before its next question; answers when it is."""
-        conversation.warm(project_of(project_id))
+        turn_service.warm(project_of(project_id))
 
     return routes
 

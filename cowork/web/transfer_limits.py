@@ -40,7 +40,7 @@ class BodyBytes:
 
 def count_body() -> BodyBytes:
     """Begin to charge this request's body; released with the request at the latest."""
-    quota: Quota = app_ctx.app.extensions["cowork"].bodies
+    quota: Quota = app_ctx.app.extensions["cowork"].body_quota
     found = app_ctx.g.body_bytes = BodyBytes(quota, app_ctx.g.owner)
     return found
 

@@ -58,7 +58,7 @@ def everything_is_refused_soon(served: Served) -> None:
     with soon():
         health = served.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "healthy")
-    wait_for(lambda: "the store is away" in ready(served)["reasons"], what="the truth")
+    wait_for(lambda: "store unavailable" in ready(served)["reasons"], what="the truth")
     assert served.get("/health").json()["store"] == {"kind": "redis", "ok": False}
     with soon():
         assert served.get("/health/live").status_code == 200
@@ -120,7 +120,7 @@ def test_a_turn_ends_truthfully_while_redis_is_away_and_its_end_is_kept_when_it_
     refused(served.ask("away?", "q"))
     redis_server.go_on()
     answers_again(served, "after")
-    wait_for(lambda: served.services.keeper.ok, what="the store's return")
+    wait_for(lambda: served.services.maintenance.ok, what="the store's return")
     other = on_redis()
     state = turn_of(other, turn_id)
     assert state == turn_of(served, turn_id)
@@ -201,7 +201,7 @@ def test_readiness_knows_a_full_disk(
     served.ask("one")
     assert ready(served)["reasons"] == []
     monkeypatch.setattr("cowork.stores.sqlite.store.FLOOR", 2**62)
-    wait_for(lambda: "the store is away" in ready(served)["reasons"], what="the truth")
+    wait_for(lambda: "store unavailable" in ready(served)["reasons"], what="the truth")
     monkeypatch.undo()
     wait_for(lambda: not ready(served)["reasons"], what="readiness")
 

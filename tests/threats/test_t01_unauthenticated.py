@@ -209,12 +209,12 @@ def test_t01_without_keys_the_start_says_who_gets_in(gunicorn: Callable[..., Gun
     server = gunicorn(HOST="0.0.0.0", COWORK_LOG_LEVEL="info")  # noqa: S104 - what is tested
 
     def told() -> list[str]:
-        return [line for line in server.log.read_text().splitlines() if "get in" in line]
+        return [line for line in server.log.read_text().splitlines() if "loopback clients" in line]
 
     wait_for(told, what="the line about who gets in")
     said = told()
     assert len(said) == 1
-    assert "only callers on this machine" in said[0]
+    assert "no API keys: serving loopback clients only" in said[0]
 
 
 @pytest.mark.parametrize("server", ["serve", "gunicorn"])

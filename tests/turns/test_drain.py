@@ -192,7 +192,7 @@ def test_a_reload_serves_on_while_the_old_worker_drains(
         call.result(30)
     assert failures == []
     assert sum(asked) > 20
-    assert "sessions of memory:// are gone" in server.log.read_text()
+    assert "sessions of memory:// lost" in server.log.read_text()
 
 
 def test_who_was_let_in_before_the_signal_is_heard_out(gunicorn: Callable[..., Gunicorn]) -> None:

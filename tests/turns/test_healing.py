@@ -197,7 +197,7 @@ def test_fault_t7_nobody_makes_a_workspace_that_is_gone(
     assert not workspace.exists()
     ready = logged.get("/health/ready")
     assert ready.status_code == 503
-    assert f"the workspace is gone: {workspace}" in ready.json()["reasons"]
+    assert f"workspace unavailable: {workspace}" in ready.json()["reasons"]
     away.rename(workspace)
     assert not any("workspace" in each for each in logged.get("/health/ready").json()["reasons"])
     assert logged.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"

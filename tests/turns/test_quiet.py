@@ -26,7 +26,7 @@ def test_a_client_that_leaves_during_events_it_did_not_ask_for_is_noticed(
     line = dial(served, "/ask_question_streaming", body)
     fakes.wait_asked()
     line.close()
-    wait_for(lambda: served.services.conversation.busy() == 0, timeout=5, what="the turn's end")
+    wait_for(lambda: served.services.turn_service.busy() == 0, timeout=5, what="the turn's end")
 
 
 def test_a_turn_that_waits_for_a_process_is_ended_at_its_own_time_limit(
@@ -60,5 +60,5 @@ def test_a_key_whose_question_was_never_asked_asks_again(serve: Callable[..., Se
     with served.stream("[[hang]]", "first", events=["status"]) as first:
         assert served.post("/ask_question", body, headers=key).status_code == 503
         served.post(f"/turns/{first.headers['X-Turn-ID']}/interrupt")
-    wait_for(lambda: served.services.conversation.busy() == 0, what="the first turn's end")
+    wait_for(lambda: served.services.turn_service.busy() == 0, what="the first turn's end")
     assert served.post("/ask_question", body, headers=key).status_code == 200

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cowork.claude.installation import CliState
 from cowork.composition import Services
 from cowork.errors import StoreUnavailable
 
 ORDER = (
-    *("conversation.shut", "spares.stop", "conversation.busy", "conversation.stop_all"),
+    *("turn_service.shut", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
     *("store.session_count", "store.token", "pool.close", "removals.close"),
-    *("outbox.close", "keeper.close"),
-    *("upstream.close", "cli.close", "closer", "turns.close", "store.close"),
+    *("outbox.close", "maintenance.close"),
+    *("upstream.close", "cli.close", "client_watcher.close", "turns.close", "store.close"),
 )
 # A step of several calls ends with the one that breaks.
 STEPS = ({*ORDER[:4]}, {"store.session_count", "store.token"})
@@ -47,30 +47,21 @@ class Parts:
 def services(parts: Parts, **changed: Any) -> Services:
     """Services of which every part is one of these."""
     turns = parts.part("turns", "close")
-    spares = parts.part("spares", "stop", problem=None)
+    spares = parts.part("spares", "stop")
     given: dict[str, Any] = {
         "store": parts.part("store", "session_count", "token", "close", shared=False),
-        "keeper": parts.part("keeper", "close", ok=True, sessions=7),
-        "cli": parts.part("cli", "close", state=CliState),
-        "pool": parts.part(
-            "pool",
-            "close",
-            spares=spares,
-            start_problem=None,
-            counts=lambda: {"busy": 0, "limit": 1},
-        ),
+        "maintenance": parts.part("maintenance", "close", sessions=7),
+        "cli": parts.part("cli", "close"),
+        "pool": parts.part("pool", "close", spares=spares),
         "removals": parts.part("removals", "close"),
-        "outbox": parts.part("outbox", "close", reasons=list),
-        "conversation": parts.part("conversation", "shut", "busy", "stop_all", turns=turns),
+        "outbox": parts.part("outbox", "close"),
+        "turn_service": parts.part("turn_service", "shut", "busy", "stop_all", turns=turns),
         "upstream": parts.part("upstream", "close"),
-        "room": SimpleNamespace(reasons=list),
+        "client_watcher": parts.part("client_watcher", "close"),
         "stopping": threading.Event(),
-        "settings": SimpleNamespace(workspace="/"),
     }
-    names = ("keys", "operators", "login", "bodies", "replies")
-    made = Services(**{**dict.fromkeys(names), **given, **changed})  # type: ignore[arg-type]
-    made.on_close(lambda: parts.call("closer"))
-    return made
+    names = {each.name for each in fields(Services)} - {"closed"}
+    return Services(**{**dict.fromkeys(names), **given, **changed})  # type: ignore[arg-type]
 
 
 def test_everything_is_closed_once_and_in_order():
@@ -90,31 +81,7 @@ def test_fault_t1_a_part_that_breaks_leaves_no_other_open(broken):
     assert parts.calls[-1] == "store.close"
 
 
-def test_all_that_keeps_a_question_from_its_answer_is_named():
-    def reasons(**changed):
-        return services(Parts(), **changed).reasons()
-
-    stopping = threading.Event()
-    stopping.set()
-    full = SimpleNamespace(
-        counts=lambda: {"busy": 1, "limit": 1},
-        start_problem=None,
-        spares=SimpleNamespace(problem=None),
-    )
-    assert reasons() == []
-    assert reasons(stopping=stopping) == ["the server is shutting down"]
-    assert reasons(pool=full) == ["every Claude process is busy"]
-    assert reasons(refusal="root may not") == ["root may not"]
-    assert reasons(room=SimpleNamespace(reasons=lambda: ["no room"])) == ["no room"]
-    gone = SimpleNamespace(workspace="/no/such/place")
-    assert reasons(settings=gone) == ["the workspace is gone: /no/such/place"]
-    assert reasons(keeper=SimpleNamespace(ok=False)) == ["the store is away"]
-    late = SimpleNamespace(reasons=lambda: ["late"])
-    assert reasons(outbox=late) == ["late"]
-    assert reasons(outbox=late, keeper=SimpleNamespace(ok=False)) == ["the store is away"]
-
-
-def test_the_number_of_sessions_is_the_last_known_while_the_store_is_away():
+def test_the_number_of_sessions_is_the_last_known_while_the_store_is_unavailable():
     def away():
         raise StoreUnavailable("away")
 

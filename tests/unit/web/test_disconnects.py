@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cowork.runtime.fd_watcher import Watching
 from cowork.web.disconnects import Disconnects, Watch
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -38,9 +39,10 @@ def watch_of():
 
 @pytest.fixture
 def disconnects():
-    made = Disconnects()
+    watching = Watching("disconnects")
+    made = Disconnects(watching)
     yield made
-    made.close()
+    watching.close()
 
 
 def request_on(sock):
@@ -132,9 +134,10 @@ def test_the_end_of_a_watched_client_wakes_its_request(ends, disconnects):
 
 def test_what_is_watched_at_the_end_is_let_go(ends):
     before = descriptors()
-    disconnects = Disconnects()
+    watching = Watching("disconnects")
+    disconnects = Disconnects(watching)
     watch = disconnects.watch(request_on(ends[0]), lambda: None)
-    disconnects.close()
+    watching.close()
     disconnects.unwatch(watch)
     assert disconnects.watch(request_on(ends[0]), lambda: None) is None
     wait_for(lambda: descriptors() <= before, what="the descriptors")
