@@ -16,7 +16,7 @@ from cowork.claude import orphans
 from cowork.claude.installation import bundled
 from cowork.settings import settings
 from tests import canaries, fake_claude, patched, processes
-from tests.contract.replies import Asides
+from tests.background import BackgroundCalls
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.redis_server import RedisServer, redis_binary
@@ -198,11 +198,13 @@ def logged(serve: Callable[..., Served], fakes: Fakes) -> Served:
     return serve(**fakes.settings())
 
 
-# After `serve`, so that the calls end before the server is asked whether anything is left.
 @pytest.fixture
-def aside(fake_environ: dict[str, str]) -> Iterator[Asides]:  # noqa: ARG001 - orders the ends
-    """Run a call beside the test: `aside(served.ask, "hi")` is a future."""
-    calls = Asides()
+def background() -> Iterator[BackgroundCalls]:
+    """Run a call beside the test: `background(served.ask, "hi")` is a future.
+
+    Named after the server it asks, so that it ends before that server does.
+    """
+    calls = BackgroundCalls()
     yield calls
     calls.close()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -123,16 +122,3 @@ def is_uuid(text: str) -> bool:
 def is_moment(text: str) -> bool:
     """Whether it is a whole ISO 8601 date and time."""
     return "T" in text and datetime.fromisoformat(text) is not None
-
-
-class Asides:
-    """Runs calls beside the test; each gives a future."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(16)
-
-    def __call__(self, call: Callable[..., Any], *given: Any, **named: Any) -> Future[Any]:
-        return self._pool.submit(call, *given, **named)
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)

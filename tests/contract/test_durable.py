@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
@@ -50,13 +51,13 @@ def test_fault_t14_what_another_process_runs_is_not_said_to_be_interrupted_or_de
     gunicorn: Callable[..., Gunicorn],
     stored: dict[str, str],
     fakes: Fakes,
-    aside: Asides,
+    background: BackgroundCalls,
 ) -> None:
     one = gunicorn(**stored, **fakes.settings())
     # It streams another process's turn in silence.
     two = serve(**stored, **fakes.settings(), COWORK_FIRST_EVENT_WAIT="0.1")
     first = one.ask("hi").json()
-    asked = aside(
+    asked = background(
         one.post,
         "/ask_question",
         question("[[delay 100]] [[words 25]]"),
@@ -231,7 +232,7 @@ def test_a_worker_killed_in_a_turn_leaves_the_truth(
 
 
 def test_a_reload_hands_a_project_over_and_its_turn_can_be_read_to_its_end(
-    gunicorn: Callable[..., Gunicorn], stored: dict[str, str], fakes: Fakes, aside: Callable
+    gunicorn: Callable[..., Gunicorn], stored: dict[str, str], fakes: Fakes, background: Callable
 ) -> None:
     server = gunicorn(**stored, **fakes.settings())
     with server.stream("[[words 60]] [[delay 50]]") as reply:
@@ -244,7 +245,7 @@ def test_a_reload_hands_a_project_over_and_its_turn_can_be_read_to_its_end(
         client = Client(server.url)
         wait_for(lambda: client.get(f"/turns/{turn_id}").status_code == 200, what="an answer")
         assert turn_of(client, turn_id)["state"] == "running"
-        following = aside(client.ask, "[[count]] next")
+        following = background(client.ask, "[[count]] next")
         with Client(server.url).get(f"/turns/{turn_id}/events", stream=True) as events:
             told = list(frames(events))
         rest = list(reading)

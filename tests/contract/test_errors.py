@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.replies import Asides, delete, problem, says_nothing_private
+from tests.background import BackgroundCalls
+from tests.contract.replies import delete, problem, says_nothing_private
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames
 
@@ -128,9 +129,9 @@ def test_a_turn_that_runs_out_of_time_is_504(serve: Callable[..., Served], scene
 
 
 def test_an_interrupted_turn_is_409(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = aside(another(logged).ask, "[[hang]]")
+    asked = background(another(logged).ask, "[[hang]]")
     fakes.wait_asked()
     delete(logged, "p")
     problem(asked.result(), 409, "turn_interrupted")
@@ -138,10 +139,10 @@ def test_an_interrupted_turn_is_409(
 
 
 def test_a_busy_project_can_reject(
-    serve: Callable[..., Served], fakes: Fakes, aside: Asides, another: Another
+    serve: Callable[..., Served], fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     served = serve(CLAUDE_TIMEOUT="1", **fakes.settings())
-    asked = aside(another(served).ask, "[[hang]]")
+    asked = background(another(served).ask, "[[hang]]")
     fakes.wait_asked()
     problem(served.ask("hi", on_busy="reject"), 409, "project_busy")
     delete(served, "p")
@@ -150,10 +151,10 @@ def test_a_busy_project_can_reject(
 
 
 def test_a_full_queue_is_429(
-    serve: Callable[..., Served], fakes: Fakes, aside: Asides, another: Another
+    serve: Callable[..., Served], fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     served = serve(COWORK_QUEUE_LIMIT="1", **fakes.settings())
-    running = aside(another(served).ask, "[[hang]]")
+    running = background(another(served).ask, "[[hang]]")
     fakes.wait_asked()
     # The reply of a queued question begins at once, so this one is in the queue.
     with another(served).stream("[[words 3]]") as queued:
@@ -169,10 +170,10 @@ def test_a_full_queue_is_429(
 
 
 def test_a_server_without_a_free_process_is_at_capacity(
-    serve: Callable[..., Served], fakes: Fakes, aside: Asides, another: Another
+    serve: Callable[..., Served], fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     served = serve(COWORK_MAX_PROCESSES="1", COWORK_QUEUE_TIMEOUT="0.2", **fakes.settings())
-    running = aside(another(served).ask, "[[hang]]", "a")
+    running = background(another(served).ask, "[[hang]]", "a")
     fakes.wait_asked()
     for reply in (served.ask("hi", "b"), served.stream("hi", "c")):
         with reply:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.contract.replies import JSON, Asides, delete, problem, send
+from tests.background import BackgroundCalls
+from tests.contract.replies import JSON, delete, problem, send
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Gunicorn, frames, joined
@@ -44,13 +45,13 @@ def test_gunicorn_streams_as_it_goes_and_takes_large_questions(
 
 
 def test_gunicorn_passes_every_name_and_an_interrupt(
-    gunicorn: Callable[..., Gunicorn], fakes: Fakes, aside: Asides, another: Another
+    gunicorn: Callable[..., Gunicorn], fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     server = gunicorn(COWORK_MAX_PROCESSES="4", **fakes.settings())
     ids = {name: server.ask("hi", name).json()["session_id"] for name in NAMES}
     assert len(set(ids.values())) == len(NAMES)
     assert server.get("/sessions").json()["sessions"] == ids
-    asked = aside(another(server).ask, "[[hang]]", NAMES[0])
+    asked = background(another(server).ask, "[[hang]]", NAMES[0])
     fakes.wait_asked(len(NAMES) + 1)
     for name in NAMES:
         expected = {"success": True, "message": f"Session cleared for {name}"}
@@ -122,14 +123,17 @@ FLOODING = ("interim replies", "one-byte chunks", "trailers", "one chunk extensi
 
 
 def test_fault_s7_others_are_answered_while_an_upstream_floods(
-    gunicorn: Callable[..., Gunicorn], upstream: Upstream, aside: Asides, another: Another
+    gunicorn: Callable[..., Gunicorn],
+    upstream: Upstream,
+    background: BackgroundCalls,
+    another: Another,
 ) -> None:
     server = gunicorn(CHAT_API_BASE_URL=upstream.url)
     asked = server.get("/health/live").elapsed
     slowest = asked
     for name in FLOODING:
         upstream.always(FLOODS[name])
-        flooded = [aside(another(server).post, "/xo-auth/start", {}) for _ in range(2)]
+        flooded = [background(another(server).post, "/xo-auth/start", {}) for _ in range(2)]
         while not all(each.done() for each in flooded):
             slowest = max(slowest, server.get("/health/live").elapsed)
         for each in flooded:

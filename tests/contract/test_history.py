@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.replies import Asides, delete
+from tests.background import BackgroundCalls
+from tests.contract.replies import delete
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import Client, Served, frames, wait_for
@@ -89,9 +90,9 @@ def test_the_turns_of_a_project_are_posted_in_order(connected: Served, upstream:
 
 
 def test_the_turns_of_a_project_that_is_asked_at_once_are_posted_in_pairs(
-    connected: Served, upstream: Upstream, aside: Asides, another: Another
+    connected: Served, upstream: Upstream, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = [aside(another(connected).ask, f"[[pause 30]] {number}") for number in range(3)]
+    asked = [background(another(connected).ask, f"[[pause 30]] {number}") for number in range(3)]
     assert {one.result().status_code for one in asked} == {200}
     texts = [message["message"] for message in _wait(upstream, 6)]
     for number in range(3):
@@ -103,9 +104,9 @@ def test_the_turns_of_a_project_that_is_asked_at_once_are_posted_in_pairs(
 
 
 def test_a_question_is_posted_before_it_is_answered(
-    connected: Served, upstream: Upstream, aside: Asides, another: Another
+    connected: Served, upstream: Upstream, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = aside(another(connected).ask, "[[hang]]")
+    asked = background(another(connected).ask, "[[hang]]")
     assert _wait(upstream, 1) == [_message("[[hang]]", "@xo")]
     assert not asked.done()
     delete(connected, "p")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests import processes
-from tests.contract.replies import JSON, Asides, delete, problem, send
+from tests.background import BackgroundCalls
+from tests.contract.replies import JSON, delete, problem, send
 from tests.fake_claude import Lifelines, overlaps
 from tests.fakes import Fakes
 from tests.serving import ROOT, Client, Served, frames, joined, wait_for
@@ -32,10 +33,10 @@ SECRETS = {
 
 
 def test_01_two_first_questions_at_once_made_two_sessions(
-    logged: Served, aside: Asides, another: Another
+    logged: Served, background: BackgroundCalls, another: Another
 ) -> None:
     questions = [f"[[pause 50]] context {number}" for number in range(3)]
-    asked = [aside(another(logged).ask, question) for question in questions]
+    asked = [background(another(logged).ask, question) for question in questions]
     assert len({one.result().json()["session_id"] for one in asked}) == 1
     remembered = logged.ask("[[count]] last").json()["message"]
     assert remembered.startswith("I see 4 questions")
@@ -43,10 +44,12 @@ def test_01_two_first_questions_at_once_made_two_sessions(
 
 
 def test_02_two_questions_to_one_session_at_once_lost_a_turn(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     logged.ask("first")
-    asked = [aside(another(logged).ask, f"[[pause 50]] context {number}") for number in range(3)]
+    asked = [
+        background(another(logged).ask, f"[[pause 50]] context {number}") for number in range(3)
+    ]
     assert {one.result().status_code for one in asked} == {200}
     assert overlaps(fakes.log) == []
     assert fakes.entries("overlap") == []
@@ -54,10 +57,10 @@ def test_02_two_questions_to_one_session_at_once_lost_a_turn(
 
 
 def test_03_a_delete_during_a_turn_was_undone_and_did_not_stop_it(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = aside(another(logged).ask, "[[delay 50]] [[words 200]]")
-    queued = aside(another(logged).ask, "[[words 2]]")
+    asked = background(another(logged).ask, "[[delay 50]] [[words 200]]")
+    queued = background(another(logged).ask, "[[words 2]]")
     fakes.wait_asked()
     begun = time.monotonic()
     assert delete(logged, "p").json()["success"] is True

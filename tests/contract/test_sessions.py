@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.replies import Asides, delete, is_uuid, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import delete, is_uuid, problem
 from tests.fake_claude import overlaps
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, wait_for
@@ -72,10 +73,10 @@ def test_a_name_that_is_too_long_has_no_session(served: Served) -> None:
 
 
 def test_a_delete_interrupts_the_turn_and_nothing_brings_the_session_back(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
     old = logged.ask("hi").json()["session_id"]
-    asked = aside(another(logged).ask, "[[delay 50]] [[words 600]]")
+    asked = background(another(logged).ask, "[[delay 50]] [[words 600]]")
     fakes.wait_asked(2)
     assert delete(logged, "p").json()["success"] is True
     problem(asked.result(), 409, "turn_interrupted")
@@ -101,9 +102,9 @@ def test_a_delete_ends_the_stream_of_the_turn(
 
 
 def test_a_delete_during_the_very_first_turn_works_too(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = aside(another(logged).ask, "[[hang]]")
+    asked = background(another(logged).ask, "[[hang]]")
     fakes.wait_asked()
     delete(logged, "p")
     problem(asked.result(), 409, "turn_interrupted")
@@ -112,9 +113,9 @@ def test_a_delete_during_the_very_first_turn_works_too(
 
 
 def test_two_first_questions_at_once_make_one_session(
-    logged: Served, aside: Asides, another: Another
+    logged: Served, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = [aside(another(logged).ask, f"[[pause 100]] number {n}") for n in range(2)]
+    asked = [background(another(logged).ask, f"[[pause 100]] number {n}") for n in range(2)]
     replies = [one.result() for one in asked]
     assert [reply.status_code for reply in replies] == [200, 200]
     assert sorted(reply.json()["message"] for reply in replies) == [
@@ -127,10 +128,10 @@ def test_two_first_questions_at_once_make_one_session(
 
 
 def test_questions_to_one_project_never_overlap(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    asked = [aside(another(logged).ask, f"[[pause 30]] number {n}") for n in range(4)]
-    streams = [aside(another(logged).streamed, f"[[pause 30]] stream {n}") for n in range(2)]
+    asked = [background(another(logged).ask, f"[[pause 30]] number {n}") for n in range(4)]
+    streams = [background(another(logged).streamed, f"[[pause 30]] stream {n}") for n in range(2)]
     assert {one.result().status_code for one in asked} == {200}
     assert all(one.result()[-1].data["success"] for one in streams)
     # The fake notes a turn when it has said its last word, which may be after we have heard it.
@@ -141,9 +142,9 @@ def test_questions_to_one_project_never_overlap(
 
 
 def test_questions_to_two_projects_run_side_by_side(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    slow = aside(another(logged).ask, "[[hang]]", "slow")
+    slow = background(another(logged).ask, "[[hang]]", "slow")
     fakes.wait_asked()
     assert logged.ask("[[words 2]]", "quick").json()["message"] == "w1 w2"
     delete(logged, "slow")

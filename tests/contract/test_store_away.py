@@ -140,15 +140,15 @@ def test_a_server_starts_while_redis_is_away(
 
 
 def test_two_servers_on_one_redis_answer_a_project_in_turn(
-    on_redis: Callable[[], Served], fakes: Fakes, aside: Callable
+    on_redis: Callable[[], Served], fakes: Fakes, background: Callable
 ) -> None:
     first, second = on_redis(), on_redis()
     first.ask("[[words 3]] one")
-    slow = aside(first.ask, "[[words 30]] [[delay 20]] two")
+    slow = background(first.ask, "[[words 30]] [[delay 20]] two")
     fakes.wait_asked(2)
     with soon():
         assert second.ask("hi", "other").status_code == 200
-    following = aside(second.ask, "[[count]] three").result(PATIENCE_S).json()
+    following = background(second.ask, "[[count]] three").result(PATIENCE_S).json()
     assert slow.result(PATIENCE_S).status_code == 200
     assert following["message"].startswith("I see 3 questions: ")
 

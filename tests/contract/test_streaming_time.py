@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.contract.replies import Asides, is_uuid, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import is_uuid, problem
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, joined
 
@@ -88,9 +89,9 @@ def test_a_reply_begins_with_the_first_event_that_was_asked_for(served: Served) 
 
 
 def test_the_reply_of_a_queued_question_begins_at_once(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    first = aside(another(logged).ask, "[[pause 2500]] [[words 1]]")
+    first = background(another(logged).ask, "[[pause 2500]] [[words 1]]")
     fakes.wait_asked()
     begun = time.monotonic()
     with logged.stream("[[words 2]]") as reply:
@@ -103,9 +104,9 @@ def test_the_reply_of_a_queued_question_begins_at_once(
 
 
 def test_the_failure_of_a_queued_question_is_an_error_frame(
-    logged: Served, fakes: Fakes, aside: Asides, another: Another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another: Another
 ) -> None:
-    first = aside(another(logged).ask, "[[pause 300]]")
+    first = background(another(logged).ask, "[[pause 300]]")
     fakes.wait_asked()
     error, last = logged.streamed("[[fail 500]]")
     assert error.data["code"] == "claude_api_error"

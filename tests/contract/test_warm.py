@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fakes import Fakes
 from tests.serving import Client, Served, wait_for
 
@@ -62,8 +63,12 @@ def test_a_project_that_was_only_warmed_has_no_session(served: Served) -> None:
     assert listed(served) == []
 
 
-def test_warming_twice_is_warming_once(logged: Served, fakes: Fakes, aside: Asides) -> None:
-    calls = [aside(requests.post, f"{logged.url}/sessions/p/warm", timeout=20) for _ in range(5)]
+def test_warming_twice_is_warming_once(
+    logged: Served, fakes: Fakes, background: BackgroundCalls
+) -> None:
+    calls = [
+        background(requests.post, f"{logged.url}/sessions/p/warm", timeout=20) for _ in range(5)
+    ]
     assert {call.result().status_code for call in calls} == {204}
     logged.ask("one")
     assert warm(logged).status_code == 204
@@ -71,10 +76,10 @@ def test_warming_twice_is_warming_once(logged: Served, fakes: Fakes, aside: Asid
 
 
 def test_a_question_that_comes_while_its_project_is_warmed_waits_for_that_process(
-    serve: Callable[..., Served], fakes: Fakes, aside: Asides
+    serve: Callable[..., Served], fakes: Fakes, background: BackgroundCalls
 ) -> None:
     served = serve(**fakes.settings(start="slow:500"))
-    warming = aside(requests.post, f"{served.url}/sessions/p/warm", timeout=20)
+    warming = background(requests.post, f"{served.url}/sessions/p/warm", timeout=20)
     wait_for(lambda: fakes.entries("start"), what="the start")
     assert states(served) == {"p": "starting"}
     assert served.ask("one").status_code == 200
@@ -97,8 +102,10 @@ def test_a_session_whose_process_is_gone_is_resumed_by_warming(
     assert len(fakes.entries("start")) == 2
 
 
-def test_warming_a_busy_project_does_nothing(logged: Served, fakes: Fakes, aside: Asides) -> None:
-    asking = aside(logged.ask, "[[hang]]")
+def test_warming_a_busy_project_does_nothing(
+    logged: Served, fakes: Fakes, background: BackgroundCalls
+) -> None:
+    asking = background(logged.ask, "[[hang]]")
     fakes.wait_asked()
     assert requests.post(f"{logged.url}/sessions/p/warm", timeout=20).status_code == 204
     assert len(fakes.entries("start")) == 1
@@ -148,10 +155,10 @@ def test_what_is_no_name_is_refused(served: Served) -> None:
 
 
 def test_no_process_in_time_is_told_as_it_is_to_a_question(
-    serve: Callable[..., Served], fakes: Fakes, aside: Asides
+    serve: Callable[..., Served], fakes: Fakes, background: BackgroundCalls
 ) -> None:
     served = serve(**fakes.settings(), COWORK_MAX_PROCESSES="1", COWORK_QUEUE_TIMEOUT="0.2")
-    asking = aside(served.ask, "[[hang]]")
+    asking = background(served.ask, "[[hang]]")
     fakes.wait_asked()
     reply = requests.post(f"{served.url}/sessions/q/warm", timeout=20)
     problem(reply, 503, "at_capacity")
@@ -196,9 +203,9 @@ def test_the_list_tells_what_each_process_is_and_takes(served: Served) -> None:
 
 
 def test_a_process_shows_as_busy_while_it_answers(
-    logged: Served, fakes: Fakes, aside: Asides, another
+    logged: Served, fakes: Fakes, background: BackgroundCalls, another
 ) -> None:
-    asking = aside(logged.ask, "[[hang]]")
+    asking = background(logged.ask, "[[hang]]")
     fakes.wait_asked()
     assert states(another(logged)) == {"p": "busy"}
     another(logged).post("/sessions/p/interrupt", {})

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.background import BackgroundCalls
 from tests.conftest import _descriptors, _left, _threads, nothing_left
-from tests.contract.replies import Asides
 from tests.e2e.environment import Stage, open_stage
 from tests.fake_claude.stage.config import VERSION
 from tests.serving import Client
@@ -48,14 +48,6 @@ def _newest(real_claude: str) -> None:
 
 
 @pytest.fixture
-def aside() -> Iterator[Asides]:
-    """Run a call beside the test: `aside(server.ask, "hi")` is a future."""
-    calls = Asides()
-    yield calls
-    calls.close()
-
-
-@pytest.fixture
 def another() -> Iterator[Callable[..., Client]]:
     """A client with a connection of its own: `another(stage.server.url, key)`."""
     with ExitStack() as stack:
@@ -72,7 +64,7 @@ def another() -> Iterator[Callable[..., Client]]:
 def staged(
     real_claude: str,
     tmp_path: Path,
-    aside: Asides,  # noqa: ARG001 - ends after the servers, so that no call waits for long
+    background: BackgroundCalls,  # noqa: ARG001 - ends after the servers, so that no call waits for long
 ) -> Iterator[Callable[..., Stage]]:
     """Start a server of the test's own: `staged(delay=0.05, CLAUDE_TIMEOUT="1")`."""
     with ExitStack() as stack:

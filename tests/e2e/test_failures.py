@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.e2e.environment import Stage, open_stage
 from tests.serving import Client, free_port, wait_for
 
@@ -35,11 +36,11 @@ def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize(("told", "failure"), FAILURES)
 def test_a_failure_of_the_service_is_a_plain_error_and_the_next_question_works(
-    stage: Stage, aside: Asides, another: Another, told: int, failure: tuple[int, str]
+    stage: Stage, background: BackgroundCalls, another: Another, told: int, failure: tuple[int, str]
 ) -> None:
     begun = time.monotonic()
     # The stream has not begun when it fails, so that it is no stream.
-    streamed = aside(another(stage.server.url).stream, f"[[status {told}]]", "streamed")
+    streamed = background(another(stage.server.url).stream, f"[[status {told}]]", "streamed")
     detail = problem(stage.server.ask(f"[[status {told}]]"), *failure)
     problem(streamed.result(), *failure)
     assert time.monotonic() - begun < SECONDS
@@ -75,11 +76,11 @@ def test_a_turn_that_fails_once_at_the_service_is_tried_again(stage: Stage) -> N
 
 
 def test_a_service_that_cannot_be_reached_is_told_in_seconds(
-    staged: Callable[..., Stage], aside: Asides, another: Another
+    staged: Callable[..., Stage], background: BackgroundCalls, another: Another
 ) -> None:
     stage = staged(ANTHROPIC_BASE_URL=f"http://127.0.0.1:{free_port()}")
     begun = time.monotonic()
-    streamed = aside(another(stage.server.url).stream, "hello", "streamed")
+    streamed = background(another(stage.server.url).stream, "hello", "streamed")
     problem(stage.server.ask("hello"), 502, "claude_api_error")
     problem(streamed.result(), 502, "claude_api_error")
     assert time.monotonic() - begun < SECONDS
@@ -87,14 +88,14 @@ def test_a_service_that_cannot_be_reached_is_told_in_seconds(
 
 
 def test_a_service_that_says_nothing_runs_into_the_time_limit(
-    staged: Callable[..., Stage], aside: Asides, another: Another
+    staged: Callable[..., Stage], background: BackgroundCalls, another: Another
 ) -> None:
     stage = staged(CLAUDE_TIMEOUT=str(LIMIT_S))
     for project in ("silent", "silent stream", "stalled stream"):
         stage.answers_again(project)
     begun = time.monotonic()
-    silent = aside(another(stage.server.url).ask, "[[hang]]", "silent")
-    stream = aside(another(stage.server.url).stream, "[[hang]]", "silent stream")
+    silent = background(another(stage.server.url).ask, "[[hang]]", "silent")
+    stream = background(another(stage.server.url).stream, "[[hang]]", "silent stream")
     stalled = "[[stall 60]] [[words 9]]"
     *_, error, last = (frame.data for frame in stage.server.streamed(stalled, "stalled stream"))
     assert error["code"] == "claude_timeout"

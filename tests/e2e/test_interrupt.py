@@ -13,7 +13,8 @@ from functools import partial
 import pytest
 
 from demo.model import Model
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.e2e.environment import Stage, Timed, at_long_tool, long_tool, open_stage, timed
 from tests.serving import Client, wait_for
 
@@ -83,7 +84,7 @@ def remembered(model: Model) -> str:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_turn_ends_at_once_and_its_process_goes_on(
-    stage: Stage, aside: Asides, another: Callable[..., Client], scene: str
+    stage: Stage, background: BackgroundCalls, another: Callable[..., Client], scene: str
 ) -> None:
     question, ready, kept = SCENES[scene]
     project = scene.replace(" ", "-")
@@ -92,7 +93,7 @@ def test_a_turn_ends_at_once_and_its_process_goes_on(
     reader = another(stage.server.url)
     took: list[float] = []
     for number in range(ROUNDS):
-        asked = partial(aside, timed, reader, f"{question} nr{number}", project, events=EVENTS)
+        asked = partial(background, timed, reader, f"{question} nr{number}", project, events=EVENTS)
         seen, seconds = interrupted(stage, project, asked, ready)
         took.append(seconds)
         error = seen.frames[-2].data
@@ -111,11 +112,11 @@ def test_a_turn_ends_at_once_and_its_process_goes_on(
 
 
 def test_a_turn_that_waits_ends_at_once_and_the_one_before_it_is_not_disturbed(
-    stage: Stage, aside: Asides, another: Callable[..., Client]
+    stage: Stage, background: BackgroundCalls, another: Callable[..., Client]
 ) -> None:
     stage.answers_again("queue")
     first = "[[words 60]] [[delay 20]] the first"
-    running = aside(another(stage.server.url).streamed, first, "queue")
+    running = background(another(stage.server.url).streamed, first, "queue")
     stage.wait_words(first)
     with stage.server.stream("[[say never]] unheard", "queue") as waiting:
         turn = waiting.headers["X-Turn-ID"]
@@ -133,10 +134,10 @@ def test_a_turn_that_waits_ends_at_once_and_the_one_before_it_is_not_disturbed(
 
 
 def test_a_whole_reply_that_is_interrupted_is_a_409(
-    stage: Stage, aside: Asides, another: Callable[..., Client]
+    stage: Stage, background: BackgroundCalls, another: Callable[..., Client]
 ) -> None:
     question = "[[words 900]] [[delay 20]] whole"
-    asked = aside(another(stage.server.url).ask, question, "whole")
+    asked = background(another(stage.server.url).ask, question, "whole")
     stage.wait_words(question)
     stage.server.post("/sessions/whole/interrupt")
     problem(asked.result(), 409, "turn_interrupted")
@@ -145,10 +146,10 @@ def test_a_whole_reply_that_is_interrupted_is_a_409(
 
 
 def test_a_question_may_interrupt_the_one_before_it(
-    stage: Stage, aside: Asides, another: Callable[..., Client]
+    stage: Stage, background: BackgroundCalls, another: Callable[..., Client]
 ) -> None:
     question = "[[words 900]] [[delay 20]] first"
-    first = aside(another(stage.server.url).streamed, question, "either")
+    first = background(another(stage.server.url).streamed, question, "either")
     stage.wait_words(question)
     reply = stage.server.ask("[[say mine]]", "either", on_busy="interrupt")
     assert reply.json()["message"] == "mine"

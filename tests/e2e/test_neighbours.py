@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from demo.record import Exchange
-from tests.contract.replies import Asides
+from tests.background import BackgroundCalls
 from tests.e2e.environment import Stage, at_long_tool, long_tool
 from tests.fake_claude.driver import Cli, Event, result_of
 from tests.serving import Client, wait_for
@@ -198,12 +198,12 @@ def test_fault_s1_a_message_from_outside_begins_no_turn_in_an_idle_process(
 
 @pytest.mark.usefixtures("_newest")
 def test_fault_s1_a_message_from_outside_does_not_come_into_a_running_turn(
-    staged: Staged, real_claude: str, aside: Asides, another: Another
+    staged: Staged, real_claude: str, background: BackgroundCalls, another: Another
 ) -> None:
     stage = staged()
     (stage.config / "settings.json").write_text('{"permissions": {"allow": ["Bash"]}}')
     session = stage.server.ask("[[say b]]", "busy").json()["session_id"]
-    running = aside(another(stage.server.url).ask, long_tool(6), "busy")
+    running = background(another(stage.server.url).ask, long_tool(6), "busy")
     wait_for(lambda: at_long_tool(stage, 6), what="the tool")
     with an_outsider(stage, real_claude) as cli:
         said = reach(cli, stage, session)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.contract.replies import ASK_PATHS, Asides, problem, segment, send
+from tests.background import BackgroundCalls
+from tests.contract.replies import ASK_PATHS, problem, segment, send
 from tests.e2e.environment import Stage, open_stage, timed
 from tests.e2e.nginx import nginx
 from tests.serving import Client, wait_for
@@ -68,10 +69,10 @@ def test_a_stream_says_what_it_is_and_its_headers_survive(client: Client) -> Non
 
 
 def test_every_project_name_survives(
-    address: str, client: Client, aside: Asides, another: Callable[..., Client]
+    address: str, client: Client, background: BackgroundCalls, another: Callable[..., Client]
 ) -> None:
     asked = {
-        name: aside(another(address, KEY).ask, f"[[echo]] {number}", name)
+        name: background(another(address, KEY).ask, f"[[echo]] {number}", name)
         for number, name in enumerate(NAMES)
     }
     for number, (name, reply) in enumerate(asked.items()):

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.e2e.environment import Stage, argv_of, timed
 from tests.serving import Client, wait_for
 
@@ -55,14 +56,17 @@ def test_an_idle_server_ends_at_once_with_its_processes(
 
 @BOTH
 def test_a_server_at_work_tells_every_stream_and_leaves_no_tool_behind(
-    staged: Callable[..., Stage], aside: Asides, another: Another, number: signal.Signals
+    staged: Callable[..., Stage],
+    background: BackgroundCalls,
+    another: Another,
+    number: signal.Signals,
 ) -> None:
     stage = serving(staged)
     url = stage.server.url
     stage.answers_again("idle")
     begun: set[str] = set()
     streams = {
-        project: aside(
+        project: background(
             timed,
             another(url),
             question,
@@ -72,7 +76,7 @@ def test_a_server_at_work_tells_every_stream_and_leaves_no_tool_behind(
         )
         for project, question in WORK.items()
     }
-    whole = aside(another(url).ask, WORK["text"], "whole")
+    whole = background(another(url).ask, WORK["text"], "whole")
     wait_for(lambda: len(sleepers(stage)) == 2, 20, "both sleeps of the tool")
     wait_for(lambda: begun == WORK.keys(), what="the first frame of each")
 
@@ -93,13 +97,13 @@ def test_a_server_at_work_tells_every_stream_and_leaves_no_tool_behind(
 
 
 def test_a_short_turn_ends_well_while_the_server_drains(
-    staged: Callable[..., Stage], aside: Asides, another: Another
+    staged: Callable[..., Stage], background: BackgroundCalls, another: Another
 ) -> None:
     stage = serving(staged)
     url = stage.server.url
     stage.answers_again()
     question = "[[words 40]] [[delay 25]]"
-    running = aside(timed, another(url), question)
+    running = background(timed, another(url), question)
     stage.wait_words(question)
     stage.server.send_signal(signal.SIGTERM)
     seen = running.result()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import aside, staged
+from tests.e2e.conftest import staged
 
-__all__ = ["aside", "staged"]
+__all__ = ["staged"]

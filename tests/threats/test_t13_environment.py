@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from cowork.runtime import unix_user
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.e2e.environment import Stage, at_long_tool, kill, long_tool, open_stage
 from tests.serving import Gunicorn, wait_for
 
@@ -106,9 +107,11 @@ def test_t13_t18_a_tool_cannot_get_at_what_the_server_knows(stage: Stage) -> Non
         assert found.st_mode & 0o077 == 0
 
 
-def test_t13_another_users_cli_is_ended_as_ours_is(stage: Stage, aside: Asides) -> None:
+def test_t13_another_users_cli_is_ended_as_ours_is(
+    stage: Stage, background: BackgroundCalls
+) -> None:
     # Its reply is lost with the server.
-    aside(stage.server.ask, long_tool(300))
+    background(stage.server.ask, long_tool(300))
     wait_for(lambda: at_long_tool(stage, 300), what="the tool")
     (pid,) = stage.clis()
     assert Path(f"/proc/{pid}").stat().st_uid == pwd.getpwnam(USER).pw_uid

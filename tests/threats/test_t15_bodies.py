@@ -17,7 +17,8 @@ from marshmallow import EXCLUDE, ValidationError
 from cowork.web.problems import MAX_FAULTS, faults_of
 from cowork.web.request_parsing import _outline, _repeats_a_key
 from cowork.web.schemas import AskBody
-from tests.contract.replies import ASK_PATHS, JSON, Asides, Raw, invalid, problem, send
+from tests.background import BackgroundCalls
+from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
 from tests.fakes import Fakes
 from tests.serving import Client, Gunicorn, Served
 from tests.threats.wire import tell
@@ -114,12 +115,12 @@ def test_t15_a_body_of_a_million_keys_is_refused_at_once(served: Served) -> None
 
 
 def test_t15_a_body_in_the_smallest_pieces_holds_nobody_up(
-    gunicorn: Callable[..., Gunicorn], aside: Asides, another: Callable[..., Client]
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls, another: Callable[..., Client]
 ) -> None:
     server = gunicorn()
     head = b"POST /ask_question HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     pieces = [b"1\r\nx\r\n" * 10_000] * 30
-    told = aside(
+    told = background(
         tell,
         server,
         head + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.contract.replies import Asides
+from tests.background import BackgroundCalls
 from tests.serving import Gunicorn
 from tests.threats.wire import tell
 
@@ -15,17 +15,17 @@ GAP_S = 0.1
 
 
 def test_t16_slow_heads_and_bodies_are_cut(
-    gunicorn: Callable[..., Gunicorn], aside: Asides
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls
 ) -> None:
     server = gunicorn(COWORK_READ_TIMEOUT=str(PATIENCE_S))
     declared = HEAD + b"Content-Length: 4000\r\n\r\n"
     chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    silent = aside(tell, server)
-    still = [aside(tell, server, said) for said in (HEAD, declared, chunked)]
+    silent = background(tell, server)
+    still = [background(tell, server, said) for said in (HEAD, declared, chunked)]
     dripping = [
-        aside(tell, server, HEAD + b"X-Slow: ", *DRIP, gap=GAP_S),
-        aside(tell, server, declared, *DRIP, gap=GAP_S),
-        aside(tell, server, chunked, *[b"1\r\nx\r\n"] * 40, gap=GAP_S),
+        background(tell, server, HEAD + b"X-Slow: ", *DRIP, gap=GAP_S),
+        background(tell, server, declared, *DRIP, gap=GAP_S),
+        background(tell, server, chunked, *[b"1\r\nx\r\n"] * 40, gap=GAP_S),
     ]
     assert silent.result().raw == b""
     for told in (each.result() for each in (*still, *dripping)):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Gunicorn, Served, frames, joined, wait_for
@@ -30,11 +31,11 @@ def rss(server: Gunicorn) -> int:
 class Peak:
     """Looks at the worker's memory now and then; `grown` is the most it had over the begin."""
 
-    def __init__(self, server: Gunicorn, aside: Asides) -> None:
+    def __init__(self, server: Gunicorn, background: BackgroundCalls) -> None:
         self._server = server
         self._begin = self._most = rss(server)
         self._done = False
-        self._looking = aside(self._look)
+        self._looking = background(self._look)
 
     def _look(self) -> None:
         over = time.monotonic() + LOOK_S  # also where the test has failed before it asks
@@ -69,16 +70,16 @@ def ended(server: Gunicorn, turn_id: str) -> None:
 
 
 def test_a_flood_arrives_whole_and_holds_no_other_stream(
-    gunicorn: Callable[..., Gunicorn], aside: Asides, dial: Callable[..., Line]
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls, dial: Callable[..., Line]
 ) -> None:
     server = gunicorn()
     server.ask("warm", "steady")
-    peak = Peak(server, aside)
+    peak = Peak(server, background)
     with server.stream("[[words 70]] [[delay 20]]", "steady") as reply:
         reading = frames(reply)
         next(reading)
         flood = dial(server, ASK_STREAMING, question(f"[[flood {FLOOD}]]", "flood"))
-        drained = aside(flood.until, b'"done":true')
+        drained = background(flood.until, b'"done":true')
         came = [time.monotonic() for _ in reading]
     received = drained.result(30)
     assert received.count(b'"type": "token"') == FLOOD
@@ -88,13 +89,13 @@ def test_a_flood_arrives_whole_and_holds_no_other_stream(
 
 
 def test_a_reader_that_never_reads_costs_little_and_can_come_back(
-    gunicorn: Callable[..., Gunicorn], aside: Asides, dial: Callable[..., Line]
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls, dial: Callable[..., Line]
 ) -> None:
     server = gunicorn(
         COWORK_SEND_TIMEOUT="1", COWORK_DISCONNECT_GRACE="20", COWORK_LOG_LEVEL="info"
     )
     server.ask("warm", "other")
-    peak = Peak(server, aside)
+    peak = Peak(server, background)
     turn_id = reader_that_never_reads(server, dial, f"[[flood {FLOOD}]]")
     ended(server, turn_id)
     assert server.ask("hi", "other").status_code == 200
@@ -117,13 +118,13 @@ def test_a_stopped_reader_gets_the_rest_when_it_reads_again(
 
 
 def test_an_answer_of_ten_megabytes_is_whole_in_both_forms(
-    gunicorn: Callable[..., Gunicorn], aside: Asides
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls
 ) -> None:
     server = gunicorn()
     word = "x" * (MEGABYTE // 4 - 1)
     text = " ".join([word] * 40)
     server.ask("warm")
-    peak = Peak(server, aside)
+    peak = Peak(server, background)
     assert server.ask(f"[[say {text}]]").json()["message"] == text
     with server.stream(f"[[say {text}]]", "streamed") as reply:
         pieces = [piece for piece in reply.iter_content(65536) if piece]
@@ -163,11 +164,11 @@ def test_fault_t4_a_tool_result_over_the_limit_is_cut_and_the_turn_goes_on(serve
 
 
 def test_a_giant_line_costs_the_worker_a_bounded_amount(
-    gunicorn: Callable[..., Gunicorn], aside: Asides
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls
 ) -> None:
     server = gunicorn()
     server.ask("warm")
-    peak = Peak(server, aside)
+    peak = Peak(server, background)
     assert server.ask("[[line 50000000]] one").status_code == 200
     assert peak.grown < 100 * MEGABYTE
 

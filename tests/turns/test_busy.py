@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.replies import ASK_PATHS, Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import ASK_PATHS, problem
 from tests.fake_claude import overlaps
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Served, frames, wait_for
@@ -26,9 +27,9 @@ def positions(seen: list[Frame]) -> list[int]:
 
 
 def test_a_question_waits_for_the_one_before_it_and_knows_it(
-    logged: Served, fakes: Fakes, aside: Asides
+    logged: Served, fakes: Fakes, background: BackgroundCalls
 ) -> None:
-    first = aside(logged.ask, "[[pause 500]] one")
+    first = background(logged.ask, "[[pause 500]] one")
     fakes.wait_asked()
     second = logged.ask("[[count]] two")
     assert first.result(10).json()["message"] == "You said: one"
@@ -40,9 +41,9 @@ def test_a_question_waits_for_the_one_before_it_and_knows_it(
 
 @pytest.mark.parametrize("endpoint", ["ask", "streamed"])
 def test_first_questions_that_race_share_one_session(
-    endpoint: str, logged: Served, fakes: Fakes, aside: Asides
+    endpoint: str, logged: Served, fakes: Fakes, background: BackgroundCalls
 ) -> None:
-    calls = [aside(getattr(logged, endpoint), f"[[count]] q{n}") for n in range(6)]
+    calls = [background(getattr(logged, endpoint), f"[[count]] q{n}") for n in range(6)]
     replies = [call.result(20) for call in calls]
     ends = [reply.json() if endpoint == "ask" else last_frame(reply) for reply in replies]
     assert len({end["session_id"] for end in ends}) == 1
@@ -54,11 +55,11 @@ def test_first_questions_that_race_share_one_session(
 
 @pytest.mark.parametrize("path", ASK_PATHS)
 def test_a_full_queue_refuses_and_says_when_to_come_again(
-    path: str, serve: Callable[..., Served], aside: Asides
+    path: str, serve: Callable[..., Served], background: BackgroundCalls
 ) -> None:
     served = serve(COWORK_QUEUE_LIMIT="2")
     first = running(served)
-    waiting = [aside(served.ask, f"q{n}") for n in range(2)]
+    waiting = [background(served.ask, f"q{n}") for n in range(2)]
     wait_for(lambda: served.get("/health").json()["turns"] == 3, what="a full queue")
     reply = served.post(path, question("too many"))
     problem(reply, 429, "queue_full")
@@ -68,9 +69,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(
     assert served.ask("there is room again").status_code == 200
 
 
-def test_a_queue_of_eight_is_the_default(served: Served, aside: Asides) -> None:
+def test_a_queue_of_eight_is_the_default(served: Served, background: BackgroundCalls) -> None:
     first = running(served)
-    asked = [aside(served.ask, f"[[count]] q{n}") for n in range(10)]
+    asked = [background(served.ask, f"[[count]] q{n}") for n in range(10)]
     wait_for(lambda: sum(call.done() for call in asked) == 2, what="two refusals")
     assert sorted(call.result().status_code for call in asked if call.done()) == [429, 429]
     served.post(f"/turns/{first}/interrupt")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, wait_for
@@ -45,11 +46,11 @@ def test_nothing_brings_a_deleted_session_back(served: Served) -> None:
 
 
 def test_a_deletion_ends_the_turns_that_wait_too(
-    logged: Served, fakes: Fakes, aside: Asides
+    logged: Served, fakes: Fakes, background: BackgroundCalls
 ) -> None:
-    first = aside(logged.ask, "[[hang]] one")
+    first = background(logged.ask, "[[hang]] one")
     fakes.wait_asked()
-    waiting = [aside(logged.ask, f"waiting {n}") for n in range(3)]
+    waiting = [background(logged.ask, f"waiting {n}") for n in range(3)]
     wait_for(lambda: logged.get("/health").json()["turns"] == 4, what="four turns")
     assert logged.delete("/sessions/p").json()["success"] is True
     for call in (first, *waiting):
@@ -78,11 +79,11 @@ def test_nothing_is_left_of_a_deleted_sessions_tools(
 
 
 def test_a_deletion_and_another_in_the_middle_of_a_turn_leave_nothing_and_say_so(
-    logged: Served, fakes: Fakes, aside: Asides, home: Path
+    logged: Served, fakes: Fakes, background: BackgroundCalls, home: Path
 ) -> None:
-    asked = aside(logged.ask, "[[words 500]] [[delay 20]] one")
+    asked = background(logged.ask, "[[words 500]] [[delay 20]] one")
     fakes.wait_asked()
-    calls = [aside(logged.delete, "/sessions/p") for _ in range(4)]
+    calls = [background(logged.delete, "/sessions/p") for _ in range(4)]
     said = [call.result(20).json()["message"] for call in calls]
     assert "Session cleared for p" in said
     turn = asked.result(10).headers["X-Turn-ID"]

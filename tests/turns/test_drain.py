@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
@@ -71,12 +72,12 @@ def is_gone(server: Gunicorn, begun: float, within: float) -> None:
 
 
 def test_a_terminated_master_lets_turns_end_and_tells_those_that_cannot(
-    scene: Callable[..., Scene], lifelines: Lifelines, fakes: Fakes, aside: Asides
+    scene: Callable[..., Scene], lifelines: Lifelines, fakes: Fakes, background: BackgroundCalls
 ) -> None:
     playing = scene()
     kept_alive = playing.server  # its connection was used before and is still open
     assert kept_alive.get("/health/live").status_code == 200
-    whole = aside(Client(kept_alive.url).ask, "[[hang]]", "whole")
+    whole = background(Client(kept_alive.url).ask, "[[hang]]", "whole")
     fakes.wait_asked(3)
     begun = time.monotonic()
     playing.signal("master", signal.SIGTERM)
@@ -153,7 +154,7 @@ def test_an_idle_connection_is_no_error_when_the_server_ends(
 
 
 def test_a_reload_serves_on_while_the_old_worker_drains(
-    scene: Callable[..., Scene], aside: Asides
+    scene: Callable[..., Scene], background: BackgroundCalls
 ) -> None:
     playing = scene()
     server = playing.server
@@ -178,7 +179,7 @@ def test_a_reload_serves_on_while_the_old_worker_drains(
         asked.append(number)
 
     asked: list[int] = []
-    callers = [aside(keep_asking, f"steady caller {n}") for n in range(3)]
+    callers = [background(keep_asking, f"steady caller {n}") for n in range(3)]
     time.sleep(0.3)
     playing.signal("master", signal.SIGHUP)
     wait_for(lambda: len(server.workers()) == 2, what="both workers")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.replies import ASK_PATHS, Asides, invalid, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import ASK_PATHS, invalid, problem
 from tests.fakes import Fakes
 from tests.serving import Client, Served, frames, joined, wait_for
 from tests.turns.raw_client import last_frame, question, turn_of
@@ -16,10 +17,10 @@ ALICE, BOB = "alice-" + "a" * 32, "bob-" + "b" * 32
 
 
 def test_t22_ten_equal_questions_at_once_are_one_turn_and_get_ten_equal_answers(
-    logged: Served, fakes: Fakes, aside: Asides
+    logged: Served, fakes: Fakes, background: BackgroundCalls
 ) -> None:
     body = question("[[words 20]] [[delay 20]]")
-    calls = [aside(logged.post, "/ask_question", body, headers=KEY) for _ in range(10)]
+    calls = [background(logged.post, "/ask_question", body, headers=KEY) for _ in range(10)]
     replies = [call.result(20) for call in calls]
     assert {reply.status_code for reply in replies} == {200}
     assert len({reply.text for reply in replies}) == 1
@@ -33,7 +34,7 @@ def test_t22_ten_equal_questions_at_once_are_one_turn_and_get_ten_equal_answers(
 
 
 def test_ten_equal_streaming_questions_at_once_are_one_turn_and_ten_equal_streams(
-    logged: Served, fakes: Fakes, aside: Asides
+    logged: Served, fakes: Fakes, background: BackgroundCalls
 ) -> None:
     body = question("[[words 20]] [[delay 20]]")
 
@@ -41,7 +42,7 @@ def test_ten_equal_streaming_questions_at_once_are_one_turn_and_ten_equal_stream
         with logged.post("/ask_question_streaming", body, headers=KEY, stream=True) as reply:
             return list(frames(reply))
 
-    streams = [call.result(20) for call in [aside(read) for _ in range(10)]]
+    streams = [call.result(20) for call in [background(read) for _ in range(10)]]
     assert all(seen == streams[0] for seen in streams)
     assert joined(streams[0]) == " ".join(f"w{n}" for n in range(1, 21))
     assert len(fakes.asked) == 1

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.contract.replies import Asides, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
 from tests.serving import Client, Frame, Served, frames, wait_for
@@ -84,11 +85,11 @@ def test_the_last_frame_follows_the_interrupt_in_a_moment(served: Served) -> Non
     assert sorted(took)[2] < 0.2, took
 
 
-def test_interrupting_twice_is_once(served: Served, aside: Asides) -> None:
+def test_interrupting_twice_is_once(served: Served, background: BackgroundCalls) -> None:
     with served.stream("[[words 500]] [[delay 20]]") as reply:
         turn_id = reply.headers["X-Turn-ID"]
         next(frames(reply))
-        calls = [aside(interrupt, served, turn_id) for _ in range(4)]
+        calls = [background(interrupt, served, turn_id) for _ in range(4)]
         assert {call.result(10)["state"] for call in calls} == {"interrupted"}
     ended = turn_of(served, turn_id)
     assert interrupt(served, turn_id)["state"] == "interrupted"
@@ -118,8 +119,10 @@ def test_a_turn_that_waits_leaves_the_queue_at_once(logged: Served, fakes: Fakes
     assert logged.ask("[[count]] three").json()["message"] == "I see 2 questions: one | three"
 
 
-def test_the_client_of_a_whole_answer_is_told(logged: Served, fakes: Fakes, aside: Asides) -> None:
-    call = aside(logged.ask, "[[words 500]] [[delay 20]]")
+def test_the_client_of_a_whole_answer_is_told(
+    logged: Served, fakes: Fakes, background: BackgroundCalls
+) -> None:
+    call = background(logged.ask, "[[words 500]] [[delay 20]]")
     fakes.wait_asked()
     assert logged.post("/sessions/p/interrupt").json()["success"] is True
     reply = call.result(10)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.replies import ASK_PATHS, Asides, invalid, problem
+from tests.background import BackgroundCalls
+from tests.contract.replies import ASK_PATHS, invalid, problem
 from tests.serving import Client, Frame, Served, frames, joined, wait_for
 from tests.turns.raw_client import Line, last_frame, numbers, question, turn_of
 
@@ -75,13 +76,15 @@ def test_a_cut_stream_goes_on_where_it_was_cut(served: Served) -> None:
     assert last_frame(seen)["success"] is True
 
 
-def test_two_readers_of_a_running_turn_get_the_same_frames(served: Served, aside: Asides) -> None:
+def test_two_readers_of_a_running_turn_get_the_same_frames(
+    served: Served, background: BackgroundCalls
+) -> None:
     with served.stream("[[words 40]] [[delay 15]]") as reply:
         turn_id = reply.headers["X-Turn-ID"]
         reading = frames(reply)
         begun = [next(reading) for _ in range(5)]
-        late = aside(events, served, turn_id, begun[2].id)
-        whole = aside(events, served, turn_id)
+        late = background(events, served, turn_id, begun[2].id)
+        whole = background(events, served, turn_id)
         seen = [*begun, *reading]
     assert whole.result(10) == seen
     assert late.result(10) == seen[3:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,6 @@ from tests.serving import wait_for
 from tests.unit.claude.captured import Heard
 
 EMPTY = {"busy": 0, "idle": 0, "spare": 0, "starting": 0}
-
-
-class Beside:
-    """Calls beside the test: `beside(call, argument)` is a future."""
-
-    def __init__(self, threads: int = 8) -> None:
-        self._threads = ThreadPoolExecutor(threads)
-
-    def __call__(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        return self._threads.submit(call, *arguments)
-
-    def close(self) -> None:
-        self._threads.shutdown()
 
 
 class PoolOfFakes(Pool):

@@ -65,7 +65,7 @@ def test_a_file_that_starts_a_thread_is_not_plain():
     ("path", "fixtures", "runs"),
     [
         ("unit/test_new.py", [], True),
-        ("turns/test_new.py", ["serve", "aside"], True),
+        ("turns/test_new.py", ["serve", "background"], True),
         ("turns/test_new.py", ["gunicorn"], False),
         ("threats/test_new.py", ["staged"], False),
         ("e2e/test_new.py", [], False),

@@ -32,24 +32,6 @@ def soon():
     return time.monotonic() + PATIENCE_S
 
 
-class Beside:
-    """A call in a thread of its own; `result` is what it gave."""
-
-    def __init__(self, call):
-        self.result = None
-        self._call = call
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        self.result = self._call()
-
-    def end(self):
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-        return self.result
-
-
 def test_a_new_turn_waits_and_has_an_id_of_its_own():
     turn, other = new_turn(), new_turn()
     assert turn.state is State.QUEUED
@@ -111,7 +93,7 @@ def test_the_state_of_an_ended_turn_says_how_it_ended(error, state):
     assert turn.ended_at is not None
 
 
-def test_of_many_ends_one_counts():
+def test_of_many_ends_one_counts(background):
     turn, ends = new_turn(), []
     turn.on_end(ends.append)
     gate = threading.Barrier(10)
@@ -120,8 +102,8 @@ def test_of_many_ends_one_counts():
         gate.wait(PATIENCE_S)
         return turn.finish(Done(success=True, message=str(number)))
 
-    calls = [Beside(lambda number=number: finish(number)) for number in range(10)]
-    assert sum(call.end() for call in calls) == 1
+    calls = [background(lambda number=number: finish(number)) for number in range(10)]
+    assert sum(call.result(PATIENCE_S) for call in calls) == 1
     assert ends == [turn]
     assert list(turn.read(0, soon())) == [turn.done]
 
@@ -179,19 +161,22 @@ def test_a_waiting_turn_tells_its_place():
     assert list(turn.read(0, soon())) == [Status("queued", {"position": 2})]
 
 
-def test_a_reader_gets_what_comes_while_it_waits():
+def test_a_reader_gets_what_comes_while_it_waits(background):
     turn = new_turn()
-    reader = Beside(lambda: list(turn.read(0, soon())))
+    reader = background(lambda: list(turn.read(0, soon())))
     turn.append([Token("a")])
-    assert reader.end() == [Token("a")]
+    assert reader.result(PATIENCE_S) == [Token("a")]
 
 
-def test_a_reader_that_waits_at_the_end_is_let_go():
+def test_a_reader_that_waits_at_the_end_is_let_go(background):
     turn = new_turn()
-    reader, waiter = Beside(lambda: list(turn.read(0, soon()))), Beside(lambda: turn.wait(soon()))
+    reader, waiter = (
+        background(lambda: list(turn.read(0, soon()))),
+        background(lambda: turn.wait(soon())),
+    )
     turn.finish(ANSWER)
-    assert reader.end() == [ANSWER]
-    assert waiter.end() == ANSWER
+    assert reader.result(PATIENCE_S) == [ANSWER]
+    assert waiter.result(PATIENCE_S) == ANSWER
 
 
 def test_a_reader_waits_no_longer_than_it_wants():
@@ -202,31 +187,31 @@ def test_a_reader_waits_no_longer_than_it_wants():
     assert 0.1 <= time.monotonic() - begun < 5
 
 
-def test_a_woken_reader_looks_at_its_condition_again():
+def test_a_woken_reader_looks_at_its_condition_again(background):
     turn, gone = new_turn(), threading.Event()
-    reader = Beside(lambda: list(turn.read(0, soon(), gone.is_set)))
-    waiter = Beside(lambda: turn.wait(soon(), gone.is_set))
+    reader = background(lambda: list(turn.read(0, soon(), gone.is_set)))
+    waiter = background(lambda: turn.wait(soon(), gone.is_set))
     turn.wake()
     gone.set()
     turn.wake()
-    assert reader.end() == []
-    assert waiter.end() is None
+    assert reader.result(PATIENCE_S) == []
+    assert waiter.result(PATIENCE_S) is None
 
 
-def test_what_a_waiting_reader_takes_does_not_end_its_wait():
+def test_what_a_waiting_reader_takes_does_not_end_its_wait(background):
     turn, taken = new_turn(), []
 
     def take(batch):
         taken.append((threading.get_ident(), list(batch)))
         return True
 
-    reader = Beside(lambda: list(turn.read(1, soon(), take=take)))
+    reader = background(lambda: list(turn.read(1, soon(), take=take)))
     wait_for(lambda: turn._changed._waiting, what="the reader")
     turn.append([Token("a")])
     turn.append([Token("b"), Token("c")])
     turn.append([Token("d")])
     turn.finish(ANSWER)
-    assert reader.end() == []
+    assert reader.result(PATIENCE_S) == []
     here = threading.get_ident()
     assert taken == [
         (here, [Token("b"), Token("c")]),
@@ -235,7 +220,7 @@ def test_what_a_waiting_reader_takes_does_not_end_its_wait():
     ]
 
 
-def test_tokens_are_taken_as_they_are_read_wherever_a_reader_stands():
+def test_tokens_are_taken_as_they_are_read_wherever_a_reader_stands(background):
     turn = new_turn()
     runs = [[b'"a"'], [b'"b"', b'"c"'], [b'"d"'], [b'"e"', b'"f"', b'"g"']]
     turn.append([Tokens(runs[0])])
@@ -244,19 +229,19 @@ def test_tokens_are_taken_as_they_are_read_wherever_a_reader_stands():
     def read(after):
         return list(turn.read(after, soon(), take=lambda batch: not taken[after].extend(batch)))
 
-    readers = [Beside(partial(read, after)) for after in taken]
+    readers = [background(partial(read, after)) for after in taken]
     wait_for(lambda: len(turn._changed._waiting) == len(readers), what="the readers")
     for run in runs[1:3]:
         turn.append([Tokens(run)])
     turn.append([Tokens(runs[3]), Thinking("hm")])
     turn.finish(ANSWER)
-    assert [reader.end() for reader in readers] == [[]] * len(readers)
+    assert [reader.result(PATIENCE_S) for reader in readers] == [[]] * len(readers)
     everything = [*map(Token, "abcdefg"), Thinking("hm"), ANSWER]
     assert list(turn.read(0, soon())) == everything
     assert taken == {after: everything[after:] for after in taken}
 
 
-def test_what_a_waiting_reader_does_not_take_is_given_back():
+def test_what_a_waiting_reader_does_not_take_is_given_back(background):
     turn, full, taken = new_turn(), threading.Event(), []
 
     def take(batch):
@@ -265,41 +250,43 @@ def test_what_a_waiting_reader_does_not_take_is_given_back():
         taken.extend(batch)
         return True
 
-    reader = Beside(lambda: list(turn.read(0, soon(), take=take)))
+    reader = background(lambda: list(turn.read(0, soon(), take=take)))
     wait_for(lambda: turn._changed._waiting, what="the reader")
     for text in "abc":
         turn.append([Token(text)])
-    assert reader.end() == [Token("c")]
+    assert reader.result(PATIENCE_S) == [Token("c")]
     assert taken == [Token("a"), Token("b")]
     full.set()
     assert list(turn.read(0, soon(), full.is_set, lambda _: True)) == [Token(c) for c in "abc"]
 
 
-def test_a_flood_is_read_and_not_taken():
+def test_a_flood_is_read_and_not_taken(background):
     turn, taken = new_turn(), []
-    reader = Beside(lambda: list(turn.read(0, soon(), take=lambda batch: not taken.extend(batch))))
+    reader = background(
+        lambda: list(turn.read(0, soon(), take=lambda batch: not taken.extend(batch)))
+    )
     wait_for(lambda: turn._changed._waiting, what="the reader")
     flood = [Token(str(number)) for number in range(FEW + 1)]
     turn.append(flood[:FEW])
     turn.append(flood)
-    assert reader.end() == flood
+    assert reader.result(PATIENCE_S) == flood
     assert taken == flood[:FEW]
 
 
-def test_a_reader_that_cannot_take_harms_itself_alone():
+def test_a_reader_that_cannot_take_harms_itself_alone(background):
     turn = new_turn()
 
     def take(_batch):
         raise OSError("no")
 
-    reader = Beside(lambda: list(turn.read(0, soon(), take=take)))
+    reader = background(lambda: list(turn.read(0, soon(), take=take)))
     wait_for(lambda: turn._changed._waiting, what="the reader")
     turn.append([Token("a")])
-    assert reader.end() == [Token("a")]
+    assert reader.result(PATIENCE_S) == [Token("a")]
     assert turn.done is None
 
 
-def test_many_readers_get_the_same():
+def test_many_readers_get_the_same(background):
     turn = new_turn()
 
     def read_all():
@@ -308,12 +295,12 @@ def test_many_readers_get_the_same():
             found += turn.read(len(found), soon())
         return found
 
-    readers = [Beside(read_all) for _ in range(8)]
+    readers = [background(read_all) for _ in range(8)]
     tokens = [Token(str(number)) for number in range(500)]
     for token in tokens:
         turn.append([token])
     turn.finish(ANSWER)
-    assert all(reader.end() == [*tokens, ANSWER] for reader in readers)
+    assert all(reader.result(PATIENCE_S) == [*tokens, ANSWER] for reader in readers)
 
 
 def test_a_turn_stops_when_its_last_reader_has_been_gone_for_the_grace():

@@ -22,28 +22,13 @@ from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.claude.pool_of_fakes import (
     EMPTY,
-    Beside,
     answer,
     ask,
-    pools,
     seconds,
     wait_result,
 )
 
 PROJECT = Project("", "p")
-
-
-@pytest.fixture
-def beside():
-    calls = Beside()
-    yield calls
-    calls.close()
-
-
-@pytest.fixture
-def new_pool(fake_environ, tmp_path):
-    with pools(tmp_path, fake_environ) as make:
-        yield make
 
 
 def test_a_sessions_process_is_kept_for_its_next_turn(new_pool):
@@ -122,10 +107,10 @@ def test_a_busy_process_never_makes_room(new_pool):
 
 
 @pytest.mark.parametrize("end", [Pool.give_back, Pool.discard])
-def test_whoever_waits_for_a_slot_gets_the_next_that_is_free(new_pool, beside, end):
+def test_whoever_waits_for_a_slot_gets_the_next_that_is_free(new_pool, background, end):
     pool = new_pool(limit=1, slot_timeout=PATIENCE_S)
     process = pool.get()
-    waiting = beside(pool.get)
+    waiting = background(pool.get)
     assert not waiting.done()
     end(pool, process)
     assert waiting.result(PATIENCE_S).alive
@@ -140,7 +125,7 @@ def test_a_wait_for_a_slot_can_be_given_up(new_pool):
         pool.get(given_up=gone.is_set)
 
 
-def test_there_are_never_more_processes_than_the_limit(new_pool, beside):
+def test_there_are_never_more_processes_than_the_limit(new_pool, background):
     pool, most, counting = new_pool(limit=2, slot_timeout=PATIENCE_S), [], threading.Lock()
 
     def turn():
@@ -150,7 +135,7 @@ def test_there_are_never_more_processes_than_the_limit(new_pool, beside):
         answer(process, "[[say x]]")
         pool.give_back(process)
 
-    for call in [beside(turn) for _ in range(8)]:
+    for call in [background(turn) for _ in range(8)]:
         call.result(PATIENCE_S)
     assert max(most) <= 2
 
@@ -175,10 +160,10 @@ def test_a_process_that_idles_too_long_is_ended(new_pool):
 
 
 @pytest.mark.skipif(find_setpriv() is None, reason="setpriv is missing: apt-get install util-linux")
-def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, beside):
+def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, background):
     pool = new_pool(manner={"setpriv": find_setpriv()})
-    process = beside(pool.get).result(PATIENCE_S)
-    beside.close()
+    process = background(pool.get).result(PATIENCE_S)
+    background.close()
     assert answer(process, "[[say alive]]") == "alive"
 
 
@@ -365,13 +350,13 @@ def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool
 
 
 def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
-    new_pool, beside, monkeypatch
+    new_pool, background, monkeypatch
 ):
     monkeypatch.setattr("cowork.claude.process.launcher.CPU_TIME", 0.3)
     pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
     pool._starter._turnstile = Turnstile(1)
     gone = threading.Event()
-    hanging = beside(lambda: pool.get(given_up=gone.is_set))
+    hanging = background(lambda: pool.get(given_up=gone.is_set))
     wait_for(lambda: pool.did("start"), what="the start that hangs")
     pool.tell()
     assert answer(pool.get(), "[[say hi]]") == "hi"
@@ -410,11 +395,11 @@ def test_a_cli_that_does_not_start_in_a_projects_directory_or_elsewhere_is_told_
 # -- starts
 
 
-def test_fault_t11_starts_that_wait_for_something_do_not_hold_up_the_others(new_pool, beside):
+def test_fault_t11_starts_that_wait_for_something_do_not_hold_up_the_others(new_pool, background):
     cores = os.cpu_count() or 1
     pool = new_pool(limit=cores + 1, start_timeout=60, config={"start": "slow:30000"})
     for _ in range(cores):
-        beside(pool.get)
+        background(pool.get)
     wait_for(lambda: len(pool.did("start")) == cores, what="slow starts")
     pool.tell()
     assert answer(pool.get(), "a") == "You said: a"
@@ -484,12 +469,12 @@ def test_a_skill_that_was_installed_meanwhile_is_asked_for(new_pool):
 
 @pytest.mark.parametrize("known", [(), tuple(f"skill-{each}" for each in range(8))])
 def test_fault_s9_who_waits_while_another_asks_for_skills_in_vain_hears_it_too(
-    new_pool, beside, known
+    new_pool, background, known
 ):
     """Also where a skill is known, and what is asked for is those that the CLI brings along."""
     pool = new_pool(config={"start": "hang"}, start_timeout=3.0)
     pool.saw_skills("/x", known or None)
-    calls = [beside(pool.has_skill, f"skill-{each}", str(pool.folder)) for each in range(8)]
+    calls = [background(pool.has_skill, f"skill-{each}", str(pool.folder)) for each in range(8)]
     for call in calls:
         with pytest.raises(ClaudeUnavailable):
             call.result(PATIENCE_S * 2)

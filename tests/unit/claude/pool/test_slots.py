@@ -19,9 +19,9 @@ from cowork.claude.pool.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue, Turnstile
+from tests.background import BackgroundCalls
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.claude.pool_of_fakes import Beside
 
 CWD = "/somewhere"
 NUMBERS = count(1)
@@ -426,8 +426,8 @@ class ProcessOfNothing(NoProcess):
 
 
 @pytest.fixture
-def crowd() -> Iterator[Beside]:
-    calls = Beside(300)
+def crowd() -> Iterator[BackgroundCalls]:
+    calls = BackgroundCalls(300)
     yield calls
     calls.close()
 

@@ -17,28 +17,22 @@ from cowork.claude.process.launcher import Starter
 from cowork.claude.process.process import ProcessGone
 from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
+from tests.background import BackgroundCalls
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.claude.pool_of_fakes import EMPTY, Beside, answer, pools, seconds
+from tests.unit.claude.pool_of_fakes import EMPTY, answer, seconds
 
 
 @pytest.fixture
-def beside():
-    calls = Beside()
-    yield calls
-    calls.close()
+def new_pool(new_pool):
+    """With a spare, and started."""
 
+    def begin(**rules):
+        pool = new_pool(**{"spares": 1, "limit": 4, **rules})
+        pool.start()
+        return pool
 
-@pytest.fixture
-def new_pool(fake_environ, tmp_path):
-    with pools(tmp_path, fake_environ) as make:
-
-        def begin(**rules):
-            pool = make(**{"spares": 1, "limit": 4, **rules})
-            pool.start()
-            return pool
-
-        yield begin
+    return begin
 
 
 def wait_spares(pool, count=1):
@@ -229,7 +223,7 @@ def test_no_more_are_made_once_that_was_stopped(new_pool):
 def test_twenty_new_sessions_at_once_stay_within_the_limit(new_pool):
     pool = new_pool(limit=3, slot_timeout=PATIENCE_S)
     wait_spares(pool)
-    most, counting, threads = [], threading.Lock(), Beside(20)
+    most, counting, threads = [], threading.Lock(), BackgroundCalls(20)
 
     def turn(number):
         process = pool.get()

@@ -18,29 +18,14 @@ from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.claude.pool_of_fakes import (
     EMPTY,
-    Beside,
     answer,
     ask,
-    pools,
     seconds,
     wait_result,
 )
 
 EVICTIONS = 50
 FDS = Path("/proc/self/fd")
-
-
-@pytest.fixture
-def beside():
-    calls = Beside()
-    yield calls
-    calls.close()
-
-
-@pytest.fixture
-def new_pool(fake_environ, tmp_path):
-    with pools(tmp_path, fake_environ) as make:
-        yield make
 
 
 @pytest.mark.parametrize(
@@ -92,24 +77,24 @@ def test_what_a_tool_left_can_be_swept_while_the_process_lives(new_pool):
     assert answer(process, "[[say alive]]") == "alive"
 
 
-def test_a_question_that_nobody_reads_does_not_hold_the_end_up(new_pool, beside):
+def test_a_question_that_nobody_reads_does_not_hold_the_end_up(new_pool, background):
     pool = new_pool()
     process = pool.get()
     os.kill(process.pid, signal.SIGSTOP)
-    asking = beside(process.ask, "x" * 5_000_000, lambda _events: None)
+    asking = background(process.ask, "x" * 5_000_000, lambda _events: None)
     wait_for(lambda: process.busy, what="the question")
     assert seconds(pool.discard, process) < 10
     assert isinstance(asking.exception(PATIENCE_S), ClaudeFailed)
 
 
-def test_many_may_end_a_process_at_once(new_pool, beside):
+def test_many_may_end_a_process_at_once(new_pool, background):
     process = new_pool().get()
-    for call in [beside(process.end) for _ in range(4)]:
+    for call in [background(process.end) for _ in range(4)]:
         call.result(PATIENCE_S)
     assert not process.alive
 
 
-def test_closing_ends_every_process_in_a_hurry(new_pool, beside):
+def test_closing_ends_every_process_in_a_hurry(new_pool, background):
     pool = new_pool(limit=4)
     idle, deaf, stalled = pool.get(), pool.get(), pool.get()
     pool.give_back(idle)
@@ -120,7 +105,7 @@ def test_closing_ends_every_process_in_a_hurry(new_pool, beside):
         wait_result(reply)
         pool.give_back(process)
 
-    held = [beside(hold, *pair) for pair in zip((deaf, stalled), replies, strict=True)]
+    held = [background(hold, *pair) for pair in zip((deaf, stalled), replies, strict=True)]
     assert seconds(pool.close) < 3.5
     assert pool.lines.wait_for(0)
     for call in held:
@@ -203,11 +188,11 @@ def test_fault_t5_what_fifty_processes_held_is_given_back(new_pool):
     wait_for(as_before, what=f"as little as before: {before}")
 
 
-def test_fault_t5_a_pipe_is_closed_by_a_writer_who_was_stuck_in_it(new_pool, beside):
+def test_fault_t5_a_pipe_is_closed_by_a_writer_who_was_stuck_in_it(new_pool, background):
     pool = new_pool()
     process = pool.get()
     os.kill(process.pid, signal.SIGSTOP)
-    sent = beside(process._stdin.send, b"x" * 5_000_000, 60)
+    sent = background(process._stdin.send, b"x" * 5_000_000, 60)
     wait_for(process._stdin._lock.locked, what="the writer")
     pool.discard(process)
     assert sent.result(PATIENCE_S) is False
