@@ -14,9 +14,9 @@ from cowork.claude.launch_options import Needs
 from cowork.model import Project, TurnKey
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.problems import ClientClosedRequest, InvalidBody
-from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream, structured
 from cowork.web.transfer_limits import release_body

@@ -11,7 +11,7 @@ from flask import Response, g, jsonify
 from cowork import __version__
 from cowork.composition import Services
 from cowork.errors import StoreUnavailable
-from cowork.web.request_parsing import CoworkBlueprint
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
 
 

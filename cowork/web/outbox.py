@@ -9,8 +9,8 @@ from flask import g
 from cowork.errors import Forbidden
 from cowork.history.outbox import Outbox
 from cowork.model import DeadLetter
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.guard import NO_OWNER
-from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import OutboxReply, RetryReply
 
 

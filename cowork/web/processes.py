@@ -10,7 +10,7 @@ from flask import g
 from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import Resident
 from cowork.model import Project
-from cowork.web.request_parsing import CoworkBlueprint
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import ProcessesReply
 
 

@@ -10,8 +10,8 @@ from marshmallow import ValidationError
 from cowork.model import Project
 from cowork.stores.protocol import Store
 from cowork.turns.service import TurnService
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
-from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import (
     NOT_DONE,
     InterruptReply,

@@ -10,9 +10,9 @@ from flask import Response, g, request
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.ask import streamed
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.problems import InvalidBody
-from cowork.web.request_parsing import CoworkBlueprint
 from cowork.web.schemas import (
     EVENTS,
     NOT_DONE,

@@ -8,7 +8,7 @@ from flask import Response, g, jsonify, request
 
 from cowork.errors import Forbidden
 from cowork.settings.api_keys import Operators
-from cowork.web.request_parsing import CoworkBlueprint
+from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import (
     AuthConsumeBody,
     AuthConsumeReply,

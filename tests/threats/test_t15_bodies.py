@@ -40,6 +40,7 @@ STRANGE = {
     "a key twice": f'{{{OK}, "question": "bye"}}'.encode(),
     "a key twice, once in disguise": f'{{{OK}, "\\u0071uestion": "bye"}}'.encode(),
     "a key twice, far apart": f'{{{OK}, "x": "{"y" * 9000}", "project_name": "q"}}'.encode(),
+    "a key twice, beyond a long text": f'{{{OK}, "x": "{"y" * 90_000}", "project_name": "q"}}'.encode(),
     "a key twice, further down": f'{{{OK}, "x": {{"a": 1, "a": 2}}}}'.encode(),
     "a lone surrogate": b'{"project_name": "p", "question": "\\ud800"}',
     "bytes of no text": b'{"project_name": "p", "question": "\xff\xfe"}',
@@ -150,7 +151,7 @@ def test_t15_a_body_in_the_smallest_pieces_holds_nobody_up(
 )
 def test_t15_a_key_within_a_text_is_no_key(body: dict[str, object], repeats: bool) -> None:
     for ascii_only in (False, True):
-        assert _repeats_a_key(json.dumps(body, ensure_ascii=ascii_only).encode(), body) is repeats
+        assert _repeats_a_key(json.dumps(body, ensure_ascii=ascii_only).encode()) is repeats
 
 
 def spellings(key: str) -> st.SearchStrategy[str]:
@@ -173,7 +174,7 @@ def test_t15_a_key_that_comes_twice_is_seen_however_it_is_written(
     body = ", ".join(f"{text}: {data.draw(VALUES)}" for _, text in written)
     keys = [key for key, _ in written]
     text = f"{{{body}}}".encode()
-    assert _repeats_a_key(text, json.loads(text)) is (len(set(keys)) < len(keys))
+    assert _repeats_a_key(text) is (len(set(keys)) < len(keys))
 
 
 MIB = 2**20
