@@ -163,7 +163,7 @@ class Services:
 def open_services(settings: Settings, environ: Mapping[str, str] | None = None) -> Services:
     """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
     environ = dict(os.environ if environ is None else environ)
-    logging.hide(*settings.secrets())
+    logging.register_secret(*settings.secrets())
     holder = orphans.own_name()
     stopping = threading.Event()
     keys = Keys(settings.api_keys, settings.api_keys_file)

@@ -24,7 +24,7 @@
     │   ├── ShuttingDown            shutting_down
     │   ├── StoreUnavailable        store_unavailable
     │   ├── OutboxFull              outbox_full
-    │   └── Internal                internal                  anything of ours that broke
+    │   └── Internal                internal                  an unhandled exception of ours
     ├── AccessError
     │   ├── Unauthorized            unauthorized
     │   ├── TooManyAttempts         too_many_attempts         wrong keys
@@ -147,10 +147,10 @@ class ShuttingDown(ServerError):
 
 
 class StoreUnavailable(ServerError):
-    """`unsure` is whether what was asked of the store may have happened all the same."""
+    """`outcome_unknown` is whether the store may have done all the same what it was asked."""
 
     code = "store_unavailable"
-    unsure: bool = False
+    outcome_unknown: bool = False
 
 
 class OutboxFull(ServerError):
@@ -226,8 +226,10 @@ class InvalidValue(CoworkError):
         self.field = field
 
 
-def revived(code: str, message: str, facts: dict[str, Any], retry_after: int | None) -> CoworkError:
-    """An error of an earlier run, as it was."""
+def restore_error(
+    code: str, message: str, facts: dict[str, Any], retry_after: int | None
+) -> CoworkError:
+    """An error that was stored, by its code; `Internal` where there is no such code."""
     kinds = [CoworkError]
     while kinds:
         kind = kinds.pop()

@@ -27,20 +27,20 @@ from cowork.gevent_compat import native, native_start
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-_QUEUE_LIMIT = 10_000
-_BATCH = 256
-_GATHER = 0.01
+_MAX_QUEUED_LINES = 10_000
+_MAX_BATCH_LINES = 256
+_BATCH_INTERVAL_S = 0.01
 _MASK = "***"
-_LOOKS_SECRET = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
+_SECRET_PATTERN = re.compile(r"(?i)(bearer\s+|sk-ant-|poll_token[=:]\s*)[^\s\"'&,;)}\]]+")
 # One of these is in whatever that finds; to look for them takes a tenth of the time.
-_SIGNS = ("bearer", "sk-ant-", "poll_token")
+_SECRET_HINTS = ("bearer", "sk-ant-", "poll_token")
 # All but tab and line feed: those are quoted, and a traceback's own.
-_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
+_CONTROL_CHARACTERS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 # Longest first, so that no secret's beginning hides its end; replaced whole, never changed.
 _secrets: tuple[str, ...] = ()
 
 
-def hide(*secrets: str | None) -> None:
+def register_secret(*secrets: str | None) -> None:
     """Mask these values in every later line; very short ones are too common to mask."""
     global _secrets  # noqa: PLW0603 - one log a process
     found = {secret for secret in secrets if secret and len(secret) >= 8}  # noqa: PLR2004
@@ -52,8 +52,8 @@ def masked(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, _MASK)
     folded = text.casefold()
-    if any(sign in folded for sign in _SIGNS):
-        return _LOOKS_SECRET.sub(rf"\1{_MASK}", text)
+    if any(sign in folded for sign in _SECRET_HINTS):
+        return _SECRET_PATTERN.sub(rf"\1{_MASK}", text)
     return text
 
 
@@ -79,7 +79,7 @@ class Writer:
     def put(self, line: str) -> None:
         if self._pid != os.getpid():
             self._start()
-        if self._lines.qsize() >= _QUEUE_LIMIT:
+        if self._lines.qsize() >= _MAX_QUEUED_LINES:
             self.dropped += 1
             return
         self._put += 1
@@ -103,10 +103,10 @@ class Writer:
             found = [lines.get()]
             # More lines may come meanwhile.  Each time this thread wakes it takes the interpreter
             # away from the event loop, which at a thousand lines a second would be felt.
-            sleep(_GATHER)
-            while len(found) < _BATCH and not lines.empty():
+            sleep(_BATCH_INTERVAL_S)
+            while len(found) < _MAX_BATCH_LINES and not lines.empty():
                 found.append(lines.get())
-            text = "\n".join((*found, *self._lost(), ""))
+            text = "\n".join((*found, *self._dropped_notice(), ""))
             try:
                 _write_all(self._fd, text.encode(errors="backslashreplace"))
             except OSError:
@@ -114,7 +114,7 @@ class Writer:
                 self.dropped += len(found)
             self._done += len(found)
 
-    def _lost(self) -> list[str]:
+    def _dropped_notice(self) -> list[str]:
         dropped, self.dropped = self.dropped, 0
         return [f"{dropped} log lines dropped: the log's reader stalled"] if dropped else []
 
@@ -151,29 +151,29 @@ def _add_request_id(
     return event
 
 
-_ODD = (BaseException, list, tuple, dict)
+_NOT_PLAIN = (BaseException, list, tuple, dict)
 
 
 def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask before the line is written: quoting could hide a secret from the mask after it."""
     texts = "\n".join([value for value in event.values() if isinstance(value, str)])
-    shown = _visible(masked(texts))
-    if shown == texts and not any(isinstance(each, _ODD) for each in event.values()):
+    shown = _escape_control_characters(masked(texts))
+    if shown == texts and not any(isinstance(each, _NOT_PLAIN) for each in event.values()):
         return event  # one look for the whole line: nearly all have nothing to hide
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = _visible(masked(value))
-        elif isinstance(value, _ODD):
-            event[name] = _visible(masked(str(value)))
+            event[name] = _escape_control_characters(masked(value))
+        elif isinstance(value, _NOT_PLAIN):
+            event[name] = _escape_control_characters(masked(str(value)))
     return event
 
 
-def _visible(text: str) -> str:
+def _escape_control_characters(text: str) -> str:
     """`text` with its control characters written out: a terminal would obey them."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-class _Lines:
+class _LinePrinter:
     """What structlog prints with: every level is a line for the writer."""
 
     def msg(self, line: str) -> None:
@@ -209,7 +209,7 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
             *shape,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: _Lines(),
+        logger_factory=lambda *_: _LinePrinter(),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

@@ -144,7 +144,7 @@ class Keys:
         except (OSError, ValueError) as fault:
             log.error("the file of keys cannot be used; its last good content counts", error=fault)
             return
-        logging.hide(*found.values())
+        logging.register_secret(*found.values())
         self._names = _digests({**self._given, **found})
         log.info("the file of keys was read", keys=len(found))
         self._on_read()

@@ -70,7 +70,7 @@ class TurnRecorder:
         try:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
-            if fault.unsure:
+            if fault.outcome_unknown:
                 self._take_back(turn, fault)
             self.on_trouble()
             raise

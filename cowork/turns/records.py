@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.errors import CoworkError, WorkerLost, revived
+from cowork.errors import CoworkError, WorkerLost, restore_error
 from cowork.events import Done, Token
 from cowork.log import logger
 from cowork.model import TurnRecord
@@ -107,7 +107,7 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
         kept = TurnLog()
         if done.message:
             kept.append(Token(done.message))
-    turn.adopt(kept, done, None if fault is None else revived(**fault))
+    turn.adopt(kept, done, None if fault is None else restore_error(**fault))
 
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from cowork.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from cowork.log import hide, logger, masked
+from cowork.log import logger, masked, register_secret
 from cowork.model import Token
 from cowork.stores.protocol import Store
 from cowork.xo.auth_api import Grant, XoUpstream, holds_secret
@@ -69,7 +69,7 @@ class Login:
         self._renewing = threading.Lock()
         self._renewals = 0
         self._on_change: Callable[[], None] = lambda: None
-        hide(static_token, env_auth_session_id, env_poll_token)
+        register_secret(static_token, env_auth_session_id, env_poll_token)
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Have `call` called, from any thread, when another token is used from now on."""
@@ -257,7 +257,7 @@ class Login:
         return token.auth_session_id == auth_session_id and self._lasts(token)
 
     def _token(self, grant: Grant, auth_session_id: str | None) -> Token:
-        hide(grant.access_token, grant.refresh_token)
+        register_secret(grant.access_token, grant.refresh_token)
         lifetime = grant.expires_in
         return Token(
             access_token=grant.access_token,
@@ -281,7 +281,7 @@ class Login:
         stored = self._store.token()
         if stored is not None:
             # Another worker, or an earlier run, may have stored it.
-            hide(stored.access_token, stored.refresh_token)
+            register_secret(stored.access_token, stored.refresh_token)
         if self._static_token is None or (stored is not None and self._lasts(stored)):
             return stored
         return Token(self._static_token, None, None, self._static_user_id, None)

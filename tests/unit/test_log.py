@@ -28,30 +28,30 @@ def secrets_of_this_test():
 
 
 def test_a_secret_is_masked_wherever_it_stands():
-    log.hide("canary-one")
+    log.register_secret("canary-one")
     assert log.masked("a canary-one, (canary-one) xcanary-oney") == "a ***, (***) x***y"
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_secret_inside_another_hides_no_part_of_it(order):
-    log.hide(*["canary-one", "canary-one-longer", "my-canary-one"][::order])
+    log.register_secret(*["canary-one", "canary-one-longer", "my-canary-one"][::order])
     assert log.masked("canary-one-longer my-canary-one canary-one") == "*** *** ***"
 
 
 def test_secrets_add_up():
-    log.hide("canary-one")
-    log.hide("canary-two", None, "")
+    log.register_secret("canary-one")
+    log.register_secret("canary-two", None, "")
     assert log.masked("canary-one canary-two") == "*** ***"
 
 
 @pytest.mark.parametrize("common", ["", "a", "true", "1234567", None])
 def test_what_is_too_short_to_be_a_secret_is_not_masked(common):
-    log.hide(common)
+    log.register_secret(common)
     assert log.masked("a true 1234567 value") == "a true 1234567 value"
 
 
 def test_a_secret_that_looks_like_a_pattern_is_taken_as_it_is():
-    log.hide(r"a.*b(c)\d[x]")
+    log.register_secret(r"a.*b(c)\d[x]")
     assert log.masked(r"a.*b(c)\d[x] aXXb(c)1x") == "*** aXXb(c)1x"
 
 
@@ -92,7 +92,7 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join))
 def test_looking_for_signs_first_changes_nothing(text):
-    assert log.masked(text) == log._LOOKS_SECRET.sub(r"\1***", text)
+    assert log.masked(text) == log._SECRET_PATTERN.sub(r"\1***", text)
 
 
 class Pipe:
@@ -135,7 +135,7 @@ def pipe():
 
 
 def test_lines_arrive_in_order_and_masked(pipe):
-    log.hide("canary-one")
+    log.register_secret("canary-one")
     writer = Writer(pipe.fd)
     for number in range(500):
         writer.put(f"{number} canary-one é\ud800")
@@ -244,7 +244,7 @@ def test_what_is_below_the_level_is_not_written():
 def test_lines_of_other_libraries_end_here_too():
     (line,) = run(
         "import logging; from cowork import log; log.configure(form='json')\n"
-        "log.hide('canary-one'); logging.getLogger('gunicorn.error').error('no %s', 'canary-one')"
+        "log.register_secret('canary-one'); logging.getLogger('gunicorn.error').error('no %s', 'canary-one')"
     )
     assert json.loads(line)["event"] == "no ***"
 
@@ -256,6 +256,6 @@ def test_lines_of_other_libraries_end_here_too():
 def test_a_secret_is_masked_however_the_line_is_written(form, secret):
     (line,) = run(
         f"from cowork import log; log.configure(form={form!r})\n"
-        f"log.hide({secret!r}); log.logger('x').info('x', field={secret!r})"
+        f"log.register_secret({secret!r}); log.logger('x').info('x', field={secret!r})"
     )
     assert "canary" not in line

@@ -119,5 +119,5 @@ class Line:
             self._failed = True
             self._shut_until = time.monotonic() + PAUSE
         away = StoreUnavailable(f"redis is away: {masked(str(fault))}", retry_after=1)
-        away.unsure = True
+        away.outcome_unknown = True
         return away

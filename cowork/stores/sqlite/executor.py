@@ -94,7 +94,7 @@ class Transactions:
             # Whenever the thread moves again, there is something behind which it says so.
             self._jobs.put(_Job(lambda _: None, Need.READ))
             late = StoreUnavailable("the store's file does not answer in time", retry_after=1)
-            late.unsure = True
+            late.outcome_unknown = True
             raise late
         if isinstance(job.fault, sqlite3.Error) and not isinstance(
             job.fault, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError

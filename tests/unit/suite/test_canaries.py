@@ -15,7 +15,7 @@ from tests import canaries
 def secret(monkeypatch):
     monkeypatch.setattr(log, "_secrets", ())
     monkeypatch.setattr(canaries, "_told", set())
-    log.hide("a-secret-nobody-may-see")
+    log.register_secret("a-secret-nobody-may-see")
     yield "a-secret-nobody-may-see"
     canaries.found()
 
@@ -55,7 +55,7 @@ def test_a_test_whose_server_prints_a_secret_fails(tmp_path, pytestconfig):
     (tmp_path / "test_leak.py").write_text(
         "from cowork import log\n"
         "def test_leak():\n"
-        "    log.hide('a-secret-nobody-may-see')\n"
+        "    log.register_secret('a-secret-nobody-may-see')\n"
         "    print('a-secret-nobody-may-see')\n"
     )
     done = subprocess.run(

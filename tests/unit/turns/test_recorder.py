@@ -52,7 +52,7 @@ class Flaky(SqliteStore):
     def _check(self):
         if self.away:
             fault = StoreUnavailable("away")
-            fault.unsure = self.unsure
+            fault.outcome_unknown = self.unsure
             raise fault
 
     def put_turn(self, *given):

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from cowork.errors import ClaudeRateLimited, CoworkError, Internal, UpstreamRefused, revived
+from cowork.errors import (
+    ClaudeRateLimited,
+    CoworkError,
+    Internal,
+    UpstreamRefused,
+    restore_error,
+)
 from cowork.events import Done, Failed, Token
 from cowork.model import Project
 from cowork.stores.serialization import record_json
@@ -127,9 +133,9 @@ def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
 
 
 def test_every_error_is_revived_by_its_code_or_as_one_of_ours():
-    assert type(revived("claude_rate_limited", "m", {}, None)) is ClaudeRateLimited
-    assert type(revived("no_such_code", "m", {}, None)) is Internal
-    refused = revived(UpstreamRefused.code, "m", {"upstream": "x"}, None)
+    assert type(restore_error("claude_rate_limited", "m", {}, None)) is ClaudeRateLimited
+    assert type(restore_error("no_such_code", "m", {}, None)) is Internal
+    refused = restore_error(UpstreamRefused.code, "m", {"upstream": "x"}, None)
     assert isinstance(refused, CoworkError)
 
 

@@ -216,7 +216,7 @@ def test_silence_is_an_upstream_timeout(server, call, name):
 
 
 def test_the_text_of_a_refusal_is_cut_and_holds_no_secret(server, xo_auth):
-    log.hide("a-known-secret-1")
+    log.register_secret("a-known-secret-1")
     text = "x" * 1980 + " a-known-secret-1 poll-token-1 Bearer held-token-123 " + "ü" * 3000
     server.get(STATUS, status=400, body=text)
     with pytest.raises(UpstreamRefused) as caught:

@@ -10,7 +10,7 @@ import pytest
 from redis import exceptions
 
 from cowork.errors import OutboxFull, StoreUnavailable
-from cowork.log import hide
+from cowork.log import register_secret
 from cowork.model import Token
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import StoreUnusable
@@ -79,7 +79,7 @@ def test_while_redis_is_away_callers_are_told_at_once_and_one_looks_now_and_then
     lines.fault = fault
     with pytest.raises(StoreUnavailable) as first:
         lines.call()
-    assert first.value.unsure
+    assert first.value.outcome_unknown
     for _ in range(50):
         with pytest.raises(StoreUnavailable):
             lines.call()
@@ -107,7 +107,7 @@ def test_a_fault_of_ours_is_no_reason_to_call_redis_away():
 
 def test_a_password_is_in_no_error(tmp_path):
     secret = "p4ssw0rd-of-redis"
-    hide(secret)
+    register_secret(secret)
     client = connect(f"redis://:{secret}@127.0.0.1:{free_port()}/0")
     store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
     with pytest.raises(StoreUnavailable) as caught:

@@ -92,10 +92,11 @@ def test_a_file_that_does_not_answer_is_given_up_and_comes_back(opened):
     with os.fdopen(reads, "rb", 0), os.fdopen(writes, "wb", 0) as answer:
         with pytest.raises(StoreUnavailable) as late:
             transactions.run(put_and(1, lambda _: os.read(reads, 1)), Need.WRITE)
-        assert late.value.unsure
+        assert late.value.outcome_unknown
         with pytest.raises(StoreUnavailable) as told:
             transactions.run(numbers, Need.READ)
-        assert not told.value.unsure, "nobody waits a second time"  # who had would be unsure
+        # Nobody waits a second time: who had would not know the outcome.
+        assert not told.value.outcome_unknown
         answer.write(b".")
 
         def seen():
