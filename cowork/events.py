@@ -20,7 +20,7 @@ class Token(NamedTuple):
     text: str
 
 
-class Tokens(NamedTuple):
+class TokenBatch(NamedTuple):
     """Several tokens in a row, each as the JSON string it came as: the way a turn is told them.
 
     The log numbers and gives back every one of them as a `Token` of its own.
@@ -106,4 +106,4 @@ class Done:
 
 
 Event = Token | Replace | Thinking | ToolUse | ToolResult | Status | Failed | Done
-Said = Event | Tokens
+Emitted = Event | TokenBatch

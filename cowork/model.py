@@ -89,7 +89,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class XoToken:
     """The XO token we hold; `expires_at` is None where upstream named no end."""
 
     access_token: str
@@ -100,7 +100,7 @@ class Token:
 
     def __repr__(self) -> str:
         """Say whose it is, never what it is."""
-        return f"Token(user_id={self.user_id!r}, expires_at={self.expires_at!r})"
+        return f"XoToken(user_id={self.user_id!r}, expires_at={self.expires_at!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Exchange:
 class TurnEnd:
     """All that a turn's end changes.
 
-    `log` is its events (`TurnLog.dump`), or None where they are too many; the record is kept for
+    `log` is its events (`EventLog.dump`), or None where they are too many; the record is kept for
     `keep` seconds, and so is its key, unless it is given back.  `messages` go to the outbox.
     `session` is put, and `exchange` remembered, only if `claim` is still the newest.
     """

@@ -17,10 +17,10 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
-    Token,
     TurnEnd,
     TurnKey,
     TurnRecord,
+    XoToken,
 )
 
 # A claim, and the word of a process that it lives, hold for so long; seconds.
@@ -127,13 +127,13 @@ class TurnStore(Protocol):
 class TokenStore(Protocol):
     """The XO token."""
 
-    def token(self) -> Token | None:
+    def token(self) -> XoToken | None:
         """The stored XO token, expired or not."""
 
-    def put_token(self, token: Token | None) -> None:
+    def put_token(self, token: XoToken | None) -> None:
         """Replace the token; None forgets it."""
 
-    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
         """As `put_token`, if `expected` is the stored access token (None: there is none).
 
         False, and nothing changed, if it is not: somebody logged in or out meanwhile.

@@ -19,9 +19,9 @@ from cowork.model import (
     Exchange,
     Project,
     Session,
-    Token,
     TurnRecord,
     Usage,
+    XoToken,
 )
 
 
@@ -68,13 +68,13 @@ def session_of(project: Project, text: str | bytes) -> Session:
     )
 
 
-def token_json(token: Token) -> str:
+def token_json(token: XoToken) -> str:
     return dumps(asdict(token))
 
 
-def token_of(text: str | bytes) -> Token:
+def token_of(text: str | bytes) -> XoToken:
     body = loads(text)
-    return Token(**{**body, "expires_at": moment(body["expires_at"])})
+    return XoToken(**{**body, "expires_at": moment(body["expires_at"])})
 
 
 def message_json(message: ChatMessage) -> str:

@@ -2,7 +2,7 @@
 
 An event is kept as one line of JSON, a token as its JSON string alone, in one buffer: the CLI
 writes tokens as JSON and clients read them as JSON, so on the way nothing is made of them.  What
-grows past `MEMORY` goes to a temporary file that has no name and vanishes with the process.
+grows past `SPILL_BYTES` goes to a temporary file that has no name and vanishes with the process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import orjson
 
 from cowork.events import (
     Done,
+    Emitted,
     Event,
     Failed,
     Replace,
-    Said,
     Status,
     Thinking,
     Token,
-    Tokens,
+    TokenBatch,
     ToolResult,
     ToolUse,
 )
@@ -35,37 +35,46 @@ from cowork.log import logger
 
 log = logger(__name__)
 
-MEMORY = 1 << 20
+SPILL_BYTES = 1 << 20
 # What is read in one go: little enough to be written without holding up other readers.
-BATCH = 1 << 18
-BATCH_EVENTS = 2048
+BATCH_BYTES = 1 << 18
+BATCH_EVENT_LIMIT = 2048
 # Of a value that is too deep for JSON as it is; levels.
-_LEVELS = 100
-_LARGE = 2**63
+_MAX_DEPTH = 100
+_INT_LIMIT = 2**63
 # What an end is wrapped in elsewhere: a turn's record, a reply; levels.
-_WRAPPED = 4
+_ENVELOPE_DEPTH = 4
 # The place in this table is the event's mark in the log; 0 is a token's.
-_KINDS: tuple[type, ...] = (Token, Replace, Thinking, ToolUse, ToolResult, Status, Failed, Done)
-_MARKS = {kind: mark for mark, kind in enumerate(_KINDS)}
+_EVENT_TYPES: tuple[type, ...] = (
+    Token,
+    Replace,
+    Thinking,
+    ToolUse,
+    ToolResult,
+    Status,
+    Failed,
+    Done,
+)
+_TYPE_CODES = {kind: code for code, kind in enumerate(_EVENT_TYPES)}
 _RUNS = re.compile(rb"\x00+|[^\x00]")
 
 
 class Batch(Sequence[Event]):
     """Events in a row.  Each is made when it is looked at; `runs` spares that for the tokens."""
 
-    __slots__ = ("_lines", "_marks")
+    __slots__ = ("_codes", "_lines")
 
-    def __init__(self, marks: bytes, lines: list[bytes]) -> None:
-        self._marks = marks
+    def __init__(self, codes: bytes, lines: list[bytes]) -> None:
+        self._codes = codes
         self._lines = lines
 
     @classmethod
-    def of_tokens(cls, tokens: Tokens) -> Batch:
+    def of_token_batch(cls, tokens: TokenBatch) -> Batch:
         """These tokens alone."""
         return cls(b"\x00" * len(tokens.literals), tokens.literals)
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self._codes)
 
     @overload
     def __getitem__(self, place: int) -> Event: ...
@@ -74,96 +83,100 @@ class Batch(Sequence[Event]):
     def __getitem__(self, place: int | slice) -> Event | list[Event]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        return _load(self._marks[place], self._lines[place])
+        return _decode(self._codes[place], self._lines[place])
 
     def runs(self) -> Iterator[list[bytes] | Event]:
         """All events in order: the JSON strings of tokens in a row, or another event alone."""
-        if self._marks and not self._marks.strip(b"\x00"):
+        if self._codes and not self._codes.strip(b"\x00"):
             yield self._lines
             return
-        for run in _RUNS.finditer(self._marks):
+        for run in _RUNS.finditer(self._codes):
             first = run.start()
-            yield self._lines[first : run.end()] if self._marks[first] == 0 else self[first]
+            yield self._lines[first : run.end()] if self._codes[first] == 0 else self[first]
 
 
-NOTHING = Batch(b"", [])
+EMPTY = Batch(b"", [])
 
 
-class TurnLog:
+class EventLog:
     """Append events, read them again by number (from 1).  Not thread-safe: the turn's lock is."""
 
     def __init__(self) -> None:
-        self._marks = bytearray()
+        self._codes = bytearray()
         self._ends = array("Q")
         self._tail = bytearray()
         self._tail_from = 0
         self._file: IO[bytes] | None = None
-        self._spills = True
+        self._may_spill = True
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self._codes)
 
     @property
     def size(self) -> int:
         """How many bytes the log's events take."""
         return self._tail_from + len(self._tail)
 
-    def append(self, event: Said) -> None:
-        if isinstance(event, Tokens):
+    def append(self, event: Emitted) -> None:
+        if isinstance(event, TokenBatch):
             self._append(b"\x00" * len(event.literals), event.literals)
         else:
-            self._append(bytes((_MARKS[type(event)],)), [_dump(event)])
+            self._append(bytes((_TYPE_CODES[type(event)],)), [_encode(event)])
 
-    def _append(self, marks: bytes, lines: list[bytes]) -> None:
+    def _append(self, codes: bytes, lines: list[bytes]) -> None:
         ends = accumulate([len(line) + 1 for line in lines], initial=self.size)
         next(ends)
         self._ends.extend(ends)
-        self._marks += marks
+        self._codes += codes
         self._tail += b"\n".join((*lines, b""))
-        if len(self._tail) > MEMORY and self._spills:
+        if len(self._tail) > SPILL_BYTES and self._may_spill:
             self._spill()
 
     def read(self, after: int) -> Batch:
         """The events behind number `after`: all, or as many as fit into one batch."""
-        count = len(self._marks)
+        count = len(self._codes)
         if after >= count:
-            return NOTHING
+            return EMPTY
         begin = self._ends[after - 1] if after else 0
-        most = min(count, after + BATCH_EVENTS)
-        last = bisect_right(self._ends, begin + BATCH, after + 1, most)
+        most = min(count, after + BATCH_EVENT_LIMIT)
+        last = bisect_right(self._ends, begin + BATCH_BYTES, after + 1, most)
         lines = self._bytes(begin, self._ends[last - 1]).split(b"\n")
         del lines[-1]
-        return Batch(bytes(self._marks[after:last]), lines)
+        return Batch(bytes(self._codes[after:last]), lines)
 
     def text(self) -> str:
         """The tokens behind the last `Replace`, joined: without making an event of each."""
         begin, parts = 0, []
-        replaced = self._marks.rfind(_MARKS[Replace])
+        replaced = self._codes.rfind(_TYPE_CODES[Replace])
         if replaced >= 0:
             event = self.read(replaced)[0]
             begin, parts = replaced + 1, [event.text if isinstance(event, Replace) else ""]
-        for run in re.finditer(b"\x00+", self._marks[begin:]):
+        for run in re.finditer(b"\x00+", self._codes[begin:]):
             first, last = begin + run.start(), begin + run.end()
             lines = self._bytes(self._ends[first - 1] if first else 0, self._ends[last - 1] - 1)
             parts += orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
         return "".join(parts)
 
     def dump(self) -> Iterator[bytes]:
-        """The log as it is now, in pieces of `BATCH` at most: for `load`."""
+        """The log as it is now, in pieces of `BATCH_BYTES` at most: for `load`."""
         size = self.size
-        yield len(self._marks).to_bytes(8, "big") + self._marks
-        for begin in range(0, size, BATCH):
-            yield self._bytes(begin, min(begin + BATCH, size))
+        yield len(self._codes).to_bytes(8, "big") + self._codes
+        for begin in range(0, size, BATCH_BYTES):
+            yield self._bytes(begin, min(begin + BATCH_BYTES, size))
 
     @classmethod
-    def load(cls, data: bytes) -> TurnLog:
+    def load(cls, data: bytes) -> EventLog:
         """The log that was dumped; raises ValueError for what is none."""
         count = int.from_bytes(data[:8], "big") if len(data) >= 8 else -1  # noqa: PLR2004
-        marks, lines = data[8 : 8 + count], data[8 + count :].split(b"\n")
-        if len(marks) != count or len(lines) != count + 1 or max(marks, default=0) >= len(_KINDS):
+        codes, lines = data[8 : 8 + count], data[8 + count :].split(b"\n")
+        if (
+            len(codes) != count
+            or len(lines) != count + 1
+            or max(codes, default=0) >= len(_EVENT_TYPES)
+        ):
             raise ValueError("not the log of a turn")
         log = cls()
-        log._append(marks, lines[:-1])
+        log._append(codes, lines[:-1])
         return log
 
     def close(self) -> None:
@@ -181,7 +194,7 @@ class TurnLog:
         except OSError as fault:
             # The disk is full, or there are no more files: the rest stays in memory, within the
             # limit that every turn has.
-            self._spills = False
+            self._may_spill = False
             log.error("a turn's log cannot be spilled to a file", error=str(fault))
             return
         self._tail_from += len(self._tail)
@@ -196,7 +209,7 @@ class TurnLog:
         return data + bytes(self._tail[: max(0, end - self._tail_from)])
 
 
-def _dump(event: Event) -> bytes:
+def _encode(event: Event) -> bytes:
     if isinstance(event, Token):
         try:
             return orjson.dumps(event.text)
@@ -205,36 +218,36 @@ def _dump(event: Event) -> bytes:
     try:
         return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_plain(_fields_of(event)))
+        return orjson.dumps(_jsonable(_fields_of(event)))
 
 
 def _fields_of(event: Event) -> dict[str, Any]:
     return {field.name: getattr(event, field.name) for field in fields(event)}  # type: ignore[arg-type]
 
 
-def _plain(value: Any, levels: int = _LEVELS) -> Any:
+def _jsonable(value: Any, levels: int = _MAX_DEPTH) -> Any:
     """A value that no JSON can hold, as one that it can: what is too deep or too odd is text."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, Mapping):
         if levels:
-            return {_plain(str(key)): _plain(each, levels - 1) for key, each in value.items()}
+            return {_jsonable(str(key)): _jsonable(each, levels - 1) for key, each in value.items()}
         return "{...}"
     if isinstance(value, list | tuple):
-        return [_plain(each, levels - 1) for each in value] if levels else "[...]"
+        return [_jsonable(each, levels - 1) for each in value] if levels else "[...]"
     if value is None or isinstance(value, bool | float):
         return value
-    return value if isinstance(value, int) and abs(value) < _LARGE else _plain(str(value))
+    return value if isinstance(value, int) and abs(value) < _INT_LIMIT else _jsonable(str(value))
 
 
-def can_be_told(done: Done) -> bool:
+def is_serializable(done: Done) -> bool:
     """Whether the log, the stores and every reply can hold the values of this end.
 
     JSON has no bound on how deep a value is, but whoever writes it has one; the CLI's values alone
     can be deep.
     """
     inside: Any = [each for each in (done.usage, done.structured_output) if each is not None]
-    for _ in range(_WRAPPED if inside else 0):
+    for _ in range(_ENVELOPE_DEPTH if inside else 0):
         inside = [inside]
     try:
         orjson.dumps(inside)
@@ -243,9 +256,9 @@ def can_be_told(done: Done) -> bool:
     return True
 
 
-def _load(mark: int, line: bytes) -> Event:
-    if mark == 0:
+def _decode(code: int, line: bytes) -> Event:
+    if code == 0:
         return Token(orjson.loads(line))
     fields: dict[str, Any] = orjson.loads(line)
-    event: Event = _KINDS[mark](**fields)
+    event: Event = _EVENT_TYPES[code](**fields)
     return event

@@ -17,7 +17,7 @@ from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Project
 from cowork.runtime.threads import Threads
-from cowork.turns.turn import Turn, broken
+from cowork.turns.turn import Turn, internal_error
 
 log = logger(__name__)
 
@@ -78,7 +78,7 @@ class ProjectQueues:
             self._begin(lane, turn, on_busy)
         except Exception:
             log.exception("a turn could not begin", turn_id=turn.id)
-            self._end(turn, broken())
+            self._end(turn, internal_error())
             self._give_up(lane, turn)
         return before
 
@@ -92,8 +92,8 @@ class ProjectQueues:
             raise ProjectBusy("the project is answering another question")
         if waiting >= max(self._limit, 1 if before is None else 0):
             raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
-        turn.ahead = int(before is not None) if on_busy == "interrupt" else ahead
-        turn.queued_behind(turn.ahead)
+        turn.queue_position = int(before is not None) if on_busy == "interrupt" else ahead
+        turn.report_queue_position(turn.queue_position)
         lane.arriving.append(turn)
         return before
 
@@ -184,13 +184,13 @@ class ProjectQueues:
         while turn is not None:
             project = turn.project
             try:
-                if turn.begun is None:
+                if turn.started_monotonic is None:
                     turn.begin()
                 self._take(turn)
             except BaseException:
                 # The thread has to live: it is the only one that takes what waits behind.
                 log.exception("taking a turn failed", turn_id=turn.id)
-                self._end(turn, broken())
+                self._end(turn, internal_error())
             turn = self._advance(lane, project)
 
     def _advance(self, lane: _ProjectQueue, project: Project) -> Turn | None:
@@ -238,7 +238,7 @@ def _all(lane: _ProjectQueue) -> list[Turn]:
 def _tell_positions(lane: _ProjectQueue) -> None:
     for ahead, turn in enumerate(lane.waiting, 1):
         try:
-            turn.queued_behind(ahead)
+            turn.report_queue_position(ahead)
         except Exception:
             # It waits as before, and does not know for how many.
             log.exception("a waiting turn could not be told its position", turn_id=turn.id)

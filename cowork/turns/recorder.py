@@ -21,8 +21,7 @@ from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.turns.records import bare, packed_log, record_of
 from cowork.turns.registry import NOT_ASKED
-from cowork.turns.turn import State, Turn, broken, end_state
-from cowork.turns.turn import bare as bare_end
+from cowork.turns.turn import State, Turn, internal_error, state_of, without_answer
 
 log = logger(__name__)
 
@@ -75,12 +74,12 @@ class TurnRecorder:
             self.on_trouble()
             raise
         except BaseException:
-            self._take_back(turn, broken())
+            self._take_back(turn, internal_error())
             raise
         if known is not None:
             raise AskedBefore("another process was asked the same just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
-            turn.is_in_history = True
+            turn.question_in_outbox = True
             self._wake()
 
     def _take_back(self, turn: Turn, fault: CoworkError) -> None:
@@ -92,13 +91,13 @@ class TurnRecorder:
     def begin(self, turn: Turn) -> None:
         """A turn that waited begins: its question is history now."""
         question = self._question(turn)
-        if turn.is_in_history or (question is None and not turn.ahead):
+        if turn.question_in_outbox or (question is None and not turn.queue_position):
             return
         try:
             self._store.start_turn(record_of(turn, self._holder), question)
         except StoreUnavailable:
             return  # the turn will see for itself; at its end its question goes first
-        turn.is_in_history = True
+        turn.question_in_outbox = True
         if question is not None:
             self._wake()
 
@@ -115,11 +114,13 @@ class TurnRecorder:
 
         Never raises, and never waits for more than the store's second.
         """
-        is_bare = turn.is_bare
+        is_end_only = turn.is_end_only
         end = TurnEnd(
-            record=record_of(turn, self._holder, bare_end(done) if is_bare else done, error),
+            record=record_of(
+                turn, self._holder, without_answer(done) if is_end_only else done, error
+            ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
-            log=None if is_bare else self._packed_log(turn),
+            log=None if is_end_only else self._packed_log(turn),
             gives_key_back=isinstance(error, NOT_ASKED),
             messages=self._messages(turn, done, error),
             claim=claim,
@@ -200,10 +201,10 @@ class TurnRecorder:
             return ()
         found = []
         question = self._question(turn)
-        if question is not None and not turn.is_in_history:
+        if question is not None and not turn.question_in_outbox:
             found.append(question)
         if done.message.strip():
-            stopped = end_state(error) is State.INTERRUPTED
+            stopped = state_of(error) is State.INTERRUPTED
             status = None if error is None else "partial" if stopped else "failed"
             found.append(_message(turn, "answer", done.message, "agent", status))
         return tuple(found)

@@ -13,8 +13,8 @@ from cowork.log import logger
 from cowork.model import TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import pack, unpack
-from cowork.turns.event_log import TurnLog
-from cowork.turns.turn import LOG_LIMIT, Question, State, Turn, end_state
+from cowork.turns.event_log import EventLog
+from cowork.turns.turn import LOG_LIMIT_BYTES, Question, State, Turn, state_of
 
 log = logger(__name__)
 
@@ -40,7 +40,7 @@ def record_of(
     }
     state = turn.state
     if done is not None:
-        state = end_state(error)
+        state = state_of(error)
         turn.ended_at = turn.ended_at or datetime.now(UTC)
         body["end"] = _fields_of(done)
     if error is not None:
@@ -98,16 +98,16 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
     end, fault = record.body.get("end"), record.body.get("error")
     if end is None:
         lost = WorkerLost("the server's process was lost while it answered")
-        turn.log_is_whole = False
+        turn.log_is_complete = False
         turn.finish(Done(success=False, message="", session_id=turn.session_id), lost)
         return
     done, kept = Done(**_known(Done, end)), _unpacked(packed)
-    turn.log_is_whole = kept is not None
+    turn.log_is_complete = kept is not None
     if kept is None:
-        kept = TurnLog()
+        kept = EventLog()
         if done.message:
             kept.append(Token(done.message))
-    turn.adopt(kept, done, None if fault is None else restore_error(**fault))
+    turn.finish_from_record(kept, done, None if fault is None else restore_error(**fault))
 
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:
@@ -121,12 +121,12 @@ def _known(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in found.items() if name in names}
 
 
-def _unpacked(packed: bytes | None) -> TurnLog | None:
+def _unpacked(packed: bytes | None) -> EventLog | None:
     if packed is None:
         return None
     try:
         # Twice the limit: the last thing said may have gone beyond it, and marks take room too.
-        return TurnLog.load(unpack(packed, 2 * LOG_LIMIT))
+        return EventLog.load(unpack(packed, 2 * LOG_LIMIT_BYTES))
     except ValueError:
         log.error("the kept log of a turn cannot be read")
         return None

@@ -208,7 +208,7 @@ class TurnRegistry:
             if isinstance(turn.error, NOT_ASKED):
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             if turn.id in self._turns:
-                owner, weight = turn.project.owner, turn.weight
+                owner, weight = turn.project.owner, turn.memory_bytes
                 self._ended.setdefault(owner, deque()).append((time.monotonic(), turn, weight))
                 self._counts[owner] += 1
                 self._sizes[owner] += weight
@@ -237,7 +237,9 @@ class TurnRegistry:
         owner = project.owner
         with self._lock:
             ended = self._ended.get(owner, ())
-            gone = [each for each in ended if each[1].project == project and not each[1].is_bare]
+            gone = [
+                each for each in ended if each[1].project == project and not each[1].is_end_only
+            ]
             if gone:
                 ids = {turn.id for _, turn, _ in gone}
                 self._ended[owner] = deque(each for each in ended if each[1].id not in ids)

@@ -32,9 +32,9 @@ from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Claim, Exchange, Project, Session, with_earlier
 from cowork.stores.protocol import Store
-from cowork.turns.event_log import can_be_told
+from cowork.turns.event_log import is_serializable
 from cowork.turns.recorder import TurnRecorder
-from cowork.turns.turn import Turn, broken, forgetful
+from cowork.turns.turn import Turn, internal_error, without_traceback
 
 log = logger(__name__)
 
@@ -88,12 +88,12 @@ class Runner:
         except BaseException:  # also what gevent throws into a greenlet to end it
             # The last line of defence: a turn must end, and its lane must go on.
             log.exception("a turn broke", turn_id=turn.id)
-            self._finish(turn, None, broken())
+            self._finish(turn, None, internal_error())
         finally:
             # It may have been raised here after its end; its frames would keep the process as long
             # as the turn is kept.
             for error in (turn.stop_reason, turn.error):
-                forgetful(error)
+                without_traceback(error)
 
     def _take_claimed(self, turn: Turn) -> None:
         self._ledger.begin(turn)
@@ -297,7 +297,7 @@ class Runner:
     def _out_of_time(self, turn: Turn) -> bool:
         """Whether to go on waiting for a process is pointless; says so to the turn's readers."""
         allowed = self._allowed(turn)
-        if time.monotonic() >= (turn.begun or 0.0) + allowed:
+        if time.monotonic() >= (turn.started_monotonic or 0.0) + allowed:
             turn.stop(_too_late(allowed))
         return turn.stop_reason is not None
 
@@ -307,7 +307,9 @@ class Runner:
         The whole time of a turn is bounded, or in a stream the CLI's silence.
         """
         allowed = self._allowed(turn)
-        since = reply.process.last_heard if turn.question.streaming else turn.begun or 0.0
+        since = (
+            reply.process.last_heard if turn.question.streaming else turn.started_monotonic or 0.0
+        )
         return since + allowed, _too_late(allowed)
 
     def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
@@ -337,7 +339,7 @@ class Runner:
         Whoever begins a turn's end has to end it, since nobody else will: it has ended when this
         returns, and when this raises.
         """
-        if not turn.begin_end():
+        if not turn.try_begin_finish():
             return False
         try:
             return self._end(turn, result, error, claim, session)
@@ -374,7 +376,7 @@ class Runner:
 
     def _end_broken(self, turn: Turn) -> None:
         """End a turn of which nothing can be said but that it is over."""
-        done, error = Done(success=False, message="", session_id=turn.session_id), broken()
+        done, error = Done(success=False, message="", session_id=turn.session_id), internal_error()
         try:
             self._ledger.end(turn, done, error)
         except Exception:
@@ -384,7 +386,7 @@ class Runner:
 
 
 def _done(turn: Turn, result: Result | None, error: CoworkError | None) -> Done:
-    begun = turn.begun if turn.begun is not None else time.monotonic()
+    begun = turn.started_monotonic if turn.started_monotonic is not None else time.monotonic()
     return Done(
         success=error is None,
         message=result.text if result is not None else "",
@@ -401,7 +403,7 @@ def _done(turn: Turn, result: Result | None, error: CoworkError | None) -> Done:
 
 def _tellable(turn: Turn, done: Done, error: CoworkError | None) -> tuple[Done, CoworkError | None]:
     """The end; that of a failure, where the answer is a value that no reply can hold."""
-    if can_be_told(done):
+    if is_serializable(done):
         return done, error
     log.error("an answer is nested too deeply for JSON", turn_id=turn.id)
     told = replace(done, success=False, usage=None, structured_output=None)

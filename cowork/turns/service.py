@@ -184,7 +184,7 @@ class TurnService:
         turns = list(dict.fromkeys([*before, *self._lanes.of(project)]))
         running = [turn for turn in turns if turn.done is None]
         # A turn that ends just now may have brought its texts to the store after the deletion.
-        late = [turn for turn in turns if not turn.strip()]
+        late = [turn for turn in turns if not turn.keep_end_only()]
         self._stop(running, TurnInterrupted("the project's session was deleted"))
         if late:
             self._store.forget_turns(project)

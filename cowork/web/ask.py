@@ -46,13 +46,13 @@ def blueprint(
     def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
         turn = _submit(turn_service, body, streaming=False)
-        turn.join()
+        turn.add_reader()
         try:
             _wait_for_end(turn, disconnects)
             # Ready-made: to pass it through its schema takes longer than to write it.
             return jsonify(_answer_of(turn))
         finally:
-            turn.leave()
+            turn.remove_reader()
 
     @routes.post("/ask_question_streaming")
     @routes.arguments(AskBody)

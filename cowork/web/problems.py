@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from cowork import errors
 from cowork.errors import CoworkError
 from cowork.log import logger
-from cowork.turns.turn import forgetful
+from cowork.turns.turn import without_traceback
 
 log = logger(__name__)
 
@@ -132,7 +132,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(CoworkError)
     def on_cowork_error(error: CoworkError) -> Response:
-        forgetful(error)  # it may be a turn's, which is kept
+        without_traceback(error)  # it may be a turn's, which is kept
         if isinstance(error, errors.InvalidValue):
             loc = ["body", error.field]
             return invalid([{"type": "value_error", "loc": loc, "msg": error.message}])

@@ -71,7 +71,7 @@ class Stream:
         self._watch: Watch | None = None
         self._direct: DirectWriter | None = None
         self._closed = False
-        turn.join()
+        turn.add_reader()
 
     def start(self, timeout: float) -> None:
         """Wait for the first frame, at most `timeout` seconds, not at all behind other turns.
@@ -79,7 +79,9 @@ class Stream:
         Raises the turn's error where it failed before anything was written.
         """
         deadline = time.monotonic() + timeout
-        while not self._first_frames and not self._turn.ahead and time.monotonic() < deadline:
+        while (
+            not self._first_frames and not self._turn.queue_position and time.monotonic() < deadline
+        ):
             events = self._read(deadline)
             watch = self._watch
             if self._client_has_half_closed() and watch is not None and watch.probe_closed():
@@ -156,7 +158,7 @@ class Stream:
         self._closed = True
         if self._watch is not None:
             self._disconnects.unwatch(self._watch)
-        self._turn.leave()
+        self._turn.remove_reader()
 
     def _frames(self, events: Batch) -> bytes:
         """The frames of these events; event n keeps its number whoever reads it."""

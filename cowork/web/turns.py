@@ -103,9 +103,9 @@ def _last_event(turn: Turn, query: str | None) -> int:
     if given is None or not given.strip():
         return 0
     found = re.fullmatch(rf"(?:{re.escape(turn.id)}\.)?([0-9]{{1,12}})", given.strip())
-    if found is not None and int(found[1]) > turn.frames and not turn.log_is_whole:
+    if found is not None and int(found[1]) > turn.event_count and not turn.log_is_complete:
         return 0  # what it has read is lost, and it is to learn how the turn ended
-    if found is None or int(found[1]) > turn.frames:
+    if found is None or int(found[1]) > turn.event_count:
         place = ["query", "after"] if query is not None else ["header", "Last-Event-ID"]
         sentence = "Input should be the id of a frame of this turn"
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])

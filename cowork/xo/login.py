@@ -23,7 +23,7 @@ from cowork.errors import (
     UpstreamTimeout,
 )
 from cowork.log import logger, masked, register_secret
-from cowork.model import Token
+from cowork.model import XoToken
 from cowork.stores.protocol import Store
 from cowork.xo.auth_api import Grant, XoUpstream, holds_secret
 
@@ -187,7 +187,7 @@ class Login:
             log.info("xo token renewed")
             self._on_change()
 
-    def _refresh_failed(self, stored: Token, fault: CoworkError) -> None:
+    def _refresh_failed(self, stored: XoToken, fault: CoworkError) -> None:
         final = isinstance(fault, UpstreamRefused) and not (
             _passes(fault) or fault.status in _NO_SUCH_PATH
         )
@@ -226,7 +226,7 @@ class Login:
         self, session: str, poll: str, stop: threading.Event, pauses: Sequence[float]
     ) -> None:
         changes = self._changes
-        before: Token | None = None
+        before: XoToken | None = None
         known = False
         for pause in (*pauses, None):
             if stop.is_set() or self._changes != changes:
@@ -253,13 +253,13 @@ class Login:
             self._on_change()
             return
 
-    def _is_of(self, token: Token, auth_session_id: str) -> bool:
+    def _is_of(self, token: XoToken, auth_session_id: str) -> bool:
         return token.auth_session_id == auth_session_id and self._lasts(token)
 
-    def _token(self, grant: Grant, auth_session_id: str | None) -> Token:
+    def _token(self, grant: Grant, auth_session_id: str | None) -> XoToken:
         register_secret(grant.access_token, grant.refresh_token)
         lifetime = grant.expires_in
-        return Token(
+        return XoToken(
             access_token=grant.access_token,
             refresh_token=grant.refresh_token,
             expires_at=None if lifetime is None else self._clock() + timedelta(seconds=lifetime),
@@ -276,7 +276,7 @@ class Login:
             if self._static_token == asked_with:
                 self._static_user_id = user_id
 
-    def _held(self) -> Token | None:
+    def _held(self) -> XoToken | None:
         """The token in use; where none can be used, the stored one that ran out."""
         stored = self._store.token()
         if stored is not None:
@@ -284,9 +284,9 @@ class Login:
             register_secret(stored.access_token, stored.refresh_token)
         if self._static_token is None or (stored is not None and self._lasts(stored)):
             return stored
-        return Token(self._static_token, None, None, self._static_user_id, None)
+        return XoToken(self._static_token, None, None, self._static_user_id, None)
 
-    def _lasts(self, token: Token) -> bool:
+    def _lasts(self, token: XoToken) -> bool:
         return token.expires_at is None or self._clock() < token.expires_at - _SKEW
 
 

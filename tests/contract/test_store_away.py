@@ -12,7 +12,7 @@ import pytest
 import redis
 import requests
 
-from cowork.model import Token
+from cowork.model import XoToken
 from cowork.stores.sqlite.store import SqliteStore
 from tests.contract.replies import problem
 from tests.fakes import Fakes
@@ -157,7 +157,7 @@ def test_the_login_outlives_a_restart_and_is_no_ones_to_read(
     on_redis: Callable[[], Served], redis_server: RedisServer, tmp_path: Path
 ) -> None:
     served = on_redis()
-    served.services.store.put_token(Token("secret-access-1", "secret-refresh-1", None, "me", "s"))
+    served.services.store.put_token(XoToken("secret-access-1", "secret-refresh-1", None, "me", "s"))
     served.close()
     again = on_redis()
     assert again.get("/xo-auth/state").json()["user_id"] == "me"

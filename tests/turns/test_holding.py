@@ -66,7 +66,7 @@ def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
         ask(1)
         wait_for(lambda: readers() == 1)
         # What is written to the CLI is of no account any more when that answers.
-        wait_for(lambda: served.services.turn_service._lanes.all()[0].frames > 0)
+        wait_for(lambda: served.services.turn_service._lanes.all()[0].event_count > 0)
         tracemalloc.start()
         try:
             before = _held()

@@ -22,7 +22,7 @@ from cowork.claude.stream_json.answer import Answer, Result
 from cowork.claude.stream_json.pairing import Past, names_a_question
 from cowork.claude.stream_json.protocol import Lines, LineTooLong, Message, TextRun
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
-from cowork.events import Said
+from cowork.events import Emitted
 from cowork.log import logger, masked
 from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.fd_watcher import Watching
@@ -138,7 +138,7 @@ class ClaudeProcess:
                 raise self._failure
             return self._ready
 
-    def ask(self, prompt: str, on_events: Callable[[list[Said]], None]) -> Reply:
+    def ask(self, prompt: str, on_events: Callable[[list[Emitted]], None]) -> Reply:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
         uuid = new_id()
@@ -257,7 +257,7 @@ class ClaudeProcess:
                 if tokens is not None:
                     reply.on_events([tokens])
                     return
-        events: list[Said] = []
+        events: list[Emitted] = []
         for part in protocol.parts(lines):
             if isinstance(part, bytes):
                 self._take_line(part, events)
@@ -266,7 +266,7 @@ class ClaudeProcess:
         if events and self._reply is not None:
             self._reply.on_events(events)
 
-    def _take_run(self, reply: Reply, run: TextRun, events: list[Said]) -> None:
+    def _take_run(self, reply: Reply, run: TextRun, events: list[Emitted]) -> None:
         tokens = reply.answer.read_run(run)
         if tokens is not None:
             events.append(tokens)
@@ -274,7 +274,7 @@ class ClaudeProcess:
         for line in run.lines.split(b"\n")[:-1]:  # some are another turn's
             self._take_line(line, events)
 
-    def _take_line(self, line: bytes, events: list[Said]) -> None:
+    def _take_line(self, line: bytes, events: list[Emitted]) -> None:
         """Take one line, and add what it says to the running turn, unless it ends that."""
         message = protocol.parse(line)
         if message is None:
@@ -301,7 +301,7 @@ class ClaudeProcess:
             self._complete(reply, [*events], result)
             events.clear()
 
-    def _complete(self, reply: Reply, events: list[Said], result: Result) -> None:
+    def _complete(self, reply: Reply, events: list[Emitted], result: Result) -> None:
         if events:
             reply.on_events(events)
         with self._changed:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cowork.claude.stream_json.answer import Answer, Result
-from cowork.events import Said
+from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition
 
 
@@ -32,7 +32,7 @@ class Reply:
     """
 
     def __init__(
-        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Said]], None]
+        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Emitted]], None]
     ) -> None:
         self.process = process
         self.answer = answer

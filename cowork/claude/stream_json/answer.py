@@ -18,7 +18,7 @@ from cowork.claude.stream_json import billing, failures
 from cowork.claude.stream_json.pairing import Pairing, Past
 from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, text_of, whole_text
 from cowork.errors import CoworkError
-from cowork.events import Event, Replace, Status, Thinking, Token, Tokens, ToolResult, ToolUse
+from cowork.events import Event, Replace, Status, Thinking, Token, TokenBatch, ToolResult, ToolUse
 
 _SEPARATOR = "\n\n"
 _TOOL_RESULT_LIMIT = 64 * 1024
@@ -101,7 +101,7 @@ class Answer:
         reader = _READERS.get(kind)
         return events + reader(self, message) if reader is not None else events
 
-    def read_run(self, run: TextRun) -> Tokens | None:
+    def read_run(self, run: TextRun) -> TokenBatch | None:
         """What many deltas at once add, the same as `read` of each; None where not all are ours."""
         stamp, literals = self.pairing.stamp, run.literals
         if stamp is None or (stamp and run.lines.count(stamp) != len(literals)):
@@ -110,7 +110,7 @@ class Answer:
             before = self._take_prefix() + self._take_half()
             literals = [orjson.dumps(before)[:-1] + literals[0][1:], *literals[1:]]
         self._live.write(run.text)
-        return Tokens(literals)
+        return TokenBatch(literals)
 
     # -- what the model is writing
 

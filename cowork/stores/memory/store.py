@@ -19,10 +19,10 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
-    Token,
     TurnEnd,
     TurnKey,
     TurnRecord,
+    XoToken,
 )
 from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 from cowork.stores.memory.outbox import MemoryOutbox
@@ -93,7 +93,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._histories = _Histories()
         self._removals: dict[str, None] = {}
-        self._token: Token | None = None
+        self._token: XoToken | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
         self._relay: tuple[str, float] = ("", 0.0)
@@ -211,15 +211,15 @@ class MemoryStore:
         del limit
         return 0
 
-    def token(self) -> Token | None:
+    def token(self) -> XoToken | None:
         with self._lock:
             return self._token
 
-    def put_token(self, token: Token | None) -> None:
+    def put_token(self, token: XoToken | None) -> None:
         with self._lock:
             self._token = token
 
-    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
         with self._lock:
             held = None if self._token is None else self._token.access_token
             if held != expected:

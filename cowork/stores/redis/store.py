@@ -18,10 +18,10 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
-    Token,
     TurnEnd,
     TurnKey,
     TurnRecord,
+    XoToken,
 )
 from cowork.stores.encryption import Secrecy
 from cowork.stores.held_claims import HeldClaims
@@ -278,17 +278,17 @@ class RedisStore:
 
     # -- the token
 
-    def token(self) -> Token | None:
+    def token(self) -> XoToken | None:
         return self._token(self._hidden_token())
 
-    def put_token(self, token: Token | None) -> None:
+    def put_token(self, token: XoToken | None) -> None:
         hidden = self._hide(token)
         if hidden:
             self._line.call(lambda redis: redis.set(f"{PREFIX}token", hidden))
         else:
             self._line.call(lambda redis: redis.delete(f"{PREFIX}token"))
 
-    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
         new = self._hide(token)
         for _ in range(_SWAPS):
             hidden = self._hidden_token()
@@ -302,10 +302,10 @@ class RedisStore:
     def _hidden_token(self) -> bytes:
         return self._line.call(lambda redis: redis.get(f"{PREFIX}token")) or b""
 
-    def _hide(self, token: Token | None) -> bytes:
+    def _hide(self, token: XoToken | None) -> bytes:
         return b"" if token is None else self._secrecy.hide(token_json(token))
 
-    def _token(self, hidden: bytes) -> Token | None:
+    def _token(self, hidden: bytes) -> XoToken | None:
         shown = self._secrecy.show(hidden) if hidden else None
         return None if shown is None else token_of(shown)
 

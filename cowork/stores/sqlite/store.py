@@ -20,11 +20,11 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
-    Token,
     TurnEnd,
     TurnKey,
     TurnRecord,
     Usage,
+    XoToken,
 )
 from cowork.stores.encryption import Secrecy
 from cowork.stores.held_claims import HeldClaims
@@ -263,14 +263,14 @@ class SqliteStore:
 
     # -- the token
 
-    def token(self) -> Token | None:
+    def token(self) -> XoToken | None:
         return self._shown(self._read(_token))
 
-    def put_token(self, token: Token | None) -> None:
+    def put_token(self, token: XoToken | None) -> None:
         hidden = self._hidden(token)
         self._write(lambda connection: _put_token(connection, hidden), sync=True)
 
-    def swap_token(self, expected: str | None, token: Token | None) -> bool:
+    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
         hidden = self._hidden(token)
 
         def swap(connection: sqlite3.Connection) -> bool:
@@ -282,10 +282,10 @@ class SqliteStore:
 
         return self._write(swap, sync=True)
 
-    def _hidden(self, token: Token | None) -> str | None:
+    def _hidden(self, token: XoToken | None) -> str | None:
         return None if token is None else self._secrecy.hide(token_json(token)).decode()
 
-    def _shown(self, hidden: str | None) -> Token | None:
+    def _shown(self, hidden: str | None) -> XoToken | None:
         if hidden is None:
             return None
         # A server of an earlier version that is just being replaced writes it in clear.

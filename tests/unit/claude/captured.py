@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from cowork.events import Event, Said, Token, Tokens
+from cowork.events import Emitted, Event, Token, TokenBatch
 
 
 class Heard(list[Event]):
     """Give its `take` to `ClaudeProcess.ask`."""
 
-    def take(self, events: list[Said]) -> None:
+    def take(self, events: list[Emitted]) -> None:
         for event in events:
-            if isinstance(event, Tokens):
+            if isinstance(event, TokenBatch):
                 self += [Token(json.loads(literal)) for literal in event.literals]
             else:
                 self.append(event)

@@ -18,7 +18,16 @@ from typing import Any
 import pytest
 
 from cowork.errors import OutboxFull
-from cowork.model import ChatMessage, Exchange, Project, Token, TurnEnd, TurnKey, TurnRecord, Usage
+from cowork.model import (
+    ChatMessage,
+    Exchange,
+    Project,
+    TurnEnd,
+    TurnKey,
+    TurnRecord,
+    Usage,
+    XoToken,
+)
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.protocol import Store
 from tests.serving import wait_for
@@ -69,7 +78,7 @@ class DurableBehaviour:
     def test_what_one_process_keeps_another_sees(self, open_as: Open):
         first, second = open_as("a"), open_as("b")
         left = kept(first, P)
-        first.put_token(Token("access", None, NOW, "u", None))
+        first.put_token(XoToken("access", None, NOW, "u", None))
         first.put_message(message(1))
         assert second.session(P) == left
         assert second.token() == first.token()

@@ -24,7 +24,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
-    Token,
+    XoToken,
 )
 from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.protocol import Store
@@ -261,17 +261,17 @@ class StoreBehaviour:
 
     @pytest.mark.parametrize("expires", [None, NOW])
     def test_the_token_is_kept_whole_and_forgotten(self, store, expires):
-        token = Token("access", "refresh", expires, "u", "s")
+        token = XoToken("access", "refresh", expires, "u", "s")
         store.put_token(token)
         assert store.token() == token
-        newer = Token("newer", None, None, None, None)
+        newer = XoToken("newer", None, None, None, None)
         store.put_token(newer)
         assert store.token() == newer
         store.put_token(None)
         assert store.token() is None
 
     def test_the_token_is_swapped_only_for_the_one_that_is_expected(self, store):
-        first, second = (Token(name, None, NOW, None, None) for name in ("one", "two"))
+        first, second = (XoToken(name, None, NOW, None, None) for name in ("one", "two"))
         assert store.swap_token("one", first) is False
         assert store.token() is None
         assert store.swap_token(None, first) is True
@@ -284,9 +284,9 @@ class StoreBehaviour:
         assert store.token() is None
 
     def test_of_many_swaps_at_once_one_succeeds(self, store):
-        store.put_token(Token("old", "r", None, None, None))
+        store.put_token(XoToken("old", "r", None, None, None))
         swaps = [
-            lambda name=name: store.swap_token("old", Token(name, None, None, None, None))
+            lambda name=name: store.swap_token("old", XoToken(name, None, None, None, None))
             for name in "abcdefgh"
         ]
         assert at_once(swaps).count(True) == 1

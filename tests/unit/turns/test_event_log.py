@@ -17,11 +17,11 @@ from cowork.events import (
     Status,
     Thinking,
     Token,
-    Tokens,
+    TokenBatch,
     ToolResult,
     ToolUse,
 )
-from cowork.turns.event_log import BATCH, MEMORY, TurnLog
+from cowork.turns.event_log import BATCH_BYTES, SPILL_BYTES, EventLog
 
 MIB = 2**20
 
@@ -63,7 +63,7 @@ def read_all(log, after=0):
 
 @given(st.lists(event, max_size=25))
 def test_events_are_read_back_equal_from_any_place(events):
-    log = TurnLog()
+    log = EventLog()
     for each in events:
         log.append(each)
     assert len(log) == len(events)
@@ -74,10 +74,10 @@ def test_events_are_read_back_equal_from_any_place(events):
 
 @given(st.lists(event, max_size=25))
 def test_a_log_that_was_dumped_is_loaded_equal(events):
-    log = TurnLog()
+    log = EventLog()
     for each in events:
         log.append(each)
-    again = TurnLog.load(b"".join(log.dump()))
+    again = EventLog.load(b"".join(log.dump()))
     assert read_all(again) == read_all(log)
     assert (len(again), again.size, again.text()) == (len(log), log.size, log.text())
     again.append(Token("more"))
@@ -87,9 +87,9 @@ def test_a_log_that_was_dumped_is_loaded_equal(events):
 def test_a_large_log_is_dumped_in_pieces_and_loaded_into_a_file():
     log = filled(3000)
     pieces = list(log.dump())
-    again = TurnLog.load(b"".join(pieces))
+    again = EventLog.load(b"".join(pieces))
     try:
-        assert max(map(len, pieces)) <= BATCH
+        assert max(map(len, pieces)) <= BATCH_BYTES
         assert again.read(2999)[0] == token(2999)
         assert again._tail_from > 0
     finally:
@@ -100,11 +100,11 @@ def test_a_large_log_is_dumped_in_pieces_and_loaded_into_a_file():
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 7 + b"\x02\0", b"\0" * 7 + b"\x01\x09{}\n"])
 def test_what_is_no_log_is_not_loaded(data):
     with pytest.raises(ValueError, match="not the log"):
-        TurnLog.load(data)
+        EventLog.load(data)
 
 
 def test_an_event_keeps_its_kind():
-    log = TurnLog()
+    log = EventLog()
     log.append(Replace("x"))
     log.append(Thinking("x"))
     log.append(Token("x"))
@@ -112,18 +112,18 @@ def test_an_event_keeps_its_kind():
 
 
 def test_an_empty_log_has_nothing_to_read():
-    log = TurnLog()
+    log = EventLog()
     assert (len(log.read(0)), len(log.read(5)), len(log), log.size) == (0, 0, 0, 0)
 
 
 def test_reading_takes_nothing_out():
-    log = TurnLog()
+    log = EventLog()
     log.append(Token("a"))
     assert list(log.read(0)) == list(log.read(0)) == [Token("a")]
 
 
 def test_a_token_that_no_encoding_has_does_not_break_the_log():
-    log = TurnLog()
+    log = EventLog()
     log.append(Token("a\ud800b"))
     log.append(Token("c"))
     assert list(log.read(1)) == [Token("c")]
@@ -132,7 +132,7 @@ def test_a_token_that_no_encoding_has_does_not_break_the_log():
 
 def filled(kilobytes):
     """A log of tokens of one kilobyte each, quotes and line end included; no two are alike."""
-    log = TurnLog()
+    log = EventLog()
     for index in range(kilobytes):
         log.append(token(index))
     return log
@@ -178,7 +178,7 @@ def test_writing_and_reading_may_alternate_beyond_the_border():
 
 
 def test_an_event_greater_than_a_batch_comes_alone():
-    log = TurnLog()
+    log = EventLog()
     big = Token("x" * (3 * MIB))
     for each in (Token("a"), big, Token("b")):
         log.append(each)
@@ -193,7 +193,7 @@ def test_an_event_greater_than_a_batch_comes_alone():
 def test_a_batch_holds_as_much_as_fits():
     log = filled(1000)
     batch = log.read(0)
-    assert len(batch) == BATCH // 1024
+    assert len(batch) == BATCH_BYTES // 1024
     assert log.read(len(batch))[0] == token(len(batch))
 
 
@@ -205,7 +205,7 @@ def test_the_size_counts_bytes_wherever_they_are():
 
 def test_a_small_log_opens_no_file():
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a directory of numbers
-    log = filled(MEMORY // 1024 - 1)
+    log = filled(SPILL_BYTES // 1024 - 1)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     log.close()
 
@@ -229,10 +229,10 @@ def test_the_file_has_no_name(tmp_path, monkeypatch):
 def test_a_long_log_takes_little_memory():
     tracemalloc.start()
     try:
-        log = TurnLog()
+        log = EventLog()
         for _ in range(16):
-            log.append(Tokens([b'"%b"' % (b"x" * MIB)]))
-        many = TurnLog()
+            log.append(TokenBatch([b'"%b"' % (b"x" * MIB)]))
+        many = EventLog()
         for _ in range(100_000):
             many.append(Token("word "))
         peak = tracemalloc.get_traced_memory()[1]
@@ -245,7 +245,7 @@ def test_a_long_log_takes_little_memory():
 
 @pytest.mark.parametrize("value", [b"x", {1, 2}, object])
 def test_a_fact_of_an_odd_kind_does_not_break_the_log(value):
-    log = TurnLog()
+    log = EventLog()
     log.append(Status("x", {"fact": value}))
     assert isinstance(log.read(0)[0].facts["fact"], str)
 
@@ -255,9 +255,9 @@ def test_a_log_that_cannot_be_spilled_goes_on_in_memory(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    log = TurnLog()
+    log = EventLog()
     tokens = [Token("x" * 1000 + str(number)) for number in range(3000)]
     for token in tokens:
         log.append(token)
-    assert log.size > 2 * MEMORY
+    assert log.size > 2 * SPILL_BYTES
     assert log.text() == "".join(token.text for token in tokens)

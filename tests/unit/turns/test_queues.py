@@ -36,9 +36,9 @@ class Moody(Turn):
         self._may_break("begin")
         super().begin()
 
-    def queued_behind(self, ahead):
-        self._may_break("queued_behind")
-        super().queued_behind(ahead)
+    def report_queue_position(self, ahead):
+        self._may_break("report_queue_position")
+        super().report_queue_position(ahead)
 
     def on_stop(self, call):
         super().on_stop(call)
@@ -90,7 +90,7 @@ def entered(lanes, *turns, on_busy="queue"):
 
 def test_turns_run_in_order_and_one_at_a_time(lanes, work):
     turns = entered(lanes, *(Moody() for _ in range(5)))
-    assert [turn.ahead for turn in turns] == [0, 1, 2, 3, 4]
+    assert [turn.queue_position for turn in turns] == [0, 1, 2, 3, 4]
     assert lanes.running(P) is turns[0]
     work.go.set()
     assert all(ended(turn).error is None for turn in turns)
@@ -162,7 +162,7 @@ def test_a_left_that_raises_ends_its_turn(lanes, work):
     assert ended(waiting).error is STOPPED
 
 
-@pytest.mark.parametrize("method", ["begin", "queued_behind", "on_stop"])
+@pytest.mark.parametrize("method", ["begin", "report_queue_position", "on_stop"])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, lanes, work):
     turns = [Moody() for _ in range(4)]
@@ -176,7 +176,7 @@ def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, lanes, work)
         else:
             accepted.append(turn)
     # What is told of its position after it was let in cannot be told again.
-    turns[-1].broken |= {"queued_behind"}
+    turns[-1].broken |= {"report_queue_position"}
     work.go.set()
     for turn in accepted:
         ended(turn)

@@ -93,7 +93,7 @@ def turn(project=P, *, begun=True):
 
 
 def end(ledger, ended, text="because", error=None, **more):
-    assert ended.begin_end()
+    assert ended.try_begin_finish()
     done = Done(success=error is None, message=text)
     kept = ledger.end(ended, done, error, **more)
     ended.finish(done, error)
@@ -122,7 +122,7 @@ def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, le
 def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(store, ledger):
     waits, left = turn(begun=False), turn(Q, begun=False)
     for each in (waits, left):
-        each.ahead = 1
+        each.queue_position = 1
         ledger.accept(each)
     assert store.message_count() == 0
     waits.begin()
@@ -264,7 +264,7 @@ def test_too_much_waits_without_its_log(store, ledger, monkeypatch):
     assert ledger.flush()
     again = revive(*store.turn("", asked.id))
     assert again.done.message == "the answer"
-    assert not again.log_is_whole
+    assert not again.log_is_complete
     assert again.read(0, 0)[0] == Token("the answer")
 
 
@@ -298,8 +298,8 @@ def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
     turn = Turn(P, Question("why?"))
     ledger.accept(turn, KEY)
     turn.append([Token("said")])
-    turn.strip()
-    turn.begin_end()
+    turn.keep_end_only()
+    turn.try_begin_finish()
     said = Done(success=False, message="said", structured_output={"a": "said"})
     ledger.end(turn, said, TurnInterrupted("deleted"))
     record, log = store.turn("", turn.id)

@@ -46,7 +46,7 @@ def turn(*texts):
 
 def kept(of, done=DONE, error=None):
     """The turn's record and log as they come out of a store; the turn has ended."""
-    assert of.begin_end()
+    assert of.try_begin_finish()
     log = packed_log(of)
     record = record_of(of, "holder", done, error)
     of.finish(done, error)
@@ -67,7 +67,7 @@ FACTS = [
     "is_new_session",
     "session_recovered",
     "text",
-    "frames",
+    "event_count",
 ]
 
 
@@ -78,7 +78,7 @@ def test_a_turn_is_revived_as_it_was():
         assert getattr(again, name) == getattr(was, name), name
     assert again.read(0, time.monotonic())[:] == was.read(0, time.monotonic())[:]
     assert again.error is None
-    assert again.log_is_whole
+    assert again.log_is_complete
 
 
 def test_an_error_is_revived_as_it_was():
@@ -99,7 +99,7 @@ def test_a_turn_whose_log_is_lost_still_has_its_answer(packed):
     record, _ = kept(turn("be ", "cause"))
     again = revive(record, packed)
     assert again.done == DONE
-    assert not again.log_is_whole
+    assert not again.log_is_complete
     assert again.read(0, 0)[:] == [Token("be cause"), DONE]
 
 
@@ -109,7 +109,7 @@ def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
     assert again.state is State.FAILED
     assert again.error.code == "worker_lost"
     assert again.done.success is False
-    assert not again.log_is_whole
+    assert not again.log_is_complete
 
 
 def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():

@@ -15,9 +15,9 @@ from cowork.errors import (
     ShuttingDown,
     TurnInterrupted,
 )
-from cowork.events import Done, Failed, Replace, Status, Thinking, Token, Tokens
+from cowork.events import Done, Failed, Replace, Status, Thinking, Token, TokenBatch
 from cowork.model import Project
-from cowork.turns.turn import FEW, LOG_LIMIT, Question, State, Turn
+from cowork.turns.turn import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT, Question, State, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
@@ -43,7 +43,7 @@ def test_a_turn_that_begins_runs():
     turn = new_turn()
     turn.begin()
     assert turn.state is State.RUNNING
-    assert turn.begun <= time.monotonic()
+    assert turn.started_monotonic <= time.monotonic()
     assert turn.started >= turn.created
 
 
@@ -113,7 +113,7 @@ def test_what_comes_after_the_end_is_dropped():
     turn.finish(ANSWER)
     turn.append([Token("late")])
     turn.begin()
-    turn.queued_behind(1)
+    turn.report_queue_position(1)
     assert turn.finish(Done(success=False, message=""), ClaudeFailed("late")) is False
     assert list(turn.read(0, soon())) == [ANSWER]
     assert (turn.state, turn.error) == (State.SUCCEEDED, None)
@@ -157,7 +157,7 @@ def test_only_the_last_who_asked_is_told_of_a_stop():
 
 def test_a_waiting_turn_tells_its_place():
     turn = new_turn()
-    turn.queued_behind(2)
+    turn.report_queue_position(2)
     assert list(turn.read(0, soon())) == [Status("queued", {"position": 2})]
 
 
@@ -205,8 +205,8 @@ def test_what_a_waiting_reader_takes_does_not_end_its_wait(background):
         taken.append((threading.get_ident(), list(batch)))
         return True
 
-    reader = background(lambda: list(turn.read(1, soon(), take=take)))
-    wait_for(lambda: turn._changed._waiting, what="the reader")
+    reader = background(lambda: list(turn.read(1, soon(), write_through=take)))
+    wait_for(lambda: turn._condition._waiting, what="the reader")
     turn.append([Token("a")])
     turn.append([Token("b"), Token("c")])
     turn.append([Token("d")])
@@ -223,17 +223,19 @@ def test_what_a_waiting_reader_takes_does_not_end_its_wait(background):
 def test_tokens_are_taken_as_they_are_read_wherever_a_reader_stands(background):
     turn = new_turn()
     runs = [[b'"a"'], [b'"b"', b'"c"'], [b'"d"'], [b'"e"', b'"f"', b'"g"']]
-    turn.append([Tokens(runs[0])])
+    turn.append([TokenBatch(runs[0])])
     taken: dict[int, list[object]] = {after: [] for after in range(5)}
 
     def read(after):
-        return list(turn.read(after, soon(), take=lambda batch: not taken[after].extend(batch)))
+        return list(
+            turn.read(after, soon(), write_through=lambda batch: not taken[after].extend(batch))
+        )
 
     readers = [background(partial(read, after)) for after in taken]
-    wait_for(lambda: len(turn._changed._waiting) == len(readers), what="the readers")
+    wait_for(lambda: len(turn._condition._waiting) == len(readers), what="the readers")
     for run in runs[1:3]:
-        turn.append([Tokens(run)])
-    turn.append([Tokens(runs[3]), Thinking("hm")])
+        turn.append([TokenBatch(run)])
+    turn.append([TokenBatch(runs[3]), Thinking("hm")])
     turn.finish(ANSWER)
     assert [reader.result(PATIENCE_S) for reader in readers] == [[]] * len(readers)
     everything = [*map(Token, "abcdefg"), Thinking("hm"), ANSWER]
@@ -250,8 +252,8 @@ def test_what_a_waiting_reader_does_not_take_is_given_back(background):
         taken.extend(batch)
         return True
 
-    reader = background(lambda: list(turn.read(0, soon(), take=take)))
-    wait_for(lambda: turn._changed._waiting, what="the reader")
+    reader = background(lambda: list(turn.read(0, soon(), write_through=take)))
+    wait_for(lambda: turn._condition._waiting, what="the reader")
     for text in "abc":
         turn.append([Token(text)])
     assert reader.result(PATIENCE_S) == [Token("c")]
@@ -263,14 +265,14 @@ def test_what_a_waiting_reader_does_not_take_is_given_back(background):
 def test_a_flood_is_read_and_not_taken(background):
     turn, taken = new_turn(), []
     reader = background(
-        lambda: list(turn.read(0, soon(), take=lambda batch: not taken.extend(batch)))
+        lambda: list(turn.read(0, soon(), write_through=lambda batch: not taken.extend(batch)))
     )
-    wait_for(lambda: turn._changed._waiting, what="the reader")
-    flood = [Token(str(number)) for number in range(FEW + 1)]
-    turn.append(flood[:FEW])
+    wait_for(lambda: turn._condition._waiting, what="the reader")
+    flood = [Token(str(number)) for number in range(WRITE_THROUGH_LIMIT + 1)]
+    turn.append(flood[:WRITE_THROUGH_LIMIT])
     turn.append(flood)
     assert reader.result(PATIENCE_S) == flood
-    assert taken == flood[:FEW]
+    assert taken == flood[:WRITE_THROUGH_LIMIT]
 
 
 def test_a_reader_that_cannot_take_harms_itself_alone(background):
@@ -279,8 +281,8 @@ def test_a_reader_that_cannot_take_harms_itself_alone(background):
     def take(_batch):
         raise OSError("no")
 
-    reader = background(lambda: list(turn.read(0, soon(), take=take)))
-    wait_for(lambda: turn._changed._waiting, what="the reader")
+    reader = background(lambda: list(turn.read(0, soon(), write_through=take)))
+    wait_for(lambda: turn._condition._waiting, what="the reader")
     turn.append([Token("a")])
     assert reader.result(PATIENCE_S) == [Token("a")]
     assert turn.done is None
@@ -305,30 +307,30 @@ def test_many_readers_get_the_same(background):
 
 def test_a_turn_stops_when_its_last_reader_has_been_gone_for_the_grace():
     turn = new_turn(grace=0.05)
-    turn.join()
-    turn.join()
-    turn.leave()
+    turn.add_reader()
+    turn.add_reader()
+    turn.remove_reader()
     time.sleep(0.15)  # what must not happen has no condition to wait for
     assert turn.stop_reason is None
-    turn.leave()
+    turn.remove_reader()
     wait_for(lambda: turn.stop_reason is not None)
     assert isinstance(turn.stop_reason, TurnInterrupted)
 
 
 def test_a_reader_that_comes_back_in_time_keeps_the_turn_going():
     turn = new_turn(grace=0.2)
-    turn.join()
-    turn.leave()
-    turn.join()
+    turn.add_reader()
+    turn.remove_reader()
+    turn.add_reader()
     time.sleep(0.4)  # what must not happen has no condition to wait for
     assert turn.stop_reason is None
 
 
 def test_a_turn_that_has_ended_is_not_missed_by_anyone():
     turn = new_turn(grace=0.0)
-    turn.join()
+    turn.add_reader()
     turn.finish(ANSWER)
-    turn.leave()
+    turn.remove_reader()
     assert turn.stop_reason is None
 
 
@@ -342,7 +344,7 @@ def test_the_text_follows_replacements_and_is_the_ends_in_the_end():
 
 def test_a_log_beyond_all_bounds_stops_the_turn():
     turn = new_turn()
-    block = Token("x" * (LOG_LIMIT // 8))
+    block = Token("x" * (LOG_LIMIT_BYTES // 8))
     turn.append([block] * 7)
     assert turn.stop_reason is None
     turn.append([block] * 2)
@@ -377,26 +379,26 @@ def test_fault_t5_a_turn_that_has_ended_keeps_nobody_who_would_be_told_of_its_st
 def test_of_a_stripped_turn_nothing_is_kept_but_its_end_when_its_readers_have_left():
     turn = new_turn()
     turn.append([Token("said")])
-    turn.join()
-    assert turn.strip() is True
+    turn.add_reader()
+    assert turn.keep_end_only() is True
     turn.finish(Done(success=False, message="said"), TurnInterrupted("deleted"))
-    assert turn.strip() is True
+    assert turn.keep_end_only() is True
     assert [type(each) for each in turn.read(0, 0.0)] == [Token, Failed, Done]
     assert turn.text == "said"
-    turn.leave()
+    turn.remove_reader()
     failed, done = turn.read(0, 0.0)
     assert (failed.code, done.message, turn.text) == ("turn_interrupted", "", "")
-    assert turn.log_is_whole is False
-    turn.leave()
-    assert turn.frames == 2
+    assert turn.log_is_complete is False
+    turn.remove_reader()
+    assert turn.event_count == 2
     turn.close()
 
 
 def test_a_turn_that_ends_just_now_is_not_stripped():
     ending, ended = new_turn(), new_turn()
-    assert ending.begin_end()
+    assert ending.try_begin_finish()
     ended.finish(Done(success=True, message="said"))
     for turn in (ending, ended):
-        assert turn.strip() is False
+        assert turn.keep_end_only() is False
     ending.finish(Done(success=True, message="said"))
     assert ending.text == ended.text == "said"

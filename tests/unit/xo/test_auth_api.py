@@ -10,7 +10,7 @@ import responses
 
 from cowork import log
 from cowork.errors import BadUpstream, UpstreamRefused, UpstreamTimeout
-from cowork.model import Token
+from cowork.model import XoToken
 from cowork.stores.memory.store import MemoryStore
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths
@@ -23,7 +23,7 @@ STATUS = f"{BASE}/auth/browser/status/s-1"
 CONSUME = f"{BASE}/auth/browser/consume"
 WHOAMI = f"{BASE}/get-user-id"
 REFRESH = f"{BASE}/auth/refresh"
-HELD = Token("held-token-123", None, None, "held-user", "held-session")
+HELD = XoToken("held-token-123", None, None, "held-user", "held-session")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from cowork.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from cowork.model import Token
+from cowork.model import XoToken
 from cowork.stores.memory.store import MemoryStore
 from cowork.xo.auth_api import Grant
 from cowork.xo.login import Login
@@ -133,7 +133,7 @@ def test_consume_stores_the_token_and_tells_the_contracts_reply(make, store):
         "scope": "chat",
     }
     assert login._xo_auth.asked == [("consume", "session-1", "poll-1", None)]
-    assert store.token() == Token(
+    assert store.token() == XoToken(
         "xo-token-0001", "xo-refresh-0001", NOON + timedelta(hours=1), "user-1", "session-1"
     )
     assert login.bearer() == "xo-token-0001"
@@ -148,13 +148,15 @@ def test_consume_stores_the_token_and_tells_the_contracts_reply(make, store):
 
 def test_the_time_of_a_token_is_told_in_utc(make, store):
     zone = timezone(timedelta(hours=5))
-    store.put_token(Token("xo-token-0001", None, datetime(2030, 1, 1, 20, tzinfo=zone), None, None))
+    store.put_token(
+        XoToken("xo-token-0001", None, datetime(2030, 1, 1, 20, tzinfo=zone), None, None)
+    )
     assert make().state()["expires_at"] == "2030-01-01T15:00:00+00:00"
 
 
 def test_a_session_that_upstream_does_not_name_is_the_one_asked_for(make, store):
     make(Grant("xo-token-0001", None, None, None, None, None)).consume("session-9", "poll-1")
-    assert store.token() == Token("xo-token-0001", None, None, None, "session-9")
+    assert store.token() == XoToken("xo-token-0001", None, None, None, "session-9")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_whoami_does_not_bring_back_a_token_that_was_logged_out_meanwhile(make, 
 def test_whoami_does_not_rename_a_token_that_came_meanwhile(make, store):
     login = make(GRANT, "user-2")
     login.consume("s", "p")
-    newer = Token("xo-token-0002", None, None, "user-9", None)
+    newer = XoToken("xo-token-0002", None, None, "user-9", None)
     login._xo_auth.meanwhile = lambda: store.put_token(newer)
     login.whoami()
     assert store.token() == newer
@@ -293,7 +295,7 @@ def test_every_token_is_masked_in_the_log(make, store):
     login = make(Grant("hidden-token-1", "hidden-refresh-1", None, None, None, None))
     login.consume("s", "p")
     assert log.masked("hidden-token-1 hidden-refresh-1") == "*** ***"
-    store.put_token(Token("hidden-token-2", "hidden-refresh-2", None, None, None))
+    store.put_token(XoToken("hidden-token-2", "hidden-refresh-2", None, None, None))
     login.bearer()
     assert log.masked("hidden-token-2 hidden-refresh-2") == "*** ***"
     make(static_token="hidden-token-3", env_poll_token="hidden-poll-4")
@@ -386,7 +388,7 @@ def test_at_start_a_store_that_comes_back_is_asked_again(clock, lines):
 
 
 def test_at_start_a_login_whose_token_is_held_already_is_not_consumed_again(make, store, lines):
-    store.put_token(Token("xo-token-0001", None, None, None, "env-s"))
+    store.put_token(XoToken("xo-token-0001", None, None, None, "env-s"))
     login = make(env_auth_session_id="env-s", env_poll_token="env-p")
     login.consume_at_start()
     assert login._xo_auth.asked == []
@@ -394,7 +396,7 @@ def test_at_start_a_login_whose_token_is_held_already_is_not_consumed_again(make
 
 
 def test_at_start_a_login_whose_token_ran_out_is_consumed(make, store):
-    store.put_token(Token("xo-token-0000", None, NOON, None, "env-s"))
+    store.put_token(XoToken("xo-token-0000", None, NOON, None, "env-s"))
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
     login.consume_at_start()
     assert login.bearer() == "xo-token-0001"
@@ -461,7 +463,7 @@ def test_a_refused_token_is_renewed_with_the_refresh_token(logged_in, store):
     assert login.renew("xo-token-0001") is True
     assert login._xo_auth.asked == [("refresh", "xo-refresh-0001")]
     expires = NOON + timedelta(hours=1)
-    assert store.token() == Token(
+    assert store.token() == XoToken(
         "xo-token-0002", "xo-refresh-0002", expires, "user-1", "session-1"
     )
     assert login.changes == ["xo-token-0002"]
@@ -470,7 +472,7 @@ def test_a_refused_token_is_renewed_with_the_refresh_token(logged_in, store):
 def test_a_refresh_token_that_is_not_replaced_is_kept(logged_in, store):
     login = logged_in(Grant("xo-token-0002", None, None, "user-2", "session-2", None))
     login.renew("xo-token-0001")
-    assert store.token() == Token("xo-token-0002", "xo-refresh-0001", None, "user-2", "session-2")
+    assert store.token() == XoToken("xo-token-0002", "xo-refresh-0001", None, "user-2", "session-2")
 
 
 def test_a_token_that_ran_out_is_renewed_too(logged_in, clock):
@@ -490,7 +492,7 @@ def test_whoami_renews_a_token_that_ran_out(logged_in, clock):
 
 def test_a_token_that_was_replaced_meanwhile_is_used_as_it_is(logged_in, store):
     login = logged_in()
-    store.put_token(Token("xo-token-0009", "xo-refresh-0009", None, None, None))
+    store.put_token(XoToken("xo-token-0009", "xo-refresh-0009", None, None, None))
     assert login.renew("xo-token-0001") is True
     assert login._xo_auth.asked == []
 
@@ -541,7 +543,7 @@ def test_a_refresh_does_not_undo_a_logout_or_a_login(logged_in, store):
     assert login.renew("xo-token-0001") is False
     assert store.token() is None
     login = logged_in(refused(400))
-    newer = Token("xo-token-0003", "xo-refresh-0003", None, None, None)
+    newer = XoToken("xo-token-0003", "xo-refresh-0003", None, None, None)
     login._xo_auth.meanwhile = lambda: store.put_token(newer)
     assert login.renew("xo-token-0001") is True
     assert store.token() == newer
@@ -576,7 +578,7 @@ def test_whoever_uses_the_token_is_told_of_each_change(logged_in):
 
 def test_the_login_at_start_gives_way_to_another_process_too(make, store, lines):
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
-    theirs = Token("xo-token-0009", None, None, None, None)
+    theirs = XoToken("xo-token-0009", None, None, None, None)
     login._xo_auth.meanwhile = lambda: store.put_token(theirs)
     login.consume_at_start()
     assert store.token() == theirs

@@ -20,7 +20,7 @@ from cowork.claude.process.process import ClaudeProcess, ProcessGone
 from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
 from cowork.runtime.fd_watcher import Watching
-from cowork.turns.event_log import TurnLog
+from cowork.turns.event_log import EventLog
 from tests.patience import PATIENCE_S
 
 _numbers = count(1)
@@ -175,12 +175,12 @@ class Conversation:
 
     def __init__(self, process: ClaudeProcess) -> None:
         self.process = process
-        self.told: list[TurnLog] = []
+        self.told: list[EventLog] = []
         self.replies: list[Any] = []
 
     def ask(self) -> str:
         """Ask; the question's uuid."""
-        log = TurnLog()
+        log = EventLog()
 
         def take(events: Any) -> None:
             for event in events:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cowork.claude.stream_json import protocol
 from cowork.claude.stream_json.answer import Answer
-from cowork.events import Token, Tokens
-from cowork.turns.event_log import TurnLog
+from cowork.events import Token, TokenBatch
+from cowork.turns.event_log import EventLog
 from tests.fake_claude.stage import scenes
 
 
@@ -61,7 +61,7 @@ def begun():
 
 
 def logged(events):
-    log = TurnLog()
+    log = EventLog()
     for event in events:
         log.append(event)
     return list(log.read(0))
@@ -91,7 +91,7 @@ def test_a_run_comes_to_the_same_as_its_lines(said, order, ascii_only, after_a_m
     run = protocol.text_run(lines)
     assert run is not None
     events = short_way.read_run(run)
-    assert isinstance(events, Tokens)
+    assert isinstance(events, TokenBatch)
     assert logged([events]) == logged(expected)
     assert short_way.text == long_way.text
 

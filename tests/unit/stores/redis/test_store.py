@@ -11,7 +11,7 @@ from redis import exceptions
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import register_secret
-from cowork.model import Token
+from cowork.model import XoToken
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis import store as redis_store
@@ -132,7 +132,7 @@ def test_state_of_a_newer_server_is_refused(tmp_path):
 
 def test_a_token_that_another_key_hid_is_none(tmp_path):
     server = fakeredis.FakeServer()
-    token = Token("access", "refresh", None, "u", "s")
+    token = XoToken("access", "refresh", None, "u", "s")
     first = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "a"), holder="a")
     other = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "b"), holder="b")
     first.put_token(token)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cowork.errors import StoreUnavailable
-from cowork.model import Project, Token, Usage
+from cowork.model import Project, Usage, XoToken
 from cowork.stores import open_store, sqlite_path
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import StoreUnusable
@@ -115,7 +115,7 @@ def test_fault_s10_a_token_in_clear_of_an_earlier_file_is_encrypted_when_it_is_o
     assert store.session(OLD_PROJECT).turns == 7
     assert store.next_message(OLD_PROJECT).tried is True, "nobody knows"
     assert store.revive_dead("") == 1
-    store.put_token(Token("fresh-clear-access", None, None, "u", None))
+    store.put_token(XoToken("fresh-clear-access", None, None, "u", None))
     assert not clear_bytes(second)
     store.close()
     assert not clear_bytes(second)
@@ -145,7 +145,7 @@ def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_not
     assert [store.token() for _ in range(3)] == [None] * 3
     assert capsys.readouterr().out.count("encrypted with another key") == 1
     assert store.session(OLD_PROJECT).turns == 7
-    token = Token("access", None, None, "u", None)
+    token = XoToken("access", None, None, "u", None)
     assert store.swap_token(None, token)
     assert store.token() == token
     store.close()
