@@ -237,3 +237,7 @@ def restore_error(
             return kind(message, retry_after=retry_after, **facts)
         kinds += kind.__subclasses__()
     return Internal(message, retry_after=retry_after, **facts)
+
+
+# A turn that ended with one of these had not asked the CLI anything: its key is free again.
+NOT_STARTED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)

@@ -6,37 +6,37 @@ import time
 import zlib
 from collections.abc import Iterable
 
-_LEVEL = 1
-_PIECE = 1 << 18
+_COMPRESSION_LEVEL = 1
+_PIECE_BYTES = 1 << 18
 
 
-def pack(pieces: Iterable[bytes], limit: int) -> bytes | None:
+def compress(pieces: Iterable[bytes], limit: int) -> bytes | None:
     """All pieces, compressed; None where that is more than `limit` bytes."""
-    squeeze = zlib.compressobj(_LEVEL)
-    packed = bytearray()
+    compressor = zlib.compressobj(_COMPRESSION_LEVEL)
+    compressed = bytearray()
     for piece in pieces:
-        packed += squeeze.compress(piece)
-        if len(packed) > limit:
+        compressed += compressor.compress(piece)
+        if len(compressed) > limit:
             return None
-        if len(piece) == _PIECE:
+        if len(piece) == _PIECE_BYTES:
             time.sleep(0)
-    packed += squeeze.flush()
-    return bytes(packed) if len(packed) <= limit else None
+    compressed += compressor.flush()
+    return bytes(compressed) if len(compressed) <= limit else None
 
 
-def unpack(packed: bytes, limit: int) -> bytes:
+def decompress(compressed: bytes, limit: int) -> bytes:
     """What was packed; raises ValueError for what is no such thing, or more than `limit` bytes."""
-    stretch = zlib.decompressobj()
+    decompressor = zlib.decompressobj()
     pieces, size = [], 0
     try:
-        while not stretch.eof:
-            piece = stretch.decompress(packed, _PIECE)
-            packed = stretch.unconsumed_tail
+        while not decompressor.eof:
+            piece = decompressor.decompress(compressed, _PIECE_BYTES)
+            compressed = decompressor.unconsumed_tail
             pieces.append(piece)
             size += len(piece)
-            if size > limit or not (piece or stretch.eof):
-                raise ValueError("not a packed log")
+            if size > limit or not (piece or decompressor.eof):
+                raise ValueError("not a compressed log")
             time.sleep(0)
     except zlib.error as fault:
-        raise ValueError("not a packed log") from fault
+        raise ValueError("not a compressed log") from fault
     return b"".join(pieces)

@@ -84,13 +84,13 @@ class Keeper:
 
     def _follow(self) -> None:
         try:
-            if self._turns.followed:
-                self._turns.follow()
+            if self._turns.remote_count:
+                self._turns.refresh_remote()
         except StoreUnavailable:
             self._wake.set()
 
     def _pause(self) -> float:
-        return FOLLOW if self._turns.followed else BEAT
+        return FOLLOW if self._turns.remote_count else BEAT
 
     def _look(self) -> None:
         try:

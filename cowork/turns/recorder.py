@@ -12,15 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cowork.errors import CoworkError, StoreUnavailable
+from cowork.errors import NOT_STARTED, CoworkError, StoreUnavailable
 from cowork.events import Done
 from cowork.history.outbox import Outbox
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
-from cowork.turns.records import bare, packed_log, record_of
-from cowork.turns.registry import NOT_ASKED
+from cowork.turns.records import compressed_log, minimal_record, to_record
 from cowork.turns.turn import State, Turn, internal_error, state_of, without_answer
 
 log = logger(__name__)
@@ -65,7 +64,7 @@ class TurnRecorder:
         turn.key = key
         if not self.flush():
             raise StoreUnavailable("the store is away", retry_after=1)
-        record, question = record_of(turn, self._holder), self._question(turn)
+        record, question = to_record(turn, self._holder), self._question(turn)
         try:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
@@ -85,7 +84,7 @@ class TurnRecorder:
     def _take_back(self, turn: Turn, fault: CoworkError) -> None:
         """The store may have the turn all the same, now or in a moment: it is to end there."""
         if len(self._waiting) < WAITING:
-            record = record_of(turn, self._holder, Done(success=False, message=""), fault)
+            record = to_record(turn, self._holder, Done(success=False, message=""), fault)
             self._wait(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
     def begin(self, turn: Turn) -> None:
@@ -94,7 +93,7 @@ class TurnRecorder:
         if turn.question_in_outbox or (question is None and not turn.queue_position):
             return
         try:
-            self._store.start_turn(record_of(turn, self._holder), question)
+            self._store.start_turn(to_record(turn, self._holder), question)
         except StoreUnavailable:
             return  # the turn will see for itself; at its end its question goes first
         turn.question_in_outbox = True
@@ -116,12 +115,12 @@ class TurnRecorder:
         """
         is_end_only = turn.is_end_only
         end = TurnEnd(
-            record=record_of(
+            record=to_record(
                 turn, self._holder, without_answer(done) if is_end_only else done, error
             ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
-            log=None if is_end_only else self._packed_log(turn),
-            gives_key_back=isinstance(error, NOT_ASKED),
+            log=None if is_end_only else self._compressed_log(turn),
+            gives_key_back=isinstance(error, NOT_STARTED),
             messages=self._messages(turn, done, error),
             claim=claim,
             session=session,
@@ -134,9 +133,9 @@ class TurnRecorder:
             self._wake()
         return kept is not False
 
-    def _packed_log(self, turn: Turn) -> bytes | None:
+    def _compressed_log(self, turn: Turn) -> bytes | None:
         try:
-            return packed_log(turn) if self._store.shared else None
+            return compressed_log(turn) if self._store.shared else None
         except Exception:
             # A file that cannot be read any more, no memory: the end is worth more than its log.
             log.exception("the log of a turn could not be kept", turn_id=turn.id)
@@ -162,7 +161,9 @@ class TurnRecorder:
 
     def _write_bare(self, end: TurnEnd) -> bool:
         """Keep at least that and how the turn ended; its session is as good as deleted."""
-        left = replace(end, record=bare(end.record), log=None, session=None, exchange=None)
+        left = replace(
+            end, record=minimal_record(end.record), log=None, session=None, exchange=None
+        )
         try:
             self._store.end_turn(left)
         except Exception as fault:  # noqa: BLE001 - the first one is in the log

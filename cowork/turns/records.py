@@ -12,19 +12,19 @@ from cowork.events import Done, Token
 from cowork.log import logger
 from cowork.model import TurnRecord
 from cowork.stores.limits import LOG_SIZE
-from cowork.turns.compression import pack, unpack
+from cowork.turns.compression import compress, decompress
 from cowork.turns.event_log import EventLog
 from cowork.turns.turn import LOG_LIMIT_BYTES, Question, State, Turn, state_of
 
 log = logger(__name__)
 
 # To ask a class for its fields takes longer than to read them.
-_NAMES: dict[type, tuple[str, ...]] = {
+_FIELD_NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Question, Done)
 }
 
 
-def record_of(
+def to_record(
     turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
 ) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have."""
@@ -62,7 +62,7 @@ def record_of(
     )
 
 
-def bare(record: TurnRecord) -> TurnRecord:
+def minimal_record(record: TurnRecord) -> TurnRecord:
     """An ended turn's record without the values that others made: what can always be kept."""
     end = {**record.body["end"], "usage": None, "structured_output": None}
     error = record.body.get("error")
@@ -70,22 +70,22 @@ def bare(record: TurnRecord) -> TurnRecord:
     return replace(record, body={**record.body, "end": end, **without})
 
 
-def packed_log(turn: Turn) -> bytes | None:
+def compressed_log(turn: Turn) -> bytes | None:
     """The log of a turn that is about to end; None where it is too large to be kept."""
-    return pack(turn.dump(), LOG_SIZE)
+    return compress(turn.dump(), LOG_SIZE)
 
 
-def revive(record: TurnRecord, packed: bytes | None) -> Turn:
-    """The turn of another run, or of another process, where it may still run: see `follow`."""
-    turn = Turn(record.project, Question(**_known(Question, record.body["question"])))
+def from_record(record: TurnRecord, compressed: bytes | None) -> Turn:
+    """The turn of another run or process; it may still run there: see `apply_record`."""
+    turn = Turn(record.project, Question(**_known_fields(Question, record.body["question"])))
     turn.id = record.id
     turn.created = record.created
     turn.request_id = record.body["request_id"]
-    follow(turn, record, packed)
+    apply_record(turn, record, compressed)
     return turn
 
 
-def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
+def apply_record(turn: Turn, record: TurnRecord, compressed: bytes | None) -> None:
     """Make the turn what the record says, and end it where that has an end."""
     turn.started = record.started
     turn.session_id = record.body["session_id"]
@@ -101,7 +101,7 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
         turn.log_is_complete = False
         turn.finish(Done(success=False, message="", session_id=turn.session_id), lost)
         return
-    done, kept = Done(**_known(Done, end)), _unpacked(packed)
+    done, kept = Done(**_known_fields(Done, end)), _decompressed(compressed)
     turn.log_is_complete = kept is not None
     if kept is None:
         kept = EventLog()
@@ -112,21 +112,21 @@ def follow(turn: Turn, record: TurnRecord, packed: bytes | None) -> None:
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:
     """As `asdict`, without copying what is in them: it takes longer than all else here."""
-    return {name: getattr(value, name) for name in _NAMES[type(value)]}
+    return {name: getattr(value, name) for name in _FIELD_NAMES[type(value)]}
 
 
-def _known(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, Any]:
+def _known_fields(kind: type[Question | Done], found: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that `kind` has: what was kept may be of another version."""
-    names = _NAMES[kind]
+    names = _FIELD_NAMES[kind]
     return {name: value for name, value in found.items() if name in names}
 
 
-def _unpacked(packed: bytes | None) -> EventLog | None:
-    if packed is None:
+def _decompressed(compressed: bytes | None) -> EventLog | None:
+    if compressed is None:
         return None
     try:
         # Twice the limit: the last thing said may have gone beyond it, and marks take room too.
-        return EventLog.load(unpack(packed, 2 * LOG_LIMIT_BYTES))
+        return EventLog.load(decompress(compressed, 2 * LOG_LIMIT_BYTES))
     except ValueError:
         log.error("the kept log of a turn cannot be read")
         return None

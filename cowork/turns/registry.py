@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from cowork.errors import (
-    AtCapacity,
-    ClaudeUnavailable,
+    NOT_STARTED,
     CoworkError,
     IdempotencyMismatch,
     Internal,
-    ShuttingDown,
     StoreUnavailable,
     TurnExpired,
     TurnNotFound,
@@ -23,14 +21,13 @@ from cowork.errors import (
 from cowork.events import Done
 from cowork.model import Project, TurnKey
 from cowork.stores.protocol import Store
-from cowork.turns.records import follow, revive
+from cowork.turns.records import apply_record, from_record
 from cowork.turns.turn import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
 COUNT_LIMIT = 10_000
 BYTES_LIMIT = 256 * 2**20
-FORGOTTEN_LIMIT = 100_000
-NOT_ASKED = (AtCapacity, ClaudeUnavailable, ShuttingDown, StoreUnavailable)
+TOMBSTONE_LIMIT = 100_000
 
 
 class TurnRegistry:
@@ -40,7 +37,8 @@ class TurnRegistry:
     oldest of the owner who has most goes first.  That it once was is remembered
     for the last hundred thousand, so that "expired" can be told from "never was".
     Turns of an earlier run, or of another process, come from the `store`: those that still run
-    somewhere are followed (`follow`) until the store has their end.  `holder` is our name there.
+    somewhere are polled (`refresh_remote`) until the store has their end.  `holder` is our name
+    there.
     """
 
     def __init__(self, retention: float, store: Store, holder: str = "") -> None:
@@ -56,10 +54,10 @@ class TurnRegistry:
         self._counts: Counter[str] = Counter()
         self._sizes: Counter[str] = Counter()
         self._count = self._bytes = 0
-        self._forgotten: OrderedDict[str, str] = OrderedDict()
-        self._followed: dict[str, Turn] = {}
+        self._tombstones: OrderedDict[str, str] = OrderedDict()
+        self._remote: dict[str, Turn] = {}
 
-    def find(self, owner: str, turn_id: str) -> Turn:
+    def get(self, owner: str, turn_id: str) -> Turn:
         """The owner's turn of that id.
 
         Raises `TurnNotFound`, `TurnExpired` and `StoreUnavailable`.
@@ -69,15 +67,15 @@ class TurnRegistry:
             turn = self._turns.get(turn_id)
             if turn is not None and turn.project.owner == owner:
                 return turn
-            expired = self._forgotten.get(turn_id) == owner
-        turn = None if expired else self._stored(owner, turn_id)
+            expired = self._tombstones.get(turn_id) == owner
+        turn = None if expired else self._load(owner, turn_id)
         if turn is None and not expired:
             raise TurnNotFound("no such turn")
-        if turn is None or self._is_old(turn):
+        if turn is None or self._is_expired(turn):
             raise TurnExpired("the turn is no longer kept; see COWORK_TURN_RETENTION")
-        return self._keep(turn)
+        return self._insert_loaded(turn)
 
-    def once(
+    def get_or_create(
         self,
         key: TurnKey | None,
         make: Callable[[], Turn],
@@ -91,12 +89,12 @@ class TurnRegistry:
         turn meanwhile sees it end with the same error.
         """
         if key is not None:
-            found = self._known(key) or self._stored_key(key)
+            found = self._by_key(key) or self._load_by_key(key)
             if found is not None:
                 return found, True
         with self._lock:
             self._expire()
-            found = self._known_now(key)
+            found = self._by_key_locked(key)
             if found is not None:
                 return found, True
             turn = make()
@@ -107,23 +105,23 @@ class TurnRegistry:
         try:
             enter(turn)
         except BaseException as fault:
-            self._refuse(turn, fault)
+            self._reject(turn, fault)
             raise
         return turn, False
 
-    def _known(self, key: TurnKey) -> Turn | None:
+    def _by_key(self, key: TurnKey) -> Turn | None:
         with self._lock:
             self._expire()
-            return self._known_now(key)
+            return self._by_key_locked(key)
 
-    def _known_now(self, key: TurnKey | None) -> Turn | None:
-        known = self._keys.get((key.owner, key.key)) if key is not None else None
-        if known is None or key is None:
+    def _by_key_locked(self, key: TurnKey | None) -> Turn | None:
+        entry = self._keys.get((key.owner, key.key)) if key is not None else None
+        if entry is None or key is None:
             return None
-        _check_digest(known[1], key)
-        return self._turns[known[0]]
+        _check_digest(entry[1], key)
+        return self._turns[entry[0]]
 
-    def _refuse(self, turn: Turn, fault: BaseException) -> None:
+    def _reject(self, turn: Turn, fault: BaseException) -> None:
         with self._lock:
             self._turns.pop(turn.id, None)
             self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
@@ -133,15 +131,15 @@ class TurnRegistry:
 
     # -- turns of the store
 
-    def _stored_key(self, key: TurnKey) -> Turn | None:
-        known = self._store.keyed(key.owner, key.key)
-        if known is None:
+    def _load_by_key(self, key: TurnKey) -> Turn | None:
+        entry = self._store.keyed(key.owner, key.key)
+        if entry is None:
             return None
-        _check_digest(known[1], key)
-        turn = self._stored(key.owner, known[0])
-        return None if turn is None else self._keep(turn)
+        _check_digest(entry[1], key)
+        turn = self._load(key.owner, entry[0])
+        return None if turn is None else self._insert_loaded(turn)
 
-    def _stored(self, owner: str, turn_id: str) -> Turn | None:
+    def _load(self, owner: str, turn_id: str) -> Turn | None:
         found = self._store.turn(owner, turn_id)
         if found is None:
             return None
@@ -149,14 +147,14 @@ class TurnRegistry:
         if record.ended is None and record.holder == self._holder:
             # What becomes of it is not in the store yet, which has just been away.
             raise StoreUnavailable("the turn is not settled yet", retry_after=1)
-        return revive(*found)
+        return from_record(*found)
 
-    def _is_old(self, turn: Turn) -> bool:
+    def _is_expired(self, turn: Turn) -> bool:
         if turn.ended_at is None:
             return False
         return (datetime.now(UTC) - turn.ended_at).total_seconds() > self._retention
 
-    def _keep(self, turn: Turn) -> Turn:
+    def _insert_loaded(self, turn: Turn) -> Turn:
         """The turn, or the same one that somebody else has taken out of the store meanwhile."""
         with self._lock:
             kept = self._turns.get(turn.id)
@@ -164,48 +162,48 @@ class TurnRegistry:
                 return kept
             self._turns[turn.id] = turn
             if turn.done is None:
-                turn.on_end(self.ended)
-                self._followed[turn.id] = turn
+                turn.on_end(self.on_turn_ended)
+                self._remote[turn.id] = turn
         if turn.done is not None:
-            self.ended(turn)
+            self.on_turn_ended(turn)
         return turn
 
     @property
-    def followed(self) -> int:
+    def remote_count(self) -> int:
         """How many turns are followed that run in other processes."""
-        return len(self._followed)
+        return len(self._remote)
 
-    def follow(self) -> None:
+    def refresh_remote(self) -> None:
         """Look what has become of the turns that run in other processes; call it now and then.
 
         Raises `StoreUnavailable`.
         """
-        for turn in list(self._followed.values()):
-            self._follow(turn)
+        for turn in list(self._remote.values()):
+            self._refresh(turn)
 
-    def _follow(self, turn: Turn) -> None:
+    def _refresh(self, turn: Turn) -> None:
         found = self._store.turn(turn.project.owner, turn.id)
         if found is None:
             # Only a store that has lost everything has lost a turn that runs.
             turn.finish(Done(success=False, message=""), WorkerLost("the store lost the turn"))
         else:
-            follow(turn, *found)
+            apply_record(turn, *found)
         if turn.done is not None:
-            self._followed.pop(turn.id, None)
+            self._remote.pop(turn.id, None)
 
     def runs_elsewhere(self, turn: Turn) -> bool:
         """Whether another process runs the turn now; raises `StoreUnavailable`."""
-        if turn.id in self._followed:
-            self._follow(turn)
-        return turn.id in self._followed
+        if turn.id in self._remote:
+            self._refresh(turn)
+        return turn.id in self._remote
 
-    def ended(self, turn: Turn) -> None:
+    def on_turn_ended(self, turn: Turn) -> None:
         """A turn has ended; its retention begins.
 
         One that failed before its question was asked gives its key back, so that a retry asks.
         """
         with self._lock:
-            if isinstance(turn.error, NOT_ASKED):
+            if isinstance(turn.error, NOT_STARTED):
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             if turn.id in self._turns:
                 owner, weight = turn.project.owner, turn.memory_bytes
@@ -220,16 +218,16 @@ class TurnRegistry:
         old = time.monotonic() - self._retention
         for owner in [each for each, ended in self._ended.items() if ended[0][0] <= old]:
             while self._counts[owner] and self._ended[owner][0][0] <= old:
-                self._forget_oldest(owner)
+                self._evict_oldest(owner)
         while self._count > COUNT_LIMIT or self._bytes > BYTES_LIMIT:
             has = self._counts if self._count > COUNT_LIMIT else self._sizes
-            self._forget_oldest(max(has, key=has.__getitem__))
+            self._evict_oldest(max(has, key=has.__getitem__))
 
-    def _forget_oldest(self, owner: str) -> None:
+    def _evict_oldest(self, owner: str) -> None:
         _, turn, weight = self._ended[owner].popleft()
-        self._forget(turn, weight)
+        self._evict(turn, weight)
 
-    def forget(self, project: Project, late: Sequence[Turn] = ()) -> None:
+    def forget_project(self, project: Project, late: Sequence[Turn] = ()) -> None:
         """Forget the project's turns that have ended, as if their time were over.
 
         Not those of which only the end was kept.  `late` are some that end just now.
@@ -244,12 +242,12 @@ class TurnRegistry:
                 ids = {turn.id for _, turn, _ in gone}
                 self._ended[owner] = deque(each for each in ended if each[1].id not in ids)
             for _, turn, weight in gone:
-                self._forget(turn, weight)
+                self._evict(turn, weight)
             for turn in late:
                 if turn.id in self._turns:
-                    self._drop(turn)
+                    self._remove(turn)
 
-    def _forget(self, turn: Turn, weight: int) -> None:
+    def _evict(self, turn: Turn, weight: int) -> None:
         owner = turn.project.owner
         self._counts[owner] -= 1
         self._sizes[owner] -= weight
@@ -257,15 +255,15 @@ class TurnRegistry:
         self._bytes -= weight
         if not self._counts[owner]:
             del self._ended[owner], self._counts[owner], self._sizes[owner]
-        self._drop(turn)
+        self._remove(turn)
 
-    def _drop(self, turn: Turn) -> None:
+    def _remove(self, turn: Turn) -> None:
         self._turns.pop(turn.id, None)
         self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
         turn.close()
-        self._forgotten[turn.id] = turn.project.owner
-        if len(self._forgotten) > FORGOTTEN_LIMIT:
-            self._forgotten.popitem(last=False)
+        self._tombstones[turn.id] = turn.project.owner
+        if len(self._tombstones) > TOMBSTONE_LIMIT:
+            self._tombstones.popitem(last=False)
 
     def close(self) -> None:
         """Let go of every log."""

@@ -82,7 +82,7 @@ class TurnService:
 
         def ended(turn: Turn) -> None:
             self._quota.give_back(project.owner, size)
-            self.turns.ended(turn)
+            self.turns.on_turn_ended(turn)
 
         def make() -> Turn:
             turn = Turn(project, question, grace=self._rules.disconnect_grace)
@@ -103,9 +103,9 @@ class TurnService:
             before.extend([running] if running is not None else [])
 
         try:
-            turn, replayed = self.turns.once(key, make, enter)
+            turn, replayed = self.turns.get_or_create(key, make, enter)
         except AskedBefore:
-            turn, replayed = self.turns.once(key, make, enter)
+            turn, replayed = self.turns.get_or_create(key, make, enter)
         if on_busy == "interrupt":
             for running in before:
                 running.stop(interrupted())
@@ -188,7 +188,7 @@ class TurnService:
         self._stop(running, TurnInterrupted("the project's session was deleted"))
         if late:
             self._store.forget_turns(project)
-        self.turns.forget(project, late)
+        self.turns.forget_project(project, late)
         self._pool.forget(project, session.id if session is not None else None)
         if session is not None:
             self._removals.add(session.ids, lambda: self._pool.is_rid_of(project))

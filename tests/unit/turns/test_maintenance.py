@@ -119,16 +119,16 @@ def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
     object.__setattr__(running, "body", body)
     elsewhere.put_turn(running, None, None)
     keeper, turns = keep()
-    turn = turns.find("", "turn-1")
+    turn = turns.get("", "turn-1")
     assert turn.done is None
-    assert turns.find("", "turn-1") is turn
+    assert turns.get("", "turn-1") is turn
     end = ended(running)
     end.record.body["end"] = {"success": True, "message": "4"}
     elsewhere.end_turn(end)
     keeper.look_now()
     wait_for(lambda: turn.done is not None, what="the end")
     assert turn.done.message == "4"
-    assert turns.followed == 0
+    assert turns.remote_count == 0
     elsewhere.close()
 
 

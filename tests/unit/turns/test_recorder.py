@@ -16,7 +16,7 @@ from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as ledger_module
 from cowork.turns.recorder import AskedBefore, TurnRecorder
-from cowork.turns.records import revive
+from cowork.turns.records import from_record
 from cowork.turns.turn import Question, Turn
 from tests.unit.stores.durable_suite import waiting
 from tests.unit.stores.store_suite import P, Q, session
@@ -115,7 +115,7 @@ def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, le
     assert state(store, first) == "succeeded"
     assert waiting(store) == [f"{first.id}-question", f"{first.id}-answer"]
     assert outbox.woken == 2
-    again = revive(*store.turn("", first.id))
+    again = from_record(*store.turn("", first.id))
     assert again.read(0, 0)[:] == first.read(0, 0)[:]
 
 
@@ -262,7 +262,7 @@ def test_too_much_waits_without_its_log(store, ledger, monkeypatch):
     end(ledger, asked, "the answer")
     store.away = False
     assert ledger.flush()
-    again = revive(*store.turn("", asked.id))
+    again = from_record(*store.turn("", asked.id))
     assert again.done.message == "the answer"
     assert not again.log_is_complete
     assert again.read(0, 0)[0] == Token("the answer")
@@ -306,5 +306,5 @@ def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
     assert log is None
     assert "said" not in str(record)
     assert (record.state, store.keyed("", "k")) == ("interrupted", (turn.id, "digest"))
-    again = revive(record, log)
+    again = from_record(record, log)
     assert (again.text, again.error.code) == ("", "turn_interrupted")

@@ -19,8 +19,8 @@ from cowork.events import Done, Failed, Token
 from cowork.model import Project
 from cowork.stores.serialization import record_json
 from cowork.stores.serialization import record_of as record_from_json
-from cowork.turns.compression import pack, unpack
-from cowork.turns.records import follow, packed_log, record_of, revive
+from cowork.turns.compression import compress, decompress
+from cowork.turns.records import apply_record, compressed_log, from_record, to_record
 from cowork.turns.turn import Question, State, Turn
 
 QUESTION = Question("why?\n日本", user_id="u", message_type="@xo", skill="s", timeout=9.0)
@@ -47,8 +47,8 @@ def turn(*texts):
 def kept(of, done=DONE, error=None):
     """The turn's record and log as they come out of a store; the turn has ended."""
     assert of.try_begin_finish()
-    log = packed_log(of)
-    record = record_of(of, "holder", done, error)
+    log = compressed_log(of)
+    record = to_record(of, "holder", done, error)
     of.finish(done, error)
     return record_from_json(record_json(record), {}), log
 
@@ -73,7 +73,7 @@ FACTS = [
 
 def test_a_turn_is_revived_as_it_was():
     was = turn("be ", "cause")
-    again = revive(*kept(was))
+    again = from_record(*kept(was))
     for name in FACTS:
         assert getattr(again, name) == getattr(was, name), name
     assert again.read(0, time.monotonic())[:] == was.read(0, time.monotonic())[:]
@@ -84,7 +84,7 @@ def test_a_turn_is_revived_as_it_was():
 def test_an_error_is_revived_as_it_was():
     was = turn("half")
     error = ClaudeRateLimited("wait", retry_after=30, kind="five_hour")
-    again = revive(*kept(was, replace(DONE, success=False, message="half"), error))
+    again = from_record(*kept(was, replace(DONE, success=False, message="half"), error))
     assert again.state is State.FAILED
     assert type(again.error) is ClaudeRateLimited
     assert (again.error.message, again.error.retry_after) == ("wait", 30)
@@ -94,18 +94,18 @@ def test_an_error_is_revived_as_it_was():
     )
 
 
-@pytest.mark.parametrize("packed", [None, b"", b"garbage", pack([b"no log"], 999)])
+@pytest.mark.parametrize("packed", [None, b"", b"garbage", compress([b"no log"], 999)])
 def test_a_turn_whose_log_is_lost_still_has_its_answer(packed):
     record, _ = kept(turn("be ", "cause"))
-    again = revive(record, packed)
+    again = from_record(record, packed)
     assert again.done == DONE
     assert not again.log_is_complete
     assert again.read(0, 0)[:] == [Token("be cause"), DONE]
 
 
 def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
-    record = replace(record_of(turn(), "holder"), state="failed", ended=turn().created)
-    again = revive(record, None)
+    record = replace(to_record(turn(), "holder"), state="failed", ended=turn().created)
+    again = from_record(record, None)
     assert again.state is State.FAILED
     assert again.error.code == "worker_lost"
     assert again.done.success is False
@@ -114,11 +114,11 @@ def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
 
 def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():
     was = turn("be ", "cause")
-    again = revive(record_of(was, "holder"), None)
+    again = from_record(to_record(was, "holder"), None)
     assert (again.state, again.done) == (State.RUNNING, None)
     ended = []
     again.on_end(ended.append)
-    follow(again, *kept(was))
+    apply_record(again, *kept(was))
     assert ended == [again]
     assert again.done == DONE
     assert again.read(0, 0)[:] == was.read(0, 0)[:]
@@ -128,7 +128,7 @@ def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
     record, log = kept(turn("x"))
     body = {**record.body, "end": {**record.body["end"], "new": 1}}
     body["question"] = {"text": "why?", "user_id": "me", "newer": True}
-    again = revive(replace(record, body=body), log)
+    again = from_record(replace(record, body=body), log)
     assert again.question == Question("", user_id="me")
 
 
@@ -141,19 +141,19 @@ def test_every_error_is_revived_by_its_code_or_as_one_of_ours():
 
 def test_what_is_packed_is_unpacked_equal():
     data = [os.urandom(1000), b"x" * (1 << 18), b"", b"y" * 5]
-    packed = pack(iter(data), 10**6)
+    packed = compress(iter(data), 10**6)
     assert len(packed) < 5000
-    assert unpack(packed, 10**6) == b"".join(data)
+    assert decompress(packed, 10**6) == b"".join(data)
 
 
 def test_too_much_is_not_packed_and_not_unpacked():
-    assert pack([os.urandom(10_000)], 5000) is None
-    bomb = pack([b"\0" * (1 << 20)], 10**6)
-    with pytest.raises(ValueError, match="packed"):
-        unpack(bomb, 1 << 19)
+    assert compress([os.urandom(10_000)], 5000) is None
+    bomb = compress([b"\0" * (1 << 20)], 10**6)
+    with pytest.raises(ValueError, match="compressed"):
+        decompress(bomb, 1 << 19)
 
 
 def test_a_log_that_was_cut_is_no_log():
-    packed = pack([os.urandom(10_000)], 10**6)
-    with pytest.raises(ValueError, match="packed"):
-        unpack(packed[:5000], 10**6)
+    packed = compress([os.urandom(10_000)], 10**6)
+    with pytest.raises(ValueError, match="compressed"):
+        decompress(packed[:5000], 10**6)

@@ -28,10 +28,10 @@ def kept(turns, owner="", key=None, kind=Turn):
 
     def start():
         turn = new_turn(owner, kind)
-        turn.on_end(turns.ended)
+        turn.on_end(turns.on_turn_ended)
         return turn
 
-    return turns.once(key, start)[0]
+    return turns.get_or_create(key, start)[0]
 
 
 def end(turn):
@@ -54,29 +54,29 @@ def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind)
     key = TurnKey("me", "k", "digest")
     mine = end(kept(turns, "me", key))
     theirs = [end(kept(turns, "other", kind=kind)) for _ in range(9)]
-    assert turns.find("me", mine.id) is mine
+    assert turns.get("me", mine.id) is mine
     assert kept(turns, "me", key) is mine
-    assert turns.find("other", theirs[-1].id) is theirs[-1]
+    assert turns.get("other", theirs[-1].id) is theirs[-1]
     with pytest.raises(TurnExpired):
-        turns.find("other", theirs[0].id)
+        turns.get("other", theirs[0].id)
 
 
 def test_a_running_turn_is_found_by_its_owner_however_long_it_runs():
     turns = TurnRegistry(store=MemoryStore(), retention=0.0)
     turn = kept(turns, "me")
-    assert turns.find("me", turn.id) is turn
+    assert turns.get("me", turn.id) is turn
 
 
 def test_an_ended_turn_is_found_while_it_is_kept():
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns))
-    assert turns.find("", turn.id) is turn
+    assert turns.get("", turn.id) is turn
     assert list(turn.read(0, time.monotonic())) == [turn.done]
 
 
 def test_a_turn_that_never_was_is_not_found():
     with pytest.raises(TurnNotFound):
-        TurnRegistry(store=MemoryStore(), retention=60.0).find("", "no-such-turn")
+        TurnRegistry(store=MemoryStore(), retention=60.0).get("", "no-such-turn")
 
 
 def test_a_turn_that_is_kept_no_longer_has_expired():
@@ -87,7 +87,7 @@ def test_a_turn_that_is_kept_no_longer_has_expired():
 
 def expired(turns, owner, turn_id):
     try:
-        turns.find(owner, turn_id)
+        turns.get(owner, turn_id)
     except TurnExpired:
         return True
     return False
@@ -99,7 +99,7 @@ def test_anothers_turn_is_not_found_whether_it_is_kept_or_not(retention):
     turn = end(kept(turns, "me"))
     for other in ("you", "", "ME"):
         with pytest.raises(TurnNotFound):
-            turns.find(other, turn.id)
+            turns.get(other, turn.id)
 
 
 def test_an_expired_turn_gives_its_memory_back():
@@ -108,7 +108,7 @@ def test_an_expired_turn_gives_its_memory_back():
     turn.append([Token("x" * 3_000_000)])
     end(turn)
     with pytest.raises(TurnExpired):
-        turns.find("", turn.id)
+        turns.get("", turn.id)
     assert turn.size == 0
     assert not turns._sizes
 
@@ -119,11 +119,11 @@ def test_the_oldest_of_too_many_ended_turns_expire_first():
     running = kept(turns)
     for _ in range(registry.COUNT_LIMIT - 2):
         end(kept(turns))
-    assert turns.find("", first.id) is first
+    assert turns.get("", first.id) is first
     end(kept(turns))
     assert expired(turns, "", first.id)
-    assert turns.find("", second.id) is second
-    assert turns.find("", running.id) is running
+    assert turns.get("", second.id) is second
+    assert turns.get("", running.id) is running
     turns.close()
 
 
@@ -131,8 +131,8 @@ def test_the_oldest_of_too_many_bytes_expire_first():
     turns = TurnRegistry(store=MemoryStore(), retention=600.0)
     heavy = [end(kept(turns, kind=HeavyTurn)) for _ in range(3)]
     assert expired(turns, "", heavy[0].id)
-    assert turns.find("", heavy[1].id) is heavy[1]
-    assert turns.find("", heavy[2].id) is heavy[2]
+    assert turns.get("", heavy[1].id) is heavy[1]
+    assert turns.get("", heavy[2].id) is heavy[2]
 
 
 KEY = TurnKey("me", "k1", "digest")
@@ -140,23 +140,23 @@ KEY = TurnKey("me", "k1", "digest")
 
 def test_a_key_gives_the_turn_that_it_made_before():
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
-    turn, replayed = turns.once(KEY, lambda: new_turn("me"))
+    turn, replayed = turns.get_or_create(KEY, lambda: new_turn("me"))
     assert not replayed
-    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+    assert turns.get_or_create(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_gives_its_turn_after_the_end_too():
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = end(kept(turns, "me", KEY))
-    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+    assert turns.get_or_create(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 def test_a_key_with_another_body_is_a_mismatch():
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
     with pytest.raises(IdempotencyMismatch):
-        turns.once(TurnKey("me", "k1", "another"), lambda: pytest.fail("made"))
-    assert turns.once(KEY, lambda: pytest.fail("made twice")) == (turn, True)
+        turns.get_or_create(TurnKey("me", "k1", "another"), lambda: pytest.fail("made"))
+    assert turns.get_or_create(KEY, lambda: pytest.fail("made twice")) == (turn, True)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_key_with_another_body_is_a_mismatch():
 def test_another_key_makes_a_turn_of_its_own(other):
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     turn = kept(turns, "me", KEY)
-    second, replayed = turns.once(other, lambda: new_turn("me"))
+    second, replayed = turns.get_or_create(other, lambda: new_turn("me"))
     assert second is not turn
     assert not replayed
 
@@ -178,7 +178,7 @@ def test_without_a_key_every_question_is_a_turn():
 def test_an_expired_key_makes_a_new_turn_even_with_another_body():
     turns = TurnRegistry(store=MemoryStore(), retention=0.0)
     turn = end(kept(turns, "me", KEY))
-    second, replayed = turns.once(TurnKey("me", "k1", "another"), lambda: new_turn("me"))
+    second, replayed = turns.get_or_create(TurnKey("me", "k1", "another"), lambda: new_turn("me"))
     assert second is not turn
     assert not replayed
 
@@ -190,10 +190,10 @@ def test_a_turn_that_could_not_be_made_leaves_its_key_free():
         raise TurnNotFound("refused")
 
     with pytest.raises(TurnNotFound, match="refused"):
-        turns.once(KEY, lambda: new_turn("me"), refuse)
-    turn, replayed = turns.once(KEY, lambda: new_turn("me"))
+        turns.get_or_create(KEY, lambda: new_turn("me"), refuse)
+    turn, replayed = turns.get_or_create(KEY, lambda: new_turn("me"))
     assert not replayed
-    assert turns.find("me", turn.id) is turn
+    assert turns.get("me", turn.id) is turn
 
 
 def test_of_ten_equal_questions_at_once_one_makes_the_turn():
@@ -206,7 +206,7 @@ def test_of_ten_equal_questions_at_once_one_makes_the_turn():
 
     def ask(_):
         gate.wait(PATIENCE_S)
-        return turns.once(KEY, start)
+        return turns.get_or_create(KEY, start)
 
     with ThreadPoolExecutor(10) as threads:
         found = list(threads.map(ask, range(10)))
@@ -232,21 +232,21 @@ def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(
     assert bare.keep_end_only() is True
     end(bare)
     theirs = end(kept(turns, "other"))
-    turns.forget(Project("", "p"), [late])
+    turns.forget_project(Project("", "p"), [late])
     for turn in (mine, late):
         with pytest.raises(TurnExpired):
-            turns.find("", turn.id)
-    assert turns.find("", running.id) is running
-    assert turns.find("", bare.id) is bare
-    assert turns.find("other", theirs.id) is theirs
+            turns.get("", turn.id)
+    assert turns.get("", running.id) is running
+    assert turns.get("", bare.id) is bare
+    assert turns.get("other", theirs.id) is theirs
     assert kept(turns, key=key) is not mine
     # What is counted is what is there.
     end(late)
     end(running)
     monkeypatch.setattr(registry, "COUNT_LIMIT", 3)
     end(kept(turns))
-    assert turns.find("", running.id) is running
+    assert turns.get("", running.id) is running
     end(kept(turns))
     with pytest.raises(TurnExpired):
-        turns.find("", bare.id)
+        turns.get("", bare.id)
     turns.close()

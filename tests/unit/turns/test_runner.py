@@ -141,9 +141,9 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
         def dump(self):
             raise MemoryError
 
-    made = house.conversation.turns.once
+    made = house.conversation.turns.get_or_create
 
-    def once(key, make, enter):
+    def get_or_create(key, make, enter):
         def broken():
             turn = make()
             turn._log = Unwritable()
@@ -151,10 +151,10 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
 
         return made(key, broken, enter)
 
-    house.conversation.turns.once = once
+    house.conversation.turns.get_or_create = get_or_create
     turn = ended(house.ask("one"))
     assert (turn.state, turn.error.code) == (State.FAILED, "internal")
-    house.conversation.turns.once = made
+    house.conversation.turns.get_or_create = made
     assert ended(house.ask("two")).error is None
 
 

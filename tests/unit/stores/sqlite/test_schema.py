@@ -21,7 +21,7 @@ from cowork.stores.protocol import StoreUnusable
 from cowork.stores.serialization import message_json, record_json
 from cowork.stores.sqlite.schema import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.turns.records import revive
+from cowork.turns.records import from_record
 from tests.unit.stores.durable_suite import ended, record, waiting
 from tests.unit.stores.store_suite import P, Q, at_once, kept, message
 
@@ -82,7 +82,7 @@ def test_an_old_file_opens_with_all_it_had(old, tmp_path):
     assert store.session(Project("web", "日本/🎉")).cwd == "/srv/work"
     assert store.token().access_token == "week-old-access"
     turn_id, digest = store.keyed("", "old-key")
-    turn = revive(*store.turn("", turn_id))
+    turn = from_record(*store.turn("", turn_id))
     assert (turn.state, turn.done.message, digest) == ("succeeded", "4", "old-digest")
     store.close()
 
@@ -243,7 +243,7 @@ def test_what_an_old_file_was_in_the_middle_of_is_settled(old, tmp_path):
     (dead,) = store.holders()
     assert store.holders()[dead] > 15
     (lost,) = store.bury_holder(dead)
-    assert revive(*store.turn("", lost)).error.code == "worker_lost"
+    assert from_record(*store.turn("", lost)).error.code == "worker_lost"
     claim = store.claim(OLD_PROJECT)
     assert claim.number > 41
     assert len(waiting(store, OLD_PROJECT)) == 2
