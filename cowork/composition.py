@@ -33,7 +33,7 @@ from cowork.settings.api_keys import Keys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.protocol import Store
-from cowork.turns.maintenance import Keeper
+from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
@@ -61,7 +61,7 @@ class Services:
     keys: Keys
     operators: Operators
     store: Store
-    maintenance: Keeper
+    maintenance: StoreMaintenance
     cli: ClaudeCli
     pool: Pool
     outbox: Outbox
@@ -185,12 +185,12 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
     login.on_change(outbox.token_changed)
     removals = Removals(store, starter.session_files())
-    ledger = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
+    recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     turns = TurnRegistry(settings.turn_retention, store, holder)
-    maintenance = Keeper(store, ledger, turns, holder=holder, is_dead=orphans.is_gone)
-    ledger.on_trouble = maintenance.look_now
+    maintenance = StoreMaintenance(store, recorder, turns, holder=holder, is_dead=orphans.is_gone)
+    recorder.on_store_error = maintenance.run_soon
     rules = _rules(settings)
-    runner = Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(config))
+    runner = Runner(store, pool, cli, recorder, rules, transcripts=Transcripts(config))
     waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
     return Services(
         settings=settings,
@@ -205,7 +205,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         turn_service=TurnService(
             store,
             pool,
-            ledger=ledger,
+            recorder=recorder,
             turns=turns,
             runner=runner,
             rules=rules,

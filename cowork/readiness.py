@@ -14,7 +14,7 @@ from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.history.outbox import Outbox
 from cowork.runtime import unix_user
-from cowork.turns.maintenance import Keeper
+from cowork.turns.maintenance import StoreMaintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Readiness:
 
     cli: ClaudeCli
     pool: Pool
-    maintenance: Keeper
+    maintenance: StoreMaintenance
     outbox: Outbox
     disk_space: Room
     workspace: Path

@@ -14,14 +14,14 @@ from cowork.turns.registry import TurnRegistry
 
 log = logger(__name__)
 
-BEAT = 4.0
+HEARTBEAT_INTERVAL_S = 4.0
 # While the store is away, and while a turn of another process is followed.
-SOON = 0.5
-FOLLOW = 0.25
-_EXPIRED_AT_ONCE = 50
+RETRY_INTERVAL_S = 0.5
+REMOTE_POLL_INTERVAL_S = 0.25
+_EXPIRE_BATCH = 50
 
 
-class Keeper:
+class StoreMaintenance:
     """One thread, and none for a store of this process alone.
 
     `is_dead` says of a holder's name whether its process is certainly gone.
@@ -30,14 +30,14 @@ class Keeper:
     def __init__(
         self,
         store: Store,
-        ledger: TurnRecorder,
+        recorder: TurnRecorder,
         turns: TurnRegistry,
         *,
         holder: str,
         is_dead: Callable[[str], bool],
     ) -> None:
         self._store = store
-        self._ledger = ledger
+        self._recorder = recorder
         self._turns = turns
         self._holder = holder
         self._is_dead = is_dead
@@ -51,11 +51,11 @@ class Keeper:
         """Set free what dead processes held, and go on doing so in the background."""
         if not self._store.shared:
             return
-        self._look()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._run_once()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         self._thread.start()
 
-    def look_now(self) -> None:
+    def run_soon(self) -> None:
         """Somebody had trouble with the store: see whether it is away."""
         self._wake.set()
 
@@ -64,56 +64,58 @@ class Keeper:
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join(2 * SOON + 1.0)
-        if not self._ledger.flush():
-            log.error("the ends of turns are lost with us", turns=self._ledger.waiting)
+            self._thread.join(2 * RETRY_INTERVAL_S + 1.0)
+        if not self._recorder.flush():
+            log.error("the ends of turns are lost with us", turns=self._recorder.buffered)
 
     def _run(self) -> None:
-        next_look = time.monotonic() + BEAT
+        next_run = time.monotonic() + HEARTBEAT_INTERVAL_S
         while not self._stop.is_set():
             now = time.monotonic()
-            woken = self._wake.wait(max(min(self._pause(), next_look - now), 0.0))
+            woken = self._wake.wait(max(min(self._interval(), next_run - now), 0.0))
             if self._stop.is_set():
                 return
-            self._follow()
-            if woken or time.monotonic() >= next_look:
+            self._refresh_remote()
+            if woken or time.monotonic() >= next_run:
                 self._wake.clear()
-                self._look()
-                next_look = time.monotonic() + (BEAT if self.ok else SOON)
-                self._stop.wait(FOLLOW)  # however many have trouble at once
+                self._run_once()
+                next_run = time.monotonic() + (
+                    HEARTBEAT_INTERVAL_S if self.ok else RETRY_INTERVAL_S
+                )
+                self._stop.wait(REMOTE_POLL_INTERVAL_S)  # however many have trouble at once
 
-    def _follow(self) -> None:
+    def _refresh_remote(self) -> None:
         try:
             if self._turns.remote_count:
                 self._turns.refresh_remote()
         except StoreUnavailable:
             self._wake.set()
 
-    def _pause(self) -> float:
-        return FOLLOW if self._turns.remote_count else BEAT
+    def _interval(self) -> float:
+        return REMOTE_POLL_INTERVAL_S if self._turns.remote_count else HEARTBEAT_INTERVAL_S
 
-    def _look(self) -> None:
+    def _run_once(self) -> None:
         try:
             self._store.beat()
-            self._bury_the_dead()
+            self._reap_dead_holders()
             self.sessions = self._store.session_count()
-            while self._store.expire(_EXPIRED_AT_ONCE) == _EXPIRED_AT_ONCE:
+            while self._store.expire(_EXPIRE_BATCH) == _EXPIRE_BATCH:
                 self._stop.wait(0.01)
-            self._say(ok=self._ledger.flush())
+            self._set_available(ok=self._recorder.flush())
         except StoreUnavailable as fault:
-            self._say(ok=False, why=fault.message)
+            self._set_available(ok=False, why=fault.message)
         except Exception:
             log.exception("the store could not be kept in order")
 
-    def _bury_the_dead(self) -> None:
+    def _reap_dead_holders(self) -> None:
         for holder, silent in self._store.holders().items():
             if holder == self._holder:
                 continue
-            if self._is_dead(holder) or (silent > LEASE and not _is_near(holder, self._holder)):
+            if self._is_dead(holder) or (silent > LEASE and not _same_kernel(holder, self._holder)):
                 lost = self._store.bury_holder(holder)
                 log.warning("a process is gone, its turns are lost", holder=holder, turns=len(lost))
 
-    def _say(self, *, ok: bool, why: str | None = None) -> None:
+    def _set_available(self, *, ok: bool, why: str | None = None) -> None:
         if ok != self.ok:
             self.ok = ok
             if ok:
@@ -122,12 +124,12 @@ class Keeper:
                 log.warning("the store is away", why=why)
 
 
-def _is_near(holder: str, own: str) -> bool:
+def _same_kernel(holder: str, own: str) -> bool:
     """Whether we would know of the holder's death: it runs where we do, under the same kernel."""
-    return _place(holder) == _place(own) != ""
+    return _kernel_of(holder) == _kernel_of(own) != ""
 
 
-def _place(holder: str) -> str:
+def _kernel_of(holder: str) -> str:
     host, _, marker = holder.partition("/")
     namespace = marker.rpartition(":")[2]
     return f"{host}:{namespace}" if namespace.strip("0") else ""

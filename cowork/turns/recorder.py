@@ -26,11 +26,11 @@ log = logger(__name__)
 
 # Of the ends that wait for the store.  Only turns that were accepted can add to them, and while
 # the store is away none is; beyond it they wait without their logs.
-WAITING_BYTES = 64 * 2**20
-WAITING = 10_000
+BUFFERED_BYTES_LIMIT = 64 * 2**20
+BUFFERED_LIMIT = 10_000
 
 
-class AskedBefore(StoreUnavailable):
+class DuplicateKey(StoreUnavailable):
     """Another process has just accepted a turn with this key; asking again finds it."""
 
 
@@ -38,7 +38,7 @@ class TurnRecorder:
     """Writes turns into the store; `holder` is this process's name there.
 
     `retention` is how long an ended turn is kept that came without a key, in seconds;
-    `on_trouble` is called when the store turns out to be away.
+    `on_store_error` is called when the store turns out to be away.
     """
 
     def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
@@ -47,19 +47,19 @@ class TurnRecorder:
         self._holder = holder
         self._retention = retention
         self._lock = threading.Lock()
-        self.on_trouble: Callable[[], None] = lambda: None
-        self._waiting: deque[TurnEnd] = deque()
-        self._bytes = 0
+        self.on_store_error: Callable[[], None] = lambda: None
+        self._buffered: deque[TurnEnd] = deque()
+        self._buffered_bytes = 0
 
     @property
-    def waiting(self) -> int:
+    def buffered(self) -> int:
         """How many ends wait for the store."""
-        return len(self._waiting)
+        return len(self._buffered)
 
-    def accept(self, turn: Turn, key: TurnKey | None = None) -> None:
+    def record_accepted(self, turn: Turn, key: TurnKey | None = None) -> None:
         """Keep a turn that has its place and has not begun; without this it must not begin.
 
-        Raises `StoreUnavailable`, `OutboxFull` and `AskedBefore`.
+        Raises `StoreUnavailable`, `OutboxFull` and `DuplicateKey`.
         """
         turn.key = key
         if not self.flush():
@@ -69,25 +69,25 @@ class TurnRecorder:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
             if fault.outcome_unknown:
-                self._take_back(turn, fault)
-            self.on_trouble()
+                self._close_uncertain(turn, fault)
+            self.on_store_error()
             raise
         except BaseException:
-            self._take_back(turn, internal_error())
+            self._close_uncertain(turn, internal_error())
             raise
         if known is not None:
-            raise AskedBefore("another process was asked the same just now", retry_after=1)
+            raise DuplicateKey("another process was asked the same just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
             turn.question_in_outbox = True
-            self._wake()
+            self._wake_outbox()
 
-    def _take_back(self, turn: Turn, fault: CoworkError) -> None:
+    def _close_uncertain(self, turn: Turn, fault: CoworkError) -> None:
         """The store may have the turn all the same, now or in a moment: it is to end there."""
-        if len(self._waiting) < WAITING:
+        if len(self._buffered) < BUFFERED_LIMIT:
             record = to_record(turn, self._holder, Done(success=False, message=""), fault)
-            self._wait(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
+            self._buffer(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
-    def begin(self, turn: Turn) -> None:
+    def record_started(self, turn: Turn) -> None:
         """A turn that waited begins: its question is history now."""
         question = self._question(turn)
         if turn.question_in_outbox or (question is None and not turn.queue_position):
@@ -98,9 +98,9 @@ class TurnRecorder:
             return  # the turn will see for itself; at its end its question goes first
         turn.question_in_outbox = True
         if question is not None:
-            self._wake()
+            self._wake_outbox()
 
-    def end(
+    def record_ended(
         self,
         turn: Turn,
         done: Done,
@@ -128,9 +128,9 @@ class TurnRecorder:
         )
         kept = self._write(end) if self.flush() else None
         if kept is None:
-            self._wait(end)
+            self._buffer(end)
         elif end.messages:
-            self._wake()
+            self._wake_outbox()
         return kept is not False
 
     def _compressed_log(self, turn: Turn) -> bytes | None:
@@ -141,7 +141,7 @@ class TurnRecorder:
             log.exception("the log of a turn could not be kept", turn_id=turn.id)
             return None
 
-    def _wake(self) -> None:
+    def _wake_outbox(self) -> None:
         try:
             self._outbox.wake()
         except Exception:
@@ -157,9 +157,9 @@ class TurnRecorder:
         except Exception:
             # Trying again would fail again, and hold up what waits behind it.
             log.exception("the end of a turn could not be kept", turn_id=end.record.id)
-            return self._write_bare(end)
+            return self._write_minimal(end)
 
-    def _write_bare(self, end: TurnEnd) -> bool:
+    def _write_minimal(self, end: TurnEnd) -> bool:
         """Keep at least that and how the turn ended; its session is as good as deleted."""
         left = replace(
             end, record=minimal_record(end.record), log=None, session=None, exchange=None
@@ -172,26 +172,26 @@ class TurnRecorder:
 
     def flush(self) -> bool:
         """Write what waits for the store, in order; whether nothing waits any more."""
-        if not self._waiting:
+        if not self._buffered:
             return True
         with self._lock:
-            while self._waiting:
-                end = self._waiting[0]
+            while self._buffered:
+                end = self._buffered[0]
                 if self._write(end) is None:
                     return False
-                self._waiting.popleft()
-                self._bytes -= _size(end)
+                self._buffered.popleft()
+                self._buffered_bytes -= _size(end)
         log.info("the store has what had waited for it")
-        self._wake()
+        self._wake_outbox()
         return True
 
-    def _wait(self, end: TurnEnd) -> None:
-        if self._bytes + _size(end) > WAITING_BYTES:
+    def _buffer(self, end: TurnEnd) -> None:
+        if self._buffered_bytes + _size(end) > BUFFERED_BYTES_LIMIT:
             end = replace(end, log=None)
-        self._bytes += _size(end)
-        self._waiting.append(end)
-        self.on_trouble()
-        if len(self._waiting) == 1:
+        self._buffered_bytes += _size(end)
+        self._buffered.append(end)
+        self.on_store_error()
+        if len(self._buffered) == 1:
             log.warning("the store is away, the ends of turns wait for it", turn_id=end.record.id)
 
     def _messages(

@@ -20,17 +20,17 @@ from cowork.stores.protocol import Store
 log = logger(__name__)
 
 # How long whoever deletes waits for it, and it for the end of a process; seconds.
-REMOVE_WAIT = 1.0
-END_WAIT = 60.0
-_LOOK = 0.02
-_CLOSE = 2.0
+REMOVE_TIMEOUT_S = 1.0
+PROCESS_END_TIMEOUT_S = 60.0
+_POLL_INTERVAL_S = 0.02
+_CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(slots=True)
 class _Job:
     ids: Sequence[str]
-    may_begin: Callable[[], bool]
-    until: float = field(default_factory=lambda: time.monotonic() + END_WAIT)
+    is_ready: Callable[[], bool]
+    until: float = field(default_factory=lambda: time.monotonic() + PROCESS_END_TIMEOUT_S)
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -56,14 +56,14 @@ class Removals:
             log.info("removing what is left of deleted sessions", sessions=len(ids))
             self._put(_Job(ids, lambda: True))
 
-    def add(self, ids: Sequence[str], may_begin: Callable[[], bool]) -> None:
-        """Remove what the CLI keeps of these sessions, as soon as `may_begin()`.
+    def add(self, ids: Sequence[str], is_ready: Callable[[], bool]) -> None:
+        """Remove what the CLI keeps of these sessions, as soon as `is_ready()`.
 
-        Returns when it is done, and in any case after `REMOVE_WAIT` seconds.
+        Returns when it is done, and in any case after `REMOVE_TIMEOUT_S` seconds.
         """
-        job = _Job(ids, may_begin)
+        job = _Job(ids, is_ready)
         self._put(job)
-        job.done.wait(REMOVE_WAIT)
+        job.done.wait(REMOVE_TIMEOUT_S)
 
     def _put(self, job: _Job) -> None:
         with self._lock:
@@ -91,16 +91,16 @@ class Removals:
     def _run(self) -> None:
         job = self._next()
         while job is not None:
-            if not self._do(job):
+            if not self._attempt(job):
                 with self._lock:
                     self._jobs.append(job)  # behind those that need not wait for a process
-                time.sleep(_LOOK)
+                time.sleep(_POLL_INTERVAL_S)
             job = self._next()
 
-    def _do(self, job: _Job) -> bool:
+    def _attempt(self, job: _Job) -> bool:
         """Whether nothing is left to do for it now."""
         try:
-            if not job.may_begin():
+            if not job.is_ready():
                 if time.monotonic() < job.until:
                     return False
                 log.error(
@@ -134,4 +134,4 @@ class Removals:
             self._stopped.append(True)
             thread = self._thread
         if thread is not None:
-            thread.join(_CLOSE)
+            thread.join(_CLOSE_TIMEOUT_S)

@@ -65,7 +65,7 @@ class Runner:
         store: Store,
         pool: Pool,
         cli: ClaudeCli,
-        ledger: TurnRecorder,
+        recorder: TurnRecorder,
         rules: Rules,
         *,
         transcripts: Transcripts,
@@ -73,7 +73,7 @@ class Runner:
         self._store = store
         self._pool = pool
         self._cli = cli
-        self._ledger = ledger
+        self._recorder = recorder
         self._rules = rules
         self._transcripts = transcripts
 
@@ -96,7 +96,7 @@ class Runner:
                 without_traceback(error)
 
     def _take_claimed(self, turn: Turn) -> None:
-        self._ledger.begin(turn)
+        self._recorder.record_started(turn)
         claim: Claim | None = None
         try:
             claim = self._claim(turn)
@@ -362,7 +362,7 @@ class Runner:
             turn.session_id = result.session_id  # `/clear` has begun another one
         done, error = _tellable(turn, _done(turn, result, error), error)
         counted = None if session is None else _counted(session, done, result)
-        kept = self._ledger.end(turn, done, error, claim=claim, session=counted)
+        kept = self._recorder.record_ended(turn, done, error, claim=claim, session=counted)
         turn.finish(done, error)
         log.info(
             "turn ended",
@@ -378,7 +378,7 @@ class Runner:
         """End a turn of which nothing can be said but that it is over."""
         done, error = Done(success=False, message="", session_id=turn.session_id), internal_error()
         try:
-            self._ledger.end(turn, done, error)
+            self._recorder.record_ended(turn, done, error)
         except Exception:
             log.exception("the store does not know that a turn has ended", turn_id=turn.id)
         finally:

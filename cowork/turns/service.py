@@ -24,7 +24,7 @@ from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
 from cowork.turns.queues import OnBusy, ProjectQueues
-from cowork.turns.recorder import AskedBefore, TurnRecorder
+from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Rules, Runner, interrupted
@@ -41,7 +41,7 @@ class TurnService:
         store: Store,
         pool: Pool,
         *,
-        ledger: TurnRecorder,
+        recorder: TurnRecorder,
         turns: TurnRegistry,
         runner: Runner,
         rules: Rules,
@@ -50,7 +50,7 @@ class TurnService:
     ) -> None:
         self._store = store
         self._pool = pool
-        self._ledger = ledger
+        self._recorder = recorder
         self._rules = rules
         self._lanes = ProjectQueues(limit=rules.queue_limit, take=runner.take, left=runner.left)
         self._quota = quota
@@ -94,7 +94,7 @@ class TurnService:
             self._quota.take(project.owner, size)
             try:
                 running = self._lanes.enter(
-                    turn, on_busy, lambda each: self._ledger.accept(each, key)
+                    turn, on_busy, lambda each: self._recorder.record_accepted(each, key)
                 )
             except BaseException:
                 if turn.on_end(None):
@@ -104,7 +104,7 @@ class TurnService:
 
         try:
             turn, replayed = self.turns.get_or_create(key, make, enter)
-        except AskedBefore:
+        except DuplicateKey:
             turn, replayed = self.turns.get_or_create(key, make, enter)
         if on_busy == "interrupt":
             for running in before:
@@ -173,11 +173,11 @@ class TurnService:
 
         What was said is gone with it: of turns that have ended nothing is kept, of those that
         this ends, that they were interrupted.  What the CLI keeps is removed when its process is
-        over, before this returns where that is soon (`REMOVE_WAIT`).
+        over, before this returns where that is soon (`REMOVE_TIMEOUT_S`).
         Raises `WorkerUnreachable`, with nothing deleted, where another process runs one.
         """
         self._check_ours(project)
-        if not self._ledger.flush():
+        if not self._recorder.flush():
             raise StoreUnavailable("the store is away", retry_after=1)
         before = self._lanes.of(project)
         session = self._store.delete_session(project)

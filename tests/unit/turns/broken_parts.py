@@ -206,18 +206,19 @@ class House:
         self.pool = Processes(self._of("process"), **self.manner)
         store = self._made("store", self.store)
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))
-        ledger = self._made("ledger", TurnRecorder(store, outbox, holder="a", retention=600))
+        recorder = self._made("recorder", TurnRecorder(store, outbox, holder="a", retention=600))
         pool, cli = self._made("pool", self.pool), self._made("cli", Cli())
         rules = Rules(Workspace(self.folder), timeout=self.timeout)
         runner = self._made(
-            "runner", Runner(store, pool, cli, ledger, rules, transcripts=Transcripts(self.folder))
+            "runner",
+            Runner(store, pool, cli, recorder, rules, transcripts=Transcripts(self.folder)),
         )
         turns = TurnRegistry(600.0, store, "a")
         self.quota = Quota("turns", most_bytes=2**20, most=100)
         self.conversation = TurnService(
             store,
             pool,
-            ledger=ledger,
+            recorder=recorder,
             turns=turns,
             runner=runner,
             rules=rules,

@@ -11,7 +11,7 @@ from cowork.history.relay import Relay
 from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.turns.maintenance import Keeper
+from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from tests.serving import wait_for
@@ -51,17 +51,19 @@ def keep(store):
     begun = []
 
     def start(gone=frozenset(), of=store):
-        ledger = TurnRecorder(
+        recorder = TurnRecorder(
             of, Outbox(of, Relay(of, NoChatApi(), lambda: None)), holder=OURS, retention=9
         )
         turns = TurnRegistry(9, of, OURS)
-        begun.append(Keeper(of, ledger, turns, holder=OURS, is_dead=lambda name: name in gone))
+        begun.append(
+            StoreMaintenance(of, recorder, turns, holder=OURS, is_dead=lambda name: name in gone)
+        )
         begun[-1].start()
         return begun[-1], turns
 
     yield start
-    for keeper in begun:
-        keeper.close()
+    for maintenance in begun:
+        maintenance.close()
 
 
 @pytest.mark.parametrize(
@@ -86,13 +88,13 @@ def test_who_is_gone_is_buried_and_no_one_else(holder, silent, gone, buried, sto
 
 
 def test_a_store_that_is_away_is_noticed_when_somebody_has_trouble_and_when_it_is_back(store, keep):
-    keeper, _ = keep()
-    assert keeper.ok
+    maintenance, _ = keep()
+    assert maintenance.ok
     store.away = True
-    keeper.look_now()
-    wait_for(lambda: not keeper.ok, what="the notice")
+    maintenance.run_soon()
+    wait_for(lambda: not maintenance.ok, what="the notice")
     store.away = False
-    wait_for(lambda: keeper.ok, what="the return")
+    wait_for(lambda: maintenance.ok, what="the return")
 
 
 def test_what_was_kept_long_enough_is_removed(store, keep):
@@ -118,14 +120,14 @@ def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
     }
     object.__setattr__(running, "body", body)
     elsewhere.put_turn(running, None, None)
-    keeper, turns = keep()
+    maintenance, turns = keep()
     turn = turns.get("", "turn-1")
     assert turn.done is None
     assert turns.get("", "turn-1") is turn
     end = ended(running)
     end.record.body["end"] = {"success": True, "message": "4"}
     elsewhere.end_turn(end)
-    keeper.look_now()
+    maintenance.run_soon()
     wait_for(lambda: turn.done is not None, what="the end")
     assert turn.done.message == "4"
     assert turns.remote_count == 0
@@ -133,6 +135,6 @@ def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
 
 
 def test_a_store_of_this_process_alone_needs_no_thread(keep):
-    keeper, _ = keep(of=MemoryStore())
-    assert keeper._thread is None
-    assert keeper.ok
+    maintenance, _ = keep(of=MemoryStore())
+    assert maintenance._thread is None
+    assert maintenance.ok

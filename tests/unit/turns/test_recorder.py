@@ -14,8 +14,8 @@ from cowork.model import Project, TurnKey
 from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.turns import recorder as ledger_module
-from cowork.turns.recorder import AskedBefore, TurnRecorder
+from cowork.turns import recorder as recorder_module
+from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.records import from_record
 from cowork.turns.turn import Question, Turn
 from tests.unit.stores.durable_suite import waiting
@@ -81,7 +81,7 @@ def outbox(store):
 
 
 @pytest.fixture
-def ledger(store, outbox):
+def recorder(store, outbox):
     return TurnRecorder(store, outbox, holder="a", retention=600)
 
 
@@ -92,10 +92,10 @@ def turn(project=P, *, begun=True):
     return made
 
 
-def end(ledger, ended, text="because", error=None, **more):
+def end(recorder, ended, text="because", error=None, **more):
     assert ended.try_begin_finish()
     done = Done(success=error is None, message=text)
-    kept = ledger.end(ended, done, error, **more)
+    kept = recorder.record_ended(ended, done, error, **more)
     ended.finish(done, error)
     return kept
 
@@ -104,14 +104,14 @@ def state(store, of):
     return store.turn(of.project.owner, of.id)[0].state
 
 
-def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, ledger):
+def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, recorder):
     first = turn()
-    ledger.accept(first, KEY)
+    recorder.record_accepted(first, KEY)
     assert state(store, first) == "running"
     assert store.keyed("", "k") == (first.id, "digest")
     assert store.next_message(P).id == f"{first.id}-question"
     first.append([Token("be"), Token("cause")])
-    end(ledger, first)
+    end(recorder, first)
     assert state(store, first) == "succeeded"
     assert waiting(store) == [f"{first.id}-question", f"{first.id}-answer"]
     assert outbox.woken == 2
@@ -119,27 +119,27 @@ def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, le
     assert again.read(0, 0)[:] == first.read(0, 0)[:]
 
 
-def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(store, ledger):
+def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(store, recorder):
     waits, left = turn(begun=False), turn(Q, begun=False)
     for each in (waits, left):
         each.queue_position = 1
-        ledger.accept(each)
+        recorder.record_accepted(each)
     assert store.message_count() == 0
     waits.begin()
-    ledger.begin(waits)
+    recorder.record_started(waits)
     assert state(store, waits) == "running"
     assert store.next_message(P).id == f"{waits.id}-question"
-    end(ledger, left, "", TurnInterrupted("stopped"))
+    end(recorder, left, "", TurnInterrupted("stopped"))
     assert waiting(store, Q) == [f"{left.id}-question"]
-    end(ledger, waits)
+    end(recorder, waits)
     assert waiting(store, P) == [f"{waits.id}-question", f"{waits.id}-answer"]
 
 
-def test_fault_t13_an_empty_answer_is_not_sent(store, ledger):
+def test_fault_t13_an_empty_answer_is_not_sent(store, recorder):
     """The CLI answers `/compact` with nothing."""
     asked = turn()
-    ledger.accept(asked)
-    end(ledger, asked, " \n", None)
+    recorder.record_accepted(asked)
+    end(recorder, asked, " \n", None)
     assert store.message_count() == 1
 
 
@@ -151,157 +151,157 @@ def test_fault_t13_an_empty_answer_is_not_sent(store, ledger):
         (ClaudeFailed("died"), "half", "failed"),
     ],
 )
-def test_an_answer_says_how_its_turn_ended(error, text, status, store, ledger):
+def test_an_answer_says_how_its_turn_ended(error, text, status, store, recorder):
     asked = turn()
-    ledger.accept(asked)
-    end(ledger, asked, text, error)
+    recorder.record_accepted(asked)
+    end(recorder, asked, text, error)
     store.drop_message(store.next_message(P))
     answer = store.next_message(P)
     assert (answer.message, answer.type, answer.status) == (text, "agent", status)
 
 
-def test_a_failure_without_a_text_has_no_answer(store, ledger):
+def test_a_failure_without_a_text_has_no_answer(store, recorder):
     asked = turn()
-    ledger.accept(asked)
-    end(ledger, asked, " ", ClaudeFailed("died"))
+    recorder.record_accepted(asked)
+    end(recorder, asked, " ", ClaudeFailed("died"))
     assert waiting(store) == [f"{asked.id}-question"]
 
 
 def test_without_a_chat_api_nothing_is_put_in_the_outbox(store):
-    ledger = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=600)
+    recorder = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=600)
     asked = turn()
-    ledger.accept(asked)
-    end(ledger, asked)
+    recorder.record_accepted(asked)
+    end(recorder, asked)
     assert store.message_count() == 0
     assert state(store, asked) == "succeeded"
 
 
-def test_a_key_of_another_process_is_told(ledger):
-    ledger.accept(turn(), KEY)
-    with pytest.raises(AskedBefore):
-        ledger.accept(turn(), KEY)
+def test_a_key_of_another_process_is_told(recorder):
+    recorder.record_accepted(turn(), KEY)
+    with pytest.raises(DuplicateKey):
+        recorder.record_accepted(turn(), KEY)
 
 
-def test_a_turn_that_was_never_asked_gives_its_key_back(store, ledger):
+def test_a_turn_that_was_never_asked_gives_its_key_back(store, recorder):
     asked = turn()
-    ledger.accept(asked, KEY)
-    end(ledger, asked, "", AtCapacity("busy"))
+    recorder.record_accepted(asked, KEY)
+    end(recorder, asked, "", AtCapacity("busy"))
     assert store.keyed("", "k") is None
 
 
-def test_a_store_that_is_away_accepts_nothing_and_says_so(store, ledger):
+def test_a_store_that_is_away_accepts_nothing_and_says_so(store, recorder):
     troubles = []
-    ledger.on_trouble = lambda: troubles.append(1)
+    recorder.on_store_error = lambda: troubles.append(1)
     store.away = True
     with pytest.raises(StoreUnavailable):
-        ledger.accept(turn(), KEY)
+        recorder.record_accepted(turn(), KEY)
     assert troubles
-    assert ledger.waiting == 0
+    assert recorder.buffered == 0
     store.away = False
-    ledger.accept(turn(), KEY)
+    recorder.record_accepted(turn(), KEY)
 
 
-def test_a_turn_that_the_store_may_have_all_the_same_is_taken_back(store, ledger):
+def test_a_turn_that_the_store_may_have_all_the_same_is_taken_back(store, recorder):
     store.away = store.unsure = True
     refused = turn()
     with pytest.raises(StoreUnavailable):
-        ledger.accept(refused, KEY)
-    assert ledger.waiting == 1
+        recorder.record_accepted(refused, KEY)
+    assert recorder.buffered == 1
     store.away = False
     # What seemed to fail had its effect.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "flush", lambda: True)
-        ledger.accept(refused, KEY)
-    assert ledger.flush()
+        patch.setattr(recorder, "flush", lambda: True)
+        recorder.record_accepted(refused, KEY)
+    assert recorder.flush()
     assert state(store, refused) == "failed"
     assert store.keyed("", "k") is None
 
 
-def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, ledger):
+def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, recorder):
     first, second = turn(), turn()
     for each in (first, second):
-        ledger.accept(each)
+        recorder.record_accepted(each)
     store.away = True
     with structlog.testing.capture_logs() as logs:
         for each in (first, second):
-            assert end(ledger, each, f"answer {each.id}") is True
+            assert end(recorder, each, f"answer {each.id}") is True
             assert each.done is not None
-        assert ledger.waiting == 2
-        assert not ledger.flush()
+        assert recorder.buffered == 2
+        assert not recorder.flush()
         with pytest.raises(StoreUnavailable):
-            ledger.accept(turn())
+            recorder.record_accepted(turn())
         store.away = False
-        assert ledger.flush()
+        assert recorder.flush()
     assert [entry["event"] for entry in logs] == [
         "the store is away, the ends of turns wait for it",
         "the store has what had waited for it",
     ]
-    assert ledger.waiting == 0
+    assert recorder.buffered == 0
     assert [state(store, each) for each in (first, second)] == ["succeeded", "succeeded"]
     ids = [f"{each.id}-question" for each in (first, second)]
     assert waiting(store) == [*ids, f"{first.id}-answer", f"{second.id}-answer"]
 
 
-def test_what_waits_goes_before_what_comes(store, ledger):
+def test_what_waits_goes_before_what_comes(store, recorder):
     first = turn()
-    ledger.accept(first)
+    recorder.record_accepted(first)
     store.away = True
-    end(ledger, first)
+    end(recorder, first)
     store.away = False
     second = turn()
-    ledger.accept(second)
+    recorder.record_accepted(second)
     assert waiting(store)[1:] == [f"{first.id}-answer", f"{second.id}-question"]
 
 
-def test_too_much_waits_without_its_log(store, ledger, monkeypatch):
-    monkeypatch.setattr(ledger_module, "WAITING_BYTES", 100)
+def test_too_much_waits_without_its_log(store, recorder, monkeypatch):
+    monkeypatch.setattr(recorder_module, "BUFFERED_BYTES_LIMIT", 100)
     asked = turn()
-    ledger.accept(asked)
+    recorder.record_accepted(asked)
     asked.append([Token(f"word {n} ") for n in range(1000)])
     store.away = True
-    end(ledger, asked, "the answer")
+    end(recorder, asked, "the answer")
     store.away = False
-    assert ledger.flush()
+    assert recorder.flush()
     again = from_record(*store.turn("", asked.id))
     assert again.done.message == "the answer"
     assert not again.log_is_complete
     assert again.read(0, 0)[0] == Token("the answer")
 
 
-def test_the_session_is_kept_with_the_end_unless_it_was_deleted(store, ledger):
+def test_the_session_is_kept_with_the_end_unless_it_was_deleted(store, recorder):
     asked, claim = turn(), store.claim(P)
-    ledger.accept(asked)
-    assert end(ledger, asked, claim=claim, session=session(P)) is True
+    recorder.record_accepted(asked)
+    assert end(recorder, asked, claim=claim, session=session(P)) is True
     assert store.history(P)[0].answer == "because"
     later = turn()
-    ledger.accept(later)
+    recorder.record_accepted(later)
     store.delete_session(P)
-    assert end(ledger, later, claim=claim, session=session(P)) is False
+    assert end(recorder, later, claim=claim, session=session(P)) is False
     assert store.session(P) is None
     assert state(store, later) == "succeeded"
 
 
 def test_a_memory_store_gets_messages_sessions_and_history():
     store = MemoryStore()
-    ledger = TurnRecorder(store, StillOutbox(store, Deaf()), holder="a", retention=600)
+    recorder = TurnRecorder(store, StillOutbox(store, Deaf()), holder="a", retention=600)
     project = Project("", "m")
     asked, claim = turn(project), store.claim(project)
-    ledger.accept(asked, KEY)
-    assert end(ledger, asked, claim=claim, session=session(project)) is True
+    recorder.record_accepted(asked, KEY)
+    assert end(recorder, asked, claim=claim, session=session(project)) is True
     assert waiting(store, project) == [f"{asked.id}-question", f"{asked.id}-answer"]
     assert store.session(project) == session(project)
     assert store.history(project)[0].question == "why?"
 
 
 def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
-    ledger = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=60)
+    recorder = TurnRecorder(store, StillOutbox(store, NoChatApi()), holder="a", retention=60)
     turn = Turn(P, Question("why?"))
-    ledger.accept(turn, KEY)
+    recorder.record_accepted(turn, KEY)
     turn.append([Token("said")])
     turn.keep_end_only()
     turn.try_begin_finish()
     said = Done(success=False, message="said", structured_output={"a": "said"})
-    ledger.end(turn, said, TurnInterrupted("deleted"))
+    recorder.record_ended(turn, said, TurnInterrupted("deleted"))
     record, log = store.turn("", turn.id)
     assert log is None
     assert "said" not in str(record)

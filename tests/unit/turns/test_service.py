@@ -23,14 +23,14 @@ CALLS = (
     *("pool.lease", "pool.give_back", "pool.discard", "pool.saw_skills"),
     *("process.ask", "process.sweep"),
     *("cli.saw_login", "outbox.wake"),
-    *("ledger.begin", "ledger.end", "ledger.flush"),
+    *("ledger.record_started", "ledger.record_ended", "ledger.flush"),
     *("runner.take", "runner.left"),
 )
 WAYS = (
     *breaks(*CALLS),
     # A store that raised has given no claim, a claim that was released is not held any more, and
     # a turn that the ledger has accepted is accepted.
-    *(way for way in breaks("store.claim", "ledger.accept") if not way[1].after),
+    *(way for way in breaks("store.claim", "ledger.record_accepted") if not way[1].after),
     *(way for way in breaks("store.release") if way[1].after),
 )
 
@@ -112,7 +112,7 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, f
 
 @pytest.mark.parametrize(
     ("part", "told"),
-    [way for way in breaks(*CALLS) if way[1].fault == "plain" and way[1].method != "end"],
+    [way for way in breaks(*CALLS) if way[1].fault == "plain" and way[1].method != "record_ended"],
     ids=str,
 )
 def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
