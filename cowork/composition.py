@@ -37,7 +37,7 @@ from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Rules, Runner
+from cowork.turns.runner import Runner, TurnPolicy
 from cowork.turns.service import TurnService
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream
@@ -120,7 +120,7 @@ class Services:
         What is not over by then is interrupted, and every stream told so.
         """
         self.stopping.set()
-        self.turn_service.shut()
+        self.turn_service.stop_accepting()
         self.pool.spares.stop()
         deadline = time.monotonic() + timeout
         while self.turn_service.busy() and time.monotonic() < deadline and not cut_short():
@@ -142,7 +142,7 @@ class Services:
             self.upstream.close if self.upstream is not None else lambda: None,
             self.cli.close,
             self.client_watcher.close,
-            self.turn_service.turns.close,
+            self.turn_service.registry.close,
             self.store.close,
         )
         for step in steps:
@@ -186,11 +186,13 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     login.on_change(outbox.token_changed)
     removals = Removals(store, starter.session_files())
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
-    turns = TurnRegistry(settings.turn_retention, store, holder)
-    maintenance = StoreMaintenance(store, recorder, turns, holder=holder, is_dead=orphans.is_gone)
+    registry = TurnRegistry(settings.turn_retention, store, holder)
+    maintenance = StoreMaintenance(
+        store, recorder, registry, holder=holder, is_dead=orphans.is_gone
+    )
     recorder.on_store_error = maintenance.run_soon
-    rules = _rules(settings)
-    runner = Runner(store, pool, cli, recorder, rules, transcripts=Transcripts(config))
+    policy = _policy(settings)
+    runner = Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(config))
     waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
     return Services(
         settings=settings,
@@ -206,9 +208,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
             store,
             pool,
             recorder=recorder,
-            turns=turns,
+            registry=registry,
             runner=runner,
-            rules=rules,
+            policy=policy,
             quota=waiting,
             removals=removals,
         ),
@@ -283,8 +285,8 @@ def _login(settings: Settings, store: Store, xo_auth: XoUpstream) -> Login:
     )
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
+def _policy(settings: Settings) -> TurnPolicy:
+    return TurnPolicy(
         workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
         permission_mode=settings.permission_mode,
         slash_commands=settings.slash_commands,

@@ -31,14 +31,14 @@ class StoreMaintenance:
         self,
         store: Store,
         recorder: TurnRecorder,
-        turns: TurnRegistry,
+        registry: TurnRegistry,
         *,
         holder: str,
         is_dead: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._recorder = recorder
-        self._turns = turns
+        self._registry = registry
         self._holder = holder
         self._is_dead = is_dead
         self._stop = threading.Event()
@@ -86,13 +86,13 @@ class StoreMaintenance:
 
     def _refresh_remote(self) -> None:
         try:
-            if self._turns.remote_count:
-                self._turns.refresh_remote()
+            if self._registry.remote_count:
+                self._registry.refresh_remote()
         except StoreUnavailable:
             self._wake.set()
 
     def _interval(self) -> float:
-        return REMOTE_POLL_INTERVAL_S if self._turns.remote_count else HEARTBEAT_INTERVAL_S
+        return REMOTE_POLL_INTERVAL_S if self._registry.remote_count else HEARTBEAT_INTERVAL_S
 
     def _run_once(self) -> None:
         try:

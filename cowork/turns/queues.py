@@ -28,29 +28,29 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 class _ProjectQueue:
     running: Turn | None = None
     waiting: deque[Turn] = field(default_factory=deque)
-    arriving: list[Turn] = field(default_factory=list)
+    reserved: list[Turn] = field(default_factory=list)
 
 
 class ProjectQueues:
     """All busy projects.
 
-    `take` runs a turn to its end; `left` is called with a turn that was stopped while it waited,
-    when it is no longer in the way, and ends it.  Neither should raise: a turn whose `take` or
-    `left` does is ended here.  Whatever breaks, an accepted turn ends and its lane goes on.
+    `run` runs a turn to its end; `on_cancelled` ends a turn that was stopped while it waited and
+    has left its queue.  Neither should raise: one whose `run` or `on_cancelled` does is ended here.
+    Whatever fails, an accepted turn ends and its queue goes on.
     """
 
     def __init__(
-        self, *, limit: int, take: Callable[[Turn], None], left: Callable[[Turn], None]
+        self, *, limit: int, run: Callable[[Turn], None], on_cancelled: Callable[[Turn], None]
     ) -> None:
         self._limit = limit
-        self._take = take
-        self._left = left
+        self._run_turn = run
+        self._on_cancelled = on_cancelled
         self._lock = threading.Lock()
-        self._lanes: dict[Project, _ProjectQueue] = {}
-        self._shut = False
-        self._threads = Threads("lane")
+        self._queues: dict[Project, _ProjectQueue] = {}
+        self._is_closed = False
+        self._threads = Threads("queue")
 
-    def enter(
+    def submit(
         self, turn: Turn, on_busy: OnBusy, accept: Callable[[Turn], None] = lambda _: None
     ) -> Turn | None:
         """Begin the turn, or let it wait; gives the turn that runs before it, if there is one.
@@ -60,33 +60,33 @@ class ProjectQueues:
         which case the turn is not let in.
         """
         with self._lock:
-            self.check_open()
-            lane = self._lanes.get(turn.project)
+            self.check_accepting()
+            queue = self._queues.get(turn.project)
             before = None
-            if lane is None:
+            if queue is None:
                 turn.begin()
-                lane = self._lanes[turn.project] = _ProjectQueue(running=turn)
+                queue = self._queues[turn.project] = _ProjectQueue(running=turn)
             else:
-                before = self._arrive(lane, turn, on_busy)
+                before = self._reserve(queue, turn, on_busy)
         try:
             accept(turn)
         except BaseException:
-            self._give_up(lane, turn)
+            self._withdraw(queue, turn)
             raise
         # From here on the turn has been promised: it ends as turns do, whatever happens.
         try:
-            self._begin(lane, turn, on_busy)
+            self._start_or_wait(queue, turn, on_busy)
         except Exception:
             log.exception("a turn could not begin", turn_id=turn.id)
             self._end(turn, internal_error())
-            self._give_up(lane, turn)
+            self._withdraw(queue, turn)
         return before
 
-    def _arrive(self, lane: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> Turn | None:
+    def _reserve(self, queue: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> Turn | None:
         """Keep a place for a turn that is not accepted yet."""
         # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
-        before = lane.running if lane.running is not None and lane.running.done is None else None
-        waiting = len(lane.waiting) + len(lane.arriving)
+        before = queue.running if queue.running is not None and queue.running.done is None else None
+        waiting = len(queue.waiting) + len(queue.reserved)
         ahead = waiting + (before is not None)
         if on_busy == "reject" and ahead:
             raise ProjectBusy("the project is answering another question")
@@ -94,149 +94,149 @@ class ProjectQueues:
             raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
         turn.queue_position = int(before is not None) if on_busy == "interrupt" else ahead
         turn.report_queue_position(turn.queue_position)
-        lane.arriving.append(turn)
+        queue.reserved.append(turn)
         return before
 
-    def _begin(self, lane: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> None:
+    def _start_or_wait(self, queue: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> None:
         """An accepted turn waits in its lane, or runs, where nothing does any more."""
-        if lane.running is not turn:
+        if queue.running is not turn:
             with self._lock:
-                lane.arriving.remove(turn)
-                if lane.running is not None or lane.waiting:
-                    leave = self._await(lane, turn, first=on_busy == "interrupt")
+                queue.reserved.remove(turn)
+                if queue.running is not None or queue.waiting:
+                    cancel = self._enqueue(queue, turn, first=on_busy == "interrupt")
                 else:
-                    leave, lane.running = None, turn
-            if leave is not None:
+                    cancel, queue.running = None, turn
+            if cancel is not None:
                 if turn.stop_reason is not None:
-                    leave()
+                    cancel()
                 return
             turn.begin()
-        self._start(lane)
+        self._start_thread(queue)
 
     def _end(self, turn: Turn, reason: CoworkError) -> None:
         """End a turn that nobody takes, or whose taking broke."""
         turn.stop(reason)
-        self._let_go(turn)
+        self._finish_cancelled(turn)
 
-    def _let_go(self, turn: Turn) -> None:
+    def _finish_cancelled(self, turn: Turn) -> None:
         try:
-            self._left(turn)
+            self._on_cancelled(turn)
         except Exception:
             log.exception("a turn could not be ended", turn_id=turn.id)
             turn.finish(Done(success=False, message=""), turn.stop_reason)
 
-    def _await(self, lane: _ProjectQueue, turn: Turn, *, first: bool) -> Callable[[], None]:
+    def _enqueue(self, queue: _ProjectQueue, turn: Turn, *, first: bool) -> Callable[[], None]:
         """Let the turn wait, so that it leaves when it is stopped; the caller holds the lock.
 
         One that was stopped before is to be told to leave by the caller, without the lock.
         """
         waits = False
 
-        def leave() -> None:
+        def cancel() -> None:
             if waits:
-                self._leave(lane, turn)
+                self._cancel_waiting(queue, turn)
 
-        turn.on_stop(leave)
+        turn.on_stop(cancel)
         if first:
-            lane.waiting.appendleft(turn)
+            queue.waiting.appendleft(turn)
         else:
-            lane.waiting.append(turn)
+            queue.waiting.append(turn)
         waits = True
-        return leave
+        return cancel
 
-    def _start(self, lane: _ProjectQueue) -> None:
+    def _start_thread(self, queue: _ProjectQueue) -> None:
         """Take the lane's turns in a thread; where there is none, they end without being asked."""
         try:
-            self._threads.run(lambda: self._run(lane))
+            self._threads.run(lambda: self._run(queue))
         except Exception:
             log.exception("no thread could be started for a project's turns")
-            turn = lane.running
+            turn = queue.running
             while turn is not None:
                 self._end(turn, AtCapacity("the server has no thread for a turn", retry_after=5))
-                turn = self._advance(lane, turn.project)
+                turn = self._advance(queue, turn.project)
 
-    def _give_up(self, lane: _ProjectQueue, turn: Turn) -> None:
+    def _withdraw(self, queue: _ProjectQueue, turn: Turn) -> None:
         """The turn does not come after all; those behind it need not wait for it."""
         with self._lock:
-            for place in (lane.arriving, lane.waiting):
+            for place in (queue.reserved, queue.waiting):
                 if turn in place:
                     place.remove(turn)
-                    self._remove_if_empty(lane, turn.project)
-        if lane.running is turn:
-            following = self._advance(lane, turn.project)
+                    self._remove_if_empty(queue, turn.project)
+        if queue.running is turn:
+            following = self._advance(queue, turn.project)
             if following is not None:
-                self._start(lane)
+                self._start_thread(queue)
 
-    def _remove_if_empty(self, lane: _ProjectQueue, project: Project) -> None:
-        if not _all(lane):
-            del self._lanes[project]
+    def _remove_if_empty(self, queue: _ProjectQueue, project: Project) -> None:
+        if not _all(queue):
+            del self._queues[project]
 
-    def _leave(self, lane: _ProjectQueue, turn: Turn) -> None:
+    def _cancel_waiting(self, queue: _ProjectQueue, turn: Turn) -> None:
         with self._lock:
-            if turn not in lane.waiting:
+            if turn not in queue.waiting:
                 return
-            lane.waiting.remove(turn)
-            _tell_positions(lane)
-        self._let_go(turn)
+            queue.waiting.remove(turn)
+            _report_positions(queue)
+        self._finish_cancelled(turn)
 
-    def _run(self, lane: _ProjectQueue) -> None:
-        turn = lane.running
+    def _run(self, queue: _ProjectQueue) -> None:
+        turn = queue.running
         while turn is not None:
             project = turn.project
             try:
                 if turn.started_monotonic is None:
                     turn.begin()
-                self._take(turn)
+                self._run_turn(turn)
             except BaseException:
                 # The thread has to live: it is the only one that takes what waits behind.
                 log.exception("taking a turn failed", turn_id=turn.id)
                 self._end(turn, internal_error())
-            turn = self._advance(lane, project)
+            turn = self._advance(queue, project)
 
-    def _advance(self, lane: _ProjectQueue, project: Project) -> Turn | None:
+    def _advance(self, queue: _ProjectQueue, project: Project) -> Turn | None:
         with self._lock:
-            turn = lane.running = lane.waiting.popleft() if lane.waiting else None
-            self._remove_if_empty(lane, project)
-            _tell_positions(lane)
+            turn = queue.running = queue.waiting.popleft() if queue.waiting else None
+            self._remove_if_empty(queue, project)
+            _report_positions(queue)
             return turn
 
     def running(self, project: Project) -> Turn | None:
         """The turn that the project is answering now."""
         with self._lock:
-            lane = self._lanes.get(project)
-            turn = lane.running if lane is not None else None
+            queue = self._queues.get(project)
+            turn = queue.running if queue is not None else None
         return turn if turn is not None and turn.done is None else None
 
-    def of(self, project: Project) -> list[Turn]:
+    def turns_of(self, project: Project) -> list[Turn]:
         """The project's turns, the one that runs first."""
         with self._lock:
-            lane = self._lanes.get(project)
-            return _all(lane) if lane is not None else []
+            queue = self._queues.get(project)
+            return _all(queue) if queue is not None else []
 
     def all(self) -> list[Turn]:
         """Every turn that runs or waits."""
         with self._lock:
-            return [turn for lane in self._lanes.values() for turn in _all(lane)]
+            return [turn for queue in self._queues.values() for turn in _all(queue)]
 
-    def check_open(self) -> None:
+    def check_accepting(self) -> None:
         """Raise `ShuttingDown` where no turn is let in any more."""
-        if self._shut:
+        if self._is_closed:
             raise ShuttingDown("the server is shutting down", retry_after=5)
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Let no turn in from now on."""
         with self._lock:
-            self._shut = True
+            self._is_closed = True
         self._threads.close()
 
 
-def _all(lane: _ProjectQueue) -> list[Turn]:
-    running = [lane.running] if lane.running is not None else []
-    return [*running, *lane.waiting, *lane.arriving]
+def _all(queue: _ProjectQueue) -> list[Turn]:
+    running = [queue.running] if queue.running is not None else []
+    return [*running, *queue.waiting, *queue.reserved]
 
 
-def _tell_positions(lane: _ProjectQueue) -> None:
-    for ahead, turn in enumerate(lane.waiting, 1):
+def _report_positions(queue: _ProjectQueue) -> None:
+    for ahead, turn in enumerate(queue.waiting, 1):
         try:
             turn.report_queue_position(ahead)
         except Exception:

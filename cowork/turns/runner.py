@@ -42,11 +42,11 @@ log = logger(__name__)
 # was idle.
 ATTEMPTS = 3
 # How often a project is looked at that another process is answering; seconds.
-CLAIM_LOOK = 0.075
+CLAIM_POLL_INTERVAL_S = 0.075
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class TurnPolicy:
     """What the operator decided about turns; durations are seconds."""
 
     workspace: Workspace
@@ -66,7 +66,7 @@ class Runner:
         pool: Pool,
         cli: ClaudeCli,
         recorder: TurnRecorder,
-        rules: Rules,
+        policy: TurnPolicy,
         *,
         transcripts: Transcripts,
     ) -> None:
@@ -74,17 +74,17 @@ class Runner:
         self._pool = pool
         self._cli = cli
         self._recorder = recorder
-        self._rules = rules
+        self._policy = policy
         self._transcripts = transcripts
 
-    def left(self, turn: Turn) -> None:
+    def finish_cancelled(self, turn: Turn) -> None:
         """A turn was stopped while it waited: its question is history, its answer never was."""
         self._finish(turn, None, turn.stop_reason)
 
-    def take(self, turn: Turn) -> None:
+    def run(self, turn: Turn) -> None:
         """Run a turn to its end, whatever happens."""
         try:
-            self._take_claimed(turn)
+            self._run_claimed(turn)
         except BaseException:  # also what gevent throws into a greenlet to end it
             # The last line of defence: a turn must end, and its lane must go on.
             log.exception("a turn broke", turn_id=turn.id)
@@ -95,12 +95,12 @@ class Runner:
             for error in (turn.stop_reason, turn.error):
                 without_traceback(error)
 
-    def _take_claimed(self, turn: Turn) -> None:
+    def _run_claimed(self, turn: Turn) -> None:
         self._recorder.record_started(turn)
         claim: Claim | None = None
         try:
             claim = self._claim(turn)
-            self._converse(turn, claim)
+            self._run_attempts(turn, claim)
         except CoworkError as error:
             self._finish(turn, None, turn.stop_reason or error)
         finally:
@@ -116,8 +116,8 @@ class Runner:
             claim = self._store.claim(turn.project)
             if claim is not None:
                 return claim
-            self._out_of_time(turn)
-            turn.wait(time.monotonic() + CLAIM_LOOK)
+            self._deadline_passed(turn)
+            turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
 
     def _stop_early(self, turn: Turn) -> None:
         """Until there is a reply to interrupt, a turn that is stopped has nothing to wait for."""
@@ -132,7 +132,7 @@ class Runner:
 
     # -- a turn
 
-    def _converse(self, turn: Turn, claim: Claim) -> None:
+    def _run_attempts(self, turn: Turn, claim: Claim) -> None:
         """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
         session = found = self._store.session(turn.project)
         earlier: list[Exchange] = []
@@ -150,9 +150,9 @@ class Runner:
                     earlier = self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):
                     refused = session
-                session, given_up = None, _with(given_up, turn)
+                session, given_up = None, _with_given_up(given_up, turn)
             except ProcessGone as fault:
-                given_up = _with(given_up, turn)
+                given_up = _with_given_up(given_up, turn)
                 log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
             else:
                 return
@@ -176,39 +176,39 @@ class Runner:
         turn.on_stop(lambda: self._stop_early(turn))
         self._check_not_stopped(turn)
         if known is None:
-            self._rules.workspace.check()
-        elif not self._rules.workspace.still_has(known.cwd):
+            self._policy.workspace.check()
+        elif not self._policy.workspace.still_has(known.cwd):
             raise SessionMissing("the session's directory is gone")
         process = self._pool.lease(
             turn.project,
-            known.cwd if known is not None else self._rules.workspace.cwd(turn.project),
+            known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
             turns=known.turns if known is not None else None,
             needs=turn.question.needs,
-            given_up=lambda: self._out_of_time(turn),
+            given_up=lambda: self._deadline_passed(turn),
         )
         fit, turns = True, None
         try:
             session = known or _new_session(turn.project, process, given_up)
             turn.session_id = session.id
             self._check_not_stopped(turn)
-            missed = self._missed(turn, session, process)
+            missed = self._untold_history(turn, session, process)
             size = self._transcripts.size(session.cwd, session.id)
             fit = False
             turn.on_stop(None)
-            reply = self._ask(turn, process, session, claim, earlier or missed)
-            result = self._await(turn, reply)
+            reply = self._send(turn, process, session, claim, earlier or missed)
+            result = self._wait_for_result(turn, reply)
             if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
                 raise result.error
             if known is not None and turn.stop_reason is None:
                 _check_not_refused(reply, result)
             self._pool.saw_skills(session.cwd, reply.answer.skills)
-            error = self._judge(turn, result)
+            error = self._error_of(turn, result)
             if error is None:
-                session = self._noted(session, size, was_told=bool(missed))
+                session = self._with_transcript_checked(session, size, was_told=bool(missed))
             if refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
-                error, session = _unusable(turn, refused, error), _kept(refused, session)
+                error, session = _unusable(turn, refused, error), _with_tried(refused, session)
             kept = self._finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
@@ -216,16 +216,20 @@ class Runner:
             if reply.answer.used_tools:
                 process.sweep()
         finally:
-            self._put_away(process, turns, fit=fit)
+            self._return_process(process, turns, fit=fit)
 
-    def _missed(self, turn: Turn, session: Session, process: ClaudeProcess) -> list[Exchange]:
+    def _untold_history(
+        self, turn: Turn, session: Session, process: ClaudeProcess
+    ) -> list[Exchange]:
         """What is to be told to a new process, since its session's transcript lacks some of it."""
         if not session.incomplete or process.turns:
             return []
         turn.session_recovered = True
         return self._store.history(turn.project)
 
-    def _noted(self, session: Session, size: int | None, *, was_told: bool) -> Session:
+    def _with_transcript_checked(
+        self, session: Session, size: int | None, *, was_told: bool
+    ) -> Session:
         """The session, with whether its transcript has all that was said; it had `size` bytes."""
         lacks = self._transcripts.lacks_turn(session.cwd, session.id, size)
         if lacks:
@@ -235,7 +239,7 @@ class Runner:
             session if incomplete == session.incomplete else replace(session, incomplete=incomplete)
         )
 
-    def _put_away(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
+    def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""
         kept = False
         try:
@@ -251,7 +255,7 @@ class Runner:
         if turn.stop_reason is not None:
             raise turn.stop_reason
 
-    def _ask(
+    def _send(
         self,
         turn: Turn,
         process: ClaudeProcess,
@@ -265,14 +269,14 @@ class Runner:
         said = command.prompt(
             question.text,
             question.skill,
-            slash_commands=self._rules.slash_commands,
+            slash_commands=self._policy.slash_commands,
             earlier=[(each.question, each.answer) for each in earlier],
         )
         if not self._store.put_session(session, claim):
             raise TurnInterrupted("the project's session was deleted")
         return process.ask(said, turn.append)
 
-    def _await(self, turn: Turn, reply: Reply) -> Result:
+    def _wait_for_result(self, turn: Turn, reply: Reply) -> Result:
         """The result, or what there is of it when the turn is stopped or its time runs out."""
         turn.on_stop(reply.interrupt)
         give_up: float | None = None
@@ -292,13 +296,13 @@ class Runner:
 
     def _allowed(self, turn: Turn) -> float:
         """Seconds; the request may only shorten what the operator allows."""
-        return min(self._rules.timeout, turn.question.timeout or self._rules.timeout)
+        return min(self._policy.timeout, turn.question.timeout or self._policy.timeout)
 
-    def _out_of_time(self, turn: Turn) -> bool:
+    def _deadline_passed(self, turn: Turn) -> bool:
         """Whether to go on waiting for a process is pointless; says so to the turn's readers."""
         allowed = self._allowed(turn)
         if time.monotonic() >= (turn.started_monotonic or 0.0) + allowed:
-            turn.stop(_too_late(allowed))
+            turn.stop(_timeout_error(allowed))
         return turn.stop_reason is not None
 
     def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
@@ -310,9 +314,9 @@ class Runner:
         since = (
             reply.process.last_heard if turn.question.streaming else turn.started_monotonic or 0.0
         )
-        return since + allowed, _too_late(allowed)
+        return since + allowed, _timeout_error(allowed)
 
-    def _judge(self, turn: Turn, result: Result) -> CoworkError | None:
+    def _error_of(self, turn: Turn, result: Result) -> CoworkError | None:
         """Why the turn did not succeed, or None."""
         if turn.stop_reason is not None and (result.interrupted or result.error is not None):
             return turn.stop_reason
@@ -360,8 +364,8 @@ class Runner:
     ) -> bool:
         if result is not None and result.session_id is not None:
             turn.session_id = result.session_id  # `/clear` has begun another one
-        done, error = _tellable(turn, _done(turn, result, error), error)
-        counted = None if session is None else _counted(session, done, result)
+        done, error = _serializable(turn, _done(turn, result, error), error)
+        counted = None if session is None else _with_turn_counted(session, done, result)
         kept = self._recorder.record_ended(turn, done, error, claim=claim, session=counted)
         turn.finish(done, error)
         log.info(
@@ -401,7 +405,9 @@ def _done(turn: Turn, result: Result | None, error: CoworkError | None) -> Done:
     )
 
 
-def _tellable(turn: Turn, done: Done, error: CoworkError | None) -> tuple[Done, CoworkError | None]:
+def _serializable(
+    turn: Turn, done: Done, error: CoworkError | None
+) -> tuple[Done, CoworkError | None]:
     """The end; that of a failure, where the answer is a value that no reply can hold."""
     if is_serializable(done):
         return done, error
@@ -442,17 +448,17 @@ def _new_session(project: Project, process: ClaudeProcess, earlier: tuple[str, .
     )
 
 
-def _with(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
+def _with_given_up(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
     """With the session that the turn has just tried."""
     return given_up if turn.session_id is None else with_earlier(*given_up, turn.session_id)
 
 
-def _kept(session: Session, tried: Session) -> Session:
+def _with_tried(session: Session, tried: Session) -> Session:
     """The session that stays, with the id of one that was tried in its place."""
     return replace(session, earlier=with_earlier(*session.earlier, tried.id))
 
 
-def _counted(session: Session, done: Done, result: Result | None) -> Session:
+def _with_turn_counted(session: Session, done: Done, result: Result | None) -> Session:
     """The session with one more turn, under the id that the CLI will resume."""
     spent = result.spent if result is not None else None
     if done.session_id and done.session_id != session.id:
@@ -472,5 +478,5 @@ def interrupted() -> TurnInterrupted:
     return TurnInterrupted("the turn was interrupted")
 
 
-def _too_late(allowed: float) -> ClaudeTimeout:
+def _timeout_error(allowed: float) -> ClaudeTimeout:
     return ClaudeTimeout(f"no answer within {allowed:g} seconds")

@@ -27,10 +27,10 @@ from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Rules, Runner, interrupted
+from cowork.turns.runner import Runner, TurnPolicy, interrupted
 from cowork.turns.turn import Question, Turn
 
-STOP_WAIT = INTERRUPT_RUNG + 0.5
+STOP_TIMEOUT_S = INTERRUPT_RUNG + 0.5
 
 
 class TurnService:
@@ -42,20 +42,22 @@ class TurnService:
         pool: Pool,
         *,
         recorder: TurnRecorder,
-        turns: TurnRegistry,
+        registry: TurnRegistry,
         runner: Runner,
-        rules: Rules,
+        policy: TurnPolicy,
         quota: Quota,
         removals: Removals,
     ) -> None:
         self._store = store
         self._pool = pool
         self._recorder = recorder
-        self._rules = rules
-        self._lanes = ProjectQueues(limit=rules.queue_limit, take=runner.take, left=runner.left)
+        self._policy = policy
+        self._queues = ProjectQueues(
+            limit=policy.queue_limit, run=runner.run, on_cancelled=runner.finish_cancelled
+        )
         self._quota = quota
         self._removals = removals
-        self.turns = turns
+        self.registry = registry
 
     def ask(
         self,
@@ -74,7 +76,7 @@ class TurnService:
         `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`, and
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
-        needs, skill = self._allowed(question.needs), self._skill(project, agent_type)
+        needs, skill = self._permitted(question.needs), self._skill(project, agent_type)
         if (needs, skill) != (question.needs, question.skill):
             question = replace(question, needs=needs, skill=skill)
         before: list[Turn] = []
@@ -82,10 +84,10 @@ class TurnService:
 
         def ended(turn: Turn) -> None:
             self._quota.give_back(project.owner, size)
-            self.turns.on_turn_ended(turn)
+            self.registry.on_turn_ended(turn)
 
         def make() -> Turn:
-            turn = Turn(project, question, grace=self._rules.disconnect_grace)
+            turn = Turn(project, question, grace=self._policy.disconnect_grace)
             turn.on_end(ended)
             return turn
 
@@ -93,7 +95,7 @@ class TurnService:
             self._check_free_elsewhere(project, on_busy)
             self._quota.take(project.owner, size)
             try:
-                running = self._lanes.enter(
+                running = self._queues.submit(
                     turn, on_busy, lambda each: self._recorder.record_accepted(each, key)
                 )
             except BaseException:
@@ -103,9 +105,9 @@ class TurnService:
             before.extend([running] if running is not None else [])
 
         try:
-            turn, replayed = self.turns.get_or_create(key, make, enter)
+            turn, replayed = self.registry.get_or_create(key, make, enter)
         except DuplicateKey:
-            turn, replayed = self.turns.get_or_create(key, make, enter)
+            turn, replayed = self.registry.get_or_create(key, make, enter)
         if on_busy == "interrupt":
             for running in before:
                 running.stop(interrupted())
@@ -116,15 +118,15 @@ class TurnService:
 
         Raises `WorkerUnreachable` for one that another process runs, and `StoreUnavailable`.
         """
-        if self.turns.runs_elsewhere(turn):
+        if self.registry.runs_elsewhere(turn):
             raise _unreachable()
         turn.stop(interrupted())
-        turn.wait(time.monotonic() + STOP_WAIT)
+        turn.wait(time.monotonic() + STOP_TIMEOUT_S)
 
     def interrupt_project(self, project: Project) -> Turn | None:
         """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
         self._check_ours(project)
-        turn = self._lanes.running(project)
+        turn = self._queues.running(project)
         if turn is not None:
             self.interrupt(turn)
         return turn
@@ -144,9 +146,9 @@ class TurnService:
         elif on_busy == "reject" and self._store.claimed_elsewhere(project):
             raise ProjectBusy("the project is answering another question")
 
-    def _allowed(self, needs: Needs) -> Needs:
+    def _permitted(self, needs: Needs) -> Needs:
         """The needs, where the operator lets a request have them."""
-        mode, operators = needs.permission_mode, self._rules.permission_mode
+        mode, operators = needs.permission_mode, self._policy.permission_mode
         if mode is None:
             return needs
         if mode == operators:
@@ -163,12 +165,12 @@ class TurnService:
             raise InvalidValue(str(fault), field="agent_type") from fault
         if skill is None:
             return None
-        self._rules.workspace.check()
-        if not self._pool.has_skill(skill, self._rules.workspace.cwd(project)):
+        self._policy.workspace.check()
+        if not self._pool.has_skill(skill, self._policy.workspace.cwd(project)):
             raise InvalidValue(f"no skill is named {skill!r}", field="agent_type")
         return skill
 
-    def forget(self, project: Project) -> bool:
+    def delete_session(self, project: Project) -> bool:
         """Delete the project's session, ending its turns; False when it had none.
 
         What was said is gone with it: of turns that have ended nothing is kept, of those that
@@ -179,16 +181,16 @@ class TurnService:
         self._check_ours(project)
         if not self._recorder.flush():
             raise StoreUnavailable("the store is away", retry_after=1)
-        before = self._lanes.of(project)
+        before = self._queues.turns_of(project)
         session = self._store.delete_session(project)
-        turns = list(dict.fromkeys([*before, *self._lanes.of(project)]))
+        turns = list(dict.fromkeys([*before, *self._queues.turns_of(project)]))
         running = [turn for turn in turns if turn.done is None]
         # A turn that ends just now may have brought its texts to the store after the deletion.
         late = [turn for turn in turns if not turn.keep_end_only()]
-        self._stop(running, TurnInterrupted("the project's session was deleted"))
+        self._stop_and_wait(running, TurnInterrupted("the project's session was deleted"))
         if late:
             self._store.forget_turns(project)
-        self.turns.forget_project(project, late)
+        self.registry.forget_project(project, late)
         self._pool.forget(project, session.id if session is not None else None)
         if session is not None:
             self._removals.add(session.ids, lambda: self._pool.is_rid_of(project))
@@ -200,12 +202,12 @@ class TurnService:
         Nothing happens where it has one, or answers a question now.  Waits for a process as a
         turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`, `WorkerUnreachable`.
         """
-        self._lanes.check_open()
-        if self._lanes.running(project) is not None:
+        self._queues.check_accepting()
+        if self._queues.running(project) is not None:
             return
         self._check_ours(project)
         session = self._store.session(project)
-        workspace = self._rules.workspace
+        workspace = self._policy.workspace
         if session is None:
             workspace.check()
             self._pool.warm(project, workspace.cwd(project), None)
@@ -214,21 +216,21 @@ class TurnService:
 
     def busy(self) -> int:
         """How many turns run or wait."""
-        return len(self._lanes.all())
+        return len(self._queues.all())
 
-    def shut(self) -> None:
+    def stop_accepting(self) -> None:
         """Take no new turns from now on."""
-        self._lanes.shut()
+        self._queues.close()
 
     def stop_all(self, reason: CoworkError) -> None:
         """End every turn, and wait until the last has said so; bounded by one interrupt."""
-        self._stop(self._lanes.all(), reason)
+        self._stop_and_wait(self._queues.all(), reason)
 
     @staticmethod
-    def _stop(turns: list[Turn], reason: CoworkError) -> None:
+    def _stop_and_wait(turns: list[Turn], reason: CoworkError) -> None:
         for turn in turns:
             turn.stop(reason)
-        deadline = time.monotonic() + STOP_WAIT
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for turn in turns:
             turn.wait(deadline)
 

@@ -44,7 +44,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
         CLI keeps of the session is removed too, the workspace is not.
         """
         project = project_of(project_id)
-        if turn_service.forget(project):
+        if turn_service.delete_session(project):
             return {"success": True, "message": f"Session cleared for {project_id}"}
         return {"success": False, "message": f"No session found for {project_id}"}
 

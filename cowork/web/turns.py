@@ -38,7 +38,7 @@ def blueprint(
     @routes.alt_response(410, schema=ProblemReply, description="No longer kept")
     def get_turn(turn_id: str) -> dict[str, Any]:
         """State, text so far, usage, times and error of a turn."""
-        return _turn_reply(turn_service.turns.get(g.owner, turn_id))
+        return _turn_reply(turn_service.registry.get(g.owner, turn_id))
 
     @routes.get("/turns/<turn_id>/events")
     @routes.arguments(EventsQuery, location="query")
@@ -47,7 +47,7 @@ def blueprint(
     @routes.alt_response(404, schema=ProblemReply)
     def get_events(query: dict[str, Any], turn_id: str) -> Response:
         """The turn's frames behind `Last-Event-ID` or `after`, then live."""
-        turn = turn_service.turns.get(g.owner, turn_id)
+        turn = turn_service.registry.get(g.owner, turn_id)
         after = _last_event(turn, query["after"])
         if turn.ended(after):
             # Without content a standard EventSource stops coming back.
@@ -69,7 +69,7 @@ def blueprint(
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_turn(turn_id: str) -> dict[str, Any]:
         """Interrupt a turn, also one that waits; one that has ended stays as it is."""
-        turn = turn_service.turns.get(g.owner, turn_id)
+        turn = turn_service.registry.get(g.owner, turn_id)
         turn_service.interrupt(turn)
         return {"success": True, "turn_id": turn.id, "state": turn.state.value}
 

@@ -59,14 +59,14 @@ def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
             lines[-1].sendall(said)
 
     def readers() -> int:
-        return sum(turn._readers for turn in served.services.turn_service._lanes.all())
+        return sum(turn._readers for turn in served.services.turn_service._queues.all())
 
     port, lines = urlsplit(served.url).port, list[socket.socket]()
     with ExitStack() as stack:
         ask(1)
         wait_for(lambda: readers() == 1)
         # What is written to the CLI is of no account any more when that answers.
-        wait_for(lambda: served.services.turn_service._lanes.all()[0].event_count > 0)
+        wait_for(lambda: served.services.turn_service._queues.all()[0].event_count > 0)
         tracemalloc.start()
         try:
             before = _held()

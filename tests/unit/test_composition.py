@@ -13,10 +13,10 @@ from cowork.composition import Services
 from cowork.errors import StoreUnavailable
 
 ORDER = (
-    *("turn_service.shut", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
+    *("turn_service.stop_accepting", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
     *("store.session_count", "store.token", "pool.close", "removals.close"),
     *("outbox.close", "maintenance.close"),
-    *("upstream.close", "cli.close", "client_watcher.close", "turns.close", "store.close"),
+    *("upstream.close", "cli.close", "client_watcher.close", "registry.close", "store.close"),
 )
 # A step of several calls ends with the one that breaks.
 STEPS = ({*ORDER[:4]}, {"store.session_count", "store.token"})
@@ -46,7 +46,7 @@ class Parts:
 
 def services(parts: Parts, **changed: Any) -> Services:
     """Services of which every part is one of these."""
-    turns = parts.part("turns", "close")
+    registry = parts.part("registry", "close")
     spares = parts.part("spares", "stop")
     given: dict[str, Any] = {
         "store": parts.part("store", "session_count", "token", "close", shared=False),
@@ -55,7 +55,9 @@ def services(parts: Parts, **changed: Any) -> Services:
         "pool": parts.part("pool", "close", spares=spares),
         "removals": parts.part("removals", "close"),
         "outbox": parts.part("outbox", "close"),
-        "turn_service": parts.part("turn_service", "shut", "busy", "stop_all", turns=turns),
+        "turn_service": parts.part(
+            "turn_service", "stop_accepting", "busy", "stop_all", registry=registry
+        ),
         "upstream": parts.part("upstream", "close"),
         "client_watcher": parts.part("client_watcher", "close"),
         "stopping": threading.Event(),

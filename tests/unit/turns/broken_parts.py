@@ -29,7 +29,7 @@ from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Rules, Runner
+from cowork.turns.runner import Runner, TurnPolicy
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from tests.patience import PATIENCE_S
@@ -188,7 +188,7 @@ class Reader:
 
 
 @dataclass(slots=True)
-class House:
+class Server:
     """A conversation and its parts, any of which may break once."""
 
     folder: Path
@@ -198,7 +198,7 @@ class House:
     timeout: float = PATIENCE_S
     store: Store = field(init=False)
     pool: Processes = field(init=False)
-    conversation: TurnService = field(init=False)
+    service: TurnService = field(init=False)
     quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
@@ -208,20 +208,20 @@ class House:
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))
         recorder = self._made("recorder", TurnRecorder(store, outbox, holder="a", retention=600))
         pool, cli = self._made("pool", self.pool), self._made("cli", Cli())
-        rules = Rules(Workspace(self.folder), timeout=self.timeout)
+        policy = TurnPolicy(Workspace(self.folder), timeout=self.timeout)
         runner = self._made(
             "runner",
-            Runner(store, pool, cli, recorder, rules, transcripts=Transcripts(self.folder)),
+            Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(self.folder)),
         )
-        turns = TurnRegistry(600.0, store, "a")
+        registry = TurnRegistry(600.0, store, "a")
         self.quota = Quota("turns", most_bytes=2**20, most=100)
-        self.conversation = TurnService(
+        self.service = TurnService(
             store,
             pool,
             recorder=recorder,
-            turns=turns,
+            registry=registry,
             runner=runner,
-            rules=rules,
+            policy=policy,
             quota=self.quota,
             removals=Removals(store, SessionFiles(self.folder / "config", [])),
         )
@@ -236,12 +236,12 @@ class House:
         """A turn that was accepted, or None where it was not."""
         digest = TurnKey(project.owner, key, "digest")
         try:
-            return self.conversation.ask(project, Question(key), key=digest, **how)[0]
+            return self.service.ask(project, Question(key), key=digest, **how)[0]
         except (CoworkError, RuntimeError, Killed):
             return None
 
     def close(self) -> None:
-        self.conversation.shut()
+        self.service.stop_accepting()
         self.store.close()
 
 

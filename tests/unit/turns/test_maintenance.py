@@ -54,12 +54,12 @@ def keep(store):
         recorder = TurnRecorder(
             of, Outbox(of, Relay(of, NoChatApi(), lambda: None)), holder=OURS, retention=9
         )
-        turns = TurnRegistry(9, of, OURS)
+        registry = TurnRegistry(9, of, OURS)
         begun.append(
-            StoreMaintenance(of, recorder, turns, holder=OURS, is_dead=lambda name: name in gone)
+            StoreMaintenance(of, recorder, registry, holder=OURS, is_dead=lambda name: name in gone)
         )
         begun[-1].start()
-        return begun[-1], turns
+        return begun[-1], registry
 
     yield start
     for maintenance in begun:
@@ -120,17 +120,17 @@ def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
     }
     object.__setattr__(running, "body", body)
     elsewhere.put_turn(running, None, None)
-    maintenance, turns = keep()
-    turn = turns.get("", "turn-1")
+    maintenance, registry = keep()
+    turn = registry.get("", "turn-1")
     assert turn.done is None
-    assert turns.get("", "turn-1") is turn
+    assert registry.get("", "turn-1") is turn
     end = ended(running)
     end.record.body["end"] = {"success": True, "message": "4"}
     elsewhere.end_turn(end)
     maintenance.run_soon()
     wait_for(lambda: turn.done is not None, what="the end")
     assert turn.done.message == "4"
-    assert turns.remote_count == 0
+    assert registry.remote_count == 0
     elsewhere.close()
 
 

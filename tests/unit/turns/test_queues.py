@@ -51,20 +51,20 @@ class Work:
     def __init__(self):
         self.breaking = {}
         self.taken = []
-        self.left_ones = []
+        self.cancelled = []
         self.go = threading.Event()
 
-    def take(self, turn):
+    def run(self, turn):
         self.taken.append(turn)
         assert self.go.wait(PATIENCE_S)
-        if "take" in self.breaking:
-            raise self.breaking.pop("take")
+        if "run" in self.breaking:
+            raise self.breaking.pop("run")
         turn.finish(Done(success=True, message="hi"))
 
-    def left(self, turn):
-        self.left_ones.append(turn)
-        if "left" in self.breaking:
-            raise self.breaking.pop("left")
+    def on_cancelled(self, turn):
+        self.cancelled.append(turn)
+        if "on_cancelled" in self.breaking:
+            raise self.breaking.pop("on_cancelled")
         turn.finish(Done(success=False, message=""), turn.stop_reason)
 
 
@@ -74,103 +74,103 @@ def work():
 
 
 @pytest.fixture
-def lanes(work):
-    made = ProjectQueues(limit=8, take=work.take, left=work.left)
+def queues(work):
+    made = ProjectQueues(limit=8, run=work.run, on_cancelled=work.on_cancelled)
     yield made
     work.go.set()
     wait_for(lambda: not made.all(), PATIENCE_S, "the end of every turn")
-    made.shut()
+    made.close()
 
 
-def entered(lanes, *turns, on_busy="queue"):
+def submitted(queues, *turns, on_busy="queue"):
     for turn in turns:
-        lanes.enter(turn, on_busy)
+        queues.submit(turn, on_busy)
     return turns
 
 
-def test_turns_run_in_order_and_one_at_a_time(lanes, work):
-    turns = entered(lanes, *(Moody() for _ in range(5)))
+def test_turns_run_in_order_and_one_at_a_time(queues, work):
+    turns = submitted(queues, *(Moody() for _ in range(5)))
     assert [turn.queue_position for turn in turns] == [0, 1, 2, 3, 4]
-    assert lanes.running(P) is turns[0]
+    assert queues.running(P) is turns[0]
     work.go.set()
     assert all(ended(turn).error is None for turn in turns)
     assert work.taken == list(turns)
 
 
-def test_a_turn_that_interrupts_goes_first(lanes, work):
+def test_a_turn_that_interrupts_goes_first(queues, work):
     first, second, third = Moody(), Moody(), Moody()
-    entered(lanes, first, second)
-    entered(lanes, third, on_busy="interrupt")
+    submitted(queues, first, second)
+    submitted(queues, third, on_busy="interrupt")
     work.go.set()
     assert all(ended(turn).error is None for turn in (first, second, third))
     assert work.taken == [first, third, second]
 
 
-def test_a_busy_project_refuses_as_it_is_told(lanes):
-    entered(lanes, *(Moody() for _ in range(9)))
+def test_a_busy_project_refuses_as_it_is_told(queues):
+    submitted(queues, *(Moody() for _ in range(9)))
     with pytest.raises(ProjectBusy):
-        lanes.enter(Moody(), "reject")
+        queues.submit(Moody(), "reject")
     with pytest.raises(QueueFull):
-        lanes.enter(Moody(), "queue")
+        queues.submit(Moody(), "queue")
 
 
-def test_a_shut_lane_lets_nobody_in(lanes):
-    lanes.shut()
+def test_a_shut_lane_lets_nobody_in(queues):
+    queues.close()
     with pytest.raises(ShuttingDown):
-        lanes.enter(Moody(), "queue")
+        queues.submit(Moody(), "queue")
 
 
-def test_a_waiting_turn_that_is_stopped_leaves(lanes, work):
-    _, waiting, behind = entered(lanes, Moody(), Moody(), Moody())
+def test_a_waiting_turn_that_is_stopped_leaves(queues, work):
+    _, waiting, behind = submitted(queues, Moody(), Moody(), Moody())
     waiting.stop(STOPPED)
     assert waiting.error is STOPPED
-    assert lanes.of(P)[1:] == [behind]
-    assert work.left_ones == [waiting]
+    assert queues.turns_of(P)[1:] == [behind]
+    assert work.cancelled == [waiting]
 
 
-def test_a_turn_that_is_not_accepted_is_not_in_the_way(lanes, work):
+def test_a_turn_that_is_not_accepted_is_not_in_the_way(queues, work):
     def refuse(_turn):
         raise StoreUnavailable("away")
 
     for waiting in (False, True):
         if waiting:
-            entered(lanes, Moody())
+            submitted(queues, Moody())
         with pytest.raises(StoreUnavailable):
-            lanes.enter(Moody(), "queue", refuse)
-        assert len(lanes.all()) == waiting
+            queues.submit(Moody(), "queue", refuse)
+        assert len(queues.all()) == waiting
     work.go.set()
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("x"), StoreUnavailable("x"), GeneratorExit()])
-@pytest.mark.parametrize("also_left", [False, True])
+@pytest.mark.parametrize("also_cancelled", [False, True])
 def test_fault_t1_a_take_that_raises_ends_its_turn_and_the_next_is_taken(
-    fault, also_left, lanes, work
+    fault, also_cancelled, queues, work
 ):
-    work.breaking["take"] = fault
-    if also_left:
-        work.breaking["left"] = RuntimeError("x")
-    broken, following = entered(lanes, Moody(), Moody())
+    work.breaking["run"] = fault
+    if also_cancelled:
+        work.breaking["on_cancelled"] = RuntimeError("x")
+    broken, following = submitted(queues, Moody(), Moody())
     work.go.set()
     assert ended(broken).error.code == "internal"
     assert ended(following).error is None
 
 
-def test_a_left_that_raises_ends_its_turn(lanes, work):
-    work.breaking["left"] = RuntimeError("x")
-    _, waiting = entered(lanes, Moody(), Moody())
+def test_a_left_that_raises_ends_its_turn(queues, work):
+    work.breaking["on_cancelled"] = RuntimeError("x")
+    _, waiting = submitted(queues, Moody(), Moody())
     waiting.stop(STOPPED)
     assert ended(waiting).error is STOPPED
 
 
 @pytest.mark.parametrize("method", ["begin", "report_queue_position", "on_stop"])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, lanes, work):
+def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, queues, work):
     turns = [Moody() for _ in range(4)]
     turns[place].broken = {method}
     accepted = []
     for turn in turns:
         try:
-            lanes.enter(turn, "queue")
+            queues.submit(turn, "queue")
         except RuntimeError:
             assert turn is turns[place]  # it broke before it was let in
         else:
@@ -181,7 +181,7 @@ def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, lanes, work)
     for turn in accepted:
         ended(turn)
         assert (turn.error is None) or turn is turns[place]
-    assert ended(entered(lanes, Moody())[0]).error is None
+    assert ended(submitted(queues, Moody())[0]).error is None
 
 
 class NoThreads:
@@ -201,26 +201,26 @@ class NoThreads:
         self._real.close()
 
 
-def test_fault_t1_a_turn_without_a_thread_ends_and_so_do_those_behind_it(lanes, work):
-    lanes._threads = NoThreads(lanes._threads)
+def test_fault_t1_a_turn_without_a_thread_ends_and_so_do_those_behind_it(queues, work):
+    queues._threads = NoThreads(queues._threads)
     behind = deque()
 
     def accept(_turn):
         behind.append(Moody())
         if len(behind) < 3:
-            lanes.enter(behind[-1], "queue", accept)
+            queues.submit(behind[-1], "queue", accept)
 
     turn = Moody()
-    lanes.enter(turn, "queue", accept)
+    queues.submit(turn, "queue", accept)
     assert ended(turn).error.code == "at_capacity"
     assert turn.error.retry_after == 5
     assert all(ended(each).error.code == "at_capacity" for each in [*behind][:2])
-    assert not lanes.all()
+    assert not queues.all()
     assert not work.taken
 
 
-def test_a_turn_that_was_stopped_before_it_began_is_taken_all_the_same(lanes, work):
+def test_a_turn_that_was_stopped_before_it_began_is_taken_all_the_same(queues, work):
     turn = Moody()
-    lanes.enter(turn, "queue", lambda each: each.stop(STOPPED))
+    queues.submit(turn, "queue", lambda each: each.stop(STOPPED))
     wait_for(lambda: work.taken == [turn], PATIENCE_S, "the turn's being taken")
     assert turn.state is State.RUNNING

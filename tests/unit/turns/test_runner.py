@@ -17,7 +17,7 @@ from cowork.model import TurnKey
 from cowork.turns.turn import Question, State
 from cowork.web.sse import data_of
 from tests.serving import wait_for
-from tests.unit.turns.broken_parts import Break, House, P, Process, Reader, ended
+from tests.unit.turns.broken_parts import Break, P, Process, Reader, Server, ended
 
 # More levels than any writer of JSON takes, and than Python's own would.
 DEPTHS = (249, 250, 251, 252, 253, 254, 255, 300, 900)
@@ -42,42 +42,42 @@ class Structured(Process):
 
 
 @pytest.fixture
-def house(tmp_path):
-    made = House(tmp_path)
+def server(tmp_path):
+    made = Server(tmp_path)
     yield made
     made.close()
 
 
-def asked(house, result):
+def asked(server, result):
     """A turn whose process says this."""
     kind = type("Saying", (Structured,), {"result": result})
-    house.pool.kind = kind
-    return house.ask("one")
+    server.pool.kind = kind
+    return server.ask("one")
 
 
-def test_fault_t5_a_turn_that_was_stopped_while_it_got_its_process_does_not_keep_it(house):
+def test_fault_t5_a_turn_that_was_stopped_while_it_got_its_process_does_not_keep_it(server):
     kept = []
 
     class Stopping(Process):
         def __init__(self, *given, **named):
             super().__init__(*given, **named)
             kept.append(weakref.ref(self))
-            (turn,) = house.conversation._lanes.all()
+            (turn,) = server.service._queues.all()
             turn.stop(TurnInterrupted("nobody listens"))
 
-    house.pool.kind = Stopping
-    turn = house.ask("one")
+    server.pool.kind = Stopping
+    turn = server.ask("one")
     ended(turn)
-    wait_for(lambda: not house.conversation.busy(), what="the lane's end")
+    wait_for(lambda: not server.service.busy(), what="the lane's end")
     assert turn.error is turn.stop_reason
     gc.collect()
     assert [each() for each in kept] == [None]
 
 
 @pytest.mark.parametrize("levels", DEPTHS)
-def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, house):
+def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, server):
     value = nested(levels)
-    turn = asked(house, Result("text", structured_output=value, usage={"input_tokens": 3}))
+    turn = asked(server, Result("text", structured_output=value, usage={"input_tokens": 3}))
     reader = Reader(turn)
     ended(turn)
     reader.end()
@@ -97,18 +97,18 @@ def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, house):
             is_new_session=True,
             duration_ms=turn.done.duration_ms,
         )
-    assert ended(house.ask("one")) is turn
-    record, log = house.store.turn(P.owner, turn.id)
+    assert ended(server.ask("one")) is turn
+    record, log = server.store.turn(P.owner, turn.id)
     assert record.state == turn.state.value
     assert log is not None
-    asked_next = asked_again(house)
+    asked_next = asked_again(server)
     assert asked_next.error is None
-    wait_for(lambda: not house.pool.leased, what="the end of the lane")
+    wait_for(lambda: not server.pool.leased, what="the end of the lane")
 
 
-def asked_again(house):
-    house.pool.kind = Process
-    return ended(house.ask("two"))
+def asked_again(server):
+    server.pool.kind = Process
+    return ended(server.ask("two"))
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def asked_again(house):
     [{"input_tokens": 10**40}, {"x": nested(400)}, {"x": "\ud800"}, {5: 6}, {"x": float("inf")}],
     ids=["huge", "deep", "surrogate", "number", "infinity"],
 )
-def test_a_usage_that_json_cannot_hold_does_not_hang_its_turn(usage, house):
-    turn = ended(asked(house, Result("text", usage=usage)))
+def test_a_usage_that_json_cannot_hold_does_not_hang_its_turn(usage, server):
+    turn = ended(asked(server, Result("text", usage=usage)))
     assert turn.state in {State.SUCCEEDED, State.FAILED}
-    assert house.store.turn(P.owner, turn.id)[0].ended is not None
-    assert asked_again(house).error is None
+    assert server.store.turn(P.owner, turn.id)[0].ended is not None
+    assert asked_again(server).error is None
 
 
-def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
+def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(server):
     class Unwritable:
         """A log that takes nothing."""
 
@@ -141,7 +141,7 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
         def dump(self):
             raise MemoryError
 
-    made = house.conversation.turns.get_or_create
+    made = server.service.registry.get_or_create
 
     def get_or_create(key, make, enter):
         def broken():
@@ -151,24 +151,24 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(house):
 
         return made(key, broken, enter)
 
-    house.conversation.turns.get_or_create = get_or_create
-    turn = ended(house.ask("one"))
+    server.service.registry.get_or_create = get_or_create
+    turn = ended(server.ask("one"))
     assert (turn.state, turn.error.code) == (State.FAILED, "internal")
-    house.conversation.turns.get_or_create = made
-    assert ended(house.ask("two")).error is None
+    server.service.registry.get_or_create = made
+    assert ended(server.ask("two")).error is None
 
 
 @pytest.mark.parametrize("fault", ["plain", "killed"])
 def test_a_turn_that_is_stopped_while_its_end_is_written_has_one_end(fault, tmp_path):
-    house = House(tmp_path, Break("end_turn", 1, fault), "store", {"silent": True})
+    server = Server(tmp_path, Break("end_turn", 1, fault), "store", {"silent": True})
     try:
         key = TurnKey(P.owner, "one", "digest")
-        turn, _ = house.conversation.ask(P, Question("one"), key=key)
-        house.conversation.interrupt(turn)
+        turn, _ = server.service.ask(P, Question("one"), key=key)
+        server.service.interrupt(turn)
         assert ended(turn).done is turn.done
-        house.pool.kind = Process
-        house.pool._manner["silent"] = False
-        assert ended(house.ask("two")).error is None
+        server.pool.kind = Process
+        server.pool._manner["silent"] = False
+        assert ended(server.ask("two")).error is None
         assert turn.wait(time.monotonic()) is turn.done
     finally:
-        house.close()
+        server.close()

@@ -14,7 +14,7 @@ from cowork.events import Done
 from cowork.model import Project
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
-from tests.unit.turns.broken_parts import House, P, Reader, breaks, ended
+from tests.unit.turns.broken_parts import P, Reader, Server, breaks, ended
 
 # Each is called at least twice while three questions are answered.
 CALLS = (
@@ -24,7 +24,7 @@ CALLS = (
     *("process.ask", "process.sweep"),
     *("cli.saw_login", "outbox.wake"),
     *("ledger.record_started", "ledger.record_ended", "ledger.flush"),
-    *("runner.take", "runner.left"),
+    *("runner.run", "runner.finish_cancelled"),
 )
 WAYS = (
     *breaks(*CALLS),
@@ -53,7 +53,7 @@ def begun():
     """A folder with an empty store, in memory where there is such a disk: 200 stores are begun."""
     memory = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        House(Path(folder, "begun")).close()
+        Server(Path(folder, "begun")).close()
         yield Path(folder, "begun")
 
 
@@ -69,26 +69,26 @@ def folder(begun):
 @pytest.fixture
 def _short_rungs(monkeypatch):
     monkeypatch.setattr("cowork.turns.runner.INTERRUPT_RUNG", 0.03)
-    monkeypatch.setattr("cowork.turns.service.STOP_WAIT", 0.3)
+    monkeypatch.setattr("cowork.turns.service.STOP_TIMEOUT_S", 0.3)
 
 
-def open_house(folder, part, told, **more):
-    house = House(folder, told, part, **more)
+def open_server(folder, part, told, **more):
+    server = Server(folder, told, part, **more)
     # A process that is leased to nobody cannot be put away: whoever leases has to tell.
     leaks = told is not None and (told.method, told.after) in {("lease", True), ("discard", False)}
-    return house, leaks
+    return server, leaks
 
 
-def is_kept(house, turn):
-    found = house.store.turn(turn.project.owner, turn.id)
+def is_kept(server, turn):
+    found = server.store.turn(turn.project.owner, turn.id)
     return found is not None and found[0].ended is not None
 
 
 @pytest.mark.parametrize(("part", "told"), WAYS, ids=str)
 def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, folder):
-    house, leaks = open_house(folder, part, told)
+    server, leaks = open_server(folder, part, told)
     try:
-        asked = [house.ask(key) for key in ("one", "two", "three")]
+        asked = [server.ask(key) for key in ("one", "two", "three")]
         readers = [(turn, Reader(turn)) for turn in asked if turn is not None]
         for turn, reader in readers:
             ended(turn)
@@ -96,18 +96,18 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, f
             assert isinstance(reader.events[-1], Done)
             assert (turn.error is None) == turn.done.success
             assert turn.error is None or isinstance(turn.error, CoworkError)
-        after = ended(house.ask("after"))
+        after = ended(server.ask("after"))
         assert after.error is None, after.error
         assert after.done.message == "hi"
         for key, turn in zip(("one", "two", "three"), asked, strict=True):
-            again = ended(house.ask(key))
+            again = ended(server.ask(key))
             assert turn is None or again is turn or turn.error is not None
-        wait_for(lambda: not house.conversation.busy(), PATIENCE_S, "the end of the lane")
-        assert leaks or not house.pool.leased
-        assert house.store.claim(P) is not None
-        assert house.quota.held == 0
+        wait_for(lambda: not server.service.busy(), PATIENCE_S, "the end of the lane")
+        assert leaks or not server.pool.leased
+        assert server.store.claim(P) is not None
+        assert server.quota.held == 0
     finally:
-        house.close()
+        server.close()
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, f
     ids=str,
 )
 def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
-    house, _ = open_house(folder, part, told)
+    server, _ = open_server(folder, part, told)
     try:
-        turns = [house.ask(key) for key in ("one", "two")]
-        assert all(is_kept(house, ended(turn)) for turn in turns if turn is not None)
+        turns = [server.ask(key) for key in ("one", "two")]
+        assert all(is_kept(server, ended(turn)) for turn in turns if turn is not None)
     finally:
-        house.close()
+        server.close()
 
 
 @pytest.mark.parametrize(
@@ -130,30 +130,30 @@ def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
 @pytest.mark.parametrize("deaf", [False, True])
 @pytest.mark.usefixtures("_short_rungs")
 def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
-    house, _ = open_house(folder, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
+    server, _ = open_server(folder, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
     try:
-        turn = house.ask("one")
+        turn = server.ask("one")
         assert ended(turn).error is not None
-        assert ended(house.ask("two")).error.code == "claude_timeout"
+        assert ended(server.ask("two")).error.code == "claude_timeout"
     finally:
-        house.close()
+        server.close()
 
 
 @pytest.mark.usefixtures("_short_rungs")
 def test_all_turns_are_stopped_though_the_stop_of_one_breaks(folder):
-    house = House(folder, manner={"silent": True})
+    server = Server(folder, manner={"silent": True})
     try:
-        turns = [house.ask(name, Project("me", name)) for name in ("a", "b", "c")]
+        turns = [server.ask(name, Project("me", name)) for name in ("a", "b", "c")]
         wait_for(lambda: all(turn.text == "hi" for turn in turns), what="three answers")
         turns[0].on_stop(explode)
-        house.conversation.stop_all(TurnInterrupted("stop"))
+        server.service.stop_all(TurnInterrupted("stop"))
         assert all(ended(turn).error.code == "turn_interrupted" for turn in turns[1:])
         # The one that was not told has its own time limit.
         turns[0].on_stop(turns[0].wake)
-        house.pool.finish_all()
+        server.pool.finish_all()
         ended(turns[0])
     finally:
-        house.close()
+        server.close()
 
 
 def explode():
