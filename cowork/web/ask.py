@@ -16,9 +16,10 @@ from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
+from cowork.web.frames import structured
 from cowork.web.problems import ClientClosedRequest, InvalidBody
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
-from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream, structured
+from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream
 from cowork.web.transfer_limits import release_body
 
 MAX_KEY_LENGTH = 255

@@ -22,6 +22,7 @@ from cowork.log import logger
 from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
+from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
 
 log = logger(__name__)
 
@@ -59,7 +60,7 @@ class Guard:
         addresses: ClientAddresses | None = None,
     ) -> None:
         self.keys = keys
-        self.named_origins = bool(origins)
+        self.has_allowed_origins = bool(origins)
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._addresses = addresses or ClientAddresses()
@@ -156,7 +157,7 @@ def register(app: Flask, guard: Guard) -> None:
         if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
             kept.hides_reasons = not guard.may_see_reasons(asked)
             return None
-        if _is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
+        if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
             guard.check_source(asked)
             return Response(status=204)  # it carries no key
         kept.holder = guard.admit(asked)
@@ -168,8 +169,9 @@ def register(app: Flask, guard: Guard) -> None:
     def finish(reply: Response) -> Response:
         if guard.keys.changing and g.get("holder") is not None:
             reply = _revocable(reply, guard.keys, g.holder)
-        _add_security_headers(reply)
-        return _add_cors_headers(reply, guard)
+        add_security_headers(reply)
+        has_allowed = guard.has_allowed_origins
+        return add_cors_headers(reply, guard.allows_origin, has_allowed_origins=has_allowed)
 
 
 def _check_type(caller: Request) -> None:
@@ -206,40 +208,6 @@ def _while_key_is_valid(frames: Iterable[Any], keys: Keys, holder: Holder) -> It
             yield _KEY_REVOKED
             return
         yield frame
-
-
-def _add_security_headers(reply: Response) -> None:
-    """Have browsers neither guess what a reply is, nor keep it, nor show it in another's page."""
-    reply.headers["X-Content-Type-Options"] = "nosniff"
-    reply.headers.setdefault("Cache-Control", "no-store")
-    if reply.mimetype == "text/html":
-        reply.headers["X-Frame-Options"] = "DENY"
-
-
-def _add_cors_headers(reply: Response, guard: Guard) -> Response:
-    asked = request_ctx.request
-    origin = asked.environ.get("HTTP_ORIGIN")
-    if origin is not None and guard.allows_origin(origin):
-        reply.headers["Access-Control-Allow-Origin"] = origin
-        reply.headers["Access-Control-Expose-Headers"] = (
-            "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
-        )
-        if _is_preflight(asked):
-            reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
-            reply.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, X-API-Key, Last-Event-ID, Idempotency-Key"
-            )
-            reply.headers["Access-Control-Max-Age"] = "600"
-            if "Access-Control-Request-Private-Network" in asked.headers:
-                reply.headers["Access-Control-Allow-Private-Network"] = "true"
-    if origin is not None or guard.named_origins:
-        reply.vary.add("Origin")
-    return reply
-
-
-def _is_preflight(caller: Request) -> bool:
-    asks = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in caller.environ
-    return caller.method == "OPTIONS" and asks and "HTTP_ORIGIN" in caller.environ
 
 
 def _key_of(caller: Request) -> str | None:

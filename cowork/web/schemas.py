@@ -5,145 +5,26 @@ Requests are checked by these; replies are described by them (`/openapi.json`).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
-
-import orjson
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 
 from cowork.claude.launch_options import REQUESTED_MODES
+from cowork.web.fields import (
+    MAX_NAME_LENGTH,
+    Choices,
+    Json,
+    JsonObject,
+    Text,
+    at_most,
+    not_blank,
+    valid_name,
+)
 
-NAME_LIMIT = 200
-PROMPT_LIMIT = 100_000
-SCHEMA_LIMIT = 100_000
-# Of the texts that name somebody or something, and of every other that has no bound of its own;
-# bytes.
-LABEL_LIMIT = 1024
-TEXT_LIMIT = 64 * 1024
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-BUSY = ("queue", "reject", "interrupt")
+MAX_PROMPT_LENGTH = 100_000
+# Of the texts that name somebody or something.
+MAX_LABEL_BYTES = 1024
+ON_BUSY = ("queue", "reject", "interrupt")
 EVENTS = ("tool", "thinking", "status")
 NOT_DONE = "Another worker answers the project; nothing was done"
-
-
-def fault(kind: str, msg: str) -> dict[str, str]:
-    """A validation message in the form that `problems.faults_of` passes on."""
-    return {"type": kind, "msg": msg}
-
-
-class Text(fields.String):
-    """A string of at most `limit` bytes, None for any number, without lone surrogates.
-
-    Those no UTF-8 could carry on.
-    """
-
-    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
-        "required": fault("missing", "Field required"),
-        "null": fault("string_type", "Input should be a valid string"),
-        "invalid": fault("string_type", "Input should be a valid string"),
-        "invalid_utf8": fault("string_unicode", "Input should be a valid unicode string"),
-    }
-
-    def __init__(self, *, limit: int | None = TEXT_LIMIT, **options: Any) -> None:
-        if limit is not None and not isinstance(options.get("validate"), validate.OneOf):
-            # No text has more characters than bytes.
-            options["metadata"] = {"maxLength": limit, **options.get("metadata", {})}
-        super().__init__(**options)
-        self._limit = limit
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, *args, **kwargs)
-        if self._limit is not None and len(text) > self._limit:
-            raise ValidationError(_too_long(self._limit))
-        if text.isascii():
-            return text
-        if _SURROGATE.search(text):
-            raise self.make_error("invalid_utf8")
-        if self._limit is not None and len(text.encode()) > self._limit:
-            raise ValidationError(_too_long(self._limit))
-        return text
-
-
-def _too_long(limit: int) -> dict[str, str]:
-    return fault("string_too_long", f"Input should have at most {limit} bytes")
-
-
-class Choices(fields.List[str]):
-    """A list of some of `allowed`; what is longer than that is refused unread."""
-
-    def __init__(self, allowed: tuple[str, ...], **options: Any) -> None:
-        self._most = len(allowed)
-        options["metadata"] = {"maxItems": self._most, **options.get("metadata", {})}
-        super().__init__(Text(validate=validate.OneOf(allowed)), **options)
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, list) and len(value) > self._most:
-            sentence = f"Input should have at most {self._most} items"
-            raise ValidationError(fault("too_long", sentence))
-        return super()._deserialize(value, *args, **kwargs)
-
-
-class Json(fields.Raw):
-    """Any JSON of at most `TEXT_LIMIT` bytes."""
-
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Any:
-        try:
-            written = orjson.dumps(value)
-        except orjson.JSONEncodeError as unwritable:
-            sentence = "Input should be JSON of at most 250 levels"
-            raise ValidationError(fault("value_error", sentence)) from unwritable
-        if len(written) > TEXT_LIMIT:
-            sentence = f"Input should have at most {TEXT_LIMIT} bytes"
-            raise ValidationError(fault("too_long", sentence))
-        return value
-
-
-class JsonObject(fields.Field[str]):
-    """A JSON object, as its own text: of bounded size, and of a depth that can be written again."""
-
-    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
-        "null": fault("dict_type", "Input should be a valid dictionary"),
-        "invalid": fault("dict_type", "Input should be a valid dictionary"),
-        "too_deep": fault("value_error", "Input should be JSON of at most 250 levels"),
-        "too_long": fault("too_long", f"Input should have at most {SCHEMA_LIMIT} bytes"),
-    }
-
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> str:
-        if not isinstance(value, dict):
-            raise self.make_error("invalid")
-        try:
-            written = orjson.dumps(value)
-        except orjson.JSONEncodeError as unwritable:
-            raise self.make_error("too_deep") from unwritable
-        if len(written) > SCHEMA_LIMIT:
-            raise self.make_error("too_long")
-        return written.decode()
-
-
-def not_blank(text: str) -> None:
-    """Refuse text of nothing but white space."""
-    if not text.strip():
-        raise ValidationError(fault("string_too_short", "Input should not be blank"))
-
-
-def _at_most(limit: int) -> Callable[[str], None]:
-    def check(text: str) -> None:
-        if len(text) > limit:
-            sentence = f"Input should have at most {limit} characters"
-            raise ValidationError(fault("string_too_long", sentence))
-
-    return check
-
-
-def valid_name(name: str) -> None:
-    """Refuse what is no project's name: blank, over 200 characters, control characters."""
-    not_blank(name)
-    _at_most(NAME_LIMIT)(name)
-    if _CONTROL.search(name) or _SURROGATE.search(name):
-        sentence = "Input should have no control characters"
-        raise ValidationError(fault("string_pattern_mismatch", sentence))
 
 
 class AskBody(Schema):
@@ -152,15 +33,15 @@ class AskBody(Schema):
     project_name = Text(
         required=True,
         validate=valid_name,
-        metadata={"example": "my-project", "maxLength": NAME_LIMIT},
+        metadata={"example": "my-project", "maxLength": MAX_NAME_LENGTH},
     )
     question = Text(
         limit=None, required=True, validate=not_blank, metadata={"example": "What is 2+2?"}
     )
-    user_id = Text(limit=LABEL_LIMIT, load_default="default_user", allow_none=True)
-    message_type = Text(limit=LABEL_LIMIT, load_default="@xo", allow_none=True)
+    user_id = Text(limit=MAX_LABEL_BYTES, load_default="default_user", allow_none=True)
+    message_type = Text(limit=MAX_LABEL_BYTES, load_default="@xo", allow_none=True)
     agent_type = Text(
-        limit=LABEL_LIMIT,
+        limit=MAX_LABEL_BYTES,
         load_default=None,
         allow_none=True,
         metadata={"description": "A Claude skill's name; `Code_Writer` means `code-writer`."},
@@ -173,7 +54,7 @@ class AskBody(Schema):
 
     on_busy = Text(
         load_default="queue",
-        validate=validate.OneOf(BUSY),
+        validate=validate.OneOf(ON_BUSY),
         metadata={"description": "What to do while the project answers another question."},
     )
     timeout = fields.Float(
@@ -186,10 +67,10 @@ class AskBody(Schema):
         limit=None,
         load_default=None,
         allow_none=True,
-        validate=_at_most(PROMPT_LIMIT),
+        validate=at_most(MAX_PROMPT_LENGTH),
         metadata={
             "description": "Appended to the CLI's own, for this question.",
-            "maxLength": PROMPT_LIMIT,
+            "maxLength": MAX_PROMPT_LENGTH,
         },
     )
     output_schema = JsonObject(

@@ -11,6 +11,7 @@ from cowork.model import Project
 from cowork.stores.protocol import Store
 from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
+from cowork.web.fields import valid_name
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.schemas import (
     NOT_DONE,
@@ -18,7 +19,6 @@ from cowork.web.schemas import (
     MessageReply,
     ProblemReply,
     SessionsReply,
-    valid_name,
 )
 
 

@@ -9,26 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import orjson
 from flask import request
 
-from cowork.events import (
-    Done,
-    Event,
-    Failed,
-    Replace,
-    Status,
-    Thinking,
-    Token,
-    ToolResult,
-    ToolUse,
-)
 from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
 from cowork.web.direct_write import DirectWriter, direct_writer
 from cowork.web.disconnects import PROBE_INTERVAL_S, Disconnects, Watch
+from cowork.web.frames import frame_data, has_content
 from cowork.web.problems import ClientClosedRequest
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -87,7 +75,7 @@ class Stream:
             if self._client_has_half_closed() and watch is not None and watch.probe_closed():
                 raise ClientClosedRequest
             failed = self._turn.error
-            if failed is not None and not _has_content(events, self._wanted):
+            if failed is not None and not has_content(events, self._wanted):
                 raise failed
             self._first_frames = self._frames(events)
 
@@ -169,68 +157,9 @@ class Stream:
                 parts += map(self._token_frame.__mod__, enumerate(run, number))
                 number += len(run)
                 continue
-            data = data_of(run, self._wanted, self._turn.id)
+            data = frame_data(run, self._wanted, self._turn.id)
             if data is not None:
                 parts.append(self._frame % (number, data))
             number += 1
         self._after += len(events)
         return b"".join(parts)
-
-
-def data_of(event: Event, wanted: frozenset[str], turn_id: str) -> bytes | None:
-    """The JSON of an event's frame, or None where this client gets none; for all but tokens."""
-    if isinstance(event, Done):
-        return orjson.dumps(_done(event, turn_id))
-    body = _body(event, wanted)
-    return None if body is None else orjson.dumps(body)
-
-
-def _body(event: Event, wanted: frozenset[str]) -> dict[str, Any] | None:  # noqa: PLR0911
-    if isinstance(event, Failed):
-        return {**event.facts, "type": "error", "error": event.message, "code": event.code}
-    if isinstance(event, Replace):
-        return {"type": "replace", "text": event.text} if wanted else None
-    if isinstance(event, Thinking) and "thinking" in wanted:
-        return {"type": "thinking", "text": event.text}
-    if isinstance(event, Status) and "status" in wanted:
-        return {**event.facts, "type": "status", "status": event.state}
-    if isinstance(event, ToolUse) and "tool" in wanted:
-        return {"type": "tool_use", "id": event.id, "name": event.name, "input": event.input}
-    if isinstance(event, ToolResult) and "tool" in wanted:
-        said = {"content": event.content, "is_error": event.is_error}
-        cut = {"truncated": True} if event.truncated else {}
-        return {"type": "tool_result", "id": event.id, **said, **cut}
-    return None
-
-
-def _done(done: Done, turn_id: str) -> dict[str, Any]:
-    body = {
-        "done": True,
-        "turn_id": turn_id,
-        "success": done.success,
-        "session_id": done.session_id,
-        "is_new_session": done.is_new_session,
-        "usage": done.usage,
-        "total_cost_usd": done.cost_usd,
-        "duration_ms": done.duration_ms,
-    }
-    if done.session_recovered:
-        body["session_recovered"] = True
-    if done.replaced:
-        body["message"] = done.message
-    return {**body, **structured(done)}
-
-
-def structured(done: Done) -> dict[str, Any]:
-    """What every form of an answer has besides, where it was asked for with a schema."""
-    found = done.structured_output
-    return {} if found is None else {"structured_output": found}
-
-
-def _has_content(events: Batch, wanted: frozenset[str]) -> bool:
-    """Whether a frame that is neither error nor end is among these."""
-    return any(
-        isinstance(event, Token) or _body(event, wanted) is not None
-        for event in events
-        if not isinstance(event, Failed | Done)
-    )

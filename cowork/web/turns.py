@@ -12,6 +12,7 @@ from cowork.turns.turn import Turn
 from cowork.web.ask import streamed
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
+from cowork.web.frames import structured
 from cowork.web.problems import InvalidBody
 from cowork.web.schemas import (
     EVENTS,
@@ -21,7 +22,7 @@ from cowork.web.schemas import (
     ProblemReply,
     TurnReply,
 )
-from cowork.web.sse import Stream, structured
+from cowork.web.sse import Stream
 
 RETRY_FIELD = b"retry: 1000\n\n"
 

@@ -15,7 +15,7 @@ from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey
 from cowork.turns.turn import Question, State
-from cowork.web.sse import data_of
+from cowork.web.frames import frame_data
 from tests.serving import wait_for
 from tests.unit.turns.broken_parts import Break, P, Process, Reader, Server, ended
 
@@ -84,7 +84,9 @@ def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, server):
     if turn.error is None:
         assert turn.done.structured_output == value
         assert reader.events[-1] == turn.done
-        assert orjson.loads(data_of(turn.done, frozenset(), turn.id))["structured_output"] == value
+        assert (
+            orjson.loads(frame_data(turn.done, frozenset(), turn.id))["structured_output"] == value
+        )
         assert orjson.dumps({"detail": [turn.done]})
     else:
         assert levels > 245
