@@ -149,7 +149,7 @@ class Services:
             try:
                 step()
             except Exception:
-                # Nobody closes again: what comes behind must not be left open by this.
+                # `close` is not called again: a part that fails must not leave the later ones open.
                 log.exception("shutdown step failed")
 
     def _log_lost_memory(self) -> None:

@@ -110,7 +110,7 @@ class Writer:
             try:
                 _write_all(self._fd, text.encode(errors="backslashreplace"))
             except OSError:
-                # Nobody can be told that the log is gone; the server goes on without it.
+                # Standard error is closed: the server goes on without a log.
                 self.dropped += len(found)
             self._done += len(found)
 

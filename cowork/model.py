@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# The owner of every request where no API key is configured.
+NO_OWNER = ""
 # Of a project's sessions those that were given up last.
 EARLIER_LIMIT = 100
 

@@ -8,13 +8,12 @@ import time
 import gevent.socket
 
 from cowork.errors import AtCapacity
+from cowork.model import NO_OWNER
 from cowork.runtime.quota import SMALL, Quota
 
 # A client has so long (s), or longer at this rate, to take what the kernel did not take at once.
 MIN_SEND_TIMEOUT_S = 300.0
 MIN_SEND_BYTES_PER_S = 8192.0
-# The owner of a request that the application has not seen.
-NO_OWNER = ""
 TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
@@ -67,8 +66,8 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc] # gevent has no 
             except AtCapacity as fault:
                 raise TimeoutError(fault.message) from None
         try:
-            patience = max(MIN_SEND_TIMEOUT_S, size / MIN_SEND_BYTES_PER_S)
-            deadline = time.monotonic() + self.send_timeout + patience
+            timeout = self.send_timeout + max(MIN_SEND_TIMEOUT_S, size / MIN_SEND_BYTES_PER_S)
+            deadline = time.monotonic() + timeout
             while rest:
                 rest = rest[self.send(rest, flags, max(deadline - time.monotonic(), 0.001)) :]
         finally:

@@ -74,7 +74,7 @@ def send_error(sock: socket.socket, fault: BaseException) -> tuple[int, str]:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"X-Request-ID: {request_id}\r\n\r\n"
     )
-    with suppress(OSError):  # it has gone, or reads nothing
+    with suppress(OSError):  # disconnected, or reads nothing
         sock.settimeout(SEND_TIMEOUT_S)
         sock.sendall(head.encode() + body)
     return status.value, request_id

@@ -46,7 +46,7 @@ FLUSH_TIMEOUT_S = 0.5
 POLL_INTERVAL_S = 0.01
 # For the first request of who connected just before we were told to end.
 ACCEPTED_GRACE_S = 0.5
-# After so many bytes of bodies and replies that are gone the heap is trimmed.
+# The heap is trimmed after so many bytes of bodies and replies were freed.
 TRIM_AFTER_BYTES = 16 * 2**20
 # How many new objects make a garbage collection, and how many of those one of the older objects.
 GC_THRESHOLDS = (10_000, 20, 50)

@@ -50,7 +50,7 @@ class ClientAddresses:
         while hops and real is not None and self._trusts(real):
             said = parse_address(hops.pop().strip())
             if said is None:
-                break  # not an address: what stands before it is nobody's word
+                break  # not an address: what stands before it was not written by a trusted proxy
             real = said
         return real
 

@@ -23,7 +23,7 @@ class DirectWriter:
     """Writes to the socket of a reply that gunicorn has begun, framed as gunicorn frames it.
 
     Nobody else may write meanwhile, and nothing may be written while `is_allowed()` is False (the
-    caller's key is not valid any more).
+    caller's key is no longer valid).
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class DirectWriter:
         """Write what the kernel takes at once; the rest is `pending`.  Never blocks or raises."""
         framed = b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data
         sent = 0
-        with suppress(OSError):  # the buffer is full, or the client gone: `flush` finds out
+        with suppress(OSError):  # the buffer is full, or the client disconnected: see `flush`
             sent = self._sock.try_send(framed)
         if sent < len(framed):
             self.pending = framed[sent:]

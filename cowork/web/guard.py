@@ -1,7 +1,7 @@
-"""Who may call: keys, and for callers without one, this machine only.
+"""Access: API keys, or loopback clients alone where no key is configured; Host and Origin.
 
 Decided before a body is read.  Docs and health are no exception, but for `/health/live` and
-`/health/ready` without its reasons: what watches a server has no key and any Host.
+`/health/ready` without its reasons: a monitor has no key and any Host.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
+from cowork.model import NO_OWNER
 from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
@@ -29,17 +30,16 @@ log = logger(__name__)
 PUBLIC_PATHS = frozenset({"/health/live"})
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
-NO_OWNER = ""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
-_ADVICE = (
-    "set COWORK_API_KEYS on the server and send `Authorization: Bearer <key>`, "
-    "or call from the machine itself"
+_LOOPBACK_ONLY = (
+    "no API keys are configured, so only loopback clients are served: set COWORK_API_KEYS "
+    "on the server and send `Authorization: Bearer <key>`, or call from the machine itself"
 )
-_NEEDS_KEY = "a valid API key is needed: send `Authorization: Bearer <key>`"
+_NEEDS_KEY = "missing or invalid API key: send `Authorization: Bearer <key>`"
 _NO_BODY = frozenset({None, "", "0"})
 _KEY_REVOKED = (
-    b'data: {"type": "error", "error": "the key is not valid any more", "code": "unauthorized"}'
+    b'data: {"type": "error", "error": "the API key is no longer valid", "code": "unauthorized"}'
     b'\n\ndata: {"done": true, "success": false}\n\n'
 )
 
@@ -47,8 +47,7 @@ _KEY_REVOKED = (
 class Guard:
     """Decides whether a request may go on, and for whom.
 
-    `hosts` and `origins` are what else than this machine's own names and pages may stand in
-    `Host` and `Origin`.
+    `hosts` and `origins` are allowed in `Host` and `Origin` besides this machine's own.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Guard:
         self._failed_keys = FailedKeyLimiter()
 
     def admit(self, caller: Request) -> Holder | None:
-        """Whose key the caller has shown, None where none is needed.
+        """Whose key the caller has sent, None where no keys are configured.
 
         Raises `Unauthorized`, `TooManyAttempts` or `Forbidden`.
         """
@@ -75,10 +74,10 @@ class Guard:
         return self._authenticate(caller) if self.keys.needed else None
 
     def check_source(self, caller: Request) -> None:
-        """Refuse callers, Hosts and pages that may not call, whatever key they have."""
+        """Refuse addresses, Hosts and Origins that are not allowed, whatever key they send."""
         environ = caller.environ
         if not self.keys.needed and not self._addresses.is_local(environ):
-            raise Unauthorized(f"only callers on this machine get in without a key: {_ADVICE}")
+            raise Unauthorized(_LOOPBACK_ONLY)
         self._check_host(environ.get("HTTP_HOST", ""))
         target = environ.get("RAW_URI", "/")
         if not target.startswith("/"):  # `GET http://name/path`: the name counts as a Host
@@ -90,7 +89,7 @@ class Guard:
         )
 
     def may_see_reasons(self, caller: Request) -> bool:
-        """Whether the caller would be let in, or is on this machine, with a key or without."""
+        """Whether the caller would be admitted, or is on this machine, with a key or without."""
         try:
             self.admit(caller)
         except AccessError:
@@ -123,7 +122,9 @@ class Guard:
             source = self._addresses.source(caller.environ)
             wait = self._failed_keys.record_failure(source)
             if wait is not None:
-                raise TooManyAttempts("too many wrong keys came from here", retry_after=wait)
+                raise TooManyAttempts(
+                    "too many failed authentications from this address", retry_after=wait
+                )
             log.warning("authentication failed: wrong API key", source=source)
             raise Unauthorized(_NEEDS_KEY)
         return holder
@@ -135,14 +136,14 @@ class Guard:
         else:
             allowed = _is_loopback_name(host) or (self.keys.needed and bool(host))
         if not allowed:
-            raise Forbidden("this Host is not served here; see COWORK_ALLOWED_HOSTS")
+            raise Forbidden("Host not allowed; see COWORK_ALLOWED_HOSTS")
 
     def _check_origin(self, origin: str | None, site: str | None, host: str) -> None:
         if origin is not None and self.allows_origin(origin):
             return
         foreign = origin is not None and _authority(origin) != host
         if foreign or (site is not None and site.strip().lower() == "cross-site"):
-            raise Forbidden("pages of this Origin may not call; see COWORK_ALLOWED_ORIGINS")
+            raise Forbidden("Origin not allowed; see COWORK_ALLOWED_ORIGINS")
 
 
 def register(app: Flask, guard: Guard) -> None:
@@ -189,9 +190,9 @@ def _check_type(caller: Request) -> None:
 
 
 def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
-    """The reply as long as the key is good: what it was asked with may be gone by its end.
+    """The reply for as long as its key is valid: the key may be removed before its end.
 
-    `cowork.key_is_valid` tells the same to those who write a frame past the WSGI server.
+    `cowork.key_is_valid` tells the same to `direct_write.py`.
     """
     if not keys.still(holder):
         reply.close()

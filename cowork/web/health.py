@@ -16,7 +16,7 @@ from cowork.web.schemas import HealthReply, ReadyReply, RootReply
 
 
 def blueprint(services: Services) -> CoworkBlueprint:
-    """What the server says of itself; nothing here waits for anything."""
+    """Liveness, readiness and the state of each part; nothing here waits for anything."""
     routes = CoworkBlueprint("health", __name__, description="Liveness and the truth")
 
     @routes.get("/")

@@ -8,9 +8,8 @@ from flask import g
 
 from cowork.errors import Forbidden
 from cowork.history.outbox import Outbox
-from cowork.model import DeadLetter
+from cowork.model import NO_OWNER, DeadLetter
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.guard import NO_OWNER
 from cowork.web.schemas import OutboxReply, RetryReply
 
 

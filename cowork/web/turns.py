@@ -1,4 +1,4 @@
-"""`/turns/*`: look at a turn, read it again from any place, interrupt it."""
+"""`/turns/*`: read a turn, its events from any place, interrupt it."""
 
 from __future__ import annotations
 
