@@ -1,4 +1,4 @@
-"""What a turn can say.
+"""The events of a turn.
 
 A turn's log is a list of these, in the order they happened; an HTTP reply is one reader of that
 list.  They are values: no behaviour, no HTTP, no knowledge of the CLI's own words.

@@ -195,7 +195,7 @@ class EventLog:
             # The disk is full, or there are no more files: the rest stays in memory, within the
             # limit that every turn has.
             self._may_spill = False
-            log.error("a turn's log cannot be spilled to a file", error=str(fault))
+            log.error("could not write an event log to a temporary file", error=str(fault))
             return
         self._tail_from += len(self._tail)
         self._tail = bytearray()

@@ -1,4 +1,4 @@
-"""Keeps a shared store in order: says that we live, and sets free what those hold who do not."""
+"""Store maintenance: sends our heartbeat, releases claims of dead workers, expires old turns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from cowork.turns.registry import TurnRegistry
 log = logger(__name__)
 
 HEARTBEAT_INTERVAL_S = 4.0
-# While the store is away, and while a turn of another process is followed.
+# While the store is unavailable.
 RETRY_INTERVAL_S = 0.5
+# While a turn of another process is read here.
 REMOTE_POLL_INTERVAL_S = 0.25
 _EXPIRE_BATCH = 50
 
@@ -48,7 +49,7 @@ class StoreMaintenance:
         self.sessions = 0
 
     def start(self) -> None:
-        """Set free what dead processes held, and go on doing so in the background."""
+        """Release what dead workers held, now and from then on in the background."""
         if not self._store.shared:
             return
         self._run_once()
@@ -56,17 +57,17 @@ class StoreMaintenance:
         self._thread.start()
 
     def run_soon(self) -> None:
-        """Somebody had trouble with the store: see whether it is away."""
+        """Check the store now: a call of it has failed."""
         self._wake.set()
 
     def close(self) -> None:
-        """End the thread; what still waits for the store gets its last chance."""
+        """Stop the thread, and try a last time to write the buffered ends."""
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(2 * RETRY_INTERVAL_S + 1.0)
         if not self._recorder.flush():
-            log.error("the ends of turns are lost with us", turns=self._recorder.buffered)
+            log.error("shutting down: unsaved turn results lost", turns=self._recorder.buffered)
 
     def _run(self) -> None:
         next_run = time.monotonic() + HEARTBEAT_INTERVAL_S
@@ -82,7 +83,7 @@ class StoreMaintenance:
                 next_run = time.monotonic() + (
                     HEARTBEAT_INTERVAL_S if self.ok else RETRY_INTERVAL_S
                 )
-                self._stop.wait(REMOTE_POLL_INTERVAL_S)  # however many have trouble at once
+                self._stop.wait(REMOTE_POLL_INTERVAL_S)  # however many calls fail at once
 
     def _refresh_remote(self) -> None:
         try:
@@ -105,7 +106,7 @@ class StoreMaintenance:
         except StoreUnavailable as fault:
             self._set_available(ok=False, why=fault.message)
         except Exception:
-            log.exception("the store could not be kept in order")
+            log.exception("store maintenance failed")
 
     def _reap_dead_holders(self) -> None:
         for holder, silent in self._store.holders().items():
@@ -113,19 +114,19 @@ class StoreMaintenance:
                 continue
             if self._is_dead(holder) or (silent > LEASE and not _same_kernel(holder, self._holder)):
                 lost = self._store.bury_holder(holder)
-                log.warning("a process is gone, its turns are lost", holder=holder, turns=len(lost))
+                log.warning("worker died, its turns marked failed", holder=holder, turns=len(lost))
 
     def _set_available(self, *, ok: bool, why: str | None = None) -> None:
         if ok != self.ok:
             self.ok = ok
             if ok:
-                log.info("the store is back")
+                log.info("store available")
             else:
-                log.warning("the store is away", why=why)
+                log.warning("store unavailable", why=why)
 
 
 def _same_kernel(holder: str, own: str) -> bool:
-    """Whether we would know of the holder's death: it runs where we do, under the same kernel."""
+    """Whether we would see the holder's process die: same host, same PID namespace."""
     return _kernel_of(holder) == _kernel_of(own) != ""
 
 

@@ -1,7 +1,7 @@
-"""Each project answers one question at a time: its lane is the turn that runs and those that wait.
+"""A keyed serial executor: a project runs one turn at a time, the others wait in its queue.
 
 The CLI has no lock of its own, and two writers to one session lose turns without an error.
-A busy lane has a thread, which takes its turns in order until there are none left.
+A busy project has a thread, which runs its turns in order until none is left.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _ProjectQueue:
 
 
 class ProjectQueues:
-    """All busy projects.
+    """The queues of all busy projects.
 
     `run` runs a turn to its end; `on_cancelled` ends a turn that was stopped while it waited and
     has left its queue.  Neither should raise: one whose `run` or `on_cancelled` does is ended here.
@@ -77,7 +77,7 @@ class ProjectQueues:
         try:
             self._start_or_wait(queue, turn, on_busy)
         except Exception:
-            log.exception("a turn could not begin", turn_id=turn.id)
+            log.exception("could not start a turn", turn_id=turn.id)
             self._end(turn, internal_error())
             self._withdraw(queue, turn)
         return before
@@ -98,7 +98,7 @@ class ProjectQueues:
         return before
 
     def _start_or_wait(self, queue: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> None:
-        """An accepted turn waits in its lane, or runs, where nothing does any more."""
+        """An accepted turn waits in its queue, or runs where nothing does any more."""
         if queue.running is not turn:
             with self._lock:
                 queue.reserved.remove(turn)
@@ -122,7 +122,7 @@ class ProjectQueues:
         try:
             self._on_cancelled(turn)
         except Exception:
-            log.exception("a turn could not be ended", turn_id=turn.id)
+            log.exception("could not finish a cancelled turn", turn_id=turn.id)
             turn.finish(Done(success=False, message=""), turn.stop_reason)
 
     def _enqueue(self, queue: _ProjectQueue, turn: Turn, *, first: bool) -> Callable[[], None]:
@@ -145,18 +145,20 @@ class ProjectQueues:
         return cancel
 
     def _start_thread(self, queue: _ProjectQueue) -> None:
-        """Take the lane's turns in a thread; where there is none, they end without being asked."""
+        """Run the queue's turns in a thread; where none can be started, they fail."""
         try:
             self._threads.run(lambda: self._run(queue))
         except Exception:
-            log.exception("no thread could be started for a project's turns")
+            log.exception("could not start a thread for a project's turns")
             turn = queue.running
             while turn is not None:
-                self._end(turn, AtCapacity("the server has no thread for a turn", retry_after=5))
+                self._end(
+                    turn, AtCapacity("the server cannot start a thread for the turn", retry_after=5)
+                )
                 turn = self._advance(queue, turn.project)
 
     def _withdraw(self, queue: _ProjectQueue, turn: Turn) -> None:
-        """The turn does not come after all; those behind it need not wait for it."""
+        """Withdraw a turn that was not accepted, and start the next one if it held the slot."""
         with self._lock:
             for place in (queue.reserved, queue.waiting):
                 if turn in place:
@@ -188,8 +190,8 @@ class ProjectQueues:
                     turn.begin()
                 self._run_turn(turn)
             except BaseException:
-                # The thread has to live: it is the only one that takes what waits behind.
-                log.exception("taking a turn failed", turn_id=turn.id)
+                # The thread must live: it is the only one that runs what waits behind.
+                log.exception("unhandled exception in a project's queue", turn_id=turn.id)
                 self._end(turn, internal_error())
             turn = self._advance(queue, project)
 
@@ -240,5 +242,5 @@ def _report_positions(queue: _ProjectQueue) -> None:
         try:
             turn.report_queue_position(ahead)
         except Exception:
-            # It waits as before, and does not know for how many.
-            log.exception("a waiting turn could not be told its position", turn_id=turn.id)
+            # It waits as before.
+            log.exception("could not report a turn's queue position", turn_id=turn.id)

@@ -1,7 +1,7 @@
-"""What turns leave in the store: that they were asked, what became of them, what they said.
+"""Persists turns when accepted, started and ended; buffers ends while the store is unavailable.
 
-A turn is accepted only when the store has it.  Its end must not depend on the store: where that
-is away, the end waits here, in memory and in order, and the store has it as soon as it is back.
+A turn is accepted only when the store has it.  Its end must not depend on the store: ends are
+buffered in memory, in order, and written as soon as the store is available again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from cowork.turns.turn import State, Turn, internal_error, state_of, without_ans
 
 log = logger(__name__)
 
-# Of the ends that wait for the store.  Only turns that were accepted can add to them, and while
-# the store is away none is; beyond it they wait without their logs.
+# Of the buffered ends.  Only accepted turns can add to them, and while the store is unavailable
+# none is accepted; beyond the limit of bytes they are buffered without their logs.
 BUFFERED_BYTES_LIMIT = 64 * 2**20
 BUFFERED_LIMIT = 10_000
 
@@ -38,7 +38,7 @@ class TurnRecorder:
     """Writes turns into the store; `holder` is this process's name there.
 
     `retention` is how long an ended turn is kept that came without a key, in seconds;
-    `on_store_error` is called when the store turns out to be away.
+    `on_store_error` is called when the store turns out to be unavailable.
     """
 
     def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
@@ -53,17 +53,17 @@ class TurnRecorder:
 
     @property
     def buffered(self) -> int:
-        """How many ends wait for the store."""
+        """How many ends wait to be written."""
         return len(self._buffered)
 
     def record_accepted(self, turn: Turn, key: TurnKey | None = None) -> None:
-        """Keep a turn that has its place and has not begun; without this it must not begin.
+        """Write a turn that has its place in the queue; without this it must not start.
 
         Raises `StoreUnavailable`, `OutboxFull` and `DuplicateKey`.
         """
         turn.key = key
         if not self.flush():
-            raise StoreUnavailable("the store is away", retry_after=1)
+            raise StoreUnavailable("store unavailable", retry_after=1)
         record, question = to_record(turn, self._holder), self._question(turn)
         try:
             known = self._store.put_turn(record, question, key)
@@ -76,26 +76,26 @@ class TurnRecorder:
             self._close_uncertain(turn, internal_error())
             raise
         if known is not None:
-            raise DuplicateKey("another process was asked the same just now", retry_after=1)
+            raise DuplicateKey("another process accepted the same key just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
             turn.question_in_outbox = True
             self._wake_outbox()
 
     def _close_uncertain(self, turn: Turn, fault: CoworkError) -> None:
-        """The store may have the turn all the same, now or in a moment: it is to end there."""
+        """The write's outcome is unknown: buffer an end, so that a turn that did land is closed."""
         if len(self._buffered) < BUFFERED_LIMIT:
             record = to_record(turn, self._holder, Done(success=False, message=""), fault)
             self._buffer(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
     def record_started(self, turn: Turn) -> None:
-        """A turn that waited begins: its question is history now."""
+        """A turn that waited has started: its question goes to the chat history."""
         question = self._question(turn)
         if turn.question_in_outbox or (question is None and not turn.queue_position):
             return
         try:
             self._store.start_turn(to_record(turn, self._holder), question)
         except StoreUnavailable:
-            return  # the turn will see for itself; at its end its question goes first
+            return  # the turn will fail by itself; at its end its question is written first
         turn.question_in_outbox = True
         if question is not None:
             self._wake_outbox()
@@ -109,9 +109,9 @@ class TurnRecorder:
         claim: Claim | None = None,
         session: Session | None = None,
     ) -> bool:
-        """Keep how a turn ends; whether its session was kept, as far as that is known.
+        """Write how a turn ends; whether its session was written, as far as that is known.
 
-        Never raises, and never waits for more than the store's second.
+        Never raises, and never waits longer than a call of the store, a second.
         """
         is_end_only = turn.is_end_only
         end = TurnEnd(
@@ -137,41 +137,41 @@ class TurnRecorder:
         try:
             return compressed_log(turn) if self._store.shared else None
         except Exception:
-            # A file that cannot be read any more, no memory: the end is worth more than its log.
-            log.exception("the log of a turn could not be kept", turn_id=turn.id)
+            # An unreadable file, no memory: the end matters more than its log.
+            log.exception("could not save the event log of a turn", turn_id=turn.id)
             return None
 
     def _wake_outbox(self) -> None:
         try:
             self._outbox.wake()
         except Exception:
-            # What is in the store is delivered with the next that is put there.
-            log.exception("the outbox could not be woken")
+            # The message is in the store, and is delivered with the next one.
+            log.exception("could not wake the outbox")
 
     def _write(self, end: TurnEnd) -> bool | None:
-        """Whether the session was kept; None where the store is away."""
+        """Whether the session was written; None where the store is unavailable."""
         try:
             return self._store.end_turn(end)
         except StoreUnavailable:
             return None
         except Exception:
-            # Trying again would fail again, and hold up what waits behind it.
-            log.exception("the end of a turn could not be kept", turn_id=end.record.id)
+            # Trying again would fail again, and block the ends behind it.
+            log.exception("could not save the result of a turn", turn_id=end.record.id)
             return self._write_minimal(end)
 
     def _write_minimal(self, end: TurnEnd) -> bool:
-        """Keep at least that and how the turn ended; its session is as good as deleted."""
+        """Write the state alone; False, as if the session had been deleted."""
         left = replace(
             end, record=minimal_record(end.record), log=None, session=None, exchange=None
         )
         try:
             self._store.end_turn(left)
         except Exception as fault:  # noqa: BLE001 - the first one is in the log
-            log.error("not even that a turn ended", turn_id=end.record.id, error=str(fault))
+            log.error("could not save the state of a turn", turn_id=end.record.id, error=str(fault))
         return False
 
     def flush(self) -> bool:
-        """Write what waits for the store, in order; whether nothing waits any more."""
+        """Write the buffered ends in order; whether none is left."""
         if not self._buffered:
             return True
         with self._lock:
@@ -181,7 +181,7 @@ class TurnRecorder:
                     return False
                 self._buffered.popleft()
                 self._buffered_bytes -= _size(end)
-        log.info("the store has what had waited for it")
+        log.info("buffered turn results written")
         self._wake_outbox()
         return True
 
@@ -192,7 +192,7 @@ class TurnRecorder:
         self._buffered.append(end)
         self.on_store_error()
         if len(self._buffered) == 1:
-            log.warning("the store is away, the ends of turns wait for it", turn_id=end.record.id)
+            log.warning("store unavailable, buffering turn results", turn_id=end.record.id)
 
     def _messages(
         self, turn: Turn, done: Done, error: CoworkError | None

@@ -128,5 +128,5 @@ def _decompressed(compressed: bytes | None) -> EventLog | None:
         # Twice the limit: the last thing said may have gone beyond it, and marks take room too.
         return EventLog.load(decompress(compressed, 2 * LOG_LIMIT_BYTES))
     except ValueError:
-        log.error("the kept log of a turn cannot be read")
+        log.error("stored event log is corrupt")
         return None

@@ -145,8 +145,8 @@ class TurnRegistry:
             return None
         record, _ = found
         if record.ended is None and record.holder == self._holder:
-            # What becomes of it is not in the store yet, which has just been away.
-            raise StoreUnavailable("the turn is not settled yet", retry_after=1)
+            # Its result is still buffered: the store was unavailable.
+            raise StoreUnavailable("the turn's result is not in the store yet", retry_after=1)
         return from_record(*found)
 
     def _is_expired(self, turn: Turn) -> bool:
@@ -170,11 +170,11 @@ class TurnRegistry:
 
     @property
     def remote_count(self) -> int:
-        """How many turns are followed that run in other processes."""
+        """How many turns of other processes are read here and have not ended."""
         return len(self._remote)
 
     def refresh_remote(self) -> None:
-        """Look what has become of the turns that run in other processes; call it now and then.
+        """Update the turns that run in other processes from the store; to be called periodically.
 
         Raises `StoreUnavailable`.
         """
@@ -200,7 +200,7 @@ class TurnRegistry:
     def on_turn_ended(self, turn: Turn) -> None:
         """A turn has ended; its retention begins.
 
-        One that failed before its question was asked gives its key back, so that a retry asks.
+        One that failed before its question was asked frees its key, so that a retry asks.
         """
         with self._lock:
             if isinstance(turn.error, NOT_STARTED):
@@ -266,7 +266,7 @@ class TurnRegistry:
             self._tombstones.popitem(last=False)
 
     def close(self) -> None:
-        """Let go of every log."""
+        """Close every event log."""
         with self._lock:
             for turn in self._turns.values():
                 turn.close()

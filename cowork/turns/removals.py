@@ -53,7 +53,7 @@ class Removals:
         except StoreUnavailable:
             return  # it is there at the next start too
         if ids:
-            log.info("removing what is left of deleted sessions", sessions=len(ids))
+            log.info("removing leftover files of deleted sessions", sessions=len(ids))
             self._put(_Job(ids, lambda: True))
 
     def add(self, ids: Sequence[str], is_ready: Callable[[], bool]) -> None:
@@ -77,7 +77,10 @@ class Removals:
                 thread.start()
             except RuntimeError as fault:
                 self._jobs.clear()
-                log.error("what is left of a session waits for a start", why=str(fault))
+                log.error(
+                    "could not start a thread to remove session files, next start retries",
+                    why=str(fault),
+                )
                 return
             self._thread = thread
 
@@ -104,7 +107,7 @@ class Removals:
                 if time.monotonic() < job.until:
                     return False
                 log.error(
-                    "a deleted session's process does not end, its files wait for the next start",
+                    "timeout ending a deleted session's process, next start removes its files",
                     session_id=job.ids[-1],
                 )
                 job.ids = ()
@@ -121,7 +124,7 @@ class Removals:
             self._store.drop_removal(session_id)
         except NotRemoved as fault:
             log.error(
-                "files of a deleted session are left, the next start tries again",
+                "could not remove files of a deleted session, next start retries",
                 session_id=session_id,
                 why=str(fault),
             )

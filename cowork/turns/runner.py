@@ -1,6 +1,6 @@
-"""Takes a turn: its session, a process for it, its answer, and what heals when one is missing.
+"""Runs one turn: claim the project, resolve the session, lease a process, wait for the result.
 
-`queues.py` decides whose turn it is, and calls this from the lane's thread.
+Retries after a lost session or a dead process.  `queues.py` calls this, in the queue's thread.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logger(__name__)
 # A session that is missing or refused, then one that is in use, then a process that died while it
 # was idle.
 ATTEMPTS = 3
-# How often a project is looked at that another process is answering; seconds.
+# How often a project's claim is tried for while another process holds it.
 CLAIM_POLL_INTERVAL_S = 0.075
 
 
@@ -58,7 +58,7 @@ class TurnPolicy:
 
 
 class Runner:
-    """Runs turns, one call each, from any number of lanes."""
+    """Runs turns, one call each, from any number of queues."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Runner:
         self._transcripts = transcripts
 
     def finish_cancelled(self, turn: Turn) -> None:
-        """A turn was stopped while it waited: its question is history, its answer never was."""
+        """End a turn that was stopped while it waited in its queue."""
         self._finish(turn, None, turn.stop_reason)
 
     def run(self, turn: Turn) -> None:
@@ -86,8 +86,8 @@ class Runner:
         try:
             self._run_claimed(turn)
         except BaseException:  # also what gevent throws into a greenlet to end it
-            # The last line of defence: a turn must end, and its lane must go on.
-            log.exception("a turn broke", turn_id=turn.id)
+            # The last line of defence: a turn must end, and its queue must go on.
+            log.exception("unhandled exception in turn", turn_id=turn.id)
             self._finish(turn, None, internal_error())
         finally:
             # It may have been raised here after its end; its frames would keep the process as long
@@ -109,7 +109,7 @@ class Runner:
                 self._release(claim)
 
     def _claim(self, turn: Turn) -> Claim:
-        """The project, once no other process answers it any more; our own lanes see to ours."""
+        """The claim on the project, once no other process holds it."""
         turn.on_stop(lambda: self._stop_early(turn))
         while True:
             self._check_not_stopped(turn)
@@ -120,20 +120,20 @@ class Runner:
             turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
 
     def _stop_early(self, turn: Turn) -> None:
-        """Until there is a reply to interrupt, a turn that is stopped has nothing to wait for."""
+        """End a stopped turn at once: there is no reply yet that could be interrupted."""
         self._finish(turn, None, turn.stop_reason)
 
     def _release(self, claim: Claim) -> None:
         try:
             self._store.release(claim)
         except StoreUnavailable as fault:
-            # Nobody prolongs it any more, so that it ends by itself, or with our next one.
-            log.warning("a project could not be released", why=fault.message)
+            # Nobody renews it any more, so that it expires, or ends with our next one.
+            log.warning("could not release a project's claim", why=fault.message)
 
     # -- a turn
 
     def _run_attempts(self, turn: Turn, claim: Claim) -> None:
-        """Ask, healing the session where that is the trouble; a `CoworkError` ends the turn."""
+        """Ask, starting a new session where the old one is lost; a `CoworkError` ends the turn."""
         session = found = self._store.session(turn.project)
         earlier: list[Exchange] = []
         refused: Session | None = None
@@ -145,7 +145,7 @@ class Runner:
             try:
                 self._attempt(turn, session, claim, earlier, refused=refused, given_up=given_up)
             except (SessionMissing, SessionInUse, RequestRefused) as fault:
-                log.warning("session lost, starting anew", turn_id=turn.id, why=fault.message)
+                log.warning("session lost, starting a new one", turn_id=turn.id, why=fault.message)
                 if not isinstance(fault, SessionInUse):
                     earlier = self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):
@@ -153,7 +153,7 @@ class Runner:
                 session, given_up = None, _with_given_up(given_up, turn)
             except ProcessGone as fault:
                 given_up = _with_given_up(given_up, turn)
-                log.info("the process was gone, starting another", turn_id=turn.id, why=str(fault))
+                log.info("process died, starting another", turn_id=turn.id, why=str(fault))
             else:
                 return
         raise ClaudeFailed("the Claude CLI did not take the question")
@@ -233,7 +233,10 @@ class Runner:
         """The session, with whether its transcript has all that was said; it had `size` bytes."""
         lacks = self._transcripts.lacks_turn(session.cwd, session.id, size)
         if lacks:
-            log.error("the CLI did not write a turn down, is the disk full?", session_id=session.id)
+            log.error(
+                "CLI did not write the turn to its transcript, is the disk full?",
+                session_id=session.id,
+            )
         incomplete = lacks or (session.incomplete and not was_told)
         return (
             session if incomplete == session.incomplete else replace(session, incomplete=incomplete)
@@ -348,7 +351,7 @@ class Runner:
         try:
             return self._end(turn, result, error, claim, session)
         except Exception:
-            log.exception("the end of a turn broke", turn_id=turn.id)
+            log.exception("unhandled exception while ending a turn", turn_id=turn.id)
             return False
         finally:
             if turn.done is None:
@@ -384,7 +387,7 @@ class Runner:
         try:
             self._recorder.record_ended(turn, done, error)
         except Exception:
-            log.exception("the store does not know that a turn has ended", turn_id=turn.id)
+            log.exception("could not record the end of a turn", turn_id=turn.id)
         finally:
             turn.finish(done, error)
 
@@ -411,9 +414,9 @@ def _serializable(
     """The end; that of a failure, where the answer is a value that no reply can hold."""
     if is_serializable(done):
         return done, error
-    log.error("an answer is nested too deeply for JSON", turn_id=turn.id)
+    log.error("answer is nested too deeply for JSON", turn_id=turn.id)
     told = replace(done, success=False, usage=None, structured_output=None)
-    return told, error or Internal("the answer is nested too deeply to be told")
+    return told, error or Internal("the answer is nested too deeply for JSON")
 
 
 def _check_not_refused(reply: Reply, result: Result) -> None:

@@ -1,6 +1,6 @@
-"""What callers can do: ask a project, interrupt, forget, and at the end stop everything.
+"""What callers can do: ask a project, interrupt, delete a session, and at the end stop everything.
 
-`queues.py` decides whose turn it is, `runner.py` takes it.
+`queues.py` decides when a turn runs, `runner.py` runs it.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class TurnService:
             raise _unreachable()
 
     def _check_free_elsewhere(self, project: Project, on_busy: OnBusy) -> None:
-        """What our own lane says of a busy project, where it is another process's."""
+        """Apply `on_busy` to a project that another process is answering."""
         if on_busy == "interrupt":
             self._check_ours(project)
         elif on_busy == "reject" and self._store.claimed_elsewhere(project):
@@ -180,7 +180,7 @@ class TurnService:
         """
         self._check_ours(project)
         if not self._recorder.flush():
-            raise StoreUnavailable("the store is away", retry_after=1)
+            raise StoreUnavailable("store unavailable", retry_after=1)
         before = self._queues.turns_of(project)
         session = self._store.delete_session(project)
         turns = list(dict.fromkeys([*before, *self._queues.turns_of(project)]))
@@ -236,4 +236,6 @@ class TurnService:
 
 
 def _unreachable() -> WorkerUnreachable:
-    return WorkerUnreachable("another worker runs it, and cannot be told from here", retry_after=1)
+    return WorkerUnreachable(
+        "another worker runs it and cannot be reached from here", retry_after=1
+    )

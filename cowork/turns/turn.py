@@ -146,7 +146,9 @@ class Turn:
             self._condition.tell()
             self._fresh_batch = None
         if is_too_long:
-            self.stop(ClaudeFailed("the turn said more than 64 MiB, tools and thinking included"))
+            self.stop(
+                ClaudeFailed("the turn emitted more than 64 MiB, tools and thinking included")
+            )
 
     def try_begin_finish(self) -> bool:
         """Whether it is the caller who ends the turn; nothing is added to its log from now on."""
@@ -185,7 +187,7 @@ class Turn:
         try:
             self._append_end(done, error)
         except Exception:
-            log.exception("the end of a turn could not be logged", turn_id=self.id)
+            log.exception("could not append the end of a turn to its event log", turn_id=self.id)
             done, error = Done(success=False, message=""), internal_error()
             with suppress(Exception):
                 self._append_end(done, error)
@@ -201,7 +203,7 @@ class Turn:
         try:
             call()
         except Exception:
-            log.exception("somebody who was told of a turn failed", turn_id=self.id)
+            log.exception("exception in a callback of a turn", turn_id=self.id)
 
     def on_end(self, call: Callable[[Turn], None] | None) -> bool:
         """What `finish` calls, once; whether it takes another's place, which is not called then."""
@@ -259,7 +261,9 @@ class Turn:
             timer.start()
         except RuntimeError as fault:
             # No more threads: the turn goes on, and its own time limit ends it.
-            log.warning("an unread turn is not stopped", turn_id=self.id, why=str(fault))
+            log.warning(
+                "could not start the disconnect timer of a turn", turn_id=self.id, why=str(fault)
+            )
             return
         self._grace_timer = timer
 
@@ -267,7 +271,7 @@ class Turn:
         with self._condition:
             unread = self._readers == 0
         if unread:
-            self.stop(TurnInterrupted("nobody listened to the turn any more"))
+            self.stop(TurnInterrupted("the client disconnected and did not come back in time"))
 
     def _cancel_grace_timer(self) -> None:
         if self._grace_timer is not None:
@@ -421,7 +425,7 @@ def state_of(error: CoworkError | None) -> State:
 
 def internal_error() -> Internal:
     """The error of a turn that something of ours broke."""
-    return Internal("something of ours broke; see the server's log")
+    return Internal("internal server error; see the server log")
 
 
 def _facts_of(error: CoworkError) -> dict[str, object]:

@@ -233,8 +233,8 @@ def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, recorder
         store.away = False
         assert recorder.flush()
     assert [entry["event"] for entry in logs] == [
-        "the store is away, the ends of turns wait for it",
-        "the store has what had waited for it",
+        "store unavailable, buffering turn results",
+        "buffered turn results written",
     ]
     assert recorder.buffered == 0
     assert [state(store, each) for each in (first, second)] == ["succeeded", "succeeded"]

@@ -76,7 +76,7 @@ def test_what_cannot_be_removed_is_told_of_and_tried_again_by_the_next_start(
     (tmp_path / "projects").symlink_to(path.parent.parent)
     store.delete_session(P)
     new().add(left.ids, lambda: True)
-    wait_for(lambda: "next start tries again" in capsys.readouterr().out, PATIENCE_S, "the line")
+    wait_for(lambda: "next start retries" in capsys.readouterr().out, PATIENCE_S, "the line")
     assert path.exists()
     assert store.removals() == [left.id]
     (tmp_path / "projects").unlink()
