@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from tests.fake_claude.driver import (
     text_of,
 )
 
+PLAYER = Path(__file__).parents[2] / "fake_claude" / "player.py"
 SCENES = sorted((Path(__file__).parents[2] / "fake_claude" / "scenes").glob("*.jsonl"))
 Start = Callable[..., Cli]
 
@@ -714,6 +716,21 @@ def test_it_tells_whether_it_is_logged_in(claude, tmp_path):
     assert (answer.returncode, json.loads(answer.stdout)["loggedIn"]) == (1, False)
 
 
+@pytest.mark.parametrize("environ", [{}, {"ANTHROPIC_API_KEY": "k"}])
+@pytest.mark.parametrize("asked", [["--version"], ["auth", "status"]])
+def test_the_shell_answers_what_python_would(claude, tmp_path, environ, asked):
+    player = [sys.executable, "-S", "-E", str(PLAYER), *asked]
+    told = configure(tmp_path / "config", log=tmp_path / "log")
+    by_python = subprocess.run(player, env={**environ, **told}, capture_output=True, check=True)
+    by_shell = run(claude, *asked, **environ, **told)
+    assert (by_shell.returncode, by_shell.stdout) == (0, by_python.stdout)
+    wrapper = claude.read_text().replace("\nexec ", "\nexit 9 ")
+    claude.write_text(wrapper)
+    assert run(claude, *asked, **environ, **told).stdout == by_python.stdout
+    probed = configure(tmp_path / "config", probe="ok")
+    assert run(claude, *asked, **environ, **probed).returncode == 9
+
+
 def test_without_a_login_every_turn_says_so(start):
     cli = start(config={"start": "not_logged_in"})
     for _ in range(2):
@@ -819,10 +836,12 @@ def test_a_question_during_a_turn_is_logged_as_an_overlap(start, tmp_path):
     assert [e["what"] for e in read_log(tmp_path / "log") if e["event"] == "overlap"] == ["message"]
 
 
-def test_it_starts_fast(claude):
+def test_it_starts_fast(claude, tmp_path):
+    config = configure(tmp_path / "config", version="1")  # answered by Python
+
     def cpu_s() -> float:
         before = os.times()
-        run(claude, "--version")
+        run(claude, "--version", **config)
         after = os.times()
         used = zip(
             after[2:4], before[2:4], strict=True
