@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
@@ -75,10 +75,16 @@ def create_app(services: Services) -> Flask:
     url_segments.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces
-    turn_service, keepalive = services.turn_service, settings.keepalive
+    for blueprint in _blueprints(services):
+        api.register_blueprint(blueprint)
+    return app
+
+
+def _blueprints(services: Services) -> list[Blueprint]:
+    turn_service, keepalive = services.turn_service, services.settings.keepalive
     disconnects = Disconnects(services.client_watcher)
-    first_wait = settings.first_event_wait
-    for blueprint in (
+    first_wait = services.settings.first_event_wait
+    return [
         health.blueprint(services),
         ask.blueprint(turn_service, disconnects, first_event_wait=first_wait, keepalive=keepalive),
         turns.blueprint(turn_service, disconnects, keepalive=keepalive),
@@ -86,9 +92,7 @@ def create_app(services: Services) -> Flask:
         processes.blueprint(services.pool),
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
-    ):
-        api.register_blueprint(blueprint)
-    return app
+    ]
 
 
 def _register_requests(app: Flask) -> None:

@@ -29,27 +29,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
     @routes.response(200, HealthReply)
     def health() -> dict[str, Any]:
         """Whether the process serves (`status`), and how each part is."""
-        reasons = services.readiness.reasons()
-        return {
-            "status": "healthy",
-            "timestamp": datetime.now(UTC).isoformat(),
-            "chat_api_url": services.settings.chat_api_base_url,
-            "auth": _auth(services),
-            "ai_provider": "claude",
-            "claude_cli": services.settings.claude_cli_path,
-            "active_sessions": services.session_count(),
-            "ready": not reasons,
-            "reasons": reasons,
-            "claude": asdict(services.cli.state()),
-            "processes": services.pool.counts(),
-            "chat_api": services.outbox.state,
-            "store": {
-                "kind": services.settings.store.partition(":")[0],
-                "ok": services.maintenance.ok,
-            },
-            "turns": services.turn_service.busy(),
-            "version": __version__,
-        }
+        return _health_reply(services)
 
     @routes.get("/health/live")
     @routes.response(200, RootReply)
@@ -71,6 +51,30 @@ def blueprint(services: Services) -> CoworkBlueprint:
         return reply
 
     return routes
+
+
+def _health_reply(services: Services) -> dict[str, Any]:
+    reasons, settings = services.readiness.reasons(), services.settings
+    return {
+        "status": "healthy",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "chat_api_url": settings.chat_api_base_url,
+        "auth": _auth(services),
+        "ai_provider": "claude",
+        "claude_cli": settings.claude_cli_path,
+        "active_sessions": services.session_count(),
+        "ready": not reasons,
+        "reasons": reasons,
+        "claude": asdict(services.cli.state()),
+        "processes": services.pool.counts(),
+        "chat_api": services.outbox.state,
+        "store": {
+            "kind": settings.store.partition(":")[0],
+            "ok": services.maintenance.ok,
+        },
+        "turns": services.turn_service.busy(),
+        "version": __version__,
+    }
 
 
 def _auth(services: Services) -> dict[str, Any]:
