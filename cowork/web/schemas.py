@@ -5,6 +5,8 @@ Requests are checked by these; replies are described by them (`/openapi.json`).
 
 from __future__ import annotations
 
+from typing import Self
+
 from marshmallow import Schema, fields, validate
 
 from cowork.claude.launch_options import REQUESTED_MODES
@@ -27,7 +29,14 @@ EVENTS = ("tool", "thinking", "status")
 NOT_DONE = "Another worker answers the project; nothing was done"
 
 
-class AskBody(Schema):
+class _Schema(Schema):
+    """Not copied, as it never changes: flask-smorest would with each word on a route."""
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+
+class AskBody(_Schema):
     """A question to a project."""
 
     project_name = Text(
@@ -89,14 +98,14 @@ class AskBody(Schema):
     )
 
 
-class AskHeaders(Schema):
+class AskHeaders(_Schema):
     idempotency_key = fields.String(
         data_key="Idempotency-Key",
         metadata={"description": "Makes a retry find its first turn instead of asking again."},
     )
 
 
-class AskReply(Schema):
+class AskReply(_Schema):
     """The answer of the non-streaming endpoint."""
 
     id = fields.Raw(dump_default=None, metadata={"description": "Always null."})
@@ -114,7 +123,7 @@ class AskReply(Schema):
     structured_output = fields.Raw(metadata={"description": "Where `output_schema` was sent."})
 
 
-class TurnReply(Schema):
+class TurnReply(_Schema):
     """A turn as it stands."""
 
     turn_id = fields.String()
@@ -136,29 +145,29 @@ class TurnReply(Schema):
     structured_output = fields.Raw()
 
 
-class EventsQuery(Schema):
+class EventsQuery(_Schema):
     after = Text(load_default=None, metadata={"description": "As `Last-Event-ID`."})
     events = Text(load_default="", metadata={"description": "tool, thinking, status"})
 
 
-class InterruptReply(Schema):
+class InterruptReply(_Schema):
     success = fields.Boolean()
     turn_id = fields.String(allow_none=True)
     state = fields.String(allow_none=True)
     message = fields.String()
 
 
-class SessionsReply(Schema):
+class SessionsReply(_Schema):
     sessions = fields.Dict(keys=fields.String(), values=fields.String())
     count = fields.Integer()
 
 
-class MessageReply(Schema):
+class MessageReply(_Schema):
     success = fields.Boolean()
     message = fields.String()
 
 
-class ProcessReply(Schema):
+class ProcessReply(_Schema):
     """A CLI process."""
 
     pid = fields.Integer()
@@ -175,16 +184,16 @@ class ProcessReply(Schema):
     last_used = fields.String(allow_none=True, metadata={"description": "ISO 8601."})
 
 
-class ProcessesReply(Schema):
+class ProcessesReply(_Schema):
     processes = fields.List(fields.Nested(ProcessReply))
     count = fields.Integer()
 
 
-class RootReply(Schema):
+class RootReply(_Schema):
     status = fields.String()
 
 
-class AuthState(Schema):
+class AuthState(_Schema):
     """Whether we hold an XO token; never the token."""
 
     authenticated = fields.Boolean()
@@ -194,7 +203,7 @@ class AuthState(Schema):
     token_source = fields.String(metadata={"description": "`none` or `dynamic_or_env`."})
 
 
-class HealthReply(Schema):
+class HealthReply(_Schema):
     status = fields.String(metadata={"description": "`healthy` while the process serves."})
     timestamp = fields.String(metadata={"description": "ISO 8601."})
     chat_api_url = fields.String()
@@ -212,7 +221,7 @@ class HealthReply(Schema):
     version = fields.String()
 
 
-class ReadyReply(Schema):
+class ReadyReply(_Schema):
     ready = fields.Boolean()
     reasons = fields.List(
         fields.String(),
@@ -220,7 +229,7 @@ class ReadyReply(Schema):
     )
 
 
-class DeadLetterReply(Schema):
+class DeadLetterReply(_Schema):
     """A message that the Chat API refused for good; its text is not shown."""
 
     id = fields.String(metadata={"description": "`<turn_id>-question` or `<turn_id>-answer`."})
@@ -232,7 +241,7 @@ class DeadLetterReply(Schema):
     died_at = fields.String(metadata={"description": "ISO 8601."})
 
 
-class OutboxReply(Schema):
+class OutboxReply(_Schema):
     pending = fields.Integer(metadata={"description": "Messages that wait, of all callers."})
     oldest_age_s = fields.Float(allow_none=True)
     dropped = fields.Integer(metadata={"description": "Lost to a bound since the start."})
@@ -240,26 +249,26 @@ class OutboxReply(Schema):
     dead_letters = fields.List(fields.Nested(DeadLetterReply))
 
 
-class RetryReply(Schema):
+class RetryReply(_Schema):
     success = fields.Boolean()
     retried = fields.Integer()
 
 
-class AuthStartBody(Schema):
+class AuthStartBody(_Schema):
     scopes = Json(load_default=None, allow_none=True)
     client_reference = Text(load_default=None, allow_none=True)
 
 
-class AuthConsumeBody(Schema):
+class AuthConsumeBody(_Schema):
     auth_session_id = Text(load_default=None, allow_none=True)
     poll_token = Text(load_default=None, allow_none=True)
 
 
-class AuthStatusQuery(Schema):
+class AuthStatusQuery(_Schema):
     poll_token = Text(required=True, validate=not_blank)
 
 
-class AuthConsumeReply(Schema):
+class AuthConsumeReply(_Schema):
     success = fields.Boolean()
     message = fields.String()
     user_id = fields.String(allow_none=True)
@@ -267,23 +276,23 @@ class AuthConsumeReply(Schema):
     scope = fields.Raw(allow_none=True)
 
 
-class WhoamiReply(Schema):
+class WhoamiReply(_Schema):
     success = fields.Boolean()
     user_id = fields.String(allow_none=True)
 
 
-class Problem(Schema):
+class Problem(_Schema):
     """Every error that is not a validation error."""
 
     error = fields.String(metadata={"description": "One sentence for a person."})
     code = fields.String(metadata={"description": "Stable; see the README's table."})
 
 
-class ProblemReply(Schema):
+class ProblemReply(_Schema):
     detail = fields.Nested(Problem)
 
 
-class Fault(Schema):
+class Fault(_Schema):
     """One thing that is wrong with a request."""
 
     type = fields.String()
@@ -291,5 +300,5 @@ class Fault(Schema):
     msg = fields.String()
 
 
-class ValidationReply(Schema):
+class ValidationReply(_Schema):
     detail = fields.List(fields.Nested(Fault))
