@@ -30,6 +30,26 @@ class _ProjectQueue:
     waiting: deque[Turn] = field(default_factory=deque)
     reserved: list[Turn] = field(default_factory=list)
 
+    def count_waiting(self) -> int:
+        return len(self.waiting) + len(self.reserved)
+
+    def all(self) -> list[Turn]:
+        running = [self.running] if self.running is not None else []
+        return [*running, *self.waiting, *self.reserved]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A turn's place in its project's queue; `behind` is the turn that ran when it was reserved.
+
+    `first` says that the turn goes before those that wait.
+    """
+
+    turn: Turn
+    queue: _ProjectQueue
+    behind: Turn | None = None
+    first: bool = False
+
 
 class ProjectQueues:
     """The queues of all busy projects.
@@ -50,60 +70,64 @@ class ProjectQueues:
         self._is_closed = False
         self._threads = Threads("queue")
 
-    def submit(
-        self, turn: Turn, on_busy: OnBusy, accept: Callable[[Turn], None] = lambda _: None
-    ) -> Turn | None:
-        """Begin the turn, or let it wait; gives the turn that runs before it, if there is one.
+    def reserve(self, turn: Turn, on_busy: OnBusy) -> Place:
+        """A place for a turn that is not accepted yet; `start` or `withdraw` has to follow.
 
-        `accept` is called when the turn has its place and nothing has begun; it may wait.
-        Raises `ShuttingDown`, `ProjectBusy` (`reject`), `QueueFull` and what `accept` raises, in
-        which case the turn is not let in.
+        A project that is not busy begins with it; in a busy one it waits.
+        Raises `ShuttingDown`, `ProjectBusy` (`reject`) and `QueueFull`.
         """
         with self._lock:
             self.check_accepting()
             queue = self._queues.get(turn.project)
-            before = None
             if queue is None:
                 turn.begin()
                 queue = self._queues[turn.project] = _ProjectQueue(running=turn)
-            else:
-                before = self._reserve(queue, turn, on_busy)
-        try:
-            accept(turn)
-        except BaseException:
-            self._withdraw(queue, turn)
-            raise
-        # From here on the turn has been promised: it ends as turns do, whatever happens.
-        try:
-            self._start_or_wait(queue, turn, on_busy)
-        except Exception:
-            log.exception("could not start a turn", turn_id=turn.id)
-            self._end(turn, internal_error())
-            self._withdraw(queue, turn)
-        return before
+                return Place(turn, queue)
+            # One that has ended, and whose process is still being put away, is not before anyone.
+            behind = queue.running if queue.running and queue.running.done is None else None
+            self._check_not_full(queue, on_busy, is_answering=behind is not None)
+            waiting = queue.count_waiting() if on_busy != "interrupt" else 0
+            turn.queue_position = waiting + (behind is not None)
+            turn.report_queue_position(turn.queue_position)
+            queue.reserved.append(turn)
+            return Place(turn, queue, behind, first=on_busy == "interrupt")
 
-    def _reserve(self, queue: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> Turn | None:
-        """Keep a place for a turn that is not accepted yet."""
-        # A turn that has ended, but whose process is still being put away, is not ahead of anyone.
-        before = queue.running if queue.running is not None and queue.running.done is None else None
-        waiting = len(queue.waiting) + len(queue.reserved)
-        ahead = waiting + (before is not None)
-        if on_busy == "reject" and ahead:
+    def _check_not_full(self, queue: _ProjectQueue, on_busy: OnBusy, *, is_answering: bool) -> None:
+        waiting = queue.count_waiting()
+        if on_busy == "reject" and (waiting or is_answering):
             raise ProjectBusy("the project is answering another question")
-        if waiting >= max(self._limit, 1 if before is None else 0):
+        if waiting >= max(self._limit, 0 if is_answering else 1):
             raise QueueFull(f"the project has {waiting} questions waiting already", retry_after=5)
-        turn.queue_position = int(before is not None) if on_busy == "interrupt" else ahead
-        turn.report_queue_position(turn.queue_position)
-        queue.reserved.append(turn)
-        return before
 
-    def _start_or_wait(self, queue: _ProjectQueue, turn: Turn, on_busy: OnBusy) -> None:
-        """An accepted turn waits in its queue, or runs where nothing does any more."""
+    def withdraw(self, place: Place) -> None:
+        """Give up the place of a turn that was not accepted, and start the next one if it ran."""
+        queue, turn = place.queue, place.turn
+        with self._lock:
+            for turns in (queue.reserved, queue.waiting):
+                if turn in turns:
+                    turns.remove(turn)
+                    self._remove_if_empty(queue, turn.project)
+        if queue.running is turn:
+            following = self._advance(queue, turn.project)
+            if following is not None:
+                self._start_thread(queue)
+
+    def start(self, place: Place) -> None:
+        """Run an accepted turn, or let it wait; it ends as turns do, whatever happens."""
+        try:
+            self._start_or_wait(place)
+        except Exception:
+            log.exception("could not start a turn", turn_id=place.turn.id)
+            self._end(place.turn, internal_error())
+            self.withdraw(place)
+
+    def _start_or_wait(self, place: Place) -> None:
+        queue, turn = place.queue, place.turn
         if queue.running is not turn:
             with self._lock:
                 queue.reserved.remove(turn)
                 if queue.running is not None or queue.waiting:
-                    cancel = self._enqueue(queue, turn, first=on_busy == "interrupt")
+                    cancel = self._enqueue(queue, turn, first=place.first)
                 else:
                     cancel, queue.running = None, turn
             if cancel is not None:
@@ -157,20 +181,8 @@ class ProjectQueues:
                 )
                 turn = self._advance(queue, turn.project)
 
-    def _withdraw(self, queue: _ProjectQueue, turn: Turn) -> None:
-        """Withdraw a turn that was not accepted, and start the next one if it held the slot."""
-        with self._lock:
-            for place in (queue.reserved, queue.waiting):
-                if turn in place:
-                    place.remove(turn)
-                    self._remove_if_empty(queue, turn.project)
-        if queue.running is turn:
-            following = self._advance(queue, turn.project)
-            if following is not None:
-                self._start_thread(queue)
-
     def _remove_if_empty(self, queue: _ProjectQueue, project: Project) -> None:
-        if not _all(queue):
+        if not queue.all():
             del self._queues[project]
 
     def _cancel_waiting(self, queue: _ProjectQueue, turn: Turn) -> None:
@@ -213,12 +225,12 @@ class ProjectQueues:
         """The project's turns, the one that runs first."""
         with self._lock:
             queue = self._queues.get(project)
-            return _all(queue) if queue is not None else []
+            return queue.all() if queue is not None else []
 
     def all(self) -> list[Turn]:
         """Every turn that runs or waits."""
         with self._lock:
-            return [turn for queue in self._queues.values() for turn in _all(queue)]
+            return [turn for queue in self._queues.values() for turn in queue.all()]
 
     def check_accepting(self) -> None:
         """Raise `ShuttingDown` where no turn is let in any more."""
@@ -230,11 +242,6 @@ class ProjectQueues:
         with self._lock:
             self._is_closed = True
         self._threads.close()
-
-
-def _all(queue: _ProjectQueue) -> list[Turn]:
-    running = [queue.running] if queue.running is not None else []
-    return [*running, *queue.waiting, *queue.reserved]
 
 
 def _report_positions(queue: _ProjectQueue) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cowork.errors import (
@@ -75,18 +76,12 @@ class TurnRegistry:
             raise TurnExpired("the turn is no longer kept; see COWORK_TURN_RETENTION")
         return self._insert_loaded(turn)
 
-    def get_or_create(
-        self,
-        key: TurnKey | None,
-        make: Callable[[], Turn],
-        enter: Callable[[Turn], None] = lambda _: None,
-    ) -> tuple[Turn, bool]:
-        """The turn of that key and whether it was there before; else the one that `make` makes.
+    def get_or_create(self, key: TurnKey | None, create: Callable[[], Turn]) -> tuple[Turn, bool]:
+        """The turn of that key and whether it was there before; else the one that `create` makes.
 
-        `make` runs under a lock, so that of ten equal requests one makes the turn, and must not
-        wait; `enter` gives the turn its place and may.  Raises `IdempotencyMismatch`,
-        `StoreUnavailable`, and what `enter` raises, with nothing kept: then whoever found the
-        turn meanwhile sees it end with the same error.
+        `create` runs under a lock, so that of ten equal requests one makes the turn, and must not
+        wait.  A turn that is not accepted after all has to be rejected (`rejecting`).
+        Raises `IdempotencyMismatch` and `StoreUnavailable`.
         """
         if key is not None:
             found = self._by_key(key) or self._load_by_key(key)
@@ -97,17 +92,21 @@ class TurnRegistry:
             found = self._by_key_locked(key)
             if found is not None:
                 return found, True
-            turn = make()
+            turn = create()
             self._turns[turn.id] = turn
             if key is not None:
                 self._keys[key.owner, key.key] = turn.id, key.digest
                 self._key_of[turn.id] = key.owner, key.key
+        return turn, False
+
+    @contextmanager
+    def rejecting(self, turn: Turn) -> Iterator[None]:
+        """Forget the turn when this is left by an exception, and end it with that."""
         try:
-            enter(turn)
+            yield
         except BaseException as fault:
             self._reject(turn, fault)
             raise
-        return turn, False
 
     def _by_key(self, key: TurnKey) -> Turn | None:
         with self._lock:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 from cowork.claude import command
@@ -76,42 +77,51 @@ class TurnService:
         `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`, and
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
-        needs, skill = self._permitted(question.needs), self._skill(project, agent_type)
-        if (needs, skill) != (question.needs, question.skill):
-            question = replace(question, needs=needs, skill=skill)
-        before: list[Turn] = []
+        question = self._checked(project, question, agent_type)
+        try:
+            return self._accept(project, question, on_busy, key)
+        except DuplicateKey:  # another process was quicker: its turn is found in the store
+            return self._accept(project, question, on_busy, key)
+
+    def _accept(
+        self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
+    ) -> tuple[Turn, bool]:
+        """Reserve the key, quota and a place in the queue, write the turn to the store, start it.
+
+        A step that fails undoes those before it; whoever found the turn by its key meanwhile sees
+        it end with the same error.
+        """
+        turn, replayed = self.registry.get_or_create(
+            key, lambda: Turn(project, question, grace=self._policy.disconnect_grace)
+        )
+        if replayed:
+            return turn, True
         size = question.size
 
-        def ended(turn: Turn) -> None:
+        def on_end(turn: Turn) -> None:
             self._quota.give_back(project.owner, size)
             self.registry.on_turn_ended(turn)
 
-        def make() -> Turn:
-            turn = Turn(project, question, grace=self._policy.disconnect_grace)
-            turn.on_end(ended)
-            return turn
-
-        def enter(turn: Turn) -> None:
+        with self.registry.rejecting(turn), ExitStack() as undo:
             self._check_free_elsewhere(project, on_busy)
             self._quota.take(project.owner, size)
-            try:
-                running = self._queues.submit(
-                    turn, on_busy, lambda each: self._recorder.record_accepted(each, key)
-                )
-            except BaseException:
-                if turn.on_end(None):
-                    self._quota.give_back(project.owner, size)
-                raise
-            before.extend([running] if running is not None else [])
+            undo.callback(self._quota.give_back, project.owner, size)
+            place = self._queues.reserve(turn, on_busy)
+            undo.callback(self._queues.withdraw, place)
+            self._recorder.record_accepted(turn, key)
+            turn.on_end(on_end)
+            undo.pop_all()
+        self._queues.start(place)
+        if on_busy == "interrupt" and place.behind is not None:
+            place.behind.stop(interrupted())
+        return turn, False
 
-        try:
-            turn, replayed = self.registry.get_or_create(key, make, enter)
-        except DuplicateKey:
-            turn, replayed = self.registry.get_or_create(key, make, enter)
-        if on_busy == "interrupt":
-            for running in before:
-                running.stop(interrupted())
-        return turn, replayed
+    def _checked(self, project: Project, question: Question, agent_type: str | None) -> Question:
+        """The question with what the operator lets it have, and with its skill."""
+        needs, skill = self._permitted(question.needs), self._skill(project, agent_type)
+        if (needs, skill) == (question.needs, question.skill):
+            return question
+        return replace(question, needs=needs, skill=skill)
 
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn and wait, at most a second, for its end; one that ended is no error.

@@ -84,8 +84,19 @@ def queues(work):
 
 def submitted(queues, *turns, on_busy="queue"):
     for turn in turns:
-        queues.submit(turn, on_busy)
+        submit(queues, turn, on_busy)
     return turns
+
+
+def submit(queues, turn, on_busy, accept=lambda _: None):
+    """As a question is accepted: a place, what has to succeed besides, the start."""
+    place = queues.reserve(turn, on_busy)
+    try:
+        accept(turn)
+    except BaseException:
+        queues.withdraw(place)
+        raise
+    queues.start(place)
 
 
 def test_turns_run_in_order_and_one_at_a_time(queues, work):
@@ -109,15 +120,15 @@ def test_a_turn_that_interrupts_goes_first(queues, work):
 def test_a_busy_project_refuses_as_it_is_told(queues):
     submitted(queues, *(Moody() for _ in range(9)))
     with pytest.raises(ProjectBusy):
-        queues.submit(Moody(), "reject")
+        submit(queues, Moody(), "reject")
     with pytest.raises(QueueFull):
-        queues.submit(Moody(), "queue")
+        submit(queues, Moody(), "queue")
 
 
 def test_a_shut_lane_lets_nobody_in(queues):
     queues.close()
     with pytest.raises(ShuttingDown):
-        queues.submit(Moody(), "queue")
+        submit(queues, Moody(), "queue")
 
 
 def test_a_waiting_turn_that_is_stopped_leaves(queues, work):
@@ -136,7 +147,7 @@ def test_a_turn_that_is_not_accepted_is_not_in_the_way(queues, work):
         if waiting:
             submitted(queues, Moody())
         with pytest.raises(StoreUnavailable):
-            queues.submit(Moody(), "queue", refuse)
+            submit(queues, Moody(), "queue", refuse)
         assert len(queues.all()) == waiting
     work.go.set()
 
@@ -170,7 +181,7 @@ def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, queues, work
     accepted = []
     for turn in turns:
         try:
-            queues.submit(turn, "queue")
+            submit(queues, turn, "queue")
         except RuntimeError:
             assert turn is turns[place]  # it broke before it was let in
         else:
@@ -208,10 +219,10 @@ def test_fault_t1_a_turn_without_a_thread_ends_and_so_do_those_behind_it(queues,
     def accept(_turn):
         behind.append(Moody())
         if len(behind) < 3:
-            queues.submit(behind[-1], "queue", accept)
+            submit(queues, behind[-1], "queue", accept)
 
     turn = Moody()
-    queues.submit(turn, "queue", accept)
+    submit(queues, turn, "queue", accept)
     assert ended(turn).error.code == "at_capacity"
     assert turn.error.retry_after == 5
     assert all(ended(each).error.code == "at_capacity" for each in [*behind][:2])
@@ -221,6 +232,6 @@ def test_fault_t1_a_turn_without_a_thread_ends_and_so_do_those_behind_it(queues,
 
 def test_a_turn_that_was_stopped_before_it_began_is_taken_all_the_same(queues, work):
     turn = Moody()
-    queues.submit(turn, "queue", lambda each: each.stop(STOPPED))
+    submit(queues, turn, "queue", lambda each: each.stop(STOPPED))
     wait_for(lambda: work.taken == [turn], PATIENCE_S, "the turn's being taken")
     assert turn.state is State.RUNNING

@@ -186,11 +186,11 @@ def test_an_expired_key_makes_a_new_turn_even_with_another_body():
 def test_a_turn_that_could_not_be_made_leaves_its_key_free():
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
 
-    def refuse(_turn):
+    found, _ = turns.get_or_create(KEY, lambda: new_turn("me"))
+    assert turns.get_or_create(KEY, lambda: pytest.fail("made twice")) == (found, True)
+    with pytest.raises(TurnNotFound, match="refused"), turns.rejecting(found):
         raise TurnNotFound("refused")
-
-    with pytest.raises(TurnNotFound, match="refused"):
-        turns.get_or_create(KEY, lambda: new_turn("me"), refuse)
+    assert found.error.message == "refused"
     turn, replayed = turns.get_or_create(KEY, lambda: new_turn("me"))
     assert not replayed
     assert turns.get("me", turn.id) is turn

@@ -145,13 +145,13 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(server):
 
     made = server.service.registry.get_or_create
 
-    def get_or_create(key, make, enter):
+    def get_or_create(key, make):
         def broken():
             turn = make()
             turn._log = Unwritable()
             return turn
 
-        return made(key, broken, enter)
+        return made(key, broken)
 
     server.service.registry.get_or_create = get_or_create
     turn = ended(server.ask("one"))
