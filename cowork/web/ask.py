@@ -15,7 +15,7 @@ from cowork.model import Project, TurnKey
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Question, Turn
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.disconnects import Disconnects
+from cowork.web.disconnects import Disconnects, Watch
 from cowork.web.frames import structured
 from cowork.web.problems import ClientClosedRequest, InvalidBody
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
@@ -24,6 +24,7 @@ from cowork.web.transfer_limits import release_body
 
 MAX_KEY_LENGTH = 255
 HALF_OPEN_POLL_S = 0.4
+IDLE_POLL_S = 60.0
 _RETRY_LATER = "Not now; `Retry-After` says when, where that is known"
 
 
@@ -133,24 +134,28 @@ def _wait_for_end(turn: Turn, disconnects: Disconnects) -> None:
     if turn.wait(time.monotonic() + WATCH_AFTER_S) is not None:
         return
     watch = disconnects.watch(request, turn.wake)
-    half_open = False
+    if watch is None:
+        while turn.wait(time.monotonic() + IDLE_POLL_S) is None:
+            pass
+        return
     try:
-        while (
-            turn.wait(
-                time.monotonic() + (HALF_OPEN_POLL_S if half_open else 60.0),
-                lambda: watch is not None and watch.half_closed,
-            )
-            is None
-        ):
-            if watch is None or not (watch.half_closed or half_open):
-                continue
-            if watch.probe_closed():
-                raise ClientClosedRequest
-            # It only reads now; when it leaves altogether, nothing but a write will tell.
-            watch.half_closed, half_open = False, True
+        _wait_watched(turn, watch)
     finally:
-        if watch is not None:
-            disconnects.unwatch(watch)
+        disconnects.unwatch(watch)
+
+
+def _wait_watched(turn: Turn, watch: Watch) -> None:
+    half_open = False
+    while True:
+        timeout = HALF_OPEN_POLL_S if half_open else IDLE_POLL_S
+        if turn.wait(time.monotonic() + timeout, lambda: watch.half_closed) is not None:
+            return
+        if not (watch.half_closed or half_open):
+            continue
+        if watch.probe_closed():
+            raise ClientClosedRequest
+        # It only reads now; when it disconnects altogether, nothing but a write will tell.
+        watch.half_closed, half_open = False, True
 
 
 def _answer_of(turn: Turn) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cowork import __version__
 from cowork.web.schemas import ProblemReply
 
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
-CONFIG: dict[str, Any] = {
+API_CONFIG: dict[str, Any] = {
     "API_TITLE": "XO Cowork API",
     "API_VERSION": __version__,
     "OPENAPI_VERSION": "3.1.0",
@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
 
 
 # Files from here alone, no script or style that stands in a page, and calls to nobody else.
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -63,11 +63,11 @@ class _Api(Api):
 
 def register(app: Flask) -> Api:
     """Make the API that blueprints are registered with, and the page's own files."""
-    app.config.update(CONFIG)
+    app.config.update(API_CONFIG)
 
     @app.get("/docs")
     def docs_page() -> Response:
-        return _policed(Response(_PAGE, mimetype="text/html"))
+        return _with_csp(Response(_PAGE, mimetype="text/html"))
 
     @app.get("/docs/assets/start.js")
     def docs_start() -> Response:
@@ -75,13 +75,13 @@ def register(app: Flask) -> Api:
 
     @app.get("/docs/assets/<name>")
     def docs_asset(name: str) -> Response:
-        return _policed(send_from_directory(ASSETS, name, max_age=86400))
+        return _with_csp(send_from_directory(ASSETS, name, max_age=86400))
 
     api = _Api(app)
     api.spec.components.schemas.pop("PaginationMetadata", None)  # nothing here has pages
     return api
 
 
-def _policed(reply: Response) -> Response:
-    reply.headers["Content-Security-Policy"] = POLICY
+def _with_csp(reply: Response) -> Response:
+    reply.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return reply

@@ -17,8 +17,8 @@ from werkzeug.routing import BaseConverter
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_KEPT = re.compile("%(2[Ff]|25)")
-_MEANS = {"2F": "/", "25": "%"}
+_KEPT_ENCODED = re.compile("%(2[Ff]|25)")
+_DECODED = {"2F": "/", "25": "%"}
 
 
 class RawPath:
@@ -37,7 +37,7 @@ class RawPath:
 def _path(raw: str) -> str:
     """The WSGI path (bytes as latin-1) of a request target, `%2F` and `%25` kept encoded."""
     path = raw.partition("?")[0] if raw.startswith("/") else urlsplit(raw).path
-    return unquote_to_bytes(_KEPT.sub(r"%25\1", path)).decode("latin-1")
+    return unquote_to_bytes(_KEPT_ENCODED.sub(r"%25\1", path)).decode("latin-1")
 
 
 class Segment(BaseConverter):
@@ -46,7 +46,7 @@ class Segment(BaseConverter):
     regex = "[^/]+"
 
     def to_python(self, value: str) -> str:
-        return _KEPT.sub(lambda found: _MEANS[found[1].upper()], value)
+        return _KEPT_ENCODED.sub(lambda found: _DECODED[found[1].upper()], value)
 
     def to_url(self, value: Any) -> str:
         return quote(str(value), safe="")
