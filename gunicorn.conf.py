@@ -25,7 +25,7 @@ _log.configure(level=_loaded.log_level, form=_loaded.log_format)
 
 _host = f"[{_loaded.host}]" if ":" in _loaded.host else _loaded.host
 bind = [f"{_host}:{_loaded.port}"]
-worker_class = "cowork.server.worker.Worker"  # gevent, with our own end
+worker_class = "cowork.server.worker.Worker"  # gevent's, with a graceful drain
 # One worker holds every stream; sessions, claims and turns of `memory://` live in it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
 worker_connections = 2000
@@ -34,7 +34,7 @@ graceful_timeout = _loaded.graceful_timeout
 timeout = 30
 # Longer than nginx keeps its connections; a request's head has COWORK_READ_TIMEOUT.
 keepalive = 65
-# What a proxy says of its clients is judged by web/guard.py alone.
+# Forwarding headers are read by web/client_address.py alone.
 forwarded_allow_ips = ""
 forwarder_headers = ""
 # A head as a whole is bounded by server/connection.py.
@@ -61,13 +61,13 @@ _ONE_WORKER = (
 )
 
 
-def _may_be(workers: int) -> bool:
+def _is_allowed(workers: int) -> bool:
     return workers <= 1 or _loaded.store != "memory://"
 
 
 def on_starting(server: Any) -> None:
-    """Refuse more workers than the store can have, wherever their number was said."""
-    if not _may_be(server.cfg.workers):
+    """Refuse more workers than the store can have, wherever their number was set."""
+    if not _is_allowed(server.cfg.workers):
         if server.pidfile is not None:
             server.pidfile.unlink()
         sys.exit(_ONE_WORKER)
@@ -75,14 +75,14 @@ def on_starting(server: Any) -> None:
 
 def nworkers_changed(server: Any, new: int, old: int | None) -> None:
     """Stay at one worker on SIGTTIN, and where a reload finds another store."""
-    if old is not None and not _may_be(new):
+    if old is not None and not _is_allowed(new):
         server.log.error(_ONE_WORKER)
         server.cfg.set("workers", 1)
         server.num_workers = 1
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """End everything that the worker's services hold, however it came to its end."""
+    """Close the worker's services, however it came to its end."""
     del server
     # A worker that could not load the application has none.
     services = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("cowork")
