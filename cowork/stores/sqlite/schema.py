@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -242,9 +243,19 @@ def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
             log.warning("the stored token is forgotten", why=fault.message)
             connection.execute("DELETE FROM token WHERE body = ?", row)
     connection.execute("VACUUM")
-    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise sqlite3.OperationalError("another process reads it")
+    _empty_wal(connection)
+
+
+def _empty_wal(connection: sqlite3.Connection) -> None:
+    """Write the log back into the file and cut it to nothing, as soon as nobody else reads it.
+
+    SQLite waits for readers by itself, but not for another's checkpoint.
+    """
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("another process reads it")
+        time.sleep(0.01)
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> int:

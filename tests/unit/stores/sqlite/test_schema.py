@@ -19,7 +19,14 @@ from cowork.stores import open_store, sqlite_path
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.serialization import message_json, record_json
-from cowork.stores.sqlite.schema import APPLICATION, MIGRATIONS, VERSION, migrate, open_file
+from cowork.stores.sqlite.schema import (
+    APPLICATION,
+    MIGRATIONS,
+    VERSION,
+    _empty_wal,
+    migrate,
+    open_file,
+)
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import from_record
 from tests.unit.stores.durable_suite import ended, record, waiting
@@ -132,6 +139,22 @@ def test_fault_s10_of_several_who_open_such_a_file_at_once_each_has_the_token(se
     assert not clear_bytes(second)
     for store in opened:
         store.close()
+
+
+def test_a_checkpoint_that_another_ones_stands_in_the_way_of_is_tried_again():
+    class Connection:
+        def __init__(self):
+            self.busy = [1, 1, 0]
+
+        def execute(self, _statement):
+            return self
+
+        def fetchone(self):
+            return self.busy.pop(0), 0, 0
+
+    connection = Connection()
+    _empty_wal(connection)
+    assert connection.busy == []
 
 
 def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_nothing_else(
