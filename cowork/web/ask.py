@@ -25,7 +25,7 @@ from cowork.web.transfer_limits import release_body
 MAX_KEY_LENGTH = 255
 HALF_OPEN_POLL_S = 0.4
 IDLE_POLL_S = 60.0
-_RETRY_LATER = "Not now; `Retry-After` says when, where that is known"
+_RETRY_LATER = "Unavailable, or over a limit; `Retry-After` says when to retry, where that is known"
 
 
 def blueprint(

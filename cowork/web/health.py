@@ -17,31 +17,33 @@ from cowork.web.schemas import HealthReply, ReadyReply, RootReply
 
 def blueprint(services: Services) -> CoworkBlueprint:
     """Liveness, readiness and the state of each part; nothing here waits for anything."""
-    routes = CoworkBlueprint("health", __name__, description="Liveness and the truth")
+    routes = CoworkBlueprint(
+        "health", __name__, description="Liveness, readiness and the state of each part"
+    )
 
     @routes.get("/")
     @routes.response(200, RootReply)
     def root() -> dict[str, str]:
-        """Say that the service runs."""
+        """The service runs."""
         return {"status": "XO Cowork API running"}
 
     @routes.get("/health")
     @routes.response(200, HealthReply)
     def health() -> dict[str, Any]:
-        """Whether the process serves (`status`), and how each part is."""
+        """Whether the process serves (`status`), and the state of each part."""
         return _health_reply(services)
 
     @routes.get("/health/live")
     @routes.response(200, RootReply)
     def live() -> dict[str, str]:
-        """Answer; open to everybody and says nothing else."""
+        """Liveness; needs no key and says nothing else."""
         return {"status": "live"}
 
     @routes.get("/health/ready")
     @routes.response(200, ReadyReply)
-    @routes.alt_response(503, schema=ReadyReply, description="It would not answer a question now")
+    @routes.alt_response(503, schema=ReadyReply, description="Not ready")
     def ready() -> Response:
-        """Whether a question would be answered now; why not, to callers who may know."""
+        """Readiness: whether a question would be answered now; why not, to authorized callers."""
         reasons = services.readiness.reasons()
         told: dict[str, Any] = {"ready": not reasons}
         if not g.hides_reasons:

@@ -21,7 +21,7 @@ def blueprint(pool: Pool) -> CoworkBlueprint:
     @routes.get("/processes")
     @routes.response(200, ProcessesReply)
     def list_processes() -> dict[str, Any]:
-        """All of the caller's processes, and those that nobody has taken yet."""
+        """The processes of the caller's projects, and the spares."""
         owner = g.owner
 
         def visible(project: Project | None) -> bool:

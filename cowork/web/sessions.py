@@ -37,7 +37,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
     @routes.response(200, MessageReply)
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def delete_session(project_id: str) -> dict[str, Any]:
-        """Forget a project's session and what was said in it; a turn that runs is interrupted.
+        """Delete a project's session and its history; a running turn is interrupted.
 
         Turns that had ended are 410 `turn_expired` from then on, and their idempotency keys ask
         anew; of turns that this ends, nothing but that they were interrupted is kept.  What the
@@ -52,7 +52,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
     @routes.response(200, InterruptReply)
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_session(project_id: str) -> dict[str, Any]:
-        """Interrupt what the project is answering now; nothing to interrupt is no error."""
+        """Interrupt the project's running turn; nothing to interrupt is no error."""
         turn = turn_service.interrupt_project(project_of(project_id))
         if turn is None:
             nothing = f"Nothing runs for {project_id}"
@@ -62,7 +62,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
 
     @routes.post("/sessions/<project_id>/warm")
     @routes.response(204)
-    @routes.alt_response(503, schema=ProblemReply, description="No process could be had")
+    @routes.alt_response(503, schema=ProblemReply, description="No process available")
     def warm_session(project_id: str) -> None:
         """Have the project's process ready before its next question; answers when it is."""
         turn_service.warm(project_of(project_id))
