@@ -87,8 +87,7 @@ class ProjectQueues:
             behind = queue.running if queue.running and queue.running.done is None else None
             self._check_not_full(queue, on_busy, is_answering=behind is not None)
             waiting = queue.count_waiting() if on_busy != "interrupt" else 0
-            turn.queue_position = waiting + (behind is not None)
-            turn.report_queue_position(turn.queue_position)
+            turn.set_queue_position(waiting + (behind is not None))
             queue.reserved.append(turn)
             return Place(turn, queue, behind, first=on_busy == "interrupt")
 

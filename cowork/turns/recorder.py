@@ -13,14 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from cowork.errors import NOT_STARTED, CoworkError, StoreUnavailable
-from cowork.events import Done
 from cowork.history.outbox import Outbox
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
+from cowork.turns.outcome import TurnOutcome, failed
 from cowork.turns.records import compressed_log, minimal_record, to_record
-from cowork.turns.turn import State, Turn, internal_error, state_of, without_answer
+from cowork.turns.turn import State, Turn, internal_error
 
 log = logger(__name__)
 
@@ -28,6 +28,10 @@ log = logger(__name__)
 # none is accepted; beyond the limit of bytes they are buffered without their logs.
 BUFFERED_BYTES_LIMIT = 64 * 2**20
 BUFFERED_LIMIT = 10_000
+
+
+# Of an answer in the chat history, by how its turn ended.
+_STATUSES = {State.SUCCEEDED: None, State.INTERRUPTED: "partial", State.FAILED: "failed"}
 
 
 class DuplicateKey(StoreUnavailable):
@@ -61,7 +65,7 @@ class TurnRecorder:
 
         Raises `StoreUnavailable`, `OutboxFull` and `DuplicateKey`.
         """
-        turn.key = key
+        turn.set_key(key)
         if not self.flush():
             raise StoreUnavailable("store unavailable", retry_after=1)
         record, question = to_record(turn, self._holder), self._question(turn)
@@ -78,13 +82,13 @@ class TurnRecorder:
         if known is not None:
             raise DuplicateKey("another process accepted the same key just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
-            turn.question_in_outbox = True
+            turn.mark_question_in_outbox()
             self._wake_outbox()
 
     def _close_uncertain(self, turn: Turn, fault: CoworkError) -> None:
         """The write's outcome is unknown: buffer an end, so that a turn that did land is closed."""
         if len(self._buffered) < BUFFERED_LIMIT:
-            record = to_record(turn, self._holder, Done(success=False, message=""), fault)
+            record = to_record(turn, self._holder, failed(fault))
             self._buffer(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
     def record_started(self, turn: Turn) -> None:
@@ -96,15 +100,14 @@ class TurnRecorder:
             self._store.start_turn(to_record(turn, self._holder), question)
         except StoreUnavailable:
             return  # the turn will fail by itself; at its end its question is written first
-        turn.question_in_outbox = True
+        turn.mark_question_in_outbox()
         if question is not None:
             self._wake_outbox()
 
     def record_ended(
         self,
         turn: Turn,
-        done: Done,
-        error: CoworkError | None,
+        outcome: TurnOutcome,
         *,
         claim: Claim | None = None,
         session: Session | None = None,
@@ -116,15 +119,17 @@ class TurnRecorder:
         is_end_only = turn.is_end_only
         end = TurnEnd(
             record=to_record(
-                turn, self._holder, without_answer(done) if is_end_only else done, error
+                turn, self._holder, outcome.without_answer() if is_end_only else outcome
             ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
             log=None if is_end_only else self._compressed_log(turn),
-            gives_key_back=isinstance(error, NOT_STARTED),
-            messages=self._messages(turn, done, error),
+            gives_key_back=isinstance(outcome.error, NOT_STARTED),
+            messages=self._messages(turn, outcome),
             claim=claim,
             session=session,
-            exchange=Exchange(turn.question.text, done.message) if error is None else None,
+            exchange=(
+                Exchange(turn.question.text, outcome.done.message) if not outcome.error else None
+            ),
         )
         kept = self._write(end) if self.flush() else None
         if kept is None:
@@ -194,9 +199,7 @@ class TurnRecorder:
         if len(self._buffered) == 1:
             log.warning("store unavailable, buffering turn results", turn_id=end.record.id)
 
-    def _messages(
-        self, turn: Turn, done: Done, error: CoworkError | None
-    ) -> tuple[ChatMessage, ...]:
+    def _messages(self, turn: Turn, outcome: TurnOutcome) -> tuple[ChatMessage, ...]:
         """What a turn's end adds to the chat history."""
         if not self._outbox.enabled:
             return ()
@@ -204,10 +207,9 @@ class TurnRecorder:
         question = self._question(turn)
         if question is not None and not turn.question_in_outbox:
             found.append(question)
-        if done.message.strip():
-            stopped = state_of(error) is State.INTERRUPTED
-            status = None if error is None else "partial" if stopped else "failed"
-            found.append(_message(turn, "answer", done.message, "agent", status))
+        text = outcome.done.message
+        if text.strip():
+            found.append(_message(turn, "answer", text, "agent", _STATUSES[outcome.state]))
         return tuple(found)
 
     def _question(self, turn: Turn) -> ChatMessage | None:

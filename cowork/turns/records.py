@@ -7,14 +7,15 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.errors import CoworkError, WorkerLost, restore_error
-from cowork.events import Done, Token
+from cowork.errors import WorkerLost, restore_error
+from cowork.events import Done
 from cowork.log import logger
 from cowork.model import TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import compress, decompress
 from cowork.turns.event_log import EventLog
-from cowork.turns.turn import LOG_LIMIT_BYTES, Question, State, Turn, state_of
+from cowork.turns.outcome import TurnOutcome, failed
+from cowork.turns.turn import LOG_LIMIT_BYTES, Question, State, Turn
 
 log = logger(__name__)
 
@@ -24,9 +25,7 @@ _FIELD_NAMES: dict[type, tuple[str, ...]] = {
 }
 
 
-def to_record(
-    turn: Turn, holder: str, done: Done | None = None, error: CoworkError | None = None
-) -> TurnRecord:
+def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have."""
     question = _fields_of(turn.question)
     del question["needs"]  # of a process, which nobody will start for it again
@@ -38,11 +37,10 @@ def to_record(
         "is_new_session": turn.is_new_session,
         "session_recovered": turn.session_recovered,
     }
-    state = turn.state
-    if done is not None:
-        state = state_of(error)
-        turn.ended_at = turn.ended_at or datetime.now(UTC)
-        body["end"] = _fields_of(done)
+    state, ended, error = turn.state, turn.ended_at, None
+    if outcome is not None:
+        state, ended, error = outcome.state, ended or datetime.now(UTC), outcome.error
+        body["end"] = _fields_of(outcome.done)
     if error is not None:
         body["error"] = {
             "code": error.code,
@@ -57,7 +55,7 @@ def to_record(
         holder=holder,
         created=turn.created,
         started=turn.started,
-        ended=turn.ended_at,
+        ended=ended,
         body=body,
     )
 
@@ -77,37 +75,32 @@ def compressed_log(turn: Turn) -> bytes | None:
 
 def from_record(record: TurnRecord, compressed: bytes | None) -> Turn:
     """The turn of another run or process; it may still run there: see `apply_record`."""
-    turn = Turn(record.project, Question(**_known_fields(Question, record.body["question"])))
-    turn.id = record.id
-    turn.created = record.created
-    turn.request_id = record.body["request_id"]
+    question = Question(**_known_fields(Question, record.body["question"]))
+    turn = Turn(record.project, question)
+    turn.restore(record.id, record.created, record.body["request_id"])
     apply_record(turn, record, compressed)
     return turn
 
 
 def apply_record(turn: Turn, record: TurnRecord, compressed: bytes | None) -> None:
     """Make the turn what the record says, and end it where that has an end."""
-    turn.started = record.started
-    turn.session_id = record.body["session_id"]
-    turn.is_new_session = record.body["is_new_session"]
-    turn.session_recovered = record.body["session_recovered"]
+    body = record.body
+    turn.set_session(
+        body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
+    )
+    turn.update(State(record.state), record.started, record.ended)
     if record.ended is None:
-        turn.state = State(record.state)
         return
-    turn.ended_at = record.ended
-    end, fault = record.body.get("end"), record.body.get("error")
+    end, fault = body.get("end"), body.get("error")
     if end is None:
-        lost = WorkerLost("the server's process was lost while it answered")
-        turn.log_is_complete = False
-        turn.finish(Done(success=False, message="", session_id=turn.session_id), lost)
+        lost = failed(
+            WorkerLost("the server's process was lost while it answered"), turn.session_id
+        )
+        turn.finish_from_record(None, lost.done, lost.error)
         return
-    done, kept = Done(**_known_fields(Done, end)), _decompressed(compressed)
-    turn.log_is_complete = kept is not None
-    if kept is None:
-        kept = EventLog()
-        if done.message:
-            kept.append(Token(done.message))
-    turn.finish_from_record(kept, done, None if fault is None else restore_error(**fault))
+    done = Done(**_known_fields(Done, end))
+    error = None if fault is None else restore_error(**fault)
+    turn.finish_from_record(_decompressed(compressed), done, error)
 
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
@@ -21,19 +20,18 @@ from cowork.claude.workspace import Workspace
 from cowork.errors import (
     ClaudeFailed,
     ClaudeNotAuthenticated,
-    ClaudeTimeout,
     CoworkError,
-    Internal,
     SessionUnusable,
     StoreUnavailable,
     TurnInterrupted,
 )
-from cowork.events import Done
 from cowork.log import logger
-from cowork.model import Claim, Exchange, Project, Session, with_earlier
+from cowork.model import Claim, Exchange, Session, with_earlier
 from cowork.stores.protocol import Store
-from cowork.turns.event_log import is_serializable
+from cowork.turns.deadline import Deadline
+from cowork.turns.finisher import TurnFinisher
 from cowork.turns.recorder import TurnRecorder
+from cowork.turns.sessions import new_session, with_tried
 from cowork.turns.turn import Turn, internal_error, without_traceback
 
 log = logger(__name__)
@@ -74,12 +72,13 @@ class Runner:
         self._pool = pool
         self._cli = cli
         self._recorder = recorder
+        self._finisher = TurnFinisher(recorder)
         self._policy = policy
         self._transcripts = transcripts
 
     def finish_cancelled(self, turn: Turn) -> None:
         """End a turn that was stopped while it waited in its queue."""
-        self._finish(turn, None, turn.stop_reason)
+        self._finisher.finish(turn, None, turn.stop_reason)
 
     def run(self, turn: Turn) -> None:
         """Run a turn to its end, whatever happens."""
@@ -88,7 +87,7 @@ class Runner:
         except BaseException:  # also what gevent throws into a greenlet to end it
             # The last line of defence: a turn must end, and its queue must go on.
             log.exception("unhandled exception in turn", turn_id=turn.id)
-            self._finish(turn, None, internal_error())
+            self._finisher.finish(turn, None, internal_error())
         finally:
             # It may have been raised here after its end; its frames would keep the process as long
             # as the turn is kept.
@@ -102,7 +101,7 @@ class Runner:
             claim = self._claim(turn)
             self._run_attempts(turn, claim)
         except CoworkError as error:
-            self._finish(turn, None, turn.stop_reason or error)
+            self._finisher.finish(turn, None, turn.stop_reason or error)
         finally:
             # Not before the process is put away: two writers to one session lose turns.
             if claim is not None:
@@ -111,17 +110,18 @@ class Runner:
     def _claim(self, turn: Turn) -> Claim:
         """The claim on the project, once no other process holds it."""
         turn.on_stop(lambda: self._stop_early(turn))
+        deadline = self._deadline(turn)
         while True:
             self._check_not_stopped(turn)
             claim = self._store.claim(turn.project)
             if claim is not None:
                 return claim
-            self._deadline_passed(turn)
+            deadline.check()
             turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
 
     def _stop_early(self, turn: Turn) -> None:
         """End a stopped turn at once: there is no reply yet that could be interrupted."""
-        self._finish(turn, None, turn.stop_reason)
+        self._finisher.finish(turn, None, turn.stop_reason)
 
     def _release(self, claim: Claim) -> None:
         try:
@@ -139,9 +139,11 @@ class Runner:
         refused: Session | None = None
         given_up = found.earlier if found is not None else ()
         for _ in range(ATTEMPTS):
-            turn.session_id = session.id if session is not None else None
-            turn.is_new_session = session is None
-            turn.session_recovered = found is not None and session is None
+            turn.set_session(
+                session.id if session is not None else None,
+                is_new=session is None,
+                recovered=found is not None and session is None,
+            )
             try:
                 self._attempt(turn, session, claim, earlier, refused=refused, given_up=given_up)
             except (SessionMissing, SessionInUse, RequestRefused) as fault:
@@ -185,12 +187,12 @@ class Runner:
             session_id=known.id if known is not None else None,
             turns=known.turns if known is not None else None,
             needs=turn.question.needs,
-            given_up=lambda: self._deadline_passed(turn),
+            given_up=self._deadline(turn).check,
         )
         fit, turns = True, None
         try:
-            session = known or _new_session(turn.project, process, given_up)
-            turn.session_id = session.id
+            session = known or new_session(turn.project, process, given_up)
+            turn.set_session(session.id)
             self._check_not_stopped(turn)
             missed = self._untold_history(turn, session, process)
             size = self._transcripts.size(session.cwd, session.id)
@@ -208,8 +210,8 @@ class Runner:
                 session = self._with_transcript_checked(session, size, was_told=bool(missed))
             if refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
-                error, session = _unusable(turn, refused, error), _with_tried(refused, session)
-            kept = self._finish(turn, result, error, claim=claim, session=session)
+                error, session = _unusable(turn, refused, error), with_tried(refused, session)
+            kept = self._finisher.finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
             fit = kept and not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
@@ -224,7 +226,7 @@ class Runner:
         """What is to be told to a new process, since its session's transcript lacks some of it."""
         if not session.incomplete or process.turns:
             return []
-        turn.session_recovered = True
+        turn.set_session(session.id, recovered=True)
         return self._store.history(turn.project)
 
     def _with_transcript_checked(
@@ -282,42 +284,20 @@ class Runner:
     def _wait_for_result(self, turn: Turn, reply: Reply) -> Result:
         """The result, or what there is of it when the turn is stopped or its time runs out."""
         turn.on_stop(reply.interrupt)
+        deadline = self._deadline(turn)
         give_up: float | None = None
         while True:
             if turn.stop_reason is not None and give_up is None:
                 give_up = time.monotonic() + INTERRUPT_RUNG
-            result = reply.wait(self._limit(turn, reply)[0] if give_up is None else give_up)
+            result = reply.wait(deadline.at(reply) if give_up is None else give_up)
             if result is not None:
                 return result
-            now = time.monotonic()
-            if give_up is not None and now >= give_up:
+            if give_up is not None and time.monotonic() >= give_up:
                 return Result(text=reply.answer.text, interrupted=True)
-            # The limit may have moved while we waited: the CLI spoke.
-            limit, reason = self._limit(turn, reply)
-            if turn.stop_reason is None and now >= limit:
-                turn.stop(reason)
+            deadline.check(reply)  # it may have moved while we waited: the CLI spoke
 
-    def _allowed(self, turn: Turn) -> float:
-        """Seconds; the request may only shorten what the operator allows."""
-        return min(self._policy.timeout, turn.question.timeout or self._policy.timeout)
-
-    def _deadline_passed(self, turn: Turn) -> bool:
-        """Whether to go on waiting for a process is pointless; says so to the turn's readers."""
-        allowed = self._allowed(turn)
-        if time.monotonic() >= (turn.started_monotonic or 0.0) + allowed:
-            turn.stop(_timeout_error(allowed))
-        return turn.stop_reason is not None
-
-    def _limit(self, turn: Turn, reply: Reply) -> tuple[float, CoworkError]:
-        """When the turn has to end (monotonic), as things stand now, and why it then would.
-
-        The whole time of a turn is bounded, or in a stream the CLI's silence.
-        """
-        allowed = self._allowed(turn)
-        since = (
-            reply.process.last_heard if turn.question.streaming else turn.started_monotonic or 0.0
-        )
-        return since + allowed, _timeout_error(allowed)
+    def _deadline(self, turn: Turn) -> Deadline:
+        return Deadline(turn, self._policy.timeout)
 
     def _error_of(self, turn: Turn, result: Result) -> CoworkError | None:
         """Why the turn did not succeed, or None."""
@@ -331,93 +311,6 @@ class Runner:
             self._cli.saw_login(works=True)
         return result.error
 
-    def _finish(
-        self,
-        turn: Turn,
-        result: Result | None,
-        error: CoworkError | None,
-        *,
-        claim: Claim | None = None,
-        session: Session | None = None,
-    ) -> bool:
-        """End the turn, when the store has its end; False where its session was deleted meanwhile.
-
-        Counted before the turn ends, so that whoever saw its end sees it counted.
-        Whoever begins a turn's end has to end it, since nobody else will: it has ended when this
-        returns, and when this raises.
-        """
-        if not turn.try_begin_finish():
-            return False
-        try:
-            return self._end(turn, result, error, claim, session)
-        except Exception:
-            log.exception("unhandled exception while ending a turn", turn_id=turn.id)
-            return False
-        finally:
-            if turn.done is None:
-                self._end_broken(turn)
-
-    def _end(
-        self,
-        turn: Turn,
-        result: Result | None,
-        error: CoworkError | None,
-        claim: Claim | None,
-        session: Session | None,
-    ) -> bool:
-        if result is not None and result.session_id is not None:
-            turn.session_id = result.session_id  # `/clear` has begun another one
-        done, error = _serializable(turn, _done(turn, result, error), error)
-        counted = None if session is None else _with_turn_counted(session, done, result)
-        kept = self._recorder.record_ended(turn, done, error, claim=claim, session=counted)
-        turn.finish(done, error)
-        log.info(
-            "turn ended",
-            turn_id=turn.id,
-            request_id=turn.request_id,
-            state=turn.state.value,
-            code=error.code if error is not None else None,
-            ms=done.duration_ms,
-        )
-        return kept
-
-    def _end_broken(self, turn: Turn) -> None:
-        """End a turn of which nothing can be said but that it is over."""
-        done, error = Done(success=False, message="", session_id=turn.session_id), internal_error()
-        try:
-            self._recorder.record_ended(turn, done, error)
-        except Exception:
-            log.exception("could not record the end of a turn", turn_id=turn.id)
-        finally:
-            turn.finish(done, error)
-
-
-def _done(turn: Turn, result: Result | None, error: CoworkError | None) -> Done:
-    begun = turn.started_monotonic if turn.started_monotonic is not None else time.monotonic()
-    return Done(
-        success=error is None,
-        message=result.text if result is not None else "",
-        session_id=turn.session_id,
-        is_new_session=turn.is_new_session,
-        session_recovered=turn.session_recovered,
-        replaced=result.replaced if result is not None else False,
-        usage=result.usage if result is not None else None,
-        cost_usd=result.cost_usd if result is not None else None,
-        duration_ms=round((time.monotonic() - begun) * 1000),
-        structured_output=result.structured_output if result is not None else None,
-    )
-
-
-def _serializable(
-    turn: Turn, done: Done, error: CoworkError | None
-) -> tuple[Done, CoworkError | None]:
-    """The end; that of a failure, where the answer is a value that no reply can hold."""
-    if is_serializable(done):
-        return done, error
-    log.error("answer is nested too deeply for JSON", turn_id=turn.id)
-    told = replace(done, success=False, usage=None, structured_output=None)
-    return told, error or Internal("the answer is nested too deeply for JSON")
-
 
 def _check_not_refused(reply: Reply, result: Result) -> None:
     """Raise `RequestRefused` where a session's history may be the cause, and nothing has happened.
@@ -430,24 +323,11 @@ def _check_not_refused(reply: Reply, result: Result) -> None:
 
 def _unusable(turn: Turn, session: Session, error: RequestRefused) -> SessionUnusable:
     """The error of a turn that a new session could not help; the project keeps the old one."""
-    turn.session_id, turn.is_new_session, turn.session_recovered = session.id, False, False
+    turn.set_session(session.id, is_new=False, recovered=False)
     return SessionUnusable(
         f"{error.message}; a new session was tried too. If every question fails like this one, "
         "DELETE /sessions/{project} lets the project begin anew",
         **error.facts,
-    )
-
-
-def _new_session(project: Project, process: ClaudeProcess, earlier: tuple[str, ...]) -> Session:
-    """The session that begins with this process's first question."""
-    now = datetime.now(UTC)
-    return Session(
-        project,
-        process.session_id,
-        process.cwd,
-        created=now,
-        last_used=now,
-        earlier=tuple(each for each in earlier if each != process.session_id),
     )
 
 
@@ -456,30 +336,6 @@ def _with_given_up(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
     return given_up if turn.session_id is None else with_earlier(*given_up, turn.session_id)
 
 
-def _with_tried(session: Session, tried: Session) -> Session:
-    """The session that stays, with the id of one that was tried in its place."""
-    return replace(session, earlier=with_earlier(*session.earlier, tried.id))
-
-
-def _with_turn_counted(session: Session, done: Done, result: Result | None) -> Session:
-    """The session with one more turn, under the id that the CLI will resume."""
-    spent = result.spent if result is not None else None
-    if done.session_id and done.session_id != session.id:
-        earlier = with_earlier(*session.earlier, session.id)
-        session = replace(session, id=done.session_id, earlier=earlier)
-    return replace(
-        session,
-        last_used=datetime.now(UTC),
-        turns=session.turns + 1,
-        cost_usd=session.cost_usd + (done.cost_usd or 0.0),
-        usage=session.usage.plus(spent),
-    )
-
-
 def interrupted() -> TurnInterrupted:
     """The error of a turn that somebody interrupted."""
     return TurnInterrupted("the turn was interrupted")
-
-
-def _timeout_error(allowed: float) -> ClaudeTimeout:
-    return ClaudeTimeout(f"no answer within {allowed:g} seconds")

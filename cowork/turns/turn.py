@@ -17,7 +17,7 @@ from sys import getsizeof
 
 from cowork.claude.launch_options import DEFAULT, Needs
 from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
-from cowork.events import Done, Emitted, Failed, Status, TokenBatch
+from cowork.events import Done, Emitted, Failed, Status, Token, TokenBatch
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import PredicateCondition
@@ -132,6 +132,27 @@ class Turn:
             self.started = datetime.now(UTC)
             self._condition.tell()
 
+    def set_session(
+        self, session_id: str | None, *, is_new: bool | None = None, recovered: bool | None = None
+    ) -> None:
+        """The session that answers; what is not given stays as it is."""
+        self.session_id = session_id
+        self.is_new_session = self.is_new_session if is_new is None else is_new
+        self.session_recovered = self.session_recovered if recovered is None else recovered
+
+    def set_queue_position(self, position: int) -> None:
+        """How many turns of its project were before it when it was asked; readers learn it."""
+        self.queue_position = position
+        self.report_queue_position(position)
+
+    def set_key(self, key: TurnKey | None) -> None:
+        """The client's idempotency key."""
+        self.key = key
+
+    def mark_question_in_outbox(self) -> None:
+        """The question is on its way to the chat history."""
+        self.question_in_outbox = True
+
     def append(self, events: list[Emitted]) -> None:
         """Add to the log; what comes after the end is dropped."""
         with self._condition:
@@ -156,6 +177,7 @@ class Turn:
             if self._is_ending or self.done is not None:
                 return False
             self._is_ending = True
+            self.ended_at = datetime.now(UTC)
             return True
 
     def finish(self, done: Done, error: CoworkError | None = None) -> bool:
@@ -393,10 +415,29 @@ class Turn:
                 return
             yield piece
 
-    def finish_from_record(self, log: EventLog, done: Done, error: CoworkError | None) -> None:
-        """End with the log and the end that the turn had where it ran."""
+    def restore(self, turn_id: str, created: datetime, request_id: str | None) -> None:
+        """Be the turn of this id, of another run or process."""
+        self.id, self.created, self.request_id = turn_id, created, request_id
+
+    def update(self, state: State, started: datetime | None, ended: datetime | None) -> None:
+        """What has become of the turn where it runs; one that has ended is still to be finished."""
+        self.started, self.ended_at = started, ended
+        if ended is None:
+            self.state = state
+
+    def finish_from_record(
+        self, log: EventLog | None, done: Done, error: CoworkError | None
+    ) -> None:
+        """End as the turn did where it ran; `log` is None where its events were lost."""
+        is_complete = log is not None
+        if log is None:
+            log = EventLog()
+            if done.message:
+                log.append(Token(done.message))
         with self._condition:
-            self._log = log
+            if self.done is not None:
+                return
+            self._log, self.log_is_complete = log, is_complete
         self.finish(done, error)
 
 

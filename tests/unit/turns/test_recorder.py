@@ -15,6 +15,7 @@ from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as recorder_module
+from cowork.turns.outcome import TurnOutcome
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.records import from_record
 from cowork.turns.turn import Question, Turn
@@ -95,7 +96,7 @@ def turn(project=P, *, begun=True):
 def end(recorder, ended, text="because", error=None, **more):
     assert ended.try_begin_finish()
     done = Done(success=error is None, message=text)
-    kept = recorder.record_ended(ended, done, error, **more)
+    kept = recorder.record_ended(ended, TurnOutcome(done, error), **more)
     ended.finish(done, error)
     return kept
 
@@ -122,7 +123,7 @@ def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, re
 def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(store, recorder):
     waits, left = turn(begun=False), turn(Q, begun=False)
     for each in (waits, left):
-        each.queue_position = 1
+        each.set_queue_position(1)
         recorder.record_accepted(each)
     assert store.message_count() == 0
     waits.begin()
@@ -301,7 +302,7 @@ def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
     turn.keep_end_only()
     turn.try_begin_finish()
     said = Done(success=False, message="said", structured_output={"a": "said"})
-    recorder.record_ended(turn, said, TurnInterrupted("deleted"))
+    recorder.record_ended(turn, TurnOutcome(said, TurnInterrupted("deleted")))
     record, log = store.turn("", turn.id)
     assert log is None
     assert "said" not in str(record)

@@ -20,6 +20,7 @@ from cowork.model import Project
 from cowork.stores.serialization import record_json
 from cowork.stores.serialization import record_of as record_from_json
 from cowork.turns.compression import compress, decompress
+from cowork.turns.outcome import TurnOutcome
 from cowork.turns.records import apply_record, compressed_log, from_record, to_record
 from cowork.turns.turn import Question, State, Turn
 
@@ -48,7 +49,7 @@ def kept(of, done=DONE, error=None):
     """The turn's record and log as they come out of a store; the turn has ended."""
     assert of.try_begin_finish()
     log = compressed_log(of)
-    record = to_record(of, "holder", done, error)
+    record = to_record(of, "holder", TurnOutcome(done, error))
     of.finish(done, error)
     return record_from_json(record_json(record), {}), log
 

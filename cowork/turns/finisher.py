@@ -1,0 +1,77 @@
+"""Ends turns: first in the store, then for whoever reads them."""
+
+from __future__ import annotations
+
+from cowork.claude.stream_json.answer import Result
+from cowork.errors import CoworkError
+from cowork.log import logger
+from cowork.model import Claim, Session
+from cowork.turns.outcome import TurnOutcome, failed, outcome_of
+from cowork.turns.recorder import TurnRecorder
+from cowork.turns.sessions import with_turn_counted
+from cowork.turns.turn import Turn, internal_error
+
+log = logger(__name__)
+
+
+class TurnFinisher:
+    """Ends any number of turns, each once."""
+
+    def __init__(self, recorder: TurnRecorder) -> None:
+        self._recorder = recorder
+
+    def finish(
+        self,
+        turn: Turn,
+        result: Result | None,
+        error: CoworkError | None,
+        *,
+        claim: Claim | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """End the turn, when the store has its end; False where its session was deleted meanwhile.
+
+        Counted before the turn ends, so that whoever saw its end sees it counted.
+        Whoever begins a turn's end has to end it, since nobody else will: it has ended when this
+        returns, and when this raises.
+        """
+        if not turn.try_begin_finish():
+            return False
+        try:
+            if result is not None and result.session_id is not None:
+                turn.set_session(result.session_id)  # `/clear` has begun another one
+            outcome = outcome_of(turn, result, error)
+            if session is not None:
+                session = with_turn_counted(session, outcome.done, result)
+            return self._end(turn, outcome, claim, session)
+        except Exception:
+            log.exception("unhandled exception while ending a turn", turn_id=turn.id)
+            return False
+        finally:
+            if turn.done is None:
+                self._end_failed(turn)
+
+    def _end(
+        self, turn: Turn, outcome: TurnOutcome, claim: Claim | None, session: Session | None
+    ) -> bool:
+        kept = self._recorder.record_ended(turn, outcome, claim=claim, session=session)
+        turn.finish(outcome.done, outcome.error)
+        log.info(
+            "turn ended",
+            turn_id=turn.id,
+            request_id=turn.request_id,
+            state=turn.state.value,
+            code=outcome.error.code if outcome.error is not None else None,
+            ms=outcome.done.duration_ms,
+        )
+        return kept
+
+    def _end_failed(self, turn: Turn) -> None:
+        """End a turn of which nothing can be said but that it is over."""
+        outcome = failed(internal_error(), turn.session_id)
+        try:
+            self._recorder.record_ended(turn, outcome)
+        except Exception:
+            log.exception("could not record the end of a turn", turn_id=turn.id)
+        finally:
+            turn.finish(outcome.done, outcome.error)
