@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test test-plain test-unit test-gevent test-programs check lint fix lock faults soak attack key bench clean
+.PHONY: help install install-cli run demo test check lint fix lock faults soak attack key bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,12 +9,6 @@ MINUTES ?= 10
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMPS := $(VENV)/.stamps
-PYTEST := $(BIN)/python -m pytest
-# Tests of programs, which wait more than they compute: a third of the time the suite takes.
-PROGRAMS := tests/attack tests/bench tests/e2e tests/faults tests/soak
-# The suite a second time as it runs in production, patched by gevent; what cannot see that is left
-# out by tests/patched.py.
-PYTEST_GEVENT := $(BIN)/python -m gevent.monkey --module pytest
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
@@ -35,20 +29,8 @@ run: install-cli ## Run the server: gunicorn with the gevent worker
 demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
 	@exec $(BIN)/python -m demo
 
-test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, side by side
-	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j3 test-gevent test-programs test-plain test-unit
-
-test-plain:
-	$(PYTEST) -o cache_dir=.pytest_cache/plain --ignore=tests/unit $(PROGRAMS:%=--ignore=%)
-
-test-unit:
-	$(PYTEST) -o cache_dir=.pytest_cache/unit tests/unit
-
-test-gevent:
-	$(PYTEST_GEVENT) -o cache_dir=.pytest_cache/gevent
-
-test-programs:
-	$(PYTEST) -o cache_dir=.pytest_cache/programs $(PROGRAMS)
+test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
+	@exec $(BIN)/python -m tests $(PARTS)
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
 
@@ -91,9 +73,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)/requirements: requirements.txt | $(BIN)/python
+	@echo "installing what the server needs ..."
 	$(PIP) --require-hashes -r requirements.txt
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements
+	@echo "installing what its tests need ..."
 	$(PIP) --require-hashes -r requirements-dev.txt
 	@mkdir -p $(STAMPS) && touch $@

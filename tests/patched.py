@@ -11,17 +11,16 @@ from pathlib import Path
 import pytest
 from gevent import monkey
 
+from tests import parts
+
 HERE = Path(__file__).resolve().parent
 
 # Folders and files whose subject is a program of its own, which is the same whoever starts it.
 PROGRAMS = {
-    "attack",
-    "bench",
-    "e2e",
-    "faults",
-    "soak",
+    *parts.PROGRAMS,
     "unit/suite/test_fake_claude.py",
     "unit/suite/test_leaks.py",
+    "unit/suite/test_parts.py",
 }
 # Fixtures that start such a program: real gunicorn, which patches itself.
 SERVERS = {"gunicorn", "stage", "staged"}

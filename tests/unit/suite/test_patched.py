@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,9 +100,3 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module
             yield from (f"{node.module}.{each.name}" for each in node.names)
-
-
-def test_the_programs_are_the_makefiles():
-    (line,) = re.findall(r"(?m)^PROGRAMS := (.+)$", (ROOT / "Makefile").read_text())
-    folders = {name for name in patched.PROGRAMS if not name.endswith(".py")}
-    assert {name.removeprefix("tests/") for name in line.split()} == folders

@@ -1,0 +1,140 @@
+"""The suite's parts are the whole suite, and its runner says what is red and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import parts, processes
+from tests.patience import PATIENCE_S
+from tests.serving import ROOT, wait_for
+
+SUITE = """
+import subprocess, tempfile, time
+
+def test_green():
+    pass
+
+def test_red():
+    assert 1 == 2
+
+def test_long():
+    tempfile.mkdtemp()
+    subprocess.Popen(["/bin/sh", "-c", "setsid sleep 600 & echo begun >&2; wait"])
+    time.sleep(600)
+"""
+RUNNER = """
+import sys
+from pathlib import Path
+from tests import __main__ as runner, parts
+
+class Part(parts.Part):
+    def command(self):
+        return [sys.executable, "-m", "pytest", "-v", "-p", "no:randomly", "-p", "no:cacheprovider",
+                "-c", "/dev/null", "--rootdir", "tests", *self.only]
+
+parts.HERE = Path(sys.argv.pop(1)) / "tests"
+parts.PARTS = (Part("one", only=("tests", *sys.argv[1:])), Part("two", only=("tests", "-k", "test_green")))
+del sys.argv[1:]
+sys.exit(runner.main())
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_each_folder_is_in_one_part_plain_and_in_one_patched(patched):
+    """But for the programs', of which nothing is another thing patched."""
+    named = [
+        folder
+        for part in parts.PARTS
+        if part.patched is patched
+        for folder in parts.folders()
+        if folder not in part.folders_left_out()
+    ]
+    wanted = set(parts.folders()) - (set(parts.PROGRAMS) if patched else set())
+    assert sorted(named) == sorted(wanted)
+
+
+def test_a_part_names_folders_that_are_there():
+    for part in parts.PARTS:
+        assert {*part.only, *part.without} <= set(parts.folders())
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Start the runner over a suite of three tests; its output goes to a file."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(SUITE)
+    (tmp_path / "tmp").mkdir()
+    begun = []
+
+    def start(*chosen):
+        with (tmp_path / "output").open("wb") as output:
+            begun.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", RUNNER, str(tmp_path), *chosen],
+                    cwd=ROOT,
+                    env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp")},
+                    stdout=output,
+                    stderr=output,
+                )
+            )
+        return begun[-1]
+
+    yield start
+    for child in begun:
+        child.kill()
+        child.wait()
+
+
+def said(tmp_path: Path) -> str:
+    return (tmp_path / "output").read_text()
+
+
+def left(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "tmp").iterdir())
+
+
+def test_what_is_red_is_said_at_once_and_in_the_end(begin, tmp_path):
+    assert begin("-k", "test_green or test_red").wait(PATIENCE_S) == 1
+    lines = said(tmp_path).splitlines()
+    assert "FAILED (one) tests/test_it.py::test_red" in lines
+    assert any("0 s  one 0/?  two 0/?" in line for line in lines[:1])
+    assert "assert 1 == 2\n" in said(tmp_path)
+    end = lines.index("RED: one (exit code 1)")
+    assert lines[end + 1] == "  tests/test_it.py::test_red"
+    assert len(left(tmp_path)) == 1, "what a red test wrote is kept"
+
+
+def test_what_is_green_ends_with_nought_and_leaves_no_folder(begin, tmp_path):
+    assert begin("-k", "test_green").wait(PATIENCE_S) == 0
+    assert said(tmp_path).splitlines()[-1] == "all green"
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_process_and_no_folder(begin, tmp_path, number):
+    runner = begin()
+    wait_for(lambda: (sleeping := sleepers(runner.pid)) and sleeping, PATIENCE_S, "the long test")
+    (sleeper,) = sleepers(runner.pid)
+    runner.send_signal(number)
+    assert runner.wait(PATIENCE_S) == 130
+    assert not processes.is_alive(sleeper)
+    assert left(tmp_path) == []
+
+
+def sleepers(pid: int) -> list[int]:
+    """The processes below one that have been detached and sleep."""
+    found = []
+    for each in processes.descendants(pid):
+        try:
+            name = Path(f"/proc/{each}/comm").read_text()
+        except OSError:
+            continue
+        if name == "sleep\n":
+            found.append(each)
+    return found
