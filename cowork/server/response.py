@@ -1,4 +1,4 @@
-"""gunicorn's reply, made cheaper: head and body in one write, one date a second."""
+"""gunicorn's response, made cheaper: head and body in one write, one date a second."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gunicorn.http import wsgi
 from cowork.runtime.quota import SMALL
 
 
-class Reply(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's reply, whose head goes out with the beginning of its body.
+class BufferedResponse(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's response, whose head goes out with the beginning of its body.
 
     Two small writes cost the kernel, and wake the client, twice.
     """
@@ -57,6 +57,6 @@ def http_date() -> str:
 
 def install() -> None:
     """Have gunicorn use these, in this process."""
-    wsgi.Response, util.http_date = Reply, http_date
+    wsgi.Response, util.http_date = BufferedResponse, http_date
     # All requests' errors go to one place; it was found again, under a lock, for each.
     wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)

@@ -8,7 +8,7 @@ import pytest
 from gunicorn.config import Config
 
 from cowork.runtime.quota import SMALL
-from cowork.server.response import Reply, http_date
+from cowork.server.response import BufferedResponse, http_date
 
 
 class Socket:
@@ -24,7 +24,7 @@ class Socket:
 def new_reply(*headers, method="GET"):
     sock = Socket()
     request = SimpleNamespace(version=(1, 1), method=method, should_close=lambda: False)
-    reply = Reply(request, sock, Config())
+    reply = BufferedResponse(request, sock, Config())
     reply.start_response("200 OK", list(headers))
     return reply, sock
 
