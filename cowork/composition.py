@@ -34,10 +34,11 @@ from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.protocol import Store
 from cowork.turns.maintenance import StoreMaintenance
+from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Runner, TurnPolicy
+from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.upstream.http import Http
 from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream

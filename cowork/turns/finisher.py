@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from cowork.claude.stream_json.answer import Result
-from cowork.errors import CoworkError
+from cowork.errors import CoworkError, Internal
+from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Claim, Session
-from cowork.turns.outcome import TurnOutcome, failed, outcome_of
+from cowork.turns.event_log import is_serializable
+from cowork.turns.outcome import TurnOutcome, failed, internal_error
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.sessions import with_turn_counted
-from cowork.turns.turn import Turn, internal_error
+from cowork.turns.turn import Turn
 
 log = logger(__name__)
 
@@ -40,7 +45,7 @@ class TurnFinisher:
         try:
             if result is not None and result.session_id is not None:
                 turn.set_session(result.session_id)  # `/clear` has begun another one
-            outcome = outcome_of(turn, result, error)
+            outcome = _outcome_of(turn, result, error)
             if session is not None:
                 session = with_turn_counted(session, outcome.done, result)
             return self._end(turn, outcome, claim, session)
@@ -75,3 +80,26 @@ class TurnFinisher:
             log.exception("could not record the end of a turn", turn_id=turn.id)
         finally:
             turn.finish(outcome.done, outcome.error)
+
+
+def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) -> TurnOutcome:
+    """The turn's outcome; a failure too where the answer is a value that no reply can hold."""
+    said = result if result is not None else Result("")
+    begun = turn.started_monotonic if turn.started_monotonic is not None else time.monotonic()
+    done = Done(
+        success=error is None,
+        message=said.text,
+        session_id=turn.session_id,
+        is_new_session=turn.is_new_session,
+        session_recovered=turn.session_recovered,
+        replaced=said.replaced,
+        usage=said.usage,
+        cost_usd=said.cost_usd,
+        duration_ms=round((time.monotonic() - begun) * 1000),
+        structured_output=said.structured_output,
+    )
+    if is_serializable(done):
+        return TurnOutcome(done, error)
+    log.error("answer is nested too deeply for JSON", turn_id=turn.id)
+    done = replace(done, success=False, usage=None, structured_output=None)
+    return TurnOutcome(done, error or Internal("the answer is nested too deeply for JSON"))

@@ -1,18 +1,22 @@
-"""How a turn ends: its last event, and why it did not succeed."""
+"""How a turn ends: its last event, why it did not succeed, and the state that follows from it."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from cowork.claude.stream_json.answer import Result
-from cowork.errors import CoworkError, Internal
+from cowork.errors import CoworkError, Internal, ShuttingDown, TurnInterrupted
 from cowork.events import Done
-from cowork.log import logger
-from cowork.turns.event_log import is_serializable
-from cowork.turns.turn import State, Turn, state_of, without_answer
 
-log = logger(__name__)
+
+class State(StrEnum):
+    """Where a turn is; the last three are for good."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +40,34 @@ def failed(error: CoworkError, session_id: str | None = None) -> TurnOutcome:
     return TurnOutcome(Done(success=False, message="", session_id=session_id), error)
 
 
-def outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) -> TurnOutcome:
-    """The turn's outcome; a failure too where the answer is a value that no reply can hold."""
-    said = result if result is not None else Result("")
-    begun = turn.started_monotonic if turn.started_monotonic is not None else time.monotonic()
-    done = Done(
-        success=error is None,
-        message=said.text,
-        session_id=turn.session_id,
-        is_new_session=turn.is_new_session,
-        session_recovered=turn.session_recovered,
-        replaced=said.replaced,
-        usage=said.usage,
-        cost_usd=said.cost_usd,
-        duration_ms=round((time.monotonic() - begun) * 1000),
-        structured_output=said.structured_output,
-    )
-    if is_serializable(done):
-        return TurnOutcome(done, error)
-    log.error("answer is nested too deeply for JSON", turn_id=turn.id)
-    done = replace(done, success=False, usage=None, structured_output=None)
-    return TurnOutcome(done, error or Internal("the answer is nested too deeply for JSON"))
+def state_of(error: CoworkError | None) -> State:
+    """How a turn with this error has ended."""
+    if error is None:
+        return State.SUCCEEDED
+    stopped = isinstance(error, TurnInterrupted | ShuttingDown)
+    return State.INTERRUPTED if stopped else State.FAILED
+
+
+def without_answer(done: Done) -> Done:
+    """The end without the answer."""
+    return replace(done, message="", structured_output=None)
+
+
+def internal_error() -> Internal:
+    """The error of a turn that something of ours broke."""
+    return Internal("internal server error; see the server log")
+
+
+def interrupted() -> TurnInterrupted:
+    """The error of a turn that somebody interrupted."""
+    return TurnInterrupted("the turn was interrupted")
+
+
+def without_traceback(error: CoworkError | None) -> CoworkError | None:
+    """The error without the frames it came through, whose variables hold questions.
+
+    For one that is kept, and raised again for each reader.
+    """
+    if error is not None:
+        error.with_traceback(None).__context__ = error.__cause__ = None
+    return error

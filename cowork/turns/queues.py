@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cowork.errors import AtCapacity, CoworkError, ProjectBusy, QueueFull, ShuttingDown
-from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Project
 from cowork.runtime.threads import Threads
-from cowork.turns.turn import Turn, internal_error
+from cowork.turns.outcome import internal_error
+from cowork.turns.turn import Turn
 
 log = logger(__name__)
 
@@ -146,7 +146,7 @@ class ProjectQueues:
             self._on_cancelled(turn)
         except Exception:
             log.exception("could not finish a cancelled turn", turn_id=turn.id)
-            turn.finish(Done(success=False, message=""), turn.stop_reason)
+            turn.fail(turn.stop_reason or internal_error())
 
     def _enqueue(self, queue: _ProjectQueue, turn: Turn, *, first: bool) -> Callable[[], None]:
         """Let the turn wait, so that it leaves when it is stopped; the caller holds the lock.

@@ -18,9 +18,9 @@ from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
-from cowork.turns.outcome import TurnOutcome, failed
+from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
-from cowork.turns.turn import State, Turn, internal_error
+from cowork.turns.turn import Turn
 
 log = logger(__name__)
 

@@ -14,8 +14,9 @@ from cowork.model import TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import compress, decompress
 from cowork.turns.event_log import EventLog
-from cowork.turns.outcome import TurnOutcome, failed
-from cowork.turns.turn import LOG_LIMIT_BYTES, Question, State, Turn
+from cowork.turns.outcome import State, TurnOutcome, failed
+from cowork.turns.question import Question
+from cowork.turns.turn import LOG_LIMIT_BYTES, Turn
 
 log = logger(__name__)
 

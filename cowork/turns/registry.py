@@ -19,7 +19,6 @@ from cowork.errors import (
     TurnNotFound,
     WorkerLost,
 )
-from cowork.events import Done
 from cowork.model import Project, TurnKey
 from cowork.stores.protocol import Store
 from cowork.turns.records import apply_record, from_record
@@ -126,7 +125,7 @@ class TurnRegistry:
             self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
         turn.on_end(None)
         error = fault if isinstance(fault, CoworkError) else Internal("the turn was not accepted")
-        turn.finish(Done(success=False, message=""), error)
+        turn.fail(error)
 
     # -- turns of the store
 
@@ -184,7 +183,7 @@ class TurnRegistry:
         found = self._store.turn(turn.project.owner, turn.id)
         if found is None:
             # Only a store that has lost everything has lost a turn that runs.
-            turn.finish(Done(success=False, message=""), WorkerLost("the store lost the turn"))
+            turn.fail(WorkerLost("the store lost the turn"))
         else:
             apply_record(turn, *found)
         if turn.done is not None:

@@ -6,7 +6,6 @@ Retries after a lost session or a dead process.  `queues.py` calls this, in the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
@@ -16,7 +15,6 @@ from cowork.claude.process.reply import Reply
 from cowork.claude.stream_json.answer import Result
 from cowork.claude.stream_json.failures import RequestRefused, SessionInUse, SessionMissing
 from cowork.claude.transcript import Transcripts
-from cowork.claude.workspace import Workspace
 from cowork.errors import (
     ClaudeFailed,
     ClaudeNotAuthenticated,
@@ -26,13 +24,21 @@ from cowork.errors import (
     TurnInterrupted,
 )
 from cowork.log import logger
-from cowork.model import Claim, Exchange, Session, with_earlier
+from cowork.model import Claim, Exchange, Session
 from cowork.stores.protocol import Store
 from cowork.turns.deadline import Deadline
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.outcome import internal_error, interrupted, without_traceback
+from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
-from cowork.turns.sessions import new_session, with_tried
-from cowork.turns.turn import Turn, internal_error, without_traceback
+from cowork.turns.sessions import (
+    new_session,
+    session_unusable,
+    with_given_up,
+    with_transcript_checked,
+    with_tried,
+)
+from cowork.turns.turn import Turn
 
 log = logger(__name__)
 
@@ -41,18 +47,6 @@ log = logger(__name__)
 ATTEMPTS = 3
 # How often a project's claim is tried for while another process holds it.
 CLAIM_POLL_INTERVAL_S = 0.075
-
-
-@dataclass(frozen=True, slots=True)
-class TurnPolicy:
-    """What the operator decided about turns; durations are seconds."""
-
-    workspace: Workspace
-    permission_mode: str = "default"
-    slash_commands: bool = False
-    timeout: float = 300.0
-    queue_limit: int = 8
-    disconnect_grace: float = 30.0
 
 
 class Runner:
@@ -152,9 +146,9 @@ class Runner:
                     earlier = self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):
                     refused = session
-                session, given_up = None, _with_given_up(given_up, turn)
+                session, given_up = None, with_given_up(given_up, turn)
             except ProcessGone as fault:
-                given_up = _with_given_up(given_up, turn)
+                given_up = with_given_up(given_up, turn)
                 log.info("process died, starting another", turn_id=turn.id, why=str(fault))
             else:
                 return
@@ -207,10 +201,15 @@ class Runner:
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._error_of(turn, result)
             if error is None:
-                session = self._with_transcript_checked(session, size, was_told=bool(missed))
+                session = with_transcript_checked(
+                    session, self._transcripts, size, was_told=bool(missed)
+                )
             if refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
-                error, session = _unusable(turn, refused, error), with_tried(refused, session)
+                error, session = (
+                    session_unusable(turn, refused, error),
+                    with_tried(refused, session),
+                )
             kept = self._finisher.finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
@@ -228,21 +227,6 @@ class Runner:
             return []
         turn.set_session(session.id, recovered=True)
         return self._store.history(turn.project)
-
-    def _with_transcript_checked(
-        self, session: Session, size: int | None, *, was_told: bool
-    ) -> Session:
-        """The session, with whether its transcript has all that was said; it had `size` bytes."""
-        lacks = self._transcripts.lacks_turn(session.cwd, session.id, size)
-        if lacks:
-            log.error(
-                "CLI did not write the turn to its transcript, is the disk full?",
-                session_id=session.id,
-            )
-        incomplete = lacks or (session.incomplete and not was_told)
-        return (
-            session if incomplete == session.incomplete else replace(session, incomplete=incomplete)
-        )
 
     def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""
@@ -319,23 +303,3 @@ def _check_not_refused(reply: Reply, result: Result) -> None:
     """
     if isinstance(result.error, RequestRefused) and not (result.text or reply.answer.used_tools):
         raise result.error
-
-
-def _unusable(turn: Turn, session: Session, error: RequestRefused) -> SessionUnusable:
-    """The error of a turn that a new session could not help; the project keeps the old one."""
-    turn.set_session(session.id, is_new=False, recovered=False)
-    return SessionUnusable(
-        f"{error.message}; a new session was tried too. If every question fails like this one, "
-        "DELETE /sessions/{project} lets the project begin anew",
-        **error.facts,
-    )
-
-
-def _with_given_up(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
-    """With the session that the turn has just tried."""
-    return given_up if turn.session_id is None else with_earlier(*given_up, turn.session_id)
-
-
-def interrupted() -> TurnInterrupted:
-    """The error of a turn that somebody interrupted."""
-    return TurnInterrupted("the turn was interrupted")

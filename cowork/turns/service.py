@@ -24,12 +24,15 @@ from cowork.errors import (
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
+from cowork.turns.outcome import interrupted
+from cowork.turns.policy import TurnPolicy
+from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Runner, TurnPolicy, interrupted
-from cowork.turns.turn import Question, Turn
+from cowork.turns.runner import Runner
+from cowork.turns.turn import Turn
 
 STOP_TIMEOUT_S = INTERRUPT_RUNG + 0.5
 

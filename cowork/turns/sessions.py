@@ -7,8 +7,15 @@ from datetime import UTC, datetime
 
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.answer import Result
+from cowork.claude.stream_json.failures import RequestRefused
+from cowork.claude.transcript import Transcripts
+from cowork.errors import SessionUnusable
 from cowork.events import Done
+from cowork.log import logger
 from cowork.model import Project, Session, with_earlier
+from cowork.turns.turn import Turn
+
+log = logger(__name__)
 
 
 def new_session(project: Project, process: ClaudeProcess, earlier: tuple[str, ...]) -> Session:
@@ -41,4 +48,33 @@ def with_turn_counted(session: Session, done: Done, result: Result | None) -> Se
         turns=session.turns + 1,
         cost_usd=session.cost_usd + (done.cost_usd or 0.0),
         usage=session.usage.plus(spent),
+    )
+
+
+def with_given_up(given_up: tuple[str, ...], turn: Turn) -> tuple[str, ...]:
+    """With the session that the turn has just tried."""
+    return given_up if turn.session_id is None else with_earlier(*given_up, turn.session_id)
+
+
+def with_transcript_checked(
+    session: Session, transcripts: Transcripts, size: int | None, *, was_told: bool
+) -> Session:
+    """The session, with whether its transcript has all that was said; it had `size` bytes."""
+    lacks = transcripts.lacks_turn(session.cwd, session.id, size)
+    if lacks:
+        log.error(
+            "CLI did not write the turn to its transcript, is the disk full?",
+            session_id=session.id,
+        )
+    incomplete = lacks or (session.incomplete and not was_told)
+    return session if incomplete == session.incomplete else replace(session, incomplete=incomplete)
+
+
+def session_unusable(turn: Turn, session: Session, error: RequestRefused) -> SessionUnusable:
+    """The error of a turn that a new session could not help; the project keeps the old one."""
+    turn.set_session(session.id, is_new=False, recovered=False)
+    return SessionUnusable(
+        f"{error.message}; a new session was tried too. If every question fails like this one, "
+        "DELETE /sessions/{project} lets the project begin anew",
+        **error.facts,
     )

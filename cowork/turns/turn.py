@@ -6,23 +6,28 @@ so any number of readers may come, go and come back.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from sys import getsizeof
 
-from cowork.claude.launch_options import DEFAULT, Needs
-from cowork.errors import ClaudeFailed, CoworkError, Internal, ShuttingDown, TurnInterrupted
+from cowork.errors import ClaudeFailed, CoworkError, TurnInterrupted
 from cowork.events import Done, Emitted, Failed, Status, Token, TokenBatch
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
 from cowork.turns.event_log import Batch, EventLog
+from cowork.turns.outcome import (
+    State,
+    internal_error,
+    state_of,
+    without_answer,
+    without_traceback,
+)
+from cowork.turns.question import Question
+from cowork.turns.readers import Readers
 
 log = logger(__name__)
 
@@ -34,45 +39,6 @@ EVENT_BYTES = 9
 # Above this many unread events, wake the reader to read them in one batch: cheaper than writing
 # each from the thread that they come from.
 WRITE_THROUGH_LIMIT = 16
-
-
-class State(StrEnum):
-    """Where a turn is; the last three are for good."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a client asks.
-
-    `skill` is the CLI's name of a skill or None.  `streaming` decides what the time limit bounds:
-    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.  `needs` is
-    what its process must have been started with.
-    """
-
-    text: str
-    user_id: str | None = None
-    message_type: str | None = None
-    skill: str | None = None
-    streaming: bool = False
-    timeout: float | None = None
-    needs: Needs = DEFAULT
-
-    @property
-    def size(self) -> int:
-        """Bytes that its texts take in memory."""
-        needs = self.needs
-        texts = (self.text, needs.system_prompt, needs.output_schema, self.user_id)
-        return sum([getsizeof(text) for text in texts if text is not None])
-
-    def without_texts(self) -> Question:
-        """What of it is looked at when its turn has ended."""
-        return replace(self, text="", needs=DEFAULT)
 
 
 class Turn:
@@ -107,12 +73,10 @@ class Turn:
         self.question_in_outbox = False
         self.queue_position = 0
         self.stop_reason: CoworkError | None = None
-        self._grace = grace
-        self._readers = 0
+        self._readers = Readers(self.id, grace, self._stop_unread)
         self._is_ending = False
         self._is_closing = False
         self.is_end_only = False
-        self._grace_timer: threading.Timer | None = None
         self._log = EventLog()
         # What is being told of: behind which number, and what; it need not be read again.
         self._fresh_batch: tuple[int, Batch] | None = None
@@ -194,13 +158,17 @@ class Turn:
             self.question = self.question.without_texts()
             self.ended_at = self.ended_at or datetime.now(UTC)
             self._on_stop = None
-            self._cancel_grace_timer()
+            self._readers.cancel_timer()
             self._release_log_if_unread()
             on_end, self._on_end = self._on_end, None
             self._condition.tell()
         if on_end is not None:
             self._notify_listener(lambda: on_end(self))
         return True
+
+    def fail(self, error: CoworkError) -> bool:
+        """End the turn with nothing but the reason; as `finish`."""
+        return self.finish(Done(success=False, message=""), error)
 
     def _append_end_safely(
         self, done: Done, error: CoworkError | None
@@ -264,41 +232,21 @@ class Turn:
     def add_reader(self) -> None:
         """A reader has come; `remove_reader` when it goes."""
         with self._condition:
-            self._readers += 1
-            self._cancel_grace_timer()
+            self._readers.add()
 
     def remove_reader(self) -> None:
         """A reader has gone, whether the turn has ended or not."""
         with self._condition:
-            self._readers -= 1
+            self._readers.remove()
             self._release_log_if_unread()
-            if self._readers or self.done is not None or self._grace < 0:
-                return
-            self._start_grace_timer()
-
-    def _start_grace_timer(self) -> None:
-        timer = threading.Timer(self._grace, self._stop_unread)
-        timer.daemon = True
-        try:
-            timer.start()
-        except RuntimeError as fault:
-            # No more threads: the turn goes on, and its own time limit ends it.
-            log.warning(
-                "could not start the disconnect timer of a turn", turn_id=self.id, why=str(fault)
-            )
-            return
-        self._grace_timer = timer
+            if self.done is None:
+                self._readers.start_timer()
 
     def _stop_unread(self) -> None:
         with self._condition:
-            unread = self._readers == 0
-        if unread:
+            is_unread = self._readers.count == 0
+        if is_unread:
             self.stop(TurnInterrupted("the client disconnected and did not come back in time"))
-
-    def _cancel_grace_timer(self) -> None:
-        if self._grace_timer is not None:
-            self._grace_timer.cancel()
-            self._grace_timer = None
 
     def wake(self) -> None:
         """Make every reader that waits look at its `unless` again."""
@@ -395,7 +343,9 @@ class Turn:
             return self.is_end_only
 
     def _release_log_if_unread(self) -> None:
-        if self._readers or not (self._is_closing or (self.is_end_only and self.done is not None)):
+        if self._readers.count or not (
+            self._is_closing or (self.is_end_only and self.done is not None)
+        ):
             return
         self._log.close()
         self._log = EventLog()
@@ -439,34 +389,6 @@ class Turn:
                 return
             self._log, self.log_is_complete = log, is_complete
         self.finish(done, error)
-
-
-def without_traceback(error: CoworkError | None) -> CoworkError | None:
-    """The error without the frames it came through, whose variables hold questions.
-
-    For one that is kept, and raised again for each reader.
-    """
-    if error is not None:
-        error.with_traceback(None).__context__ = error.__cause__ = None
-    return error
-
-
-def without_answer(done: Done) -> Done:
-    """The end without the answer."""
-    return replace(done, message="", structured_output=None)
-
-
-def state_of(error: CoworkError | None) -> State:
-    """How a turn with this error has ended."""
-    if error is None:
-        return State.SUCCEEDED
-    stopped = isinstance(error, TurnInterrupted | ShuttingDown)
-    return State.INTERRUPTED if stopped else State.FAILED
-
-
-def internal_error() -> Internal:
-    """The error of a turn that something of ours broke."""
-    return Internal("internal server error; see the server log")
 
 
 def _facts_of(error: CoworkError) -> dict[str, object]:

@@ -12,8 +12,9 @@ from flask.globals import app_ctx
 
 from cowork.claude.launch_options import Needs
 from cowork.model import Project, TurnKey
+from cowork.turns.question import Question
 from cowork.turns.service import TurnService
-from cowork.turns.turn import Question, Turn
+from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects, Watch
 from cowork.web.frames import structured

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from cowork import errors
 from cowork.errors import CoworkError
 from cowork.log import logger
-from cowork.turns.turn import without_traceback
+from cowork.turns.outcome import without_traceback
 
 log = logger(__name__)
 

@@ -59,7 +59,7 @@ def test_fault_s4_who_waits_for_the_turn_of_a_key_holds_no_question_of_its_own(
             lines[-1].sendall(said)
 
     def readers() -> int:
-        return sum(turn._readers for turn in served.services.turn_service._queues.all())
+        return sum(turn._readers.count for turn in served.services.turn_service._queues.all())
 
     port, lines = urlsplit(served.url).port, list[socket.socket]()
     with ExitStack() as stack:

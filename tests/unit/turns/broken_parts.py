@@ -26,12 +26,14 @@ from cowork.runtime.quota import Quota
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
+from cowork.turns.policy import TurnPolicy
+from cowork.turns.question import Question
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Runner, TurnPolicy
+from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
-from cowork.turns.turn import Question, Turn
+from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
 
 P = Project("me", "p")

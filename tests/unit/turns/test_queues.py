@@ -10,8 +10,10 @@ import pytest
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown, StoreUnavailable, TurnInterrupted
 from cowork.events import Done
 from cowork.model import Project
+from cowork.turns.outcome import State
+from cowork.turns.question import Question
 from cowork.turns.queues import ProjectQueues
-from cowork.turns.turn import Question, State, Turn
+from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.turns.broken_parts import ended

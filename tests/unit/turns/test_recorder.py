@@ -16,9 +16,10 @@ from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as recorder_module
 from cowork.turns.outcome import TurnOutcome
+from cowork.turns.question import Question
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.records import from_record
-from cowork.turns.turn import Question, Turn
+from cowork.turns.turn import Turn
 from tests.unit.stores.durable_suite import waiting
 from tests.unit.stores.store_suite import P, Q, session
 

@@ -20,9 +20,10 @@ from cowork.model import Project
 from cowork.stores.serialization import record_json
 from cowork.stores.serialization import record_of as record_from_json
 from cowork.turns.compression import compress, decompress
-from cowork.turns.outcome import TurnOutcome
+from cowork.turns.outcome import State, TurnOutcome
+from cowork.turns.question import Question
 from cowork.turns.records import apply_record, compressed_log, from_record, to_record
-from cowork.turns.turn import Question, State, Turn
+from cowork.turns.turn import Turn
 
 QUESTION = Question("why?\n日本", user_id="u", message_type="@xo", skill="s", timeout=9.0)
 DONE = Done(

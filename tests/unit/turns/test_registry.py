@@ -13,8 +13,9 @@ from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
 from cowork.turns import registry
+from cowork.turns.question import Question
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.turn import Question, Turn
+from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 

@@ -14,7 +14,8 @@ from cowork.claude.stream_json.answer import Answer, Result
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey
-from cowork.turns.turn import Question, State
+from cowork.turns.outcome import State
+from cowork.turns.question import Question
 from cowork.web.frames import frame_data
 from tests.serving import wait_for
 from tests.unit.turns.broken_parts import Break, P, Process, Reader, Server, ended

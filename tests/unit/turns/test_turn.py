@@ -17,7 +17,9 @@ from cowork.errors import (
 )
 from cowork.events import Done, Failed, Replace, Status, Thinking, Token, TokenBatch
 from cowork.model import Project
-from cowork.turns.turn import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT, Question, State, Turn
+from cowork.turns.outcome import State
+from cowork.turns.question import Question
+from cowork.turns.turn import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT, Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
