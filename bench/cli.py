@@ -78,11 +78,11 @@ class Cli:
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             **account(self.model),
         }
-        return command.environment(given, marker="bench", manner=_manner())
+        return command.environment(given, marker="bench", launch_config=_launch_config())
 
     def argv(self, *, resident: bool) -> list[str]:
         """As the server calls it; not resident, it reads one prompt and ends."""
-        argv = command.argv(self.path, str(uuid4()), resume=False, manner=_manner())
+        argv = command.argv(self.path, str(uuid4()), resume=False, launch_config=_launch_config())
         return [each for each in argv if resident or not each.startswith("--input-format")]
 
     def fresh(self, question: str) -> Timing:
@@ -150,8 +150,8 @@ def account(model: Model) -> dict[str, str]:
     return {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "sk-dummy"}
 
 
-def _manner() -> command.Manner:
-    return command.Manner(setpriv=find_setpriv())
+def _launch_config() -> command.LaunchConfig:
+    return command.LaunchConfig(setpriv=find_setpriv())
 
 
 def _read(child: subprocess.Popen[bytes], begun: float, *, until: bytes) -> Timing:

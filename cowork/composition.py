@@ -18,7 +18,7 @@ from cowork.claude import command, orphans
 from cowork.claude.disk_space import Room
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
-from cowork.claude.process.launcher import Starter, find_setpriv
+from cowork.claude.process.launcher import Launcher, find_setpriv
 from cowork.claude.transcript import Transcripts
 from cowork.claude.workspace import Workspace
 from cowork.errors import QueueFull, ShuttingDown, StoreUnavailable
@@ -176,16 +176,16 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         key_file=settings.store_key_file,
         owners=keys.__len__,
     )
-    cli, starter, launch_problem = _claude(settings, environ)
-    config = starter.config_folder()
+    cli, launcher, launch_problem = _claude(settings, environ)
+    config = launcher.config_folder()
     startup_log.log_lost_sessions(settings.claude_user, config)
-    pool = _pool(settings, starter)
+    pool = _pool(settings, launcher)
     upstream, history, xo_auth = _upstream(settings)
     login = _login(settings, store, xo_auth)
     relay = Relay(store, history, login.bearer, renew=login.renew)
     outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
     login.on_change(outbox.token_changed)
-    removals = Removals(store, starter.session_files())
+    removals = Removals(store, launcher.session_files())
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     registry = TurnRegistry(settings.turn_retention, store, holder)
     maintenance = StoreMaintenance(
@@ -239,9 +239,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
 
 def _claude(
     settings: Settings, environ: Mapping[str, str]
-) -> tuple[ClaudeCli, Starter, str | None]:
+) -> tuple[ClaudeCli, Launcher, str | None]:
     """The CLI, what starts it, and why it would not start with these settings."""
-    manner = command.Manner(
+    launch_config = command.LaunchConfig(
         permission_mode=settings.permission_mode,
         trust_projects=settings.trust_projects,
         shared_workspace=not settings.project_dirs,
@@ -250,19 +250,19 @@ def _claude(
         account=settings.claude_user,
         passed=settings.cli_env,
     )
-    cli = ClaudeCli(settings.claude_cli_path, environ=environ, manner=manner)
-    starter = Starter(
+    cli = ClaudeCli(settings.claude_cli_path, environ=environ, launch_config=launch_config)
+    launcher = Launcher(
         cli,
         environ=environ,
-        manner=manner,
+        launch_config=launch_config,
         timeout=min(settings.start_timeout, settings.claude_timeout),
     )
-    return cli, starter, find_launch_problem(manner, environ)
+    return cli, launcher, find_launch_problem(launch_config, environ)
 
 
-def _pool(settings: Settings, starter: Starter) -> Pool:
+def _pool(settings: Settings, launcher: Launcher) -> Pool:
     return Pool(
-        starter,
+        launcher,
         limit=settings.max_processes,
         owner_share=settings.owner_processes,
         bundled_skills=settings.bundled_skills,

@@ -50,11 +50,13 @@ class Readiness:
         return os.path.isdir(self.workspace)  # noqa: PTH112 - unlike Path's it never raises
 
 
-def find_launch_problem(manner: command.Manner, environ: Mapping[str, str]) -> str | None:
+def find_launch_problem(
+    launch_config: command.LaunchConfig, environ: Mapping[str, str]
+) -> str | None:
     """Why the CLI refuses to start with these settings; None where it does not."""
-    if manner.permission_mode != "bypassPermissions" or manner.account is not None:
+    if launch_config.permission_mode != "bypassPermissions" or launch_config.account is not None:
         return None
-    given = command.environment(environ, marker="", manner=manner)
+    given = command.environment(environ, marker="", launch_config=launch_config)
     sandboxed = given.get("IS_SANDBOX") == "1"
     if sandboxed or given.get("CLAUDE_CODE_BUBBLEWRAP") or os.geteuid() != unix_user.ROOT:
         return None

@@ -72,7 +72,7 @@ _TELLING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class LaunchConfig:
     """How every process of this server is started; the operator's choice, fixed at start.
 
     `shared_workspace` is whether sessions of several projects work in one directory.
@@ -99,7 +99,7 @@ def argv(
     session_id: str,
     *,
     resume: bool,
-    manner: Manner,
+    launch_config: LaunchConfig,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """The command of a resident process; raises ValueError for what is no UUID as we write it.
@@ -108,7 +108,9 @@ def argv(
     """
     if session_id != str(UUID(session_id)):
         raise ValueError("not a UUID in its usual form")
-    sources = [] if manner.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
+    sources = (
+        [] if launch_config.trust_projects else ["--setting-sources=user", "--strict-mcp-config"]
+    )
     return [
         executable,
         "--print",
@@ -116,16 +118,16 @@ def argv(
         "--input-format=stream-json",
         "--output-format=stream-json",
         "--include-partial-messages",
-        f"--permission-mode={manner.permission_mode}",
+        f"--permission-mode={launch_config.permission_mode}",
         f"--tools={','.join(TOOLS)}",
         f"--disallowedTools={','.join(NO_TOOLS)}",
-        f"--settings={json.dumps(settings(environ, manner))}",
+        f"--settings={json.dumps(settings(environ, launch_config))}",
         *sources,
         f"--{'resume' if resume else 'session-id'}={session_id}",
     ]
 
 
-def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
+def settings(environ: Mapping[str, str], launch_config: LaunchConfig) -> dict[str, Any]:
     """Settings that stand above those of the user and of a project.
 
     Each process listens for other CLIs of its user, whose messages would begin turns.  And the
@@ -137,8 +139,8 @@ def settings(environ: Mapping[str, str], manner: Manner) -> dict[str, Any]:
     shared += [f".claude/{name}/**" for name in ("agent-memory", "agent-memory-local")]
     sessions = [f"{own}/projects/**"]
     # In `plan` it reads whatever there is, unasked, and not only what its own session put aside.
-    if manner.shared_workspace or manner.permission_mode == "plan":
-        uid = os.getuid() if manner.account is None else manner.account.uid
+    if launch_config.shared_workspace or launch_config.permission_mode == "plan":
+        uid = os.getuid() if launch_config.account is None else launch_config.account.uid
         temporary = temporary_folders(environ)
         shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in temporary]
     denied = [f"Read({path})" for path in shared]
@@ -163,34 +165,43 @@ def _pattern(folder: str) -> str:
     return f"/{plain}" if plain.startswith("/") else plain
 
 
-def wrapper(manner: Manner, cwd: str) -> tuple[list[str], str]:
+def privilege_prefix(launch_config: LaunchConfig, cwd: str) -> tuple[list[str], str]:
     """What stands before a command, and the directory to start all of it in."""
-    account = manner.account
-    if manner.setpriv is None:
+    account = launch_config.account
+    if launch_config.setpriv is None:
         return [], cwd
     if account is None:
-        return [manner.setpriv, "--pdeathsig", "TERM", "--"], cwd
+        return [launch_config.setpriv, "--pdeathsig", "TERM", "--"], cwd
     # setpriv asks for the signal after the change of user, which would take it away.
     rights = [f"--reuid={account.uid}", f"--regid={account.gid}", "--init-groups", "--no-new-privs"]
     # Goes there with the rights that it has by then: a link in a workspace leads nowhere new.
     go = ["env", f"--chdir={cwd}"]
-    return [manner.setpriv, *rights, "--pdeathsig", "TERM", "--", *go], "/"
+    return [launch_config.setpriv, *rights, "--pdeathsig", "TERM", "--", *go], "/"
 
 
-def environment(environ: Mapping[str, str], *, marker: str, manner: Manner) -> dict[str, str]:
+def environment(
+    environ: Mapping[str, str], *, marker: str, launch_config: LaunchConfig
+) -> dict[str, str]:
     """What a process gets of our environment: an allow-list, since its tools can read it all.
 
     `marker` is inherited by every descendant, however detached; `orphans.py` looks for it.
     """
-    passed = {name: value for name, value in environ.items() if _is_passed(name, manner.passed)}
-    if manner.account is not None:
-        user, home = manner.account.name, str(manner.account.home)
-        passed |= {"HOME": home, "USER": user, "LOGNAME": user, "SHELL": manner.account.shell}
+    passed = {
+        name: value for name, value in environ.items() if _is_passed(name, launch_config.passed)
+    }
+    if launch_config.account is not None:
+        user, home = launch_config.account.name, str(launch_config.account.home)
+        passed |= {
+            "HOME": home,
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": launch_config.account.shell,
+        }
     return {
         **passed,
         **_ALWAYS,
-        **({} if manner.trust_projects else _UNTRUSTED),
-        "CLAUDE_CODE_MAX_RETRIES": str(manner.retries),
+        **({} if launch_config.trust_projects else _UNTRUSTED),
+        "CLAUDE_CODE_MAX_RETRIES": str(launch_config.retries),
         "MCP_TIMEOUT": environ.get("MCP_TIMEOUT") or MCP_TIMEOUT,
         "PATH": passed.get("PATH", os.defpath),
         MARKER: marker,
@@ -216,13 +227,13 @@ def prompt(
     """
     if skill is not None:
         said = f"/{skill} {question}"
-        return f"{said}\n\n{_recalled(earlier)}" if earlier else said
+        return f"{said}\n\n{_history_preamble(earlier)}" if earlier else said
     if question.startswith("/") and not slash_commands:
         question = f" {question}"
-    return f"{_recalled(earlier)}\n\n{question}" if earlier else question
+    return f"{_history_preamble(earlier)}\n\n{question}" if earlier else question
 
 
-def _recalled(earlier: Sequence[tuple[str, str]]) -> str:
+def _history_preamble(earlier: Sequence[tuple[str, str]]) -> str:
     """As JSON, in which nothing can look like the end of the block."""
     lines = [json.dumps({"question": each[0], "answer": each[1]}) for each in earlier]
     said = "\n".join(lines).replace("<", "\\u003c")

@@ -69,11 +69,11 @@ class ClaudeCli:
     """
 
     def __init__(
-        self, configured: str, *, environ: Mapping[str, str], manner: command.Manner
+        self, configured: str, *, environ: Mapping[str, str], launch_config: command.LaunchConfig
     ) -> None:
         self.configured = configured
         self._environ = environ
-        self._manner = manner
+        self._launch_config = launch_config
         self._lock = threading.Lock()
         self._state = CliState()
         self._checked = float("-inf")
@@ -107,7 +107,7 @@ class ClaudeCli:
             raise ClaudeUnavailable(
                 f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
             )
-        path, account = Path(found).absolute(), self._manner.account
+        path, account = Path(found).absolute(), self._launch_config.account
         if account is not None and not unix_user.may(account, path, os.R_OK | os.X_OK):
             raise ClaudeUnavailable(
                 f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
@@ -263,12 +263,14 @@ class ClaudeCli:
     ) -> tuple[int | None, str]:
         """Its exit code and what it wrote; raises `ClaudeUnavailable`."""
         environment = command.environment(
-            self._environ, marker=orphans.marker("check"), manner=self._manner
+            self._environ, marker=orphans.marker("check"), launch_config=self._launch_config
         )
         try:
             # Not our own directory: its settings are none of the CLI's business.
-            wrapper, start = command.wrapper(self._manner, "/")
-            return self._output_of([*wrapper, path, *arguments], environment, start, timeout)
+            privilege_prefix, start = command.privilege_prefix(self._launch_config, "/")
+            return self._output_of(
+                [*privilege_prefix, path, *arguments], environment, start, timeout
+            )
         except (OSError, subprocess.TimeoutExpired) as fault:
             log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
             raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault

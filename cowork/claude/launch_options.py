@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 # The modes that a request may ask for, under each mode that the operator may have set.
-_NOT_WIDER: dict[str, tuple[str, ...]] = {
+_ALLOWED_MODES: dict[str, tuple[str, ...]] = {
     "plan": ("plan",),
     "dontAsk": ("plan",),
     "default": ("plan", "default"),
@@ -21,7 +21,7 @@ REQUESTED_MODES = ("plan", "default", "acceptEdits")
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class LaunchOptions:
     """A process serves turns of equal needs; None is what the operator has set.
 
     `system_prompt` is appended to the CLI's own, `output_schema` is a JSON schema as JSON text
@@ -44,9 +44,9 @@ class Needs:
         return fields
 
 
-DEFAULT = Needs()
+DEFAULT = LaunchOptions()
 
 
-def is_not_wider(mode: str, operators: str) -> bool:
+def permission_allows(mode: str, operators: str) -> bool:
     """Whether a request may ask for permission mode `mode` where the operator set `operators`."""
-    return mode in _NOT_WIDER[operators]
+    return mode in _ALLOWED_MODES[operators]

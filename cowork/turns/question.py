@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from sys import getsizeof
 
-from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Question:
     """What a client asks.
 
     `skill` is the CLI's name of a skill or None.  `streaming` decides what the time limit bounds:
-    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.  `needs` is
+    the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.  `options` is
     what its process must have been started with.
     """
 
@@ -23,15 +23,15 @@ class Question:
     skill: str | None = None
     streaming: bool = False
     timeout: float | None = None
-    needs: Needs = DEFAULT
+    options: LaunchOptions = DEFAULT
 
     @property
     def size(self) -> int:
         """Bytes that its texts take in memory."""
-        needs = self.needs
-        texts = (self.text, needs.system_prompt, needs.output_schema, self.user_id)
+        options = self.options
+        texts = (self.text, options.system_prompt, options.output_schema, self.user_id)
         return sum([getsizeof(text) for text in texts if text is not None])
 
     def without_texts(self) -> Question:
         """What of it is looked at when its turn has ended."""
-        return replace(self, text="", needs=DEFAULT)
+        return replace(self, text="", options=DEFAULT)

@@ -29,7 +29,7 @@ _FIELD_NAMES: dict[type, tuple[str, ...]] = {
 def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have."""
     question = _fields_of(turn.question)
-    del question["needs"]  # of a process, which nobody will start for it again
+    del question["options"]  # of a process, which nobody will start for it again
     question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
         "question": question,

@@ -180,7 +180,7 @@ class Runner:
             known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
             turns=known.turns if known is not None else None,
-            needs=turn.question.needs,
+            options=turn.question.options,
             given_up=self._deadline(turn).check,
         )
         fit, turns = True, None

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from cowork.claude import command
-from cowork.claude.launch_options import Needs, is_not_wider
+from cowork.claude.launch_options import LaunchOptions, permission_allows
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.process import INTERRUPT_RUNG
 from cowork.errors import (
@@ -121,10 +121,10 @@ class TurnService:
 
     def _checked(self, project: Project, question: Question, agent_type: str | None) -> Question:
         """The question with what the operator lets it have, and with its skill."""
-        needs, skill = self._permitted(question.needs), self._skill(project, agent_type)
-        if (needs, skill) == (question.needs, question.skill):
+        options, skill = self._permitted(question.options), self._skill(project, agent_type)
+        if (options, skill) == (question.options, question.skill):
             return question
-        return replace(question, needs=needs, skill=skill)
+        return replace(question, options=options, skill=skill)
 
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn and wait, at most a second, for its end; one that ended is no error.
@@ -159,17 +159,17 @@ class TurnService:
         elif on_busy == "reject" and self._store.claimed_elsewhere(project):
             raise ProjectBusy("the project is answering another question")
 
-    def _permitted(self, needs: Needs) -> Needs:
-        """The needs, where the operator lets a request have them."""
-        mode, operators = needs.permission_mode, self._policy.permission_mode
+    def _permitted(self, options: LaunchOptions) -> LaunchOptions:
+        """The options, where the operator lets a request have them."""
+        mode, operators = options.permission_mode, self._policy.permission_mode
         if mode is None:
-            return needs
+            return options
         if mode == operators:
-            return replace(needs, permission_mode=None)
-        if not is_not_wider(mode, operators):
+            return replace(options, permission_mode=None)
+        if not permission_allows(mode, operators):
             sentence = f"this server allows no mode that is wider than its own, {operators!r}"
             raise InvalidValue(sentence, field="permission_mode")
-        return needs
+        return options
 
     def _skill(self, project: Project, agent_type: str | None) -> str | None:
         try:

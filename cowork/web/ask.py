@@ -10,7 +10,7 @@ import orjson
 from flask import Response, g, jsonify, request
 from flask.globals import app_ctx
 
-from cowork.claude.launch_options import Needs
+from cowork.claude.launch_options import LaunchOptions
 from cowork.model import Project, TurnKey
 from cowork.turns.question import Question
 from cowork.turns.service import TurnService
@@ -100,7 +100,7 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
         message_type=body["message_type"],
         streaming=streaming,
         timeout=body["timeout"],
-        needs=Needs(
+        options=LaunchOptions(
             system_prompt=body["system_prompt"] or None,
             output_schema=body["output_schema"],
             permission_mode=body["permission_mode"],

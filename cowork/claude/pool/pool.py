@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from cowork.claude import orphans
-from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.reaper import FRESH, Keeper
 from cowork.claude.pool.slots import Resident, Slot, Slots, State, Waiter, Wanted
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.start_probe import Starts
-from cowork.claude.process.launcher import LOOK, Starter, Throwaway
+from cowork.claude.process.launcher import LOOK, Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.skills import Bundled, Skills
 from cowork.claude.stream_json.failures import SessionMissing
@@ -44,7 +44,7 @@ class Pool:
 
     def __init__(
         self,
-        starter: Starter,
+        launcher: Launcher,
         *,
         limit: int,
         idle_timeout: float,
@@ -56,7 +56,7 @@ class Pool:
         owner_share: int = 0,
         bundled_skills: bool = False,
     ) -> None:
-        self._starter = starter
+        self._launcher = launcher
         self._slot_timeout = slot_timeout
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share)
@@ -69,14 +69,14 @@ class Pool:
         self._starts = Starts(self._probe)
         self._skills = Skills(
             self._ask_skills,
-            per_directory=starter.manner.trust_projects,
-            bundled=None if bundled_skills else Bundled(self._ask_bundled, starter.generation),
+            per_directory=launcher.launch_config.trust_projects,
+            bundled=None if bundled_skills else Bundled(self._ask_bundled, launcher.generation),
             is_own=self._is_own,
         )
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
         self.spares = Spares(
             self._slots,
-            starter,
+            launcher,
             count=spares,
             cwd=spare_cwd,
             on_ready=self._is_ready,
@@ -94,7 +94,7 @@ class Pool:
         *,
         session_id: str | None = None,
         turns: int | None = None,
-        needs: Needs = DEFAULT,
+        options: LaunchOptions = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
     ) -> ClaudeProcess:
         """A process of that session, or of a new one; `give_back` it or `discard` it.
@@ -105,7 +105,7 @@ class Pool:
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        return self._lease(Wanted(project, cwd, session_id, needs, turns), given_up)
+        return self._lease(Wanted(project, cwd, session_id, options, turns), given_up)
 
     def _lease(
         self, wanted: Wanted, given_up: Callable[[], bool], *, ahead: bool = False
@@ -141,7 +141,7 @@ class Pool:
             log.info("ending a process to make room", pid=process and process.pid)
             self._slots.end(waiter.victim, heir=waiter)
             return
-        own = self._starter.timeout + OWN_TIMEOUT
+        own = self._launcher.timeout + OWN_TIMEOUT
         left = begun + (own if waiter.held else self._slot_timeout) - time.monotonic()
         if left <= 0 or given_up():
             with self._changed:
@@ -177,16 +177,16 @@ class Pool:
         wanted = slot.wanted
         try:
             if ahead and wanted.suits_spare:
-                process = self._starter.start_ahead(
+                process = self._launcher.start_prewarmed(
                     wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.hold
                 )
                 self._is_ready(process)
             else:
-                process = self._starter.start(
+                process = self._launcher.start(
                     wanted.session_id or new_id(),
                     wanted.cwd,
                     resume=wanted.session_id is not None,
-                    needs=wanted.needs,
+                    options=wanted.options,
                     given_up=given_up,
                     throwaway=throwaway,
                     owner=wanted.owner,
@@ -325,8 +325,8 @@ class Pool:
 
     def _is_own(self, skill: str, cwd: str) -> bool:
         """Whether the skill is a folder of the user's, or of a project's that is trusted."""
-        folders = [self._starter.config_folder()]
-        if self._starter.manner.trust_projects:
+        folders = [self._launcher.config_folder()]
+        if self._launcher.launch_config.trust_projects:
             folders.append(Path(cwd, ".claude"))
         return any((folder / "skills" / skill).is_dir() for folder in folders)
 
@@ -353,7 +353,7 @@ class Pool:
 
     def _renew(self) -> None:
         """Have the processes of a CLI that was replaced end when they are idle."""
-        generation = self._starter.generation()
+        generation = self._launcher.generation()
         if generation == self._generation:
             return
         with self._changed:
@@ -400,7 +400,7 @@ class Pool:
         self.spares.join()
         self._starts.join()
         orphans.sweep_own()
-        self._starter.close()
+        self._launcher.close()
 
     def _ended_in_a_hurry(self, slot: Slot) -> threading.Thread:
         """A thread, not begun yet, that ends the slot's process."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue
@@ -40,7 +40,7 @@ class Wanted:
     project: Project | None
     cwd: str
     session_id: str | None = None
-    needs: Needs = DEFAULT
+    options: LaunchOptions = DEFAULT
     turns: int | None = None
 
     @property
@@ -52,7 +52,7 @@ class Wanted:
     def suits_spare(self) -> bool:
         """Whether a process that was started for nobody would do."""
         new = self.project is not None and self.session_id is None
-        return new and self.needs == DEFAULT
+        return new and self.options == DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Slot:
 
     def fits(self, wanted: Wanted) -> bool:
         """Whether its process can take that on."""
-        if self.process is None or self.wanted.needs != wanted.needs:
+        if self.process is None or self.wanted.options != wanted.options:
             return False
         if self.state == State.SPARE:
             return wanted.suits_spare and self.wanted.cwd == wanted.cwd

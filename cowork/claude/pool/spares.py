@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cowork.claude.pool.slots import Slot, Slots, State, Wanted
-from cowork.claude.process.launcher import Starter
+from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
 from cowork.errors import CoworkError
 from cowork.log import logger
@@ -54,7 +54,7 @@ class Spares:
     def __init__(
         self,
         slots: Slots,
-        starter: Starter,
+        launcher: Launcher,
         *,
         count: int,
         cwd: str | None,
@@ -62,7 +62,7 @@ class Spares:
         on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
-        self._starter = starter
+        self._launcher = launcher
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
         self._wanted = Wanted(None, cwd or "")
         self._on_ready = on_ready
@@ -169,7 +169,7 @@ class Spares:
     def _prepare(self, slot: Slot) -> None:
         given_up = _Hold(self._slots, self._stopped)
         try:
-            process = self._starter.start_ahead(
+            process = self._launcher.start_prewarmed(
                 self._wanted.cwd, given_up=given_up, on_spawn=slot.hold
             )
         except BaseException as fault:

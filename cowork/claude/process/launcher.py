@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cowork.claude import command, orphans
 from cowork.claude.installation import ClaudeCli
-from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.process.spawner import Spawner
 from cowork.claude.session_files import SessionFiles
@@ -29,8 +29,8 @@ READY_TIMEOUT = 30.0
 CPU_TIME = 2.0
 LOOK = 0.2
 # After so many rehearsals in a row that went wrong there are no more: this CLI knows none.
-STUMBLES = 3
-NO_TRACE = "--no-session-persistence"
+MAX_WARM_UP_FAILURES = 3
+NO_PERSISTENCE = "--no-session-persistence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Throwaway:
     config: str | None = None
 
 
-class Starter:
+class Launcher:
     """Starts processes that are ready to be asked; `timeout` (seconds) bounds each start."""
 
     def __init__(
@@ -48,16 +48,16 @@ class Starter:
         cli: ClaudeCli,
         *,
         environ: Mapping[str, str],
-        manner: command.Manner,
+        launch_config: command.LaunchConfig,
         timeout: float = READY_TIMEOUT,
     ) -> None:
-        self.manner = manner
+        self.launch_config = launch_config
         self._cli = cli
         self._environ = environ
         self.timeout = timeout
         self._spawner = Spawner()
         self._watching = Watching("claude-stderr")
-        self._stumbles = 0
+        self._warm_up_failures = 0
         # A start is half a second of CPU: more of them at once than cores only delays all.
         self._turnstile = Turnstile(max(1, os.cpu_count() or 1))
 
@@ -71,7 +71,7 @@ class Starter:
         cwd: str,
         *,
         resume: bool,
-        needs: Needs = DEFAULT,
+        options: LaunchOptions = DEFAULT,
         given_up: Callable[[], bool] = lambda: False,
         throwaway: Throwaway | None = None,
         owner: str | None = None,
@@ -88,7 +88,9 @@ class Starter:
         if place is None:
             raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
-            process = self._spawn(session_id, cwd, resume=resume, needs=needs, throwaway=throwaway)
+            process = self._spawn(
+                session_id, cwd, resume=resume, options=options, throwaway=throwaway
+            )
             on_spawn(process)
             ready = self._is_ready(process, min(deadline, time.monotonic() + CPU_TIME), given_up)
         finally:
@@ -103,7 +105,7 @@ class Starter:
         log.debug("process started", pid=process.pid, session_id=session_id, resume=resume)
         return process
 
-    def start_ahead(
+    def start_prewarmed(
         self,
         cwd: str,
         *,
@@ -120,19 +122,19 @@ class Starter:
             )
 
         process = start()
-        if self._stumbles >= STUMBLES:
+        if self._warm_up_failures >= MAX_WARM_UP_FAILURES:
             return process
         try:
-            rehearsed = process.rehearse()
+            warmed_up = process.warm_up()
         except BaseException:
             _end(process)
             raise
-        if rehearsed:
-            self._stumbles = 0
+        if warmed_up:
+            self._warm_up_failures = 0
             return process
         _end(process)
-        self._stumbles += 1
-        log.warning("the CLI did not rehearse", pid=process.pid, times=self._stumbles)
+        self._warm_up_failures += 1
+        log.warning("CLI warm-up failed", pid=process.pid, times=self._warm_up_failures)
         return start()
 
     @staticmethod
@@ -153,25 +155,27 @@ class Starter:
         cwd: str,
         *,
         resume: bool,
-        needs: Needs,
+        options: LaunchOptions,
         throwaway: Throwaway | None,
     ) -> ClaudeProcess:
         process_id = new_hex()
-        manner = self.manner
-        if needs.permission_mode is not None:
-            manner = replace(manner, permission_mode=needs.permission_mode)
+        launch_config = self.launch_config
+        if options.permission_mode is not None:
+            launch_config = replace(launch_config, permission_mode=options.permission_mode)
         env = command.environment(
-            self._environ, marker=orphans.marker(process_id), manner=self.manner
+            self._environ, marker=orphans.marker(process_id), launch_config=self.launch_config
         )
         if throwaway is not None and throwaway.config is not None:
             env["CLAUDE_CONFIG_DIR"] = throwaway.config
-        argv = command.argv(self._cli.path(), session_id, resume=resume, manner=manner, environ=env)
+        argv = command.argv(
+            self._cli.path(), session_id, resume=resume, launch_config=launch_config, environ=env
+        )
         try:
             if not resume:  # a session that goes on in a new, empty folder would not know it
-                make_folder(Path(cwd), self.manner.account)
-            wrapper, start = command.wrapper(self.manner, cwd)
-            untraced = [] if throwaway is None else [NO_TRACE]
-            child = self._spawner.spawn([*wrapper, *argv, *untraced], env=env, cwd=start)
+                make_folder(Path(cwd), self.launch_config.account)
+            privilege_prefix, start = command.privilege_prefix(self.launch_config, cwd)
+            untraced = [] if throwaway is None else [NO_PERSISTENCE]
+            child = self._spawner.spawn([*privilege_prefix, *argv, *untraced], env=env, cwd=start)
         except (OSError, RuntimeError) as fault:
             log.error("the CLI could not be started", cwd=cwd, error=str(fault))
             raise ClaudeUnavailable(
@@ -185,7 +189,7 @@ class Starter:
                 cwd=cwd,
                 watching=self._watching,
                 resumed=resume,
-                initialize=needs.initialize(),
+                initialize=options.initialize(),
             )
         except RuntimeError as fault:  # there are no more threads
             log.error("a CLI that was started has no reader", pid=child.pid, error=str(fault))
@@ -200,10 +204,10 @@ class Starter:
     def session_files(self) -> SessionFiles:
         """What the CLI keeps of its sessions, to be removed."""
         temporary = map(Path, command.temporary_folders(self._given()))
-        return SessionFiles(self.config_folder(), list(temporary), self.manner.account)
+        return SessionFiles(self.config_folder(), list(temporary), self.launch_config.account)
 
     def _given(self) -> dict[str, str]:
-        return command.environment(self._environ, marker="", manner=self.manner)
+        return command.environment(self._environ, marker="", launch_config=self.launch_config)
 
     def close(self) -> None:
         """Let the threads end; only when every process has."""

@@ -44,8 +44,8 @@ WORK_SLICE = 0.002
 IDLE_WAIT = 2.0
 # A CLI that is idle and has not ended its turn by then never will.
 END_GRACE = 5.0
-SKILLS_TIMEOUT = 10.0
-REHEARSAL_TIMEOUT = 3.0
+SKILLS_TIMEOUT_S = 10.0
+WARM_UP_TIMEOUT_S = 3.0
 
 
 class ProcessGone(ClaudeFailed):
@@ -161,15 +161,15 @@ class ClaudeProcess:
 
         The message goes into the session's history, so ask a process of a throwaway session.
         """
-        return self._tell("skills", SKILLS_TIMEOUT).answer.skills
+        return self._tell("skills", SKILLS_TIMEOUT_S).answer.skills
 
-    def rehearse(self) -> bool:
+    def warm_up(self) -> bool:
         """Go through the motions of a turn without a question: the first real one is sooner then.
 
         Only for a session that is yet to begin: nothing of it is kept, no transcript is made, and
         the model is not asked.  False where the CLI does not play along; it is of no use then.
         """
-        reply = self._tell([], REHEARSAL_TIMEOUT)
+        reply = self._tell([], WARM_UP_TIMEOUT_S)
         self.skills = reply.answer.skills
         result = reply.result
         return result is not None and result.error is None and not result.text

@@ -13,7 +13,7 @@ from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import State
-from cowork.claude.process.launcher import Starter
+from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.process.reply import Reply
 from cowork.model import Project
@@ -35,7 +35,7 @@ class PoolOfFakes(Pool):
         lines: Lifelines,
         *,
         config: dict[str, Any] | None = None,
-        manner: dict[str, Any] | None = None,
+        launch_config: dict[str, Any] | None = None,
         start_timeout: float = 10.0,
         **rules: Any,
     ) -> None:
@@ -44,11 +44,11 @@ class PoolOfFakes(Pool):
         told = self.tell(**(config or {}))
         full = {**environ, **told, **lines.environment}
         passed = ("FAKE_CLAUDE_CONFIG", "FAKE_CLAUDE_LIFELINE")
-        how = command.Manner(passed=passed, **(manner or {}))
-        cli = ClaudeCli(full["CLAUDE_CLI_PATH"], environ=full, manner=how)
-        starter = Starter(cli, environ=full, manner=how, timeout=start_timeout)
+        how = command.LaunchConfig(passed=passed, **(launch_config or {}))
+        cli = ClaudeCli(full["CLAUDE_CLI_PATH"], environ=full, launch_config=how)
+        launcher = Launcher(cli, environ=full, launch_config=how, timeout=start_timeout)
         usual = {"limit": 2, "idle_timeout": 60, "slot_timeout": 0.1, "spare_cwd": str(folder)}
-        super().__init__(starter, **{**usual, **rules})
+        super().__init__(launcher, **{**usual, **rules})
 
     def tell(self, **config: Any) -> dict[str, str]:
         """How fakes behave that start from now on; the environment that makes them look."""

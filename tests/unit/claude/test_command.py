@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowork.claude import command
-from cowork.claude.command import MARKER, Manner
+from cowork.claude.command import MARKER, LaunchConfig
 from cowork.runtime.unix_user import Account
 
 SESSION = "0b5e7ac1-6a1c-4b6e-9c1a-2f4f0e1d2c3b"
-PLAIN = Manner()
+PLAIN = LaunchConfig()
 
 
-def argv(session=SESSION, *, resume=False, manner=PLAIN):
-    return command.argv("/bin/claude", session, resume=resume, manner=manner)
+def argv(session=SESSION, *, resume=False, launch_config=PLAIN):
+    return command.argv("/bin/claude", session, resume=resume, launch_config=launch_config)
 
 
 @given(st.uuids(version=4), st.booleans())
@@ -54,7 +54,7 @@ def test_nothing_that_a_client_sends_is_a_parameter_of_argv():
         "executable",
         "session_id",
         "resume",
-        "manner",
+        "launch_config",
         "environ",  # what the process gets, of which nothing is a client's
     ]
 
@@ -86,20 +86,20 @@ def test_no_text_becomes_an_argument(text):
 
 
 def test_a_trusted_project_may_bring_its_settings_and_servers():
-    trusted = argv(manner=Manner(trust_projects=True))
+    trusted = argv(launch_config=LaunchConfig(trust_projects=True))
     assert not {"--setting-sources=user", "--strict-mcp-config"} & set(trusted)
 
 
-def denied(environ, **manner):
-    found = command.settings(environ, Manner(**manner))
+def denied(environ, **launch_config):
+    found = command.settings(environ, LaunchConfig(**launch_config))
     assert found["crossSessionInbound"] == "refuse"
     return found["permissions"]["deny"]
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_fault_s1_other_processes_are_not_listened_to_whoever_is_trusted(trusted):
-    manner = Manner(trust_projects=trusted)
-    (said,) = [each for each in argv(manner=manner) if each.startswith("--settings=")]
+    launch_config = LaunchConfig(trust_projects=trusted)
+    (said,) = [each for each in argv(launch_config=launch_config) if each.startswith("--settings=")]
     assert json.loads(said.partition("=")[2])["crossSessionInbound"] == "refuse"
 
 
@@ -140,23 +140,23 @@ def test_a_trusted_project_may_tell_of_its_repository():
 
 
 def test_the_permission_mode_is_always_named():
-    assert "--permission-mode=plan" in argv(manner=Manner(permission_mode="plan"))
-    assert "--permission-mode=default" in argv(manner=Manner(trust_projects=True))
+    assert "--permission-mode=plan" in argv(launch_config=LaunchConfig(permission_mode="plan"))
+    assert "--permission-mode=default" in argv(launch_config=LaunchConfig(trust_projects=True))
 
 
 def test_setpriv_ties_the_clis_life_to_ours():
-    found, cwd = command.wrapper(Manner(setpriv="/usr/bin/setpriv"), "/work")
+    found, cwd = command.privilege_prefix(LaunchConfig(setpriv="/usr/bin/setpriv"), "/work")
     assert found == ["/usr/bin/setpriv", "--pdeathsig", "TERM", "--"]
     assert cwd == "/work"
-    assert command.wrapper(PLAIN, "/work") == ([], "/work")
+    assert command.privilege_prefix(PLAIN, "/work") == ([], "/work")
 
 
 OTHER = Account("cowork", 1234, 1235, Path("/home/cowork"), "/bin/sh", frozenset({1235}))
 
 
 def test_another_user_goes_to_its_folder_with_its_own_rights():
-    manner = Manner(setpriv="/usr/bin/setpriv", account=OTHER)
-    found, cwd = command.wrapper(manner, "/work/p")
+    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", account=OTHER)
+    found, cwd = command.privilege_prefix(launch_config, "/work/p")
     assert found == [
         *("/usr/bin/setpriv", "--reuid=1234", "--regid=1235", "--init-groups", "--no-new-privs"),
         *("--pdeathsig", "TERM", "--", "env", "--chdir=/work/p"),
@@ -165,20 +165,20 @@ def test_another_user_goes_to_its_folder_with_its_own_rights():
 
 
 def test_another_user_gets_its_own_home():
-    manner = Manner(setpriv="/usr/bin/setpriv", account=OTHER)
+    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", account=OTHER)
     ours = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/zsh"}
-    found = command.environment(ours, marker="m", manner=manner)
+    found = command.environment(ours, marker="m", launch_config=launch_config)
     assert found["HOME"] == "/home/cowork"
     assert (found["USER"], found["LOGNAME"], found["SHELL"]) == ("cowork", "cowork", "/bin/sh")
 
 
 def test_without_setpriv_there_is_no_other_user():
     with pytest.raises(ValueError, match="root"):
-        Manner(account=OTHER)
+        LaunchConfig(account=OTHER)
 
 
-def environment(environ, **manner):
-    return command.environment(environ, marker="1:2:x", manner=Manner(**manner))
+def environment(environ, **launch_config):
+    return command.environment(environ, marker="1:2:x", launch_config=LaunchConfig(**launch_config))
 
 
 CANARIES = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cowork.claude import orphans
-from cowork.claude.command import Manner
+from cowork.claude.command import LaunchConfig
 from cowork.claude.installation import ClaudeCli, bundled
 from cowork.errors import ClaudeUnavailable
 from tests.fake_claude import configure
@@ -29,8 +29,10 @@ def new_cli(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[NewCli]:
     def make(path: str | None = None, environ: dict[str, str] | None = None, **config) -> ClaudeCli:
         told = configure(tmp_path / "config.json", **config)
         full = {**fake_environ, **told, **(environ or {})}
-        manner = Manner(passed=("FAKE_CLAUDE_CONFIG",))
-        begun.append(ClaudeCli(path or full["CLAUDE_CLI_PATH"], environ=full, manner=manner))
+        launch_config = LaunchConfig(passed=("FAKE_CLAUDE_CONFIG",))
+        begun.append(
+            ClaudeCli(path or full["CLAUDE_CLI_PATH"], environ=full, launch_config=launch_config)
+        )
         return begun[-1]
 
     yield make

@@ -133,14 +133,14 @@ class Processes:
 
     kind: type[Process] = Process
 
-    def __init__(self, told: Break | None, **manner: bool) -> None:
+    def __init__(self, told: Break | None, **launch_config: bool) -> None:
         self.leased: set[Fragile] = set()
         self._told = told
-        self._manner = {"silent": False, "deaf": False, **manner}
+        self._launch_config = {"silent": False, "deaf": False, **launch_config}
         self._calls = count(1)
 
     def lease(self, *_given: Any, **_wanted: Any) -> Fragile:
-        process = Fragile(self.kind(**self._manner), self._told, self._calls)
+        process = Fragile(self.kind(**self._launch_config), self._told, self._calls)
         self.leased.add(process)
         return process
 
@@ -196,7 +196,7 @@ class Server:
     folder: Path
     told: Break | None = None
     part: str = ""
-    manner: dict[str, bool] = field(default_factory=dict)
+    launch_config: dict[str, bool] = field(default_factory=dict)
     timeout: float = PATIENCE_S
     store: Store = field(init=False)
     pool: Processes = field(init=False)
@@ -205,7 +205,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.store = SqliteStore(self.folder / "state.db", Secrecy(self.folder / "key"), holder="a")
-        self.pool = Processes(self._of("process"), **self.manner)
+        self.pool = Processes(self._of("process"), **self.launch_config)
         store = self._made("store", self.store)
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))
         recorder = self._made("recorder", TurnRecorder(store, outbox, holder="a", retention=600))

@@ -170,7 +170,7 @@ def test_a_turn_that_is_stopped_while_its_end_is_written_has_one_end(fault, tmp_
         server.service.interrupt(turn)
         assert ended(turn).done is turn.done
         server.pool.kind = Process
-        server.pool._manner["silent"] = False
+        server.pool._launch_config["silent"] = False
         assert ended(server.ask("two")).error is None
         assert turn.wait(time.monotonic()) is turn.done
     finally:

@@ -130,7 +130,9 @@ def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
 @pytest.mark.parametrize("deaf", [False, True])
 @pytest.mark.usefixtures("_short_rungs")
 def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
-    server, _ = open_server(folder, part, told, manner={"silent": True, "deaf": deaf}, timeout=0.05)
+    server, _ = open_server(
+        folder, part, told, launch_config={"silent": True, "deaf": deaf}, timeout=0.05
+    )
     try:
         turn = server.ask("one")
         assert ended(turn).error is not None
@@ -141,7 +143,7 @@ def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
 
 @pytest.mark.usefixtures("_short_rungs")
 def test_all_turns_are_stopped_though_the_stop_of_one_breaks(folder):
-    server = Server(folder, manner={"silent": True})
+    server = Server(folder, launch_config={"silent": True})
     try:
         turns = [server.ask(name, Project("me", name)) for name in ("a", "b", "c")]
         wait_for(lambda: all(turn.text == "hi" for turn in turns), what="three answers")

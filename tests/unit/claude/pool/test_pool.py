@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.launch_options import Needs
+from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.launcher import find_setpriv
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -161,7 +161,7 @@ def test_a_process_that_idles_too_long_is_ended(new_pool):
 
 @pytest.mark.skipif(find_setpriv() is None, reason="setpriv is missing: apt-get install util-linux")
 def test_a_process_lives_on_when_the_thread_that_asked_for_it_ends(new_pool, background):
-    pool = new_pool(manner={"setpriv": find_setpriv()})
+    pool = new_pool(launch_config={"setpriv": find_setpriv()})
     process = background(pool.get).result(PATIENCE_S)
     background.close()
     assert answer(process, "[[say alive]]") == "alive"
@@ -254,13 +254,13 @@ class Watcher:
 
 def test_a_process_that_nobody_can_read_is_ended(new_pool):
     pool = new_pool()
-    starter = pool._starter
-    starter._watching, watching = NoThread(starter._watching), starter._watching
+    launcher = pool._launcher
+    launcher._watching, watching = NoThread(launcher._watching), launcher._watching
     with pytest.raises(ClaudeUnavailable):
         pool.get()
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
-    starter._watching = watching
+    launcher._watching = watching
     answer(pool.get(), "a")
 
 
@@ -274,8 +274,8 @@ def test_fault_t5_what_is_watched_is_closed_by_its_watcher_alone(new_pool, monke
         start(thread)
 
     pool = new_pool()
-    starter = pool._starter
-    starter._watching = watcher = Watcher(starter._watching)
+    launcher = pool._launcher
+    launcher._watching = watcher = Watcher(launcher._watching)
     answer(pool.get(), "a")
     before = descriptors()
     with monkeypatch.context() as patched:
@@ -306,7 +306,7 @@ def test_a_cli_that_cannot_be_started_is_unavailable_and_costs_nothing(
     new_pool, tmp_path, kind, setpriv
 ):
     environ = {"CLAUDE_CLI_PATH": broken(kind, tmp_path)}
-    pool = new_pool(environ=environ, manner={"setpriv": setpriv}, start_timeout=3.0)
+    pool = new_pool(environ=environ, launch_config={"setpriv": setpriv}, start_timeout=3.0)
 
     def fail():
         with pytest.raises(ClaudeUnavailable) as caught:
@@ -342,8 +342,8 @@ def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
 
 def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool):
     pool = new_pool(config={"start": "hang"}, start_timeout=0.3)
-    needs = Needs(system_prompt="x" * 200_000)  # more than a pipe holds
-    call = functools.partial(pool.get, needs=needs)
+    options = LaunchOptions(system_prompt="x" * 200_000)  # more than a pipe holds
+    call = functools.partial(pool.get, options=options)
     assert seconds(pytest.raises, ClaudeUnavailable, call) < 10
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
@@ -354,7 +354,7 @@ def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
 ):
     monkeypatch.setattr("cowork.claude.process.launcher.CPU_TIME", 0.3)
     pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
-    pool._starter._turnstile = Turnstile(1)
+    pool._launcher._turnstile = Turnstile(1)
     gone = threading.Event()
     hanging = background(lambda: pool.get(given_up=gone.is_set))
     wait_for(lambda: pool.did("start"), what="the start that hangs")
@@ -482,7 +482,7 @@ def test_fault_s9_who_waits_while_another_asks_for_skills_in_vain_hears_it_too(
 
 
 def test_trusted_projects_have_skills_of_their_own(new_pool):
-    pool = new_pool(manner={"trust_projects": True}, bundled_skills=True)
+    pool = new_pool(launch_config={"trust_projects": True}, bundled_skills=True)
     pool.saw_skills("/x", ("mine",))
     assert not pool.has_skill("mine", str(pool.folder))
     assert pool.has_skill("mine", "/x")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cowork.claude.command import Manner
-from cowork.claude.launch_options import DEFAULT, Needs
+from cowork.claude.command import LaunchConfig
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import Slot, Slots, State, Waiter, Wanted
 from cowork.errors import AtCapacity, ShuttingDown
@@ -192,8 +192,8 @@ def test_a_process_of_other_needs_goes_before_its_session_has_another():
     house = House(4)
     slot = house.begin(house.ask("a", "p"))
     session = slot.process.session_id
-    second = house.ask("a", "p", session_id=session, needs=Needs(permission_mode="plan"))
-    third = house.ask("a", "p", session_id=session, needs=DEFAULT)
+    second = house.ask("a", "p", session_id=session, options=LaunchOptions(permission_mode="plan"))
+    third = house.ask("a", "p", session_id=session, options=DEFAULT)
     assert (second.held, third.held) == (True, True)
     house.done(slot)
     assert (second.victim, third.held) == (slot, True), "the former process still ends"
@@ -388,10 +388,10 @@ def test_who_gives_up_at_the_turnstile_is_not_let_in(crowd):
 
 
 @dataclass(eq=False, slots=True)
-class NoStarter:
+class NoLauncher:
     """Starts nothing: a process is there at once."""
 
-    manner: Manner = field(default_factory=Manner)
+    launch_config: LaunchConfig = field(default_factory=LaunchConfig)
     timeout: float = 30.0
 
     def generation(self) -> int:
@@ -433,8 +433,8 @@ def crowd() -> Iterator[BackgroundCalls]:
 
 
 def pool_of_nothing(slot_timeout: float) -> Pool:
-    starter: Any = NoStarter()
-    return Pool(starter, limit=3, idle_timeout=60, slot_timeout=slot_timeout)
+    launcher: Any = NoLauncher()
+    return Pool(launcher, limit=3, idle_timeout=60, slot_timeout=slot_timeout)
 
 
 def test_hundreds_that_wait_are_all_served_or_give_up_and_keep_no_slot(crowd):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.launch_options import Needs
+from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.pool.spares import Spares
-from cowork.claude.process.launcher import Starter
+from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ProcessGone
 from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
@@ -119,7 +119,7 @@ def test_a_spare_goes_before_an_idle_process(new_pool):
     pool.discard(first)
     pool.give_back(second)
     wait_spares(pool)
-    third = pool.get(needs=Needs(system_prompt="be brief"))
+    third = pool.get(options=LaunchOptions(system_prompt="be brief"))
     assert pool.counts() == {"busy": 1, "idle": 1, "spare": 1, "starting": 0, "limit": 3}
     resumed = pool.again(first)
     assert pool.counts() == {"busy": 2, "idle": 1, "spare": 0, "starting": 0, "limit": 3}
@@ -132,7 +132,7 @@ def test_a_spare_that_starts_gives_up_its_slot_to_a_turn_it_would_not_serve(new_
     answer(known, "a")
     pool.discard(known)
     pool.tell(start="hang")
-    pool.spares = Spares(pool._slots, pool._starter, count=1, cwd=str(pool.folder))
+    pool.spares = Spares(pool._slots, pool._launcher, count=1, cwd=str(pool.folder))
     pool.start()
     wait_for(lambda: len(pool.did("start")) == 3, what="the start of a spare")
     pool.tell(start="ok")
@@ -321,7 +321,7 @@ class Rehearsing:
 
     ended = False
 
-    def rehearse(self):
+    def warm_up(self):
         raise Killed
 
     def hurry(self):
@@ -331,11 +331,11 @@ class Rehearsing:
         self.ended = True
 
 
-class StarterOf(Starter):
+class LauncherOf(Launcher):
     """Starts that process."""
 
     def __init__(self, process):
-        self._process, self._stumbles = process, 0
+        self._process, self._warm_up_failures = process, 0
 
     def start(self, *_given, **_wanted):
         return self._process
@@ -344,7 +344,7 @@ class StarterOf(Starter):
 def test_a_process_is_ended_whose_rehearsal_breaks():
     process = Rehearsing()
     with pytest.raises(Killed):
-        StarterOf(process).start_ahead("/", given_up=lambda: False, on_spawn=lambda _: None)
+        LauncherOf(process).start_prewarmed("/", given_up=lambda: False, on_spawn=lambda _: None)
     assert process.ended
 
 

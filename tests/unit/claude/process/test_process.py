@@ -14,7 +14,7 @@ import pytest
 
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
-from cowork.claude.process.launcher import Starter
+from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess, ProcessGone
 from cowork.claude.process.stderr import TAIL
 from cowork.claude.stream_json.failures import SessionInUse, SessionMissing
@@ -31,26 +31,28 @@ Start = Callable[..., ClaudeProcess]
 @pytest.fixture
 def start(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Start fakes; keywords but `session`, `resume`, `timeout` are keys of the fake's config."""
-    starters, begun = [], []
-    manner = command.Manner(passed=("FAKE_CLAUDE_CONFIG",))
+    launchers, begun = [], []
+    launch_config = command.LaunchConfig(passed=("FAKE_CLAUDE_CONFIG",))
 
     def begin(
         *, session: str = "", resume: bool = False, timeout: float = 10.0, **config: object
     ) -> ClaudeProcess:
         config = {"log": tmp_path / "log", **config}
         environ = {**fake_environ, **configure(tmp_path / f"{uuid4()}.json", **config)}
-        cli = ClaudeCli(environ["CLAUDE_CLI_PATH"], environ=environ, manner=manner)
-        starters.append(Starter(cli, environ=environ, manner=manner, timeout=timeout))
+        cli = ClaudeCli(environ["CLAUDE_CLI_PATH"], environ=environ, launch_config=launch_config)
+        launchers.append(
+            Launcher(cli, environ=environ, launch_config=launch_config, timeout=timeout)
+        )
         session = session or str(uuid4())
-        begun.append(starters[-1].start(session, str(tmp_path), resume=resume))
+        begun.append(launchers[-1].start(session, str(tmp_path), resume=resume))
         return begun[-1]
 
     yield begin
     for process in begun:
         process.hurry()
         process.end()
-    for starter in starters:
-        starter.close()
+    for launcher in launchers:
+        launcher.close()
 
 
 def result_of(reply):
