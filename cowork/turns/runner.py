@@ -20,12 +20,12 @@ from cowork.errors import (
     ClaudeNotAuthenticated,
     CoworkError,
     SessionUnusable,
-    StoreUnavailable,
     TurnInterrupted,
 )
 from cowork.log import logger
 from cowork.model import Claim, Exchange, Session
 from cowork.stores.protocol import Store
+from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.outcome import internal_error, interrupted, without_traceback
@@ -45,8 +45,6 @@ log = logger(__name__)
 # A session that is missing or refused, then one that is in use, then a process that died while it
 # was idle.
 ATTEMPTS = 3
-# How often a project's claim is tried for while another process holds it.
-CLAIM_POLL_INTERVAL_S = 0.075
 
 
 class Runner:
@@ -71,7 +69,7 @@ class Runner:
         self._transcripts = transcripts
 
     def finish_cancelled(self, turn: Turn) -> None:
-        """End a turn that was stopped while it waited in its queue."""
+        """End a stopped turn at once: it waits, or has no reply yet that could be interrupted."""
         self._finisher.finish(turn, None, turn.stop_reason)
 
     def run(self, turn: Turn) -> None:
@@ -90,39 +88,17 @@ class Runner:
 
     def _run_claimed(self, turn: Turn) -> None:
         self._recorder.record_started(turn)
+        turn.on_stop(lambda: self.finish_cancelled(turn))
         claim: Claim | None = None
         try:
-            claim = self._claim(turn)
+            claim = wait_for_claim(self._store, turn, self._deadline(turn))
             self._run_attempts(turn, claim)
         except CoworkError as error:
             self._finisher.finish(turn, None, turn.stop_reason or error)
         finally:
             # Not before the process is put away: two writers to one session lose turns.
             if claim is not None:
-                self._release(claim)
-
-    def _claim(self, turn: Turn) -> Claim:
-        """The claim on the project, once no other process holds it."""
-        turn.on_stop(lambda: self._stop_early(turn))
-        deadline = self._deadline(turn)
-        while True:
-            self._check_not_stopped(turn)
-            claim = self._store.claim(turn.project)
-            if claim is not None:
-                return claim
-            deadline.check()
-            turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
-
-    def _stop_early(self, turn: Turn) -> None:
-        """End a stopped turn at once: there is no reply yet that could be interrupted."""
-        self._finisher.finish(turn, None, turn.stop_reason)
-
-    def _release(self, claim: Claim) -> None:
-        try:
-            self._store.release(claim)
-        except StoreUnavailable as fault:
-            # Nobody renews it any more, so that it expires, or ends with our next one.
-            log.warning("could not release a project's claim", why=fault.message)
+                release_claim(self._store, claim)
 
     # -- a turn
 
@@ -169,8 +145,8 @@ class Runner:
         `refused` is the session in whose place a new one is tried; `given_up` are the ids of the
         project's former ones.
         """
-        turn.on_stop(lambda: self._stop_early(turn))
-        self._check_not_stopped(turn)
+        turn.on_stop(lambda: self.finish_cancelled(turn))
+        turn.check_not_stopped()
         if known is None:
             self._policy.workspace.check()
         elif not self._policy.workspace.still_has(known.cwd):
@@ -187,7 +163,7 @@ class Runner:
         try:
             session = known or new_session(turn.project, process, given_up)
             turn.set_session(session.id)
-            self._check_not_stopped(turn)
+            turn.check_not_stopped()
             missed = self._untold_history(turn, session, process)
             size = self._transcripts.size(session.cwd, session.id)
             fit = False
@@ -239,11 +215,6 @@ class Runner:
             if not kept:
                 self._pool.discard(process)
 
-    @staticmethod
-    def _check_not_stopped(turn: Turn) -> None:
-        if turn.stop_reason is not None:
-            raise turn.stop_reason
-
     def _send(
         self,
         turn: Turn,
@@ -254,7 +225,7 @@ class Runner:
     ) -> Reply:
         """Send the question; from here on the session is the project's."""
         question = turn.question
-        self._check_not_stopped(turn)  # after its end the turn has no text any more
+        turn.check_not_stopped()  # after its end the turn has no text any more
         said = command.prompt(
             question.text,
             question.skill,

@@ -218,6 +218,11 @@ class Turn:
             self._notify_listener(on_stop)
         return True
 
+    def check_not_stopped(self) -> None:
+        """Raise the reason where the turn was stopped."""
+        if self.stop_reason is not None:
+            raise self.stop_reason
+
     def on_stop(self, call: Callable[[], None] | None) -> None:
         """What `stop` calls from now on; called at once if the turn was stopped already."""
         with self._condition:

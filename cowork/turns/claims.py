@@ -1,0 +1,40 @@
+"""The claim on a project: no other process answers it while we do."""
+
+from __future__ import annotations
+
+import time
+
+from cowork.errors import StoreUnavailable
+from cowork.log import logger
+from cowork.model import Claim
+from cowork.stores.protocol import Store
+from cowork.turns.deadline import Deadline
+from cowork.turns.turn import Turn
+
+log = logger(__name__)
+
+# How often a project's claim is tried for while another process holds it.
+CLAIM_POLL_INTERVAL_S = 0.075
+
+
+def wait_for_claim(store: Store, turn: Turn, deadline: Deadline) -> Claim:
+    """The claim on the turn's project, once no other process holds it.
+
+    Raises the reason where the turn is stopped, as it is at its deadline, and `StoreUnavailable`.
+    """
+    while True:
+        turn.check_not_stopped()
+        claim = store.claim(turn.project)
+        if claim is not None:
+            return claim
+        deadline.check()
+        turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
+
+
+def release_claim(store: Store, claim: Claim) -> None:
+    """Let another process answer the project."""
+    try:
+        store.release(claim)
+    except StoreUnavailable as fault:
+        # Nobody renews it any more, so that it expires, or ends with our next one.
+        log.warning("could not release a project's claim", why=fault.message)
