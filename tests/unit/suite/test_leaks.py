@@ -24,8 +24,8 @@ kept = []
 def serve():
     pass
 
-def detach():
-    marked = f"{MARKER}={orphans.marker('leak')}"
+def detach(marker=""):
+    marked = f"{MARKER}={marker or orphans.marker('leak')}"
     command = f"setsid nohup env '{marked}' sleep 30 </dev/null >/dev/null 2>&1 & echo $!"
     said = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True, text=True)
     print("left:", pid := said.stdout.strip(), flush=True)
@@ -43,6 +43,9 @@ def test_descriptors():
 def test_thread():
     over = threading.Event()
     threading.Thread(target=over.wait, args=(8,), name="idler", daemon=True).start()
+
+def test_detached_by_another_of_our_pid_in_another_container(serve):
+    detach(f"{os.getpid()}:1:1:leak")
 
 def test_detached_by_a_server(serve):
     detach()
