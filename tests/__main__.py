@@ -44,7 +44,7 @@ class Run:
     def __init__(self, part: parts.Part, environ: dict[str, str]) -> None:
         self.part = part
         self.begun = time.monotonic()
-        self.seconds = 0.0
+        self.seconds = self.cpu = 0.0
         self.code: int | None = None
         self.count, self.seed = 0, ""
         self.outcomes: Counter[str] = Counter()
@@ -70,9 +70,10 @@ class Run:
         """How many tests have ended."""
         return self.outcomes.total()
 
-    def ended(self, code: int) -> None:
-        """It ended with this exit code."""
-        self.code, self.seconds = code, time.monotonic() - self.begun
+    def ended(self, code: int, cpu: float) -> None:
+        """It ended with this exit code, and took so many seconds of the CPU."""
+        self.code, self.cpu = code, cpu
+        self.seconds = time.monotonic() - self.begun
         self._reader.join(END_TIMEOUT_S)
 
     def interrupt(self) -> None:
@@ -141,11 +142,11 @@ class Suite:
     def _reap(self) -> None:
         """Take the ends of parts, and of what tests have detached, which ends at us."""
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 for run in self._running():
                     if run.process.pid == ended[0]:
                         run.process.returncode = os.waitstatus_to_exitcode(ended[1])
-                        run.ended(run.process.returncode)
+                        run.ended(run.process.returncode, ended[2].ru_utime + ended[2].ru_stime)
                         self._tell_end(run)
 
     def _tell(self) -> None:
@@ -161,7 +162,8 @@ class Suite:
         colour = "green" if run.code == 0 else "RED"
         outcomes = ", ".join(f"{number} {word.lower()}" for word, number in run.outcomes.items())
         say(
-            f"{colour} ({run.part.name}) {outcomes} in {run.seconds:.0f} s, --randomly-seed={run.seed}"
+            f"{colour} ({run.part.name}) {outcomes} in {run.seconds:.0f} s"
+            f" ({run.cpu:.0f} s CPU), --randomly-seed={run.seed}"
         )
 
 

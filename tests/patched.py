@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 # Folders and files whose subject is a program of its own, which is the same whoever starts it.
 PROGRAMS = {
     *parts.PROGRAMS,
+    "unit/suite/test_canaries.py",
     "unit/suite/test_fake_claude.py",
     "unit/suite/test_leaks.py",
     "unit/suite/test_parts.py",
@@ -28,13 +29,17 @@ SERVERS = {"gunicorn", "stage", "staged"}
 PLAIN = {
     "unit/claude/stream_json/test_answer.py",
     "unit/claude/stream_json/test_answer_recorded.py",
+    "unit/claude/stream_json/test_billing.py",
     "unit/claude/stream_json/test_failures.py",
     "unit/claude/stream_json/test_protocol.py",
     "unit/claude/stream_json/test_text_run.py",
     "unit/claude/test_command.py",
+    "unit/claude/test_session_files.py",
+    "unit/claude/test_transcript.py",
     "unit/claude/test_workspace.py",
     "unit/runtime/test_unix_user.py",
     "unit/settings/test_settings.py",
+    "unit/test_links.py",
     "unit/turns/test_event_log.py",
     "unit/web/test_url_segments.py",
 }
