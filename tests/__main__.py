@@ -216,7 +216,9 @@ def main() -> int:
         reader.error(f"no such part: {', '.join(unknown)}")
     wanted = [part for part in parts.PARTS if part.name in (told.parts or names)]
     adopt_orphans()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where a shell has what it starts in the background ignore an interrupt.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     # Others get to what tests put beside their own folders; short, for the paths of sockets.
     folder = Path(tempfile.mkdtemp(prefix="xo-"))
     folder.chmod(0o755)

@@ -44,6 +44,9 @@ del sys.argv[1:]
 sys.exit(runner.main())
 """
 
+# As a shell starts what runs in the background.
+IGNORING = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+
 
 @pytest.mark.parametrize("patched", [False, True])
 def test_each_folder_is_in_one_part_plain_and_in_one_patched(patched):
@@ -76,7 +79,7 @@ def begin(tmp_path):
         with (tmp_path / "output").open("wb") as output:
             begun.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", RUNNER, str(tmp_path), *chosen],
+                    [*IGNORING, sys.executable, "-c", RUNNER, str(tmp_path), *chosen],
                     cwd=ROOT,
                     env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp")},
                     stdout=output,
