@@ -15,7 +15,7 @@ from typing import Self
 from cowork import log as logging
 from cowork import startup_log
 from cowork.claude import command, orphans
-from cowork.claude.disk_space import Room
+from cowork.claude.disk_space import DiskSpace
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.launcher import Launcher, find_setpriv
@@ -165,7 +165,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
     environ = dict(os.environ if environ is None else environ)
     logging.register_secret(*settings.secrets())
-    holder = orphans.own_name()
+    holder = orphans.process_identity()
     stopping = threading.Event()
     keys = Keys(settings.api_keys, settings.api_keys_file)
     store = open_store(
@@ -189,7 +189,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     registry = TurnRegistry(settings.turn_retention, store, holder)
     maintenance = StoreMaintenance(
-        store, recorder, registry, holder=holder, is_dead=orphans.is_gone
+        store, recorder, registry, holder=holder, is_dead=orphans.is_dead
     )
     recorder.on_store_error = maintenance.run_soon
     policy = _policy(settings)
@@ -225,7 +225,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
             pool=pool,
             maintenance=maintenance,
             outbox=outbox,
-            disk_space=Room(
+            disk_space=DiskSpace(
                 {"Claude's folder": config, "the workspace": settings.workspace},
                 settings.claude_user,
             ),

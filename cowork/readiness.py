@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cowork.claude import command
-from cowork.claude.disk_space import Room
+from cowork.claude.disk_space import DiskSpace
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.history.outbox import Outbox
@@ -25,7 +25,7 @@ class Readiness:
     pool: Pool
     maintenance: StoreMaintenance
     outbox: Outbox
-    disk_space: Room
+    disk_space: DiskSpace
     workspace: Path
     stopping: threading.Event
     launch_problem: str | None

@@ -15,7 +15,7 @@ FLOOR = 16 * 2**20
 MAX_AGE = 5.0
 
 
-class Room:
+class DiskSpace:
     """Looks at some folders, each with a name for a person, for the user who writes there."""
 
     def __init__(self, folders: Mapping[str, Path], account: Account | None) -> None:

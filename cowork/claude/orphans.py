@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cowork.claude.command import MARKER
 
-LOOKS = 3
+MAX_PASSES = 3
 _PROC = Path("/proc")
 _NEEDLE = f"{MARKER}=".encode()
 _MARKER = re.compile(r"(?P<pid>\d+):(?P<started>\d+):(?P<namespace>\d+):(?P<id>\w+)")
@@ -31,7 +31,7 @@ def marker(process_id: str) -> str:
     return f"{os.getpid()}:{_started(os.getpid())}:{_namespace()}:{process_id}"
 
 
-def own_name() -> str:
+def process_identity() -> str:
     """This process among all that ever ran here: `<host>/<pid>:<start>:<pid namespace>`.
 
     The host is named by its boot, so that no name means a process of an earlier one.
@@ -43,10 +43,10 @@ def own_name() -> str:
     return f"{host}/{marker('').rstrip(':')}"
 
 
-def is_gone(name: str) -> bool:
-    """Whether the process of that `own_name` certainly lives no more."""
+def is_dead(name: str) -> bool:
+    """Whether the process of that `process_identity` certainly lives no more."""
     host, _, found = name.partition("/")
-    return host == own_name().partition("/")[0] and _orphaned(f"{found}:x")
+    return host == process_identity().partition("/")[0] and _orphaned(f"{found}:x")
 
 
 def left(wanted: str) -> list[int]:
@@ -60,7 +60,7 @@ def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> lis
     Looks again after a find: a process that was just being started shows no environment.
     """
     killed: set[int] = set()
-    for _ in range(LOOKS):
+    for _ in range(MAX_PASSES):
         found = [pid for pid in left(wanted) if pid not in killed and not spare(pid)]
         if not found:
             break

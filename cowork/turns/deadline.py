@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cowork.claude.process.reply import Reply
+from cowork.claude.process.reply import PendingAnswer
 from cowork.errors import ClaudeTimeout
 from cowork.turns.turn import Turn
 
@@ -16,13 +16,13 @@ class Deadline:
         self._turn = turn
         self._seconds = min(limit, turn.question.timeout or limit)
 
-    def at(self, reply: Reply | None = None) -> float:
+    def at(self, reply: PendingAnswer | None = None) -> float:
         """When it is, as things stand now; monotonic."""
         if reply is not None and self._turn.question.streaming:
             return reply.process.last_heard + self._seconds
         return (self._turn.started_monotonic or 0.0) + self._seconds
 
-    def check(self, reply: Reply | None = None) -> bool:
+    def check(self, reply: PendingAnswer | None = None) -> bool:
         """Stop the turn where it has passed; whether the turn is stopped, for whatever reason."""
         turn = self._turn
         if turn.stop_reason is None and time.monotonic() >= self.at(reply):

@@ -10,8 +10,8 @@ import time
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
-from cowork.claude.process.process import INTERRUPT_RUNG, ClaudeProcess, ProcessGone
-from cowork.claude.process.reply import Reply
+from cowork.claude.process.process import INTERRUPT_STEP_S, ClaudeProcess, ProcessGone
+from cowork.claude.process.reply import PendingAnswer
 from cowork.claude.stream_json.answer import Result
 from cowork.claude.stream_json.failures import RequestRefused, SessionInUse, SessionMissing
 from cowork.claude.transcript import Transcripts
@@ -222,7 +222,7 @@ class Runner:
         session: Session,
         claim: Claim,
         earlier: list[Exchange],
-    ) -> Reply:
+    ) -> PendingAnswer:
         """Send the question; from here on the session is the project's."""
         question = turn.question
         turn.check_not_stopped()  # after its end the turn has no text any more
@@ -236,14 +236,14 @@ class Runner:
             raise TurnInterrupted("the project's session was deleted")
         return process.ask(said, turn.append)
 
-    def _wait_for_result(self, turn: Turn, reply: Reply) -> Result:
+    def _wait_for_result(self, turn: Turn, reply: PendingAnswer) -> Result:
         """The result, or what there is of it when the turn is stopped or its time runs out."""
         turn.on_stop(reply.interrupt)
         deadline = self._deadline(turn)
         give_up: float | None = None
         while True:
             if turn.stop_reason is not None and give_up is None:
-                give_up = time.monotonic() + INTERRUPT_RUNG
+                give_up = time.monotonic() + INTERRUPT_STEP_S
             result = reply.wait(deadline.at(reply) if give_up is None else give_up)
             if result is not None:
                 return result
@@ -267,7 +267,7 @@ class Runner:
         return result.error
 
 
-def _check_not_refused(reply: Reply, result: Result) -> None:
+def _check_not_refused(reply: PendingAnswer, result: Result) -> None:
     """Raise `RequestRefused` where a session's history may be the cause, and nothing has happened.
 
     Where the model has begun to answer, it has taken the history.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from cowork.claude import command
 from cowork.claude.launch_options import LaunchOptions, permission_allows
 from cowork.claude.pool.pool import Pool
-from cowork.claude.process.process import INTERRUPT_RUNG
+from cowork.claude.process.process import INTERRUPT_STEP_S
 from cowork.errors import (
     CoworkError,
     InvalidValue,
@@ -34,7 +34,7 @@ from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.turn import Turn
 
-STOP_TIMEOUT_S = INTERRUPT_RUNG + 0.5
+STOP_TIMEOUT_S = INTERRUPT_STEP_S + 0.5
 
 
 class TurnService:

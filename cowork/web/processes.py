@@ -8,7 +8,7 @@ from typing import Any
 from flask import g
 
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slots import Resident
+from cowork.claude.pool.slots import ProcessInfo
 from cowork.model import Project
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import ProcessesReply
@@ -27,22 +27,22 @@ def blueprint(pool: Pool) -> CoworkBlueprint:
         def visible(project: Project | None) -> bool:
             return project is None or project.owner == owner
 
-        found = [_process_reply(resident) for resident in pool.residents(visible)]
+        found = [_process_reply(info) for info in pool.processes(visible)]
         return {"processes": found, "count": len(found)}
 
     return routes
 
 
-def _process_reply(resident: Resident) -> dict[str, Any]:
+def _process_reply(info: ProcessInfo) -> dict[str, Any]:
     used = None
-    if resident.idle is not None:
-        used = (datetime.now(UTC) - timedelta(seconds=resident.idle)).isoformat()
+    if info.idle is not None:
+        used = (datetime.now(UTC) - timedelta(seconds=info.idle)).isoformat()
     return {
-        "pid": resident.pid,
-        "project": resident.project.name if resident.project is not None else None,
-        "state": resident.state.value,
-        "age_seconds": round(resident.age, 3),
-        "turns": resident.turns,
-        "memory_bytes": resident.memory,
+        "pid": info.pid,
+        "project": info.project.name if info.project is not None else None,
+        "state": info.state.value,
+        "age_seconds": round(info.age, 3),
+        "turns": info.turns,
+        "memory_bytes": info.memory,
         "last_used": used,
     }

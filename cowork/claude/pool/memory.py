@@ -41,20 +41,20 @@ def _cgroup_free() -> int | None:
         return None
 
 
-def of_tree(pid: int) -> int | None:
+def tree_rss(pid: int) -> int | None:
     """Bytes that a process and its descendants take; None where that cannot be read.
 
     Their proportional share (PSS), or their resident size where the kernel keeps that from us.
     The kernel walks every page of them: about 4 ms for a process of 200 MB, so not on the event
     loop.
     """
-    own = _of_one(pid)
+    own = _process_rss(pid)
     if own is None:
         return None
-    return own + sum(_of_one(each) or 0 for each in _descendants(pid))
+    return own + sum(_process_rss(each) or 0 for each in _descendants(pid))
 
 
-def _of_one(pid: int) -> int | None:
+def _process_rss(pid: int) -> int | None:
     share = _field(_PROC / str(pid) / "smaps_rollup", "Pss:")
     return share if share is not None else _field(_PROC / str(pid) / "status", "VmRSS:")
 

@@ -12,11 +12,11 @@ from tempfile import gettempdir
 from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.memory import limit_by_memory
-from cowork.claude.pool.reaper import FRESH, Keeper
-from cowork.claude.pool.slots import Resident, Slot, Slots, State, Waiter, Wanted
+from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
+from cowork.claude.pool.slots import LeaseRequest, ProcessInfo, Slot, Slots, State, Waiter
 from cowork.claude.pool.spares import Spares
-from cowork.claude.pool.start_probe import Starts
-from cowork.claude.process.launcher import LOOK, Launcher, Throwaway
+from cowork.claude.pool.start_probe import StartProbe
+from cowork.claude.process.launcher import POLL_INTERVAL_S, Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.skills import Bundled, Skills
 from cowork.claude.stream_json.failures import SessionMissing
@@ -27,9 +27,9 @@ from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
-CLOSE_TIMEOUT = 5.0
-# Longer than the ladder of an end may take; a project's own process may besides have to start.
-OWN_TIMEOUT = 30.0
+CLOSE_TIMEOUT_S = 5.0
+# Longer than the escalation of an end may take; a project's own process may besides have to start.
+OWN_PROCESS_TIMEOUT_S = 30.0
 THROWAWAY = Throwaway()
 
 
@@ -62,11 +62,11 @@ class Pool:
         self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
         self._generation = 0
-        self._keeper = Keeper(
+        self._reaper = IdleReaper(
             self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_look=self._renew
         )
         self._cwd = spare_cwd
-        self._starts = Starts(self._probe)
+        self._start_probe = StartProbe(self._probe)
         self._skills = Skills(
             self._ask_skills,
             per_directory=launcher.launch_config.trust_projects,
@@ -105,10 +105,10 @@ class Pool:
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        return self._lease(Wanted(project, cwd, session_id, options, turns), given_up)
+        return self._lease(LeaseRequest(project, cwd, session_id, options, turns), given_up)
 
     def _lease(
-        self, wanted: Wanted, given_up: Callable[[], bool], *, ahead: bool = False
+        self, wanted: LeaseRequest, given_up: Callable[[], bool], *, ahead: bool = False
     ) -> ClaudeProcess:
         self._renew()
         slot = self._slot_for(wanted, given_up)
@@ -118,7 +118,7 @@ class Pool:
             self.spares.saw_success()
         return slot.process
 
-    def _slot_for(self, wanted: Wanted, given_up: Callable[[], bool]) -> Slot:
+    def _slot_for(self, wanted: LeaseRequest, given_up: Callable[[], bool]) -> Slot:
         """A slot that is ours: with a process that fits, or with none yet."""
         begun = time.monotonic()
         with self._changed:
@@ -139,9 +139,9 @@ class Pool:
         if waiter.victim is not None:
             process = waiter.victim.process
             log.info("ending a process to make room", pid=process and process.pid)
-            self._slots.end(waiter.victim, heir=waiter)
+            self._slots.end(waiter.victim, new_owner=waiter)
             return
-        own = self._launcher.timeout + OWN_TIMEOUT
+        own = self._launcher.timeout + OWN_PROCESS_TIMEOUT_S
         left = begun + (own if waiter.held else self._slot_timeout) - time.monotonic()
         if left <= 0 or given_up():
             with self._changed:
@@ -150,7 +150,7 @@ class Pool:
             raise _at_capacity()
         # It is told; this is for who gives up.  Hundreds that wait must not keep us busy.
         assert waiter.told is not None  # noqa: S101 - it was not served at once
-        waiter.told.wait(min(left, LOOK + self._slots.waiting / 1000))
+        waiter.told.wait(min(left, POLL_INTERVAL_S + self._slots.waiting / 1000))
         waiter.told.clear()
         with self._changed:
             if self._slots.closed and waiter.slot is None and waiter.victim is None:
@@ -178,7 +178,7 @@ class Pool:
         try:
             if ahead and wanted.suits_spare:
                 process = self._launcher.start_prewarmed(
-                    wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.hold
+                    wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.attach
                 )
                 self._is_ready(process)
             else:
@@ -190,7 +190,7 @@ class Pool:
                     given_up=given_up,
                     throwaway=throwaway,
                     owner=wanted.owner,
-                    on_spawn=slot.hold,
+                    on_spawn=slot.attach,
                 )
         except BaseException as fault:
             with self._changed:
@@ -198,26 +198,26 @@ class Pool:
             if isinstance(fault, ClaudeUnavailable) and not given_up():
                 self._tell_failed(wanted, fault)
             raise
-        self._starts.succeeded()
+        self._start_probe.succeeded()
         self.spares.saw_success()
         with self._changed:
             self._slots.begun(slot, State.BUSY)
-            slot.knows = wanted.turns
+            slot.known_turns = wanted.turns
             closed = self._slots.closed
         if closed:
             self.discard(process)
             raise ShuttingDown("the server is shutting down")
         return process
 
-    def _tell_failed(self, wanted: Wanted, fault: ClaudeUnavailable) -> None:
+    def _tell_failed(self, wanted: LeaseRequest, fault: ClaudeUnavailable) -> None:
         if wanted.cwd == self._cwd:
-            self._starts.failed(fault.message)
+            self._start_probe.failed(fault.message)
         else:
-            self._starts.doubt()
+            self._start_probe.doubt()
 
     def _is_ready(self, process: ClaudeProcess) -> None:
         """A process that was started ahead has told what it knows."""
-        self._starts.succeeded()
+        self._start_probe.succeeded()
         self.saw_skills(process.cwd, process.skills)
 
     def give_back(self, process: ClaudeProcess, turns: int | None = None) -> None:
@@ -228,18 +228,18 @@ class Pool:
         worn = 0 < self._max_turns <= process.turns
         with self._changed:
             slot = self._slots.of(process)
-            keep = slot is not None and not slot.unwanted and not self._slots.closed
+            keep = slot is not None and not slot.discard_on_return and not self._slots.closed
             keep = keep and process.alive and not process.busy and not worn
             if keep and slot is not None:
-                slot.knows = slot.knows if turns is None else turns
+                slot.known_turns = slot.known_turns if turns is None else turns
                 self._slots.begun(slot, State.IDLE)
         if keep:
-            self._keeper.start()
+            self._reaper.start()
         else:
             self.discard(process)
 
     def discard(self, process: ClaudeProcess) -> None:
-        """End a leased process and free its slot; takes as long as its ladder."""
+        """End a leased process and free its slot; takes as long as its escalation."""
         with self._changed:
             slot = self._slots.ending(self._slots.of(process))
         if slot is not None:
@@ -259,7 +259,7 @@ class Pool:
             ]
             idle = [slot for slot in theirs if slot.state == State.IDLE]
             for slot in theirs:
-                slot.unwanted = True
+                slot.discard_on_return = True
             for slot in idle:
                 self._slots.ending(slot)
         for slot in idle:
@@ -268,7 +268,9 @@ class Pool:
     def is_rid_of(self, project: Project) -> bool:
         """Whether every process of the project that `forget` was to end is over."""
         with self._changed:
-            return not any(slot.project == project and slot.unwanted for slot in self._slots)
+            return not any(
+                slot.project == project and slot.discard_on_return for slot in self._slots
+            )
 
     def warm(
         self, project: Project, cwd: str, session_id: str | None, turns: int | None = None
@@ -281,21 +283,21 @@ class Pool:
         if self._is_resident(project):
             return
         try:
-            process = self._lease_for_later(Wanted(project, cwd, session_id, turns=turns))
+            process = self._lease_for_later(LeaseRequest(project, cwd, session_id, turns=turns))
         except AtCapacity:
             if self._is_busy(project):
                 return
             raise
         self.give_back(process)
 
-    def _lease_for_later(self, wanted: Wanted) -> ClaudeProcess:
+    def _lease_for_later(self, wanted: LeaseRequest) -> ClaudeProcess:
         def given_up() -> bool:
             return wanted.project is not None and self._is_busy(wanted.project)
 
         try:
             return self._lease(wanted, given_up, ahead=True)
         except SessionMissing:
-            return self._lease(Wanted(wanted.project, wanted.cwd), given_up, ahead=True)
+            return self._lease(LeaseRequest(wanted.project, wanted.cwd), given_up, ahead=True)
 
     def _is_resident(self, project: Project) -> bool:
         with self._changed:
@@ -313,15 +315,15 @@ class Pool:
         with self._changed:
             return self._slots.counts()
 
-    def residents(self, visible: Callable[[Project | None], bool]) -> list[Resident]:
+    def processes(self, visible: Callable[[Project | None], bool]) -> list[ProcessInfo]:
         """The processes of those projects, and of none (None); takes some milliseconds of each.
 
         What a process takes is measured at most once a second, off the event loop.
         """
         with self._changed:
             shown = [slot for slot in self._slots if slot.process and visible(slot.project)]
-        self._keeper.measure(shown, FRESH)
-        return [resident for slot in shown if (resident := slot.resident()) is not None]
+        self._reaper.measure(shown, MEMORY_MAX_AGE_S)
+        return [info for slot in shown if (info := slot.info()) is not None]
 
     def _is_own(self, skill: str, cwd: str) -> bool:
         """Whether the skill is a folder of the user's, or of a project's that is trusted."""
@@ -340,12 +342,12 @@ class Pool:
 
     def _ask_skills(self, cwd: str, throwaway: Throwaway = THROWAWAY) -> tuple[str, ...]:
         """What a process of a throwaway session says of its skills."""
-        slot = self._slot_for(Wanted(None, cwd), lambda: False)
+        slot = self._slot_for(LeaseRequest(None, cwd), lambda: False)
         process = self._fill(slot, lambda: False, throwaway=throwaway)
         try:
             skills = process.list_skills()
         finally:
-            process.hurry()
+            process.shorten_timeouts()
             self.discard(process)
         if skills is None:
             raise ClaudeUnavailable("the Claude CLI did not say which skills it has")
@@ -366,7 +368,7 @@ class Pool:
     @property
     def start_problem(self) -> str | None:
         """Why the last process that was wanted did not start, if it did not.  Never waits."""
-        return self._starts.problem
+        return self._start_probe.problem
 
     def _probe(self) -> None:
         """Start a process for nobody, where there is room for it, and end it."""
@@ -375,30 +377,30 @@ class Pool:
             room = there and self._slots.room and not self._slots.waiting
             if not room or self._slots.closed:
                 return
-            slot = self._slots.add(Wanted(None, self._cwd or ""))
+            slot = self._slots.add(LeaseRequest(None, self._cwd or ""))
         process = self._fill(
-            slot, lambda: self._slots.closed or self._slots.crowd > 0, throwaway=THROWAWAY
+            slot, lambda: self._slots.closed or self._slots.waiters > 0, throwaway=THROWAWAY
         )
-        process.hurry()
+        process.shorten_timeouts()
         self.discard(process)
 
     def close(self) -> None:
         """End every process, all at once and in a hurry: in about two seconds."""
         self.spares.stop()
-        self._starts.close()
-        self._keeper.stop()
+        self._start_probe.close()
+        self._reaper.stop()
         with self._changed:
             self._slots.close()
             ends = [self._ended_in_a_hurry(slot) for slot in self._slots if slot.process]
         for end in ends:
             end.start()
         for end in ends:
-            end.join(CLOSE_TIMEOUT)
+            end.join(CLOSE_TIMEOUT_S)
         with self._changed:
-            self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT)
-        self._keeper.join()
+            self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT_S)
+        self._reaper.join()
         self.spares.join()
-        self._starts.join()
+        self._start_probe.join()
         orphans.sweep_own()
         self._launcher.close()
 
@@ -406,7 +408,7 @@ class Pool:
         """A thread, not begun yet, that ends the slot's process."""
         process = slot.process
         assert process is not None  # noqa: S101 - the caller has looked
-        process.hurry()
+        process.shorten_timeouts()
         if slot.state in (State.IDLE, State.SPARE):
             self._slots.ending(slot)
             return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)

@@ -14,16 +14,16 @@ from cowork.log import logger
 log = logger(__name__)
 
 # How often at most a process is measured for its limit, and for whoever asks; seconds.
-LOOK = 5.0
-FRESH = 1.0
+REAP_INTERVAL_S = 5.0
+MEMORY_MAX_AGE_S = 1.0
 # So long is a process left unmeasured that is never found idle; seconds.
-BUSY_LOOK = 300.0
+BUSY_MEASURE_INTERVAL_S = 300.0
 # Between two processes that nobody waits for, at most; seconds.
-PAUSE = 0.02
+MEASURE_PAUSE_S = 0.02
 
 
-class Keeper:
-    """Looks after the slots from a thread of its own, which `start` begins once.
+class IdleReaper:
+    """Reaps from a thread of its own, which `start` begins once.
 
     A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
     over; `idle_timeout` and `look`, how often it looks, are seconds.  `on_look` is called first.
@@ -35,14 +35,14 @@ class Keeper:
         *,
         idle_timeout: float,
         memory_limit: int,
-        look: float = LOOK,
+        interval: float = REAP_INTERVAL_S,
         on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
         self._idle_timeout = idle_timeout
         self._memory_limit = memory_limit
         self._on_look = on_look
-        self._look = min(look, max(0.05, idle_timeout))
+        self._interval = min(interval, max(0.05, idle_timeout))
         self._measuring = threading.Lock()
         self._starting = threading.Lock()
         self._stopped = threading.Event()
@@ -68,20 +68,20 @@ class Keeper:
             self._thread.join(1.0)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._look):
+        while not self._stopped.wait(self._interval):
             try:
-                self._tend()
+                self._reap_once()
             except Exception:
                 # The thread has to live: nobody would start it again.
-                log.exception("looking after the idle processes failed")
+                log.exception("idle reaper failed")
 
-    def _tend(self) -> None:
+    def _reap_once(self) -> None:
         self._on_look()
         if self._memory_limit:
             with self._slots.changed:
                 now = time.monotonic()
-                asked = [slot for slot in self._slots if _is_worth_a_look(slot, now)]
-            self._measure_slowly(asked)
+                asked = [slot for slot in self._slots if _needs_measuring(slot, now)]
+            self._measure_paced(asked)
         now = time.monotonic()
         with self._slots.changed:
             due = [slot for slot in self._slots if self._is_due(slot, now)]
@@ -90,9 +90,9 @@ class Keeper:
         for slot in due:
             self._slots.end(slot)
 
-    def _measure_slowly(self, slots: Sequence[Slot]) -> None:
+    def _measure_paced(self, slots: Sequence[Slot]) -> None:
         """One after the other: each takes the interpreter from the event loop, now and then."""
-        pause = min(PAUSE, self._look / max(1, len(slots)))
+        pause = min(MEASURE_PAUSE_S, self._interval / max(1, len(slots)))
         for slot in slots:
             self.measure([slot])
             if self._stopped.wait(pause):
@@ -102,13 +102,17 @@ class Keeper:
         """Whether an idle process is to be ended; a busy one that is too large is marked."""
         if slot.process is None or slot.state not in (State.IDLE, State.BUSY):
             return False
-        if self._memory_limit and (slot.memory or 0) > self._memory_limit and not slot.unwanted:
-            slot.unwanted = True
-            log.info("a process has grown too large", pid=slot.process.pid, bytes=slot.memory)
+        if (
+            self._memory_limit
+            and (slot.memory or 0) > self._memory_limit
+            and not slot.discard_on_return
+        ):
+            slot.discard_on_return = True
+            log.info("process exceeds its memory limit", pid=slot.process.pid, bytes=slot.memory)
         if slot.state == State.BUSY:
             return False
         idled = now - slot.process.last_used >= self._idle_timeout
-        return slot.unwanted or idled or not slot.process.alive
+        return slot.discard_on_return or idled or not slot.process.alive
 
     def measure(self, slots: Iterable[Slot], fresh: float = 0.0) -> None:
         """Bring up to date what these take, but what was measured in the last `fresh` seconds.
@@ -121,12 +125,12 @@ class Keeper:
             pids = [each.process.pid for each in old if each.process]
             if not pids:
                 return
-            found = run_in_native_thread(lambda: [memory.of_tree(pid) for pid in pids])
+            found = run_in_native_thread(lambda: [memory.tree_rss(pid) for pid in pids])
             for slot, taken in zip(old, found, strict=True):
                 slot.memory, slot.measured = taken, now
 
 
-def _is_worth_a_look(slot: Slot, now: float) -> bool:
+def _needs_measuring(slot: Slot, now: float) -> bool:
     """Whether the process has served a turn since it was last looked at.
 
     While it serves another one it is left alone, but for long: nothing would come of it until the
@@ -136,7 +140,7 @@ def _is_worth_a_look(slot: Slot, now: float) -> bool:
     if process is None or process.turns == slot.measured_turns:
         return False
     known = max(slot.measured, process.started)
-    if slot.state != State.IDLE and now - known < BUSY_LOOK:
+    if slot.state != State.IDLE and now - known < BUSY_MEASURE_INTERVAL_S:
         return False
     slot.measured_turns = process.turns
     return True

@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LeaseRequest:
     """The process that somebody needs; `session_id` is None for a session that is yet to begin.
 
     `turns` is how many the session has had, or None where that does not matter.
@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Resident:
+class ProcessInfo:
     """A process as it stands.
 
     `age` and `idle` are seconds, since its start and since it was last used (None: it never was);
@@ -76,19 +76,19 @@ class Resident:
 class Slot:
     """A process and whom it is for.
 
-    `unwanted` means that it is not used for another turn, nor kept.  `knows` is how many turns its
-    session had when it last heard of it: with more of them, another server of the same store has
-    gone on with the session, and what this one would add is lost.  `memory` (bytes) was measured at
+    `discard_on_return` means that it is not used for another turn, nor kept.  `known_turns` is the
+    session's turn count when this process last ran one: if the store has more, another server has
+    continued the session and this process is stale.  `memory` (bytes) was measured at
     `measured` (monotonic), when the process had served `measured_turns`.  `place` is the directory
     that the process is in, once it was looked at: it stays there, and as long as somebody is in a
     directory no other one gets its number.
     """
 
     state: State
-    wanted: Wanted
+    wanted: LeaseRequest
     process: ClaudeProcess | None = None
-    unwanted: bool = False
-    knows: int | None = None
+    discard_on_return: bool = False
+    known_turns: int | None = None
     memory: int | None = None
     measured: float = float("-inf")
     measured_turns: int = 0
@@ -98,33 +98,33 @@ class Slot:
     def project(self) -> Project | None:
         return self.wanted.project
 
-    def hold(self, process: ClaudeProcess) -> None:
+    def attach(self, process: ClaudeProcess) -> None:
         """The slot's process exists; it is not ready yet."""
         self.process, self.place = process, None
 
-    def fits(self, wanted: Wanted) -> bool:
+    def fits(self, wanted: LeaseRequest) -> bool:
         """Whether its process can take that on."""
         if self.process is None or self.wanted.options != wanted.options:
             return False
         if self.state == State.SPARE:
             return wanted.suits_spare and self.wanted.cwd == wanted.cwd
         if wanted.session_id is not None:
-            current = None in (wanted.turns, self.knows) or wanted.turns == self.knows
+            current = None in (wanted.turns, self.known_turns) or wanted.turns == self.known_turns
             return current and self.process.session_id == wanted.session_id
-        return self.is_readied and self.wanted.cwd == wanted.cwd
+        return self.is_prewarmed and self.wanted.cwd == wanted.cwd
 
     @property
-    def is_readied(self) -> bool:
+    def is_prewarmed(self) -> bool:
         """Whether it waits for its project's first question."""
         asked = self.process is not None and self.process.turns > 0
         return not asked and self.wanted.session_id is None
 
-    def resident(self) -> Resident | None:
+    def info(self) -> ProcessInfo | None:
         """What can be said of its process, if there is one."""
         process, now = self.process, time.monotonic()
         if process is None:
             return None
-        return Resident(
+        return ProcessInfo(
             pid=process.pid,
             project=self.project,
             state=self.state,
@@ -141,7 +141,7 @@ class Slot:
     @property
     def usable(self) -> bool:
         """Whether its process is wanted and lives, in a directory that is still there."""
-        if self.unwanted or self.process is None or not self.process.alive:
+        if self.discard_on_return or self.process is None or not self.process.alive:
             return False
         return self._is_in_place(self.process.pid)
 
@@ -165,7 +165,7 @@ class Waiter:
     While it is `held` no slot would do: its project's or its session's own process is in the way.
     """
 
-    wanted: Wanted
+    wanted: LeaseRequest
     number: int
     told: threading.Event | None = None
     slot: Slot | None = None
@@ -198,17 +198,17 @@ class Slots:
 
     Who needs a slot stands in a queue in which owners take turns.  While several owners wait, none
     that has its `share` of slots (0: half of them) gets another before those that have not.
-    `stirred` is set when there may be a spare to start.
+    `spares_due` is set when the spares thread should check.
     """
 
     def __init__(self, limit: int, share: int = 0) -> None:
         self.limit = limit
         self.share = share or -(-limit // 2)
         self.changed = threading.Condition()
-        self.stirred = threading.Event()
+        self.spares_due = threading.Event()
         self.closed = False
-        # How many are queued that could not use a spare.
-        self.crowd = 0
+        # How many requests wait for a slot that a spare cannot serve.
+        self.waiters = 0
         self._slots: dict[Slot, None] = {}
         # The same by project, so that a turn need not look at everybody's; None is nobody's yet.
         self._of: dict[Project | None, dict[Slot, None]] = {}
@@ -227,7 +227,7 @@ class Slots:
     def room(self) -> bool:
         return len(self._slots) < self.limit
 
-    def add(self, wanted: Wanted) -> Slot:
+    def add(self, wanted: LeaseRequest) -> Slot:
         """A new slot, for a process that will be started."""
         slot = Slot(State.STARTING, wanted)
         self._slots[slot] = None
@@ -259,10 +259,10 @@ class Slots:
         slot.state = state
         self._settle(slot.project)
 
-    def end(self, slot: Slot, heir: Waiter | None = None) -> None:
-        """End the process of a slot that was marked as ending; takes as long as its ladder.
+    def end(self, slot: Slot, new_owner: Waiter | None = None) -> None:
+        """End the process of a slot that was marked as ending; takes as long as its escalation.
 
-        The slot is the `heir`'s then, where it was ended for one.
+        The slot is the `new_owner`'s then, where it was ended for one.
         """
         try:
             if slot.process is not None:
@@ -270,14 +270,14 @@ class Slots:
         finally:
             with self.changed:
                 self._drop(slot)
-                if heir is not None:
-                    self._inherit(heir)
+                if new_owner is not None:
+                    self._hand_over(new_owner)
                 self._settle(slot.project)
 
     def of(self, process: ClaudeProcess) -> Slot | None:
         return next((slot for slot in self._slots if slot.process is process), None)
 
-    def is_held(self, wanted: Wanted) -> bool:
+    def is_held(self, wanted: LeaseRequest) -> bool:
         """Whether the project is being readied, or the session's former process still ends.
 
         Another process now would be a second writer to the session, or a second new session.
@@ -285,7 +285,7 @@ class Slots:
         return any(self._holds(slot, wanted) for slot in self._theirs(wanted.project))
 
     @staticmethod
-    def _holds(slot: Slot, wanted: Wanted) -> bool:
+    def _holds(slot: Slot, wanted: LeaseRequest) -> bool:
         if slot.state == State.ENDING:
             return slot.is_of(wanted.session_id)
         return wanted.project is not None and slot.state in (State.STARTING, State.BUSY)
@@ -293,8 +293,8 @@ class Slots:
     def retire(self) -> None:
         """Keep no process for another turn; those that are at one end after it."""
         for slot in self._slots:
-            slot.unwanted = True
-        self.stirred.set()
+            slot.discard_on_return = True
+        self.spares_due.set()
 
     # -- the queue
 
@@ -303,7 +303,7 @@ class Slots:
         """How many are queued."""
         return len(self._queue)
 
-    def join(self, wanted: Wanted) -> Waiter:
+    def join(self, wanted: LeaseRequest) -> Waiter:
         """Stand in the queue; whoever is served at once has its slot already."""
         waiter = Waiter(wanted, next(self._numbers))
         self._place(waiter)
@@ -343,7 +343,7 @@ class Slots:
             self._place(waiter)
         self._serve()
         self.changed.notify_all()
-        self.stirred.set()
+        self.spares_due.set()
 
     def _place(self, waiter: Waiter) -> None:
         """Find it what is its project's own; else it is held by that, or queued for a slot."""
@@ -353,18 +353,18 @@ class Slots:
             self._held.setdefault(wanted.project, []).append(waiter)
         elif (own := self.take(wanted)) is not None:
             waiter.get(own)
-        elif (old := self.in_the_way(wanted)) is not None:
+        elif (old := self.evict_unfit(wanted)) is not None:
             self._making_room.add(waiter)
             waiter.make_room(old)
         else:
             waiter.queued = True
             self._queue.put(waiter)
-            self.crowd += not wanted.suits_spare
+            self.waiters += not wanted.suits_spare
 
     def _unqueue(self, waiter: Waiter) -> None:
         waiter.queued = False
         self._queue.remove(waiter)
-        self.crowd -= not waiter.wanted.suits_spare
+        self.waiters -= not waiter.wanted.suits_spare
 
     def _serve(self) -> None:
         """Give what there is to those who wait, in their order."""
@@ -393,7 +393,7 @@ class Slots:
             self._place(waiter)
             return True
         slot = self._take_spare(wanted) or (self.add(wanted) if self.room else None)
-        victim = self._least_needed(waiter.owner) if slot is None else None
+        victim = self.evict_lru(waiter.owner) if slot is None else None
         if slot is None and victim is None:
             return False
         self._unqueue(waiter)
@@ -405,16 +405,16 @@ class Slots:
             waiter.make_room(victim)
         return True
 
-    def _inherit(self, heir: Waiter) -> None:
+    def _hand_over(self, new_owner: Waiter) -> None:
         """There is room for the one that made it, whoever came meanwhile."""
-        heir.victim = None
-        self._making_room.discard(heir)
+        new_owner.victim = None
+        self._making_room.discard(new_owner)
         if self.closed:
             return
-        self._place(heir)
-        if heir.queued and self.room:
-            self._unqueue(heir)
-            heir.get(self.add(heir.wanted))
+        self._place(new_owner)
+        if new_owner.queued and self.room:
+            self._unqueue(new_owner)
+            new_owner.get(self.add(new_owner.wanted))
 
     def _by_owner(self, *states: State) -> Counter[str | None]:
         """How many slots in these states each owner has, with those that are being made free."""
@@ -422,7 +422,7 @@ class Slots:
         has.update(waiter.owner for waiter in self._making_room)
         return has
 
-    def take(self, wanted: Wanted) -> Slot | None:
+    def take(self, wanted: LeaseRequest) -> Slot | None:
         """The project's own idle process, now busy, if it fits; else None."""
         for slot in self._theirs(wanted.project):
             if slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
@@ -430,24 +430,24 @@ class Slots:
                 return slot
         return None
 
-    def _take_spare(self, wanted: Wanted) -> Slot | None:
+    def _take_spare(self, wanted: LeaseRequest) -> Slot | None:
         """A spare that fits, now the project's and busy; None where there is none."""
         for slot in self._theirs(None):
             if slot.state == State.SPARE and slot.fits(wanted) and slot.usable:
                 self._give_up(slot)
                 slot.state, slot.wanted = State.BUSY, wanted
                 self._of.setdefault(slot.project, {})[slot] = None
-                self.stirred.set()
+                self.spares_due.set()
                 return slot
         return None
 
-    def in_the_way(self, wanted: Wanted) -> Slot | None:
+    def evict_unfit(self, wanted: LeaseRequest) -> Slot | None:
         """An idle process of the project that is of no use to it any more, now ending."""
         mine = () if wanted.project is None else self._theirs(wanted.project)
         idle = (slot for slot in mine if slot.state == State.IDLE)
         return self.ending(next((slot for slot in idle if _is_useless(slot, wanted)), None))
 
-    def _least_needed(self, owner: str | None) -> Slot | None:
+    def evict_lru(self, owner: str | None) -> Slot | None:
         """The process that makes room for another of the owner's, now ending.
 
         A spare, or the one idle for longest, of the owners first that would have too many.
@@ -482,8 +482,8 @@ class Slots:
         }
 
 
-def _is_useless(slot: Slot, wanted: Wanted) -> bool:
-    if wanted.session_id is not None and slot.is_readied and slot.usable:
+def _is_useless(slot: Slot, wanted: LeaseRequest) -> bool:
+    if wanted.session_id is not None and slot.is_prewarmed and slot.usable:
         return False  # the session may turn out to be lost
     return not (slot.fits(wanted) and slot.usable)
 

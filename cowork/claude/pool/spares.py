@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.claude.pool.slots import Slot, Slots, State, Wanted
+from cowork.claude.pool.slots import LeaseRequest, Slot, Slots, State
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
 from cowork.errors import CoworkError
@@ -23,17 +23,17 @@ from cowork.runtime.circuit_breaker import Breaker
 log = logger(__name__)
 
 # Whoever took the last spare is at its first turn now, and that goes first.
-CALM = 0.5
+START_DELAY_S = 0.5
 # One that dies younger than that was no success.
-SETTLED = 5.0
+MIN_UPTIME_S = 5.0
 # An older one makes way for another: it knows the user's settings as they were at its start.
-MAX_AGE = 600.0
-LOOK_AGAIN = 1.0
-JOIN_TIMEOUT = 5.0
+MAX_AGE_S = 600.0
+CHECK_INTERVAL_S = 1.0
+JOIN_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
-class _Hold:
+class _GiveUp:
     """Whether a start is to be given up, and whether it ever was."""
 
     slots: Slots
@@ -41,7 +41,7 @@ class _Hold:
     given_up: bool = False
 
     def __call__(self) -> bool:
-        self.given_up = self.given_up or self.stopped.is_set() or self.slots.crowd > 0
+        self.given_up = self.given_up or self.stopped.is_set() or self.slots.waiters > 0
         return self.given_up
 
 
@@ -64,7 +64,7 @@ class Spares:
         self._slots = slots
         self._launcher = launcher
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
-        self._wanted = Wanted(None, cwd or "")
+        self._wanted = LeaseRequest(None, cwd or "")
         self._on_ready = on_ready
         self._on_look = on_look
         self._breaker = Breaker()
@@ -81,12 +81,12 @@ class Spares:
     def stop(self) -> None:
         """Start no more; those that are ready stay."""
         self._stopped.set()
-        self._slots.stirred.set()
+        self._slots.spares_due.set()
 
     def join(self) -> None:
         """Wait for the end of a start that was under way when `stop` was called."""
         if self._thread.is_alive():
-            self._thread.join(JOIN_TIMEOUT)
+            self._thread.join(JOIN_TIMEOUT_S)
 
     @property
     def problem(self) -> str | None:
@@ -99,19 +99,19 @@ class Spares:
         """A process that was started has shown that it works."""
         if self._breaker.failures and self._breaker.succeeded():
             log.info("the CLI starts again")
-            self._slots.stirred.set()
+            self._slots.spares_due.set()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._slots.stirred.clear()
+            self._slots.spares_due.clear()
             try:
                 pause = self._step()
             except Exception:
                 # The thread has to live: nobody would start it again.
-                log.exception("keeping spare processes failed")
-                pause = LOOK_AGAIN
+                log.exception("spare processes thread failed")
+                pause = CHECK_INTERVAL_S
             if pause > 0:
-                self._slots.stirred.wait(pause)
+                self._slots.spares_due.wait(pause)
 
     def _step(self) -> float:
         """Do what is due; the seconds until something may be due again."""
@@ -119,7 +119,7 @@ class Spares:
         dead = self._take_dead()
         if dead:
             for each in dead:
-                self._bury(each)
+                self._replace_dead(each)
             return 0.0
         with self._slots.changed:
             pause = self._pause()
@@ -135,18 +135,20 @@ class Spares:
             spares = [slot for slot in self._slots if slot.state == State.SPARE]
             self._ready_at = {slot: self._ready_at.get(slot, now) for slot in spares}
             dead = [
-                slot for slot in spares if not slot.usable or now - self._ready_at[slot] >= MAX_AGE
+                slot
+                for slot in spares
+                if not slot.usable or now - self._ready_at[slot] >= MAX_AGE_S
             ]
             for slot in dead:
                 self._slots.ending(slot)
-        if any(now - self._ready_at[slot] >= SETTLED for slot in spares if slot not in dead):
+        if any(now - self._ready_at[slot] >= MIN_UPTIME_S for slot in spares if slot not in dead):
             self.saw_success()
         return dead
 
-    def _bury(self, slot: Slot) -> None:
+    def _replace_dead(self, slot: Slot) -> None:
         age = time.monotonic() - self._ready_at.pop(slot)
         log.info("replacing a spare process", pid=slot.process and slot.process.pid, age=round(age))
-        if age < SETTLED and not slot.unwanted:
+        if age < MIN_UPTIME_S and not slot.discard_on_return:
             self._breaker.failed()
         self._slots.end(slot)
 
@@ -157,20 +159,20 @@ class Spares:
         now = time.monotonic()
         if not missing:
             self._missing_since = None
-            return LOOK_AGAIN
+            return CHECK_INTERVAL_S
         if self._missing_since is None:
             self._missing_since = now
-        if not self._slots.room or State.STARTING in states or self._slots.crowd:
-            return LOOK_AGAIN
+        if not self._slots.room or State.STARTING in states or self._slots.waiters:
+            return CHECK_INTERVAL_S
         if not Path(self._wanted.cwd).is_dir():
-            return LOOK_AGAIN  # it is for the operator to bring back
-        return max(self._breaker.wait(), self._missing_since + CALM - now, 0.0)
+            return CHECK_INTERVAL_S  # it is for the operator to bring back
+        return max(self._breaker.wait(), self._missing_since + START_DELAY_S - now, 0.0)
 
     def _prepare(self, slot: Slot) -> None:
-        given_up = _Hold(self._slots, self._stopped)
+        given_up = _GiveUp(self._slots, self._stopped)
         try:
             process = self._launcher.start_prewarmed(
-                self._wanted.cwd, given_up=given_up, on_spawn=slot.hold
+                self._wanted.cwd, given_up=given_up, on_spawn=slot.attach
             )
         except BaseException as fault:
             with self._slots.changed:
@@ -180,7 +182,7 @@ class Spares:
             if not given_up.given_up:
                 self._breaker.failed()
                 log.warning(
-                    "a spare process did not start",
+                    "spare process failed to start",
                     why=fault.message,
                     failures=self._breaker.failures,
                     next_try_in=round(self._breaker.wait(), 1),

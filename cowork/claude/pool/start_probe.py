@@ -12,11 +12,11 @@ from cowork.runtime.circuit_breaker import Breaker
 log = logger(__name__)
 
 # After a start that failed, so long until it is tried beside, then twice as long; seconds.
-FIRST_PAUSE = 2.0
-JOIN_TIMEOUT = 5.0
+FIRST_PAUSE_S = 2.0
+JOIN_TIMEOUT_S = 5.0
 
 
-class Starts:
+class StartProbe:
     """Hears of starts that failed or went well; `problem` is what the last of them showed.
 
     A balancer sends no turns to a server that is not ready, so that no turn would show that the
@@ -24,7 +24,7 @@ class Starts:
     process for nobody and tells of it here as every start does.
     """
 
-    def __init__(self, probe: Callable[[], None], *, first_pause: float = FIRST_PAUSE) -> None:
+    def __init__(self, probe: Callable[[], None], *, first_pause: float = FIRST_PAUSE_S) -> None:
         self._probe = probe
         self._breaker = Breaker(threshold=1, first_pause=first_pause)
         self._lock = threading.Lock()
@@ -87,4 +87,4 @@ class Starts:
     def join(self) -> None:
         """Wait for the end of a try that was under way."""
         if self._thread is not None:
-            self._thread.join(JOIN_TIMEOUT)
+            self._thread.join(JOIN_TIMEOUT_S)

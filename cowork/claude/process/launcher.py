@@ -26,9 +26,9 @@ log = logger(__name__)
 
 READY_TIMEOUT = 30.0
 # A start that takes longer than this waits for something else than a core.
-CPU_TIME = 2.0
-LOOK = 0.2
-# After so many rehearsals in a row that went wrong there are no more: this CLI knows none.
+MAX_CPU_START_S = 2.0
+POLL_INTERVAL_S = 0.2
+# After so many failed warm-ups in a row there are no more: this CLI cannot do it.
 MAX_WARM_UP_FAILURES = 3
 NO_PERSISTENCE = "--no-session-persistence"
 
@@ -92,7 +92,9 @@ class Launcher:
                 session_id, cwd, resume=resume, options=options, throwaway=throwaway
             )
             on_spawn(process)
-            ready = self._is_ready(process, min(deadline, time.monotonic() + CPU_TIME), given_up)
+            ready = self._is_ready(
+                process, min(deadline, time.monotonic() + MAX_CPU_START_S), given_up
+            )
         finally:
             self._turnstile.leave(place)
         if not ready and not self._is_ready(process, deadline, given_up):
@@ -113,7 +115,7 @@ class Launcher:
         on_spawn: Callable[[ClaudeProcess], None],
         owner: str | None = None,
     ) -> ClaudeProcess:
-        """A process for a session that is yet to begin, which has rehearsed.  As `start`."""
+        """A process for a session that is yet to begin, which has been warmed up.  As `start`."""
 
         def start() -> ClaudeProcess:
             new = new_id()
@@ -143,7 +145,7 @@ class Launcher:
         ready = False
         try:
             while not ready and time.monotonic() < until and not given_up():
-                ready = process.wait_ready(min(until, time.monotonic() + LOOK))
+                ready = process.wait_ready(min(until, time.monotonic() + POLL_INTERVAL_S))
         except BaseException:
             _end(process)
             raise
@@ -216,7 +218,7 @@ class Launcher:
 
 
 def _end(process: ClaudeProcess) -> None:
-    process.hurry()  # it has no turn to finish
+    process.shorten_timeouts()  # it has no turn to finish
     process.end()
 
 

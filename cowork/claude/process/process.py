@@ -1,4 +1,4 @@
-"""One resident `claude` process: one JSON line in, lines out, interrupt, the ladder of its end.
+"""One resident `claude` process: one JSON line in, lines out, interrupt, the escalation of its end.
 
 A thread belongs to each process, for its standard output; it ends with it.
 """
@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import IO, Any
 
 from cowork.claude import orphans
-from cowork.claude.process.reply import Reply
-from cowork.claude.process.stderr import Stderr
-from cowork.claude.process.stdin import WRITE_TIMEOUT, Stdin
-from cowork.claude.process.stdout import blocks
+from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.process.stderr import StderrTail
+from cowork.claude.process.stdin import WRITE_TIMEOUT, StdinWriter
+from cowork.claude.process.stdout import read_blocks
 from cowork.claude.stream_json import failures, protocol
-from cowork.claude.stream_json.answer import Answer, Result
+from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.claude.stream_json.pairing import Past, names_a_question
 from cowork.claude.stream_json.protocol import Lines, LineTooLong, Message, TextRun
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
@@ -30,20 +30,20 @@ from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
-# The rungs of the ladder, in seconds.
-INTERRUPT_RUNG = 1.0
-STDIN_RUNG = 5.0
-HUNG_STDIN_RUNG = 1.0
-TERM_RUNG = 2.0
-KILL_RUNG = 2.0
-HURRIED_RUNG = 0.5
+# The steps of the escalation that ends a process.
+INTERRUPT_STEP_S = 1.0
+STDIN_STEP_S = 5.0
+HUNG_STDIN_STEP_S = 1.0
+TERM_STEP_S = 2.0
+KILL_STEP_S = 2.0
+SHORTENED_STEP_S = 0.5
 # How often a child is looked at that is to end; seconds.
-FIRST_LOOK, LAST_LOOK = 0.002, 0.05
+FIRST_POLL_S, LAST_POLL_S = 0.002, 0.05
 # A loop that is never left for longer than this starves other streams.
-WORK_SLICE = 0.002
-IDLE_WAIT = 2.0
+WORK_SLICE_S = 0.002
+IDLE_TIMEOUT_S = 2.0
 # A CLI that is idle and has not ended its turn by then never will.
-END_GRACE = 5.0
+RESULT_GRACE_S = 5.0
 SKILLS_TIMEOUT_S = 10.0
 WARM_UP_TIMEOUT_S = 3.0
 
@@ -82,16 +82,16 @@ class ClaudeProcess:
         self._marker = orphans.marker(process_id)
         self._changed = PredicateCondition()
         self._ending = threading.Lock()
-        self._reply: Reply | None = None
+        self._reply: PendingAnswer | None = None
         self._past = Past(resumed=resumed)
-        self._ready = self._tells_state = self._hurried = self._read_all = False
+        self._ready = self._tells_state = self._timeouts_shortened = self._read_all = False
         self._idle = True
         self._failure: ClaudeError | None = None
         self._spoke = False
         self._garbage = 0
-        self._stdin = Stdin(self._pipe(child.stdin))
+        self._stdin = StdinWriter(self._pipe(child.stdin))
         # In this order: at the end of standard output, what standard error said is waited for.
-        self._stderr = Stderr(self._pipe(child.stderr))
+        self._stderr = StderrTail(self._pipe(child.stderr))
         self._watching = watching
         self._first = protocol.control_request("initialize", "initialize", **(initialize or {}))
         self._begin_reading()
@@ -107,7 +107,7 @@ class ClaudeProcess:
             self._stdout_reader.start()
         except RuntimeError:
             self._child.kill()
-            self._gone(KILL_RUNG)
+            self._exits_within(KILL_STEP_S)
             self._stdin.close()
             self._pipe(self._child.stdout).close()
             if watched:
@@ -138,11 +138,11 @@ class ClaudeProcess:
                 raise self._failure
             return self._ready
 
-    def ask(self, prompt: str, on_events: Callable[[list[Emitted]], None]) -> Reply:
+    def ask(self, prompt: str, on_events: Callable[[list[Emitted]], None]) -> PendingAnswer:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
         uuid = new_id()
-        reply = Reply(self, Answer(uuid, self._past), on_events)
+        reply = PendingAnswer(self, AnswerParser(uuid, self._past), on_events)
         with self._changed:
             if self._failure is not None:
                 raise ProcessGone("the Claude CLI has ended")
@@ -164,7 +164,7 @@ class ClaudeProcess:
         return self._tell("skills", SKILLS_TIMEOUT_S).answer.skills
 
     def warm_up(self) -> bool:
-        """Go through the motions of a turn without a question: the first real one is sooner then.
+        """Send a message that the CLI does not forward to the model: the first turn is faster.
 
         Only for a session that is yet to begin: nothing of it is kept, no transcript is made, and
         the model is not asked.  False where the CLI does not play along; it is of no use then.
@@ -174,28 +174,28 @@ class ClaudeProcess:
         result = reply.result
         return result is not None and result.error is None and not result.text
 
-    def _tell(self, content: str | list[Any], timeout: float) -> Reply:
+    def _tell(self, content: str | list[Any], timeout: float) -> PendingAnswer:
         """The reply to a message that the model is not asked about."""
         with self._changed:
-            answer = Answer(new_id(), self._past)
-            reply = self._reply = Reply(self, answer, lambda _events: None)
+            answer = AnswerParser(new_id(), self._past)
+            reply = self._reply = PendingAnswer(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
         until = time.monotonic() + timeout
         while reply.wait(until) is None and time.monotonic() < until:
-            pass  # it was nudged
+            pass  # it was woken
         return reply
 
     def _wait_idle(self) -> None:
         """The CLI says that it is idle a moment after the result of the turn before."""
         with self._changed:
             idle = self._changed.wait(
-                lambda: self._idle or self._failure is not None, time.monotonic() + IDLE_WAIT
+                lambda: self._idle or self._failure is not None, time.monotonic() + IDLE_TIMEOUT_S
             )
         if not idle:
             raise ProcessGone("the Claude CLI has not come to rest")
 
-    def interrupt(self, reply: Reply) -> None:
+    def interrupt(self, reply: PendingAnswer) -> None:
         """Interrupt the turn of `reply`; nothing happens when another turn runs by now."""
         with self._changed:
             if self._reply is not reply:
@@ -215,7 +215,7 @@ class ClaudeProcess:
             self._send_first()
             self._read_lines(self._pipe(self._child.stdout))
         except LineTooLong:
-            self.hurry()  # nobody reads what it would say on its way out
+            self.shorten_timeouts()  # nobody reads what it would say on its way out
             self._fail(ClaudeFailed("the Claude CLI wrote a line of more than 16 MiB"))
         except Exception:
             # A message of a shape that nobody foresaw, or a pipe that broke: the turn must end.
@@ -239,18 +239,18 @@ class ClaudeProcess:
     def _read_lines(self, stdout: IO[bytes]) -> None:
         lines = Lines()
         worked = 0.0
-        for block in blocks(stdout):
+        for block in read_blocks(stdout):
             begun = self.last_heard = time.monotonic()
             self._take(lines.feed(block))
             worked += time.monotonic() - begun
-            if worked > WORK_SLICE:
+            if worked > WORK_SLICE_S:
                 time.sleep(0.0001)
                 worked = 0.0
 
     def _take(self, lines: bytes) -> None:
         reply = self._reply
         if reply is not None:
-            reply.heard = True
+            reply.saw_output = True
             run = protocol.text_run(lines)  # which nearly every block is
             if run is not None:
                 tokens = reply.answer.read_run(run)
@@ -266,7 +266,7 @@ class ClaudeProcess:
         if events and self._reply is not None:
             self._reply.on_events(events)
 
-    def _take_run(self, reply: Reply, run: TextRun, events: list[Emitted]) -> None:
+    def _take_run(self, reply: PendingAnswer, run: TextRun, events: list[Emitted]) -> None:
         tokens = reply.answer.read_run(run)
         if tokens is not None:
             events.append(tokens)
@@ -289,10 +289,10 @@ class ClaudeProcess:
             return
         answer = reply.answer
         events += answer.read(message)
-        if answer.pairing.unbidden and not answer.pairing.sure:
+        if answer.pairing.self_started and not answer.pairing.sure:
             reply.on_events([*events])
             events.clear()
-            self._end_unbidden()
+            self._end_self_started()
             return
         result = answer.result
         if result is None and (self._idle or not self._tells_state):
@@ -301,7 +301,7 @@ class ClaudeProcess:
             self._complete(reply, [*events], result)
             events.clear()
 
-    def _complete(self, reply: Reply, events: list[Emitted], result: Result) -> None:
+    def _complete(self, reply: PendingAnswer, events: list[Emitted], result: Result) -> None:
         if events:
             reply.on_events(events)
         with self._changed:
@@ -315,13 +315,13 @@ class ClaudeProcess:
         elif result.session_id is not None:
             log.info("the CLI went on to another session", pid=self.pid, now=result.session_id)
             self.session_id = result.session_id
-        if reply.answer.pairing.unbidden:
-            self._end_unbidden()
+        if reply.answer.pairing.self_started:
+            self._end_self_started()
         reply.finish(result)
 
-    def overdue(self, reply: Reply) -> None:
+    def overdue(self, reply: PendingAnswer) -> None:
         """End a turn whose result does not come, once the CLI is silent."""
-        silent_at = self.last_heard + END_GRACE
+        silent_at = self.last_heard + RESULT_GRACE_S
         if silent_at > time.monotonic():
             reply.expect_end(silent_at)
         elif self._idle and self._reply is reply:
@@ -329,14 +329,14 @@ class ClaudeProcess:
         else:
             reply.expect_end(float("inf"))
 
-    def _end_unbidden(self) -> None:
+    def _end_self_started(self) -> None:
         """End a CLI that began a turn by itself: whatever set it going, it is not its owner's.
 
         Killed, since it would go through with that turn; what it leaves is swept by whoever ends
         the process.  A question that it has not begun goes to another one.
         """
         if self._failure is None:
-            log.warning("the CLI began a turn that nobody asked for, ending it", pid=self.pid)
+            log.warning("CLI is running a self-started turn, killing it", pid=self.pid)
         self._fail(ProcessGone("the Claude CLI began a turn that nobody asked for"))
         self._child.kill()
 
@@ -358,17 +358,17 @@ class ClaudeProcess:
             self._changed.tell()
         if reply is None:
             if not idle:
-                self._end_unbidden()
+                self._end_self_started()
         elif not idle:
             reply.running = True
         elif reply.running and reply.answer.unsure is None:
-            reply.expect_end(time.monotonic() + END_GRACE)
+            reply.expect_end(time.monotonic() + RESULT_GRACE_S)
 
     def _take_init(self, message: Message) -> None:
         if not self._ready:
             self._become_ready()
         elif self._reply is None and self.turns and not names_a_question(message):
-            self._end_unbidden()
+            self._end_self_started()
 
     def _control_response(self, response: Any) -> None:
         if not isinstance(response, dict) or response.get("request_id") != "initialize":
@@ -416,12 +416,12 @@ class ClaudeProcess:
             reply, self._reply = self._reply, None
             self._changed.tell()
         if reply is not None:
-            if died and not reply.heard:
+            if died and not reply.saw_output:
                 failure = ProcessGone("the Claude CLI died before it heard the question")
             reply.finish(Result(text=reply.answer.text, error=failure))
 
     def end(self) -> None:
-        """Climb the ladder until nothing of this process is left; bounded at about ten seconds.
+        """Escalate until nothing of this process is left; bounded at about ten seconds.
 
         interrupt → its result → stdin's end → SIGTERM → SIGKILL → sweep.  Safe to call twice.
         """
@@ -429,11 +429,11 @@ class ClaudeProcess:
             hung = not self._end_turn()
             self._fail(ClaudeFailed("the Claude CLI was stopped"))
             self._stdin.close()
-            if not self._gone(HUNG_STDIN_RUNG if hung else STDIN_RUNG):
+            if not self._exits_within(HUNG_STDIN_STEP_S if hung else STDIN_STEP_S):
                 self._child.terminate()
-                if not self._gone(TERM_RUNG):
+                if not self._exits_within(TERM_STEP_S):
                     self._child.kill()
-                    self._gone(KILL_RUNG)
+                    self._exits_within(KILL_STEP_S)
             try:
                 self.sweep()
             finally:
@@ -445,18 +445,20 @@ class ClaudeProcess:
         if reply is None:
             return True
         reply.interrupt()
-        deadline = (reply.interrupted_at or time.monotonic()) + INTERRUPT_RUNG
+        deadline = (reply.interrupted_at or time.monotonic()) + INTERRUPT_STEP_S
         while reply.result is None and time.monotonic() < deadline:
             reply.wait(deadline)
         return reply.result is not None
 
-    def hurry(self) -> None:
-        """Make every rung of the ladder short, also of one that is being climbed."""
-        self._hurried = True
+    def shorten_timeouts(self) -> None:
+        """Shorten every step of the escalation, also of one that is under way."""
+        self._timeouts_shortened = True
 
-    def _gone(self, timeout: float) -> bool:
-        """Whether the CLI ends within a rung."""
-        return self._await_exit(lambda: min(timeout, HURRIED_RUNG) if self._hurried else timeout)
+    def _exits_within(self, timeout: float) -> bool:
+        """Whether the CLI exits within a step."""
+        return self._await_exit(
+            lambda: min(timeout, SHORTENED_STEP_S) if self._timeouts_shortened else timeout
+        )
 
     def _await_exit(self, seconds: Callable[[], float]) -> bool:
         """Whether the child ends within `seconds()`, which may become fewer meanwhile.
@@ -464,13 +466,13 @@ class ClaudeProcess:
         It is looked at, not waited on: of two that wait on one child, gevent forgets one for ever
         when the other's time is up in the moment of the exit.
         """
-        begun, pause = time.monotonic(), FIRST_LOOK
+        begun, pause = time.monotonic(), FIRST_POLL_S
         while self._child.poll() is None:
             left = begun + seconds() - time.monotonic()
             if left <= 0:
                 return False
             time.sleep(min(pause, left))
-            pause = min(2 * pause, LAST_LOOK)
+            pause = min(2 * pause, LAST_POLL_S)
         return True
 
     def sweep(self) -> None:

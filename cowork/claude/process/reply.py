@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from cowork.claude.stream_json.answer import Answer, Result
+from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition
 
@@ -16,14 +16,14 @@ class Interruptible(Protocol):
 
     last_heard: float
 
-    def interrupt(self, reply: Reply) -> None:
+    def interrupt(self, reply: PendingAnswer) -> None:
         """Interrupt this reply's turn, and no other."""
 
-    def overdue(self, reply: Reply) -> None:
+    def overdue(self, reply: PendingAnswer) -> None:
         """The end that was expected by now has not come: end it, or expect it later."""
 
 
-class Reply:
+class PendingAnswer:
     """The answer to one question while it is being written.
 
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
@@ -32,24 +32,27 @@ class Reply:
     """
 
     def __init__(
-        self, process: Interruptible, answer: Answer, on_events: Callable[[list[Emitted]], None]
+        self,
+        process: Interruptible,
+        answer: AnswerParser,
+        on_events: Callable[[list[Emitted]], None],
     ) -> None:
         self.process = process
         self.answer = answer
         self.on_events = on_events
         self.result: Result | None = None
-        self.heard = self.running = False
+        self.saw_output = self.running = False
         self.interrupted_at: float | None = None
-        self._nudged = False
+        self._woken = False
         self._due = float("inf")
         self._changed = PredicateCondition()
 
     def wait(self, until: float) -> Result | None:
-        """The result, or None at `until` (monotonic) or when `nudge` was called."""
+        """The result, or None at `until` (monotonic) or when `wake` was called."""
         with self._changed:
             expected = min(until, self._due)
-            self._changed.wait(lambda: self.result is not None or self._nudged, expected)
-            self._nudged = False
+            self._changed.wait(lambda: self.result is not None or self._woken, expected)
+            self._woken = False
             overdue = self.result is None and time.monotonic() >= self._due
         if overdue:
             self.process.overdue(self)
@@ -59,13 +62,13 @@ class Reply:
         """Have the process told, by whoever waits, if there is no result by then (monotonic)."""
         with self._changed:
             self._due = at
-            self._nudged = True
+            self._woken = True
             self._changed.tell()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Make `wait` return, so that the waiter looks at the world again."""
         with self._changed:
-            self._nudged = True
+            self._woken = True
             self._changed.tell()
 
     def interrupt(self) -> None:
@@ -75,7 +78,7 @@ class Reply:
                 self.interrupted_at = time.monotonic()
                 self.process.interrupt(self)
         finally:
-            self.nudge()
+            self.wake()
 
     def finish(self, result: Result) -> None:
         """Called once by the process: by the result, or by its death."""

@@ -10,7 +10,7 @@ BLOCK = 64 * 1024
 TAIL = 64 * 1024
 
 
-class Stderr:
+class StderrTail:
     """One CLI's pipe, to be given to `Watching`; `ended` is set when it says no more."""
 
     def __init__(self, pipe: IO[bytes]) -> None:

@@ -12,7 +12,7 @@ from typing import IO
 WRITE_TIMEOUT = 30.0
 
 
-class Stdin:
+class StdinWriter:
     """The writing end of the pipe.
 
     Not through `Popen.stdin`'s buffer: a CLI that does not read would block its writer for ever.

@@ -18,7 +18,7 @@ BLOCK = 64 * 1024
 QUIET_BLOCK = 1024
 
 
-def blocks(pipe: IO[bytes]) -> Iterator[bytes]:
+def read_blocks(pipe: IO[bytes]) -> Iterator[bytes]:
     """What there is to read, each time, until the pipe's end; nobody else may read it or close it.
 
     Raises OSError for a pipe that breaks.

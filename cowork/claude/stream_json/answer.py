@@ -46,7 +46,7 @@ class Result:
     structured_output: Any = None
 
 
-class Answer:
+class AnswerParser:
     """Reads the messages that follow one question, until its result.
 
     `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
@@ -387,11 +387,11 @@ def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
 _BEGINS = frozenset({"system", "command_lifecycle"})
 _RETRY_FACTS = ("attempt", "max_retries", "retry_delay_ms", "error_status", "error")
 _LIMIT_FACTS = ("status", "resetsAt", "rateLimitType", "utilization")
-_READERS: dict[str, Callable[[Answer, Message], list[Event]]] = {
-    "stream_event": Answer._stream_event,  # noqa: SLF001 - its own table
-    "assistant": Answer._assistant,  # noqa: SLF001
-    "user": Answer._user,  # noqa: SLF001
-    "system": Answer._system,  # noqa: SLF001
-    "rate_limit_event": Answer._rate_limit,  # noqa: SLF001
-    "result": Answer._result,  # noqa: SLF001
+_READERS: dict[str, Callable[[AnswerParser, Message], list[Event]]] = {
+    "stream_event": AnswerParser._stream_event,  # noqa: SLF001 - its own table
+    "assistant": AnswerParser._assistant,  # noqa: SLF001
+    "user": AnswerParser._user,  # noqa: SLF001
+    "system": AnswerParser._system,  # noqa: SLF001
+    "rate_limit_event": AnswerParser._rate_limit,  # noqa: SLF001
+    "result": AnswerParser._result,  # noqa: SLF001
 }

@@ -66,13 +66,13 @@ class Pairing:
 
     `stamp` is what each line of the message that is being written holds (b"" where this CLI writes
     no such thing), or None while there is none of ours.  `open` is whether what comes may be ours,
-    `sure` whether the CLI has said so, `unbidden` whether it was at a turn that nobody asked for.
+    `sure` whether the CLI has said so, `self_started` whether it was at a turn of its own.
     """
 
     def __init__(self, uuid: str, past: Past) -> None:
         self.uuid = uuid
         self.stamp: bytes | None = None
-        self.open = self.sure = self.unbidden = False
+        self.open = self.sure = self.self_started = False
         self._past = past
         self._astray = True
         self._message_id: str | None = None
@@ -128,7 +128,7 @@ class Pairing:
         elif ours is False:
             self._lose_message()
         elif self._past.names:
-            self.unbidden = True
+            self.self_started = True
             self.close()
         else:
             # One that was heard before is an earlier turn's, printed twice.
@@ -137,7 +137,7 @@ class Pairing:
     def _is_end(self, message: Message) -> bool:
         """Whether a result that names no question is ours, as far as can be told."""
         if "origin" in message:
-            self.unbidden = True
+            self.self_started = True
             return False
         known = self._past.owner(message.get("uuid"), self.uuid) == self.uuid
         return known and not self._past.names

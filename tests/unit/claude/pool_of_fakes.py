@@ -15,7 +15,7 @@ from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import State
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
-from cowork.claude.process.reply import Reply
+from cowork.claude.process.reply import PendingAnswer
 from cowork.model import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.patience import PATIENCE_S
@@ -90,13 +90,13 @@ def pools(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., PoolO
         for pool in begun:
             for slot in pool._slots:
                 if slot.state == State.BUSY and slot.process is not None:
-                    slot.process.hurry()
+                    slot.process.shorten_timeouts()
                     pool.discard(slot.process)
             pool.close()
         assert lines.wait_for(0), "a process is left"
 
 
-def ask(process: ClaudeProcess, question: str, tokens: int = 0) -> Reply:
+def ask(process: ClaudeProcess, question: str, tokens: int = 0) -> PendingAnswer:
     """The reply to a question, once so many tokens of it are there."""
     heard = Heard()
     reply = process.ask(question, heard.take)
@@ -104,7 +104,7 @@ def ask(process: ClaudeProcess, question: str, tokens: int = 0) -> Reply:
     return reply
 
 
-def wait_result(reply: Reply) -> None:
+def wait_result(reply: PendingAnswer) -> None:
     """Wait for a result; a `wait` also returns without one, when something else has changed."""
     wait_for(lambda: reply.wait(time.monotonic() + 0.2) is not None, PATIENCE_S, "a result")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cowork.claude import disk_space as room_module
-from cowork.claude.disk_space import Room
+from cowork.claude.disk_space import DiskSpace
 from cowork.runtime.unix_user import Account
 
 
@@ -35,25 +35,25 @@ def disk(tmp_path):
 
 def test_fault_t9_a_full_disk_is_named_until_there_is_room_again(disk, monkeypatch):
     monkeypatch.setattr(room_module, "MAX_AGE", -1.0)
-    room = Room({"the workspace": disk / "made" / "later"}, None)
-    assert room.reasons() == []
+    disk_space = DiskSpace({"the workspace": disk / "made" / "later"}, None)
+    assert disk_space.reasons() == []
     filler = disk / "filler"
     filler.write_bytes(b"x" * 30 * 2**20)
-    assert room.reasons() == ["the disk of the workspace is full"]
+    assert disk_space.reasons() == ["the disk of the workspace is full"]
     filler.unlink()
-    assert room.reasons() == []
+    assert disk_space.reasons() == []
 
 
 def test_it_is_not_looked_at_for_every_question(tmp_path, monkeypatch):
-    room = Room({"the workspace": tmp_path}, None)
-    assert room.reasons() == []
+    disk_space = DiskSpace({"the workspace": tmp_path}, None)
+    assert disk_space.reasons() == []
     monkeypatch.setattr(room_module, "FLOOR", 2**62)
-    assert room.reasons() == []
+    assert disk_space.reasons() == []
 
 
 def test_a_folder_that_the_clis_user_cannot_write_is_named(tmp_path):
     tmp_path.chmod(0o700)
     user = Account("nobody", 65534, 65534, Path("/"), "/bin/sh", frozenset())
-    assert Room({"Claude's folder": tmp_path}, user).reasons() == [
+    assert DiskSpace({"Claude's folder": tmp_path}, user).reasons() == [
         "Claude's folder cannot be written"
     ]

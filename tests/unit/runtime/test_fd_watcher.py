@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cowork.claude.process.stderr import TAIL, Stderr
+from cowork.claude.process.stderr import TAIL, StderrTail
 from cowork.runtime.fd_watcher import Watching
 from tests.serving import wait_for
 
@@ -131,7 +131,7 @@ def test_the_end_closes_also_what_has_nothing_more_to_say():
 
 def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
     read, write = os.pipe()
-    stderr = Stderr(os.fdopen(read, "rb", buffering=0))
+    stderr = StderrTail(os.fdopen(read, "rb", buffering=0))
     watching.watch(stderr)
     for number in range(200):
         os.write(write, f"{number:>1023}\n".encode())

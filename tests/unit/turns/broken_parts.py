@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cowork.claude.process.reply import Reply
+from cowork.claude.process.reply import PendingAnswer
 from cowork.claude.session_files import SessionFiles
-from cowork.claude.stream_json.answer import Answer, Result
+from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.claude.transcript import Transcripts
 from cowork.claude.workspace import Workspace
 from cowork.errors import ClaudeFailed, CoworkError
@@ -108,8 +108,8 @@ class Process:
         self._silent = silent
         self._deaf = deaf
 
-    def ask(self, _prompt: str, on_events: Callable[[list[Any]], None]) -> Reply:
-        reply = self._reply = Reply(self, Answer(str(uuid4())), on_events)
+    def ask(self, _prompt: str, on_events: Callable[[list[Any]], None]) -> PendingAnswer:
+        reply = self._reply = PendingAnswer(self, AnswerParser(str(uuid4())), on_events)
         on_events([Token("hi")])
         reply.answer.used_tools = True
         reply.answer.skills = ("some",)
@@ -120,7 +120,7 @@ class Process:
     def answer(self) -> None:
         self._reply.finish(Result("hi"))
 
-    def interrupt(self, reply: Reply) -> None:
+    def interrupt(self, reply: PendingAnswer) -> None:
         if not self._deaf:
             reply.finish(Result("hi", interrupted=True))
 

@@ -9,8 +9,8 @@ import weakref
 import orjson
 import pytest
 
-from cowork.claude.process.reply import Reply
-from cowork.claude.stream_json.answer import Answer, Result
+from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey
@@ -37,7 +37,7 @@ class Structured(Process):
     result = Result("hi")
 
     def ask(self, _prompt, on_events):
-        reply = Reply(self, Answer("x"), on_events)
+        reply = PendingAnswer(self, AnswerParser("x"), on_events)
         reply.finish(self.result)
         return reply
 

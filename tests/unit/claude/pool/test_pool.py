@@ -352,7 +352,7 @@ def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool
 def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
     new_pool, background, monkeypatch
 ):
-    monkeypatch.setattr("cowork.claude.process.launcher.CPU_TIME", 0.3)
+    monkeypatch.setattr("cowork.claude.process.launcher.MAX_CPU_START_S", 0.3)
     pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
     pool._launcher._turnstile = Turnstile(1)
     gone = threading.Event()

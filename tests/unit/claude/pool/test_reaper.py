@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from cowork.claude.pool import memory, reaper
-from cowork.claude.pool.reaper import Keeper
-from cowork.claude.pool.slots import Slots, State, Wanted
+from cowork.claude.pool.reaper import IdleReaper
+from cowork.claude.pool.slots import LeaseRequest, Slots, State
 from cowork.model import Project
 from tests.serving import wait_for
 
@@ -21,11 +21,11 @@ def measured(monkeypatch):
     """The pids that were measured, in order."""
     found = []
 
-    def of_tree(pid):
+    def tree_rss(pid):
         found.append(pid)
         return BYTES
 
-    monkeypatch.setattr(memory, "of_tree", of_tree)
+    monkeypatch.setattr(memory, "tree_rss", tree_rss)
     return found
 
 
@@ -37,15 +37,15 @@ def slots():
 def put(slots, pid, state=State.IDLE):
     """A slot whose process has served a turn."""
     now = time.monotonic()
-    slot = slots.add(Wanted(Project("", f"p{pid}"), "/"))
+    slot = slots.add(LeaseRequest(Project("", f"p{pid}"), "/"))
     slot.process = SimpleNamespace(pid=pid, turns=1, started=now, last_used=now, alive=True)
     slot.state = state
     return slot
 
 
 def tend(slots, **settings):
-    made = Keeper(slots, **{"idle_timeout": 900.0, "memory_limit": 100, **settings})
-    made._tend()
+    made = IdleReaper(slots, **{"idle_timeout": 900.0, "memory_limit": 100, **settings})
+    made._reap_once()
     return made
 
 
@@ -75,7 +75,7 @@ def test_a_process_that_answers_is_left_alone_until_it_is_idle(slots, measured):
 
 def test_a_process_that_never_idles_is_measured_now_and_then(slots, measured, monkeypatch):
     slot = put(slots, 1, State.BUSY)
-    monkeypatch.setattr(reaper, "BUSY_LOOK", 0.05)
+    monkeypatch.setattr(reaper, "BUSY_MEASURE_INTERVAL_S", 0.05)
     wait_for(lambda: tend(slots) and measured, what="the first measuring")
     assert measured == [1]
     slot.process.turns = 2
@@ -88,21 +88,21 @@ def test_one_that_has_grown_too_large_goes_when_it_is_idle(slots, measured, monk
     ended = []
     slot = put(slots, 1, State.BUSY)
     slot.process.end = lambda: ended.append(1)
-    monkeypatch.setattr(reaper, "BUSY_LOOK", 0.0)
+    monkeypatch.setattr(reaper, "BUSY_MEASURE_INTERVAL_S", 0.0)
     tend(slots, memory_limit=BYTES - 1)
-    assert (slot.unwanted, ended) == (True, [])
+    assert (slot.discard_on_return, ended) == (True, [])
     slot.state = State.IDLE
     tend(slots, memory_limit=BYTES - 1)
     assert (ended, len(slots), measured) == ([1], 0, [1])
 
 
 def test_many_are_measured_with_pauses_which_an_end_cuts_short(slots, measured, monkeypatch):
-    monkeypatch.setattr(reaper, "PAUSE", 60.0)
+    monkeypatch.setattr(reaper, "MEASURE_PAUSE_S", 60.0)
     for pid in range(1, 4):
         put(slots, pid)
-    made = Keeper(slots, idle_timeout=900.0, memory_limit=100, look=600.0)
+    made = IdleReaper(slots, idle_timeout=900.0, memory_limit=100, interval=600.0)
     made.stop()
     begun = time.monotonic()
-    made._tend()
+    made._reap_once()
     assert measured == [1]
     assert time.monotonic() - begun < 30

@@ -15,7 +15,7 @@ import pytest
 from cowork.claude.command import LaunchConfig
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slots import Slot, Slots, State, Waiter, Wanted
+from cowork.claude.pool.slots import LeaseRequest, Slot, Slots, State, Waiter
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue, Turnstile
@@ -53,12 +53,12 @@ class House(Slots):
         """Somebody needs a process of a new session, of a new project unless one is named."""
         named = next(NUMBERS) if name is None else name
         with self.changed:
-            return self.join(Wanted(project(owner, named), CWD, **wanted))
+            return self.join(LeaseRequest(project(owner, named), CWD, **wanted))
 
     def begin(self, waiter: Waiter) -> Slot:
         """The waiter's process is there, after what it has to end has ended."""
         if waiter.victim is not None:
-            self.end(waiter.victim, heir=waiter)
+            self.end(waiter.victim, new_owner=waiter)
         assert waiter.slot is not None
         if waiter.slot.process is None:
             wanted, number = waiter.wanted, next(NUMBERS)
@@ -77,7 +77,7 @@ class House(Slots):
     def spare(self) -> Slot:
         """A process that was started for nobody."""
         with self.changed:
-            slot = self.add(Wanted(None, CWD))
+            slot = self.add(LeaseRequest(None, CWD))
             slot.process = NoProcess(str(next(NUMBERS)), 0.0)  # type: ignore[assignment]
             self.begun(slot, State.SPARE)
         return slot
@@ -161,7 +161,7 @@ def test_the_slot_of_one_who_gave_up_is_the_next_ones():
         house.leave(second)
     house.done(slot)
     assert served(first, third) == [True, False]
-    house.end(first.victim, heir=first)
+    house.end(first.victim, new_owner=first)
     with house.changed:
         house.leave(first)
     assert served(third) == [True]
@@ -173,7 +173,7 @@ def test_a_slot_that_was_made_free_for_one_is_not_taken_by_who_comes_meanwhile()
     house.done(house.begin(house.ask("a")))
     first = house.ask("a")
     late = house.ask("b")
-    house.end(first.victim, heir=first)
+    house.end(first.victim, new_owner=first)
     assert first.slot is not None
     assert served(late) == [False]
 
@@ -264,7 +264,7 @@ class Play:
     def begin(self, waiter: Waiter) -> None:
         before = self.before()
         if waiter.victim is not None:
-            self.house.end(waiter.victim, heir=waiter)
+            self.house.end(waiter.victim, new_owner=waiter)
         if waiter.slot is not None:
             self.house.begin(waiter)
             self.waiting.remove(waiter)
@@ -319,7 +319,7 @@ def test_fault_s9_no_seeded_play_of_greedy_owners_starves_anybody(seed, limit):
         play.step(["a"] * 8 + ["b", "b", "c"])
     play.finish()
     assert not play.house._queue
-    assert play.house.crowd == 0
+    assert play.house.waiters == 0
 
 
 # -- the queue alone
@@ -350,7 +350,7 @@ def test_owners_take_turns_and_each_comes_in_its_order():
         queue.remove(Item("a", 1))
 
 
-def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(crowd):
+def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(waiters):
     turnstile, order = Turnstile(1), []
     first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
 
@@ -361,7 +361,7 @@ def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(crowd):
 
     calls = []
     for owner in "aaaaab":
-        calls.append(crowd(start, owner))
+        calls.append(waiters(start, owner))
         wait_for(lambda: len(turnstile._queue) == len(calls), what="a start that waits")
     turnstile.leave(first)
     for call in calls:
@@ -369,12 +369,12 @@ def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(crowd):
     assert "b" in order[:2]
 
 
-def test_who_gives_up_at_the_turnstile_is_not_let_in(crowd):
+def test_who_gives_up_at_the_turnstile_is_not_let_in(waiters):
     turnstile = Turnstile(1)
     first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
     assert turnstile.enter("a", time.monotonic() + 0.05, lambda: False) is None
     assert turnstile.enter("b", time.monotonic() + 60, lambda: True) is None
-    waiting = crowd(turnstile.enter, "b", time.monotonic() + 60, lambda: False)
+    waiting = waiters(turnstile.enter, "b", time.monotonic() + 60, lambda: False)
     wait_for(lambda: len(turnstile._queue) == 1, what="one who waits")
     for _ in range(2):
         turnstile.leave(first)
@@ -421,12 +421,12 @@ class ProcessOfNothing(NoProcess):
     busy: bool = False
     skills: tuple[str, ...] = ()
 
-    def hurry(self) -> None:
+    def shorten_timeouts(self) -> None:
         """It ends at once anyway."""
 
 
 @pytest.fixture
-def crowd() -> Iterator[BackgroundCalls]:
+def waiters() -> Iterator[BackgroundCalls]:
     calls = BackgroundCalls(300)
     yield calls
     calls.close()
@@ -437,7 +437,7 @@ def pool_of_nothing(slot_timeout: float) -> Pool:
     return Pool(launcher, limit=3, idle_timeout=60, slot_timeout=slot_timeout)
 
 
-def test_hundreds_that_wait_are_all_served_or_give_up_and_keep_no_slot(crowd):
+def test_hundreds_that_wait_are_all_served_or_give_up_and_keep_no_slot(waiters):
     pool = pool_of_nothing(60.0)
     chance = random.Random(7)  # noqa: S311 - to be repeated
 
@@ -454,19 +454,21 @@ def test_hundreds_that_wait_are_all_served_or_give_up_and_keep_no_slot(crowd):
         pool.give_back(process)
         return True
 
-    calls = [crowd(turn, number, chance.choice([0.0, 0.01, 0.2, 60, 60])) for number in range(900)]
+    calls = [
+        waiters(turn, number, chance.choice([0.0, 0.01, 0.2, 60, 60])) for number in range(900)
+    ]
     answered = [call.result(60) for call in calls]
     assert answered.count(True) > 450
     assert pool.counts()["busy"] == pool.counts()["starting"] == 0
     pool.close()
 
 
-def test_whoever_waits_is_told_at_once_that_the_server_shuts_down(crowd):
+def test_whoever_waits_is_told_at_once_that_the_server_shuts_down(waiters):
     pool = pool_of_nothing(60.0)
     leased = [pool.lease(project("a", number), CWD) for number in range(3)]
-    calls = [crowd(pool.lease, project("b", number), CWD) for number in range(50)]
+    calls = [waiters(pool.lease, project("b", number), CWD) for number in range(50)]
     wait_for(lambda: pool._slots.waiting == 50, what="a queue")
-    closing = crowd(pool.close)
+    closing = waiters(pool.close)
     for call in calls:
         with pytest.raises(ShuttingDown):
             call.result(PATIENCE_S)

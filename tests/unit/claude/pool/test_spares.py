@@ -324,7 +324,7 @@ class Rehearsing:
     def warm_up(self):
         raise Killed
 
-    def hurry(self):
+    def shorten_timeouts(self):
         """It has nothing to finish."""
 
     def end(self):

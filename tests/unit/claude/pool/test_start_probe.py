@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cowork.claude.pool.start_probe import Starts
+from cowork.claude.pool.start_probe import StartProbe
 from cowork.errors import ClaudeUnavailable
 from tests.serving import wait_for
 
@@ -15,7 +15,7 @@ class Probe:
     def __init__(self) -> None:
         self.mended = False
         self.tries = 0
-        self.starts = Starts(self, first_pause=0.05)
+        self.starts = StartProbe(self, first_pause=0.05)
 
     def __call__(self) -> None:
         self.tries += 1

@@ -49,7 +49,7 @@ def start(fake_environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for process in begun:
-        process.hurry()
+        process.shorten_timeouts()
         process.end()
     for launcher in launchers:
         launcher.close()
@@ -114,7 +114,7 @@ def test_a_wait_ends_at_its_time_or_at_a_nudge(start):
     begun = time.monotonic()
     assert reply.wait(begun + 0.1) is None
     assert 0.1 <= time.monotonic() - begun < 5
-    reply.nudge()
+    reply.wake()
     assert reply.wait(time.monotonic() + PATIENCE_S) is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.errors import ClaudeFailed, ClaudeNotAuthenticated, ClaudeOverloaded
 from cowork.events import Replace, Status, Token, ToolResult, ToolUse
 
@@ -16,10 +16,10 @@ UUID = "the-question"
 
 
 class Chat:
-    """Speaks to an `Answer` as the CLI does; its turn has begun."""
+    """Speaks to an `AnswerParser` as the CLI does; its turn has begun."""
 
     def __init__(self) -> None:
-        self.answer = Answer(UUID)
+        self.answer = AnswerParser(UUID)
         self.events = []
         self.send("system", subtype="init")
 

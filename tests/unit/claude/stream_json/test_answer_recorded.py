@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.failures import RequestRefused
 from cowork.errors import (
     ClaudeApiError,
@@ -26,10 +26,10 @@ UUID = "the-question"
 
 
 class Record:
-    """Plays scenes to an `Answer`, without a process; `events` are what it made of them."""
+    """Plays scenes to an `AnswerParser`, without a process; `events` are what it made of them."""
 
     def __init__(self, said: str = "w1 w2 w3", **blanks: Any) -> None:
-        self.answer = Answer(UUID)
+        self.answer = AnswerParser(UUID)
         self.events: list[Any] = []
         self.said = said
         self._ids = count(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cowork.claude.stream_json import billing
-from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.pairing import Past
 
 
@@ -19,7 +19,7 @@ def usage(tokens):
 
 def ended(past, **fields):
     """The result of a turn that says "x"."""
-    answer = Answer("u", past)
+    answer = AnswerParser("u", past)
     answer.read({"type": "system", "subtype": "init"})
     answer.read({"type": "result", "is_error": False, "result": "x", **fields})
     return answer.result

@@ -79,7 +79,7 @@ def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
     finally:
         child.close()
         process._stdout_reader.join(PATIENCE_S)
-        process.hurry()
+        process.shorten_timeouts()
         process.end()
         watching.close()
 
@@ -335,7 +335,7 @@ def test_fault_t2_a_result_before_the_model_speaks_is_not_the_end(names):
 
 
 def test_fault_t2_a_model_that_is_slow_to_speak_is_waited_for_while_the_cli_is_at_work(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.END_GRACE", 0.05)
+    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.05)
     with a_process() as process:
         talk = Conversation(process)
         lines = Turn(Manners(names=False, premature=True), talk.ask(), "true").whole(1)
@@ -392,7 +392,7 @@ def test_a_result_that_says_nothing_is_the_end_when_the_cli_is_idle():
 
 
 def test_fault_t10_a_cli_that_is_idle_without_a_result_ends_its_turn_in_seconds(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.END_GRACE", 0.1)
+    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.1)
     with a_process() as process:
         talk = Conversation(process)
         lines = Turn(Manners(), talk.ask(), "half").whole(1)
@@ -410,7 +410,7 @@ def test_fault_t10_a_cli_that_is_idle_without_a_result_ends_its_turn_in_seconds(
 
 
 def test_an_end_that_is_late_is_waited_for_while_the_cli_speaks(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.END_GRACE", 0.2)
+    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.2)
     with a_process() as process:
         talk = Conversation(process)
         *lines, result, idle = Turn(Manners(), talk.ask(), "whole").whole(1)

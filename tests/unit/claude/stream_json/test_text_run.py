@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowork.claude.stream_json import protocol
-from cowork.claude.stream_json.answer import Answer
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.events import Token, TokenBatch
 from cowork.turns.event_log import EventLog
 from tests.fake_claude.stage import scenes
@@ -54,7 +54,7 @@ def the_long_way(answer, lines):
 
 def begun():
     """An answer whose first message has begun."""
-    answer = Answer("u")
+    answer = AnswerParser("u")
     answer.read({"type": "system", "subtype": "init"})
     the_long_way(answer, START + b"\n")
     return answer
