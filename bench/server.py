@@ -82,7 +82,7 @@ class Server:
             print(f"warning: the server did not end in {STOP_TIMEOUT:g} s and was killed")
             os.killpg(child.pid, signal.SIGKILL)
             child.wait(5.0)
-        for pid in orphans.left_by(self.worker) if self.worker else ():
+        for pid in orphans.find_started_by(self.worker) if self.worker else ():
             print(f"warning: the server left process {pid} behind; it is killed")
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -11,8 +11,8 @@ from pathlib import Path
 from cowork.runtime.unix_user import Account, may
 
 # A turn's transcript takes some hundred kilobytes, an answer's files more; bytes.
-FLOOR = 16 * 2**20
-MAX_AGE = 5.0
+MIN_FREE_BYTES = 16 * 2**20
+MAX_AGE_S = 5.0
 
 
 class DiskSpace:
@@ -28,7 +28,7 @@ class DiskSpace:
     def reasons(self) -> list[str]:
         """Why the CLI could not write, as of the last seconds; empty where it could."""
         with self._lock:
-            if time.monotonic() - self._looked > MAX_AGE:
+            if time.monotonic() - self._looked > MAX_AGE_S:
                 self._looked = time.monotonic()
                 found = (self._fault(name, path) for name, path in self._folders.items())
                 self._found = [fault for fault in found if fault is not None]
@@ -40,7 +40,7 @@ class DiskSpace:
             found = os.statvfs(there)
         except OSError as fault:
             return f"{name} cannot be looked at: {fault.strerror}"
-        if found.f_blocks and found.f_bavail * found.f_frsize < FLOOR:
+        if found.f_blocks and found.f_bavail * found.f_frsize < MIN_FREE_BYTES:
             return f"the disk of {name} is full"
         if found.f_files and not found.f_favail:
             return f"the disk of {name} has no room for another file"

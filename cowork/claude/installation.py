@@ -25,14 +25,14 @@ from cowork.runtime import unix_user
 
 log = logger(__name__)
 
-CHECK_TIMEOUT = 15.0
+CHECK_TIMEOUT_S = 15.0
 # A turn may wait so long for what took the executable's place; seconds.
-PROVE_TIMEOUT = 5.0
-PROVE_AGAIN = 2.0
-MAX_AGE = 300.0
-PROBLEM_AGE = 15.0
+PROVE_TIMEOUT_S = 5.0
+PROVE_RETRY_S = 2.0
+STATE_MAX_AGE_S = 300.0
+PROBLEM_MAX_AGE_S = 15.0
 # Before it, a CLI that is told to end could leave its tools' processes behind.
-OLDEST = (2, 1, 212)
+OLDEST_VERSION = (2, 1, 212)
 # What a wrapper prints before the CLI does is no version: "Now using node v20.1.0".
 _VERSIONS = (
     re.compile(r"(\d+\.\d+\S*) \(Claude Code\)"),
@@ -140,7 +140,7 @@ class ClaudeCli:
             self._proving = True
         runs = False
         try:
-            code, said = self._run(path, "--version", timeout=PROVE_TIMEOUT)
+            code, said = self._run(path, "--version", timeout=PROVE_TIMEOUT_S)
             runs = code == 0 and bool(said.strip())
         finally:
             with self._lock:
@@ -148,7 +148,7 @@ class ClaudeCli:
                 if runs:
                     self._replaced(stamp)
                 else:
-                    self._prove_after = time.monotonic() + PROVE_AGAIN
+                    self._prove_after = time.monotonic() + PROVE_RETRY_S
             log.info("the CLI's executable has changed", path=path, runs=runs)
         self.state()
 
@@ -163,7 +163,7 @@ class ClaudeCli:
         """What is known; starts a check in the background when that is old.  Never waits."""
         stamp = _stamp(self._found)
         with self._lock:
-            age = MAX_AGE if self._state.problem is None else PROBLEM_AGE
+            age = STATE_MAX_AGE_S if self._state.problem is None else PROBLEM_MAX_AGE_S
             old = time.monotonic() - self._checked > age or stamp != self._checked_stamp
             if old and self._checking is None and not self._closed:
                 checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
@@ -222,8 +222,8 @@ class ClaudeCli:
         found = re.match(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version or "")
         if found is None:
             log.warning("the CLI does not tell its version")
-        elif tuple(map(int, found.groups())) < OLDEST:
-            oldest = ".".join(map(str, OLDEST))
+        elif tuple(map(int, found.groups())) < OLDEST_VERSION:
+            oldest = ".".join(map(str, OLDEST_VERSION))
             log.warning("the CLI is old: update it", version=version, oldest=oldest)
 
     def saw_login(self, *, works: bool) -> None:
@@ -259,7 +259,7 @@ class ClaudeCli:
         return said.get("loggedIn") is True, method if isinstance(method, str) else None
 
     def _run(
-        self, path: str, *arguments: str, timeout: float = CHECK_TIMEOUT
+        self, path: str, *arguments: str, timeout: float = CHECK_TIMEOUT_S
     ) -> tuple[int | None, str]:
         """Its exit code and what it wrote; raises `ClaudeUnavailable`."""
         environment = command.environment(

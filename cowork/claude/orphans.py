@@ -49,7 +49,7 @@ def is_dead(name: str) -> bool:
     return host == process_identity().partition("/")[0] and _orphaned(f"{found}:x")
 
 
-def left(wanted: str) -> list[int]:
+def find_marked(wanted: str) -> list[int]:
     """The pids that carry exactly this marker."""
     return [pid for pid, found in _marked() if found == wanted]
 
@@ -61,14 +61,14 @@ def sweep(wanted: str, *, spare: Callable[[int], bool] = lambda _: False) -> lis
     """
     killed: set[int] = set()
     for _ in range(MAX_PASSES):
-        found = [pid for pid in left(wanted) if pid not in killed and not spare(pid)]
+        found = [pid for pid in find_marked(wanted) if pid not in killed and not spare(pid)]
         if not found:
             break
         killed.update(pid for pid in found if _kill(pid, wanted))
     return sorted(killed)
 
 
-def left_by(server_pid: int) -> list[int]:
+def find_started_by(server_pid: int) -> list[int]:
     """The pids of all that a server has started."""
     return [pid for pid, found in _marked() if found.startswith(f"{server_pid}:")]
 

@@ -32,13 +32,13 @@ PLACES = (
     "usage-data/facets",
 )
 # Looked at or removed in one go; what is left waits for the next.
-ENTRIES = 200_000
-SECONDS = 60.0
-DEPTH = 64
+MAX_ENTRIES = 200_000
+TIMEOUT_S = 60.0
+MAX_DEPTH = 64
 # Between two pauses, so that a large folder holds up nobody.
-SLICE = 0.002
-PAUSE = 0.002
-_PASSES = 3
+SLICE_S = 0.002
+PAUSE_S = 0.002
+_MAX_PASSES = 3
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -100,13 +100,13 @@ class SessionFiles:
         """
         if not _ID.fullmatch(session_id):
             raise NotRemoved("it is no session's id")
-        walk = _Walk(session_id, time.monotonic() + SECONDS, ENTRIES)
+        walk = _Walk(session_id, time.monotonic() + TIMEOUT_S, MAX_ENTRIES)
         steps = self._all(walk)
         try:
             while self._some(steps):
                 if unless:
                     raise NotRemoved("the server stops")
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_S)
         finally:
             steps.close()
         if walk.fault is not None:
@@ -114,7 +114,7 @@ class SessionFiles:
 
     def _some(self, steps: Iterator[None]) -> bool:
         """Go on for a slice; whether there is more to do."""
-        until = time.monotonic() + SLICE
+        until = time.monotonic() + SLICE_S
         with rights_of(self._account):
             for _ in steps:
                 if time.monotonic() >= until:
@@ -179,7 +179,7 @@ def _remove_named(walk: _Walk, at: int, place: str) -> Iterator[None]:
             walk.count()
             yield
             if walk.is_ours(entry.name):
-                yield from _remove(walk, at, entry.name, place, DEPTH)
+                yield from _remove(walk, at, entry.name, place, MAX_DEPTH)
 
 
 def _remove(walk: _Walk, at: int, name: str, place: str, depth: int) -> Iterator[None]:
@@ -195,7 +195,7 @@ def _remove(walk: _Walk, at: int, name: str, place: str, depth: int) -> Iterator
             raise OSError(0, "another file system, or too deep")
         handle = _opened(name, at)
         try:
-            for _ in range(_PASSES):  # whoever reads a folder that changes may miss some of it
+            for _ in range(_MAX_PASSES):  # whoever reads a folder that changes may miss some of it
                 yield from _empty(walk, handle, f"{place}/{name}", depth - 1)
                 if _is_empty(handle):
                     break

@@ -47,7 +47,7 @@ class Stage:
     def processes(self) -> list[int]:
         """The pids of all that the server has started: CLIs, their tools and what those left."""
         self.seen.update(self.server.workers() if self.server.child.poll() is None else ())
-        return [pid for worker in self.seen for pid in orphans.left_by(worker)]
+        return [pid for worker in self.seen for pid in orphans.find_started_by(worker)]
 
     def clis(self) -> dict[int, list[str]]:
         """The resident CLIs: pid and argv."""

@@ -111,7 +111,7 @@ def run(seed: int, minutes: float) -> Report:
         compare(row, before, after, growth_kb=int(before.rss_kb * growth))
         row.check(after.counts["processes"] == 0, "processes that ended are held still")
         row.check(ground.server.workers() == workers, "the worker is another")
-        orphans = [pid for worker in workers for pid in sweep.left_by(worker)]
+        orphans = [pid for worker in workers for pid in sweep.find_started_by(worker)]
         ground.end()
         ground.lifelines.wait_for(0, 10)
         report.left = len(orphans) + ground.lifelines.held

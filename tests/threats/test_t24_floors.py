@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cowork.claude.installation import OLDEST
+from cowork.claude.installation import OLDEST_VERSION
 from tests.fakes import Fakes
 from tests.serving import ROOT, Served
 
@@ -41,7 +41,7 @@ def test_t24_everything_that_is_installed_has_its_hash() -> None:
 def test_t24_an_old_cli_is_warned_of(
     serve: Callable[..., Served], fakes: Fakes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert OLDEST == (2, 1, 212)
+    assert OLDEST_VERSION == (2, 1, 212)
     served = serve(**fakes.settings(version="2.1.211"))
     assert served.services.cli.check().version == "2.1.211"
     assert capsys.readouterr().out.count("the CLI is old") == 1

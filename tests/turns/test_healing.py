@@ -361,9 +361,9 @@ def test_a_cli_that_keeps_its_transcripts_elsewhere_is_believed(
 def test_fault_t9_readiness_names_a_disk_that_is_full(
     logged: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cowork.claude.disk_space.MAX_AGE", -1.0)
+    monkeypatch.setattr("cowork.claude.disk_space.MAX_AGE_S", -1.0)
     wait_for(lambda: logged.get("/health/ready").status_code == 200, what="readiness")
-    monkeypatch.setattr("cowork.claude.disk_space.FLOOR", 2**62)
+    monkeypatch.setattr("cowork.claude.disk_space.MIN_FREE_BYTES", 2**62)
     reasons = logged.get("/health").json()["reasons"]
     assert "the disk of Claude's folder is full" in reasons
     assert "the disk of the workspace is full" in reasons

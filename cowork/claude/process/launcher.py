@@ -24,7 +24,7 @@ from cowork.runtime.unix_user import make_folder
 
 log = logger(__name__)
 
-READY_TIMEOUT = 30.0
+READY_TIMEOUT_S = 30.0
 # A start that takes longer than this waits for something else than a core.
 MAX_CPU_START_S = 2.0
 POLL_INTERVAL_S = 0.2
@@ -49,7 +49,7 @@ class Launcher:
         *,
         environ: Mapping[str, str],
         launch_config: command.LaunchConfig,
-        timeout: float = READY_TIMEOUT,
+        timeout: float = READY_TIMEOUT_S,
     ) -> None:
         self.launch_config = launch_config
         self._cli = cli

@@ -15,7 +15,7 @@ from typing import IO, Any
 from cowork.claude import orphans
 from cowork.claude.process.reply import PendingAnswer
 from cowork.claude.process.stderr import StderrTail
-from cowork.claude.process.stdin import WRITE_TIMEOUT, StdinWriter
+from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
 from cowork.claude.process.stdout import read_blocks
 from cowork.claude.stream_json import failures, protocol
 from cowork.claude.stream_json.answer import AnswerParser, Result
@@ -202,7 +202,7 @@ class ClaudeProcess:
                 return
         self._send_interrupt()
 
-    def _send(self, message: Message, timeout: float = WRITE_TIMEOUT) -> bool:
+    def _send(self, message: Message, timeout: float = WRITE_TIMEOUT_S) -> bool:
         return self._stdin.send(protocol.encode(message), timeout)
 
     def _send_interrupt(self) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from cowork.claude.command import UMASK
 
-SPAWN_TIMEOUT = 10.0
+SPAWN_TIMEOUT_S = 10.0
 
 
 class Spawner:
@@ -32,7 +32,7 @@ class Spawner:
         """
         future = self._executor.submit(self._popen, list(argv), dict(env), cwd)
         try:
-            return future.result(SPAWN_TIMEOUT)
+            return future.result(SPAWN_TIMEOUT_S)
         except FutureTimeoutError as fault:
             if not future.cancel():
                 future.add_done_callback(_discard)

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import IO
 
-WRITE_TIMEOUT = 30.0
+WRITE_TIMEOUT_S = 30.0
 
 
 class StdinWriter:
@@ -24,7 +24,7 @@ class StdinWriter:
         self._given_up = False
         os.set_blocking(pipe.fileno(), False)
 
-    def send(self, line: bytes, timeout: float = WRITE_TIMEOUT) -> bool:
+    def send(self, line: bytes, timeout: float = WRITE_TIMEOUT_S) -> bool:
         """Write one line; False where the CLI did not take all of it in `timeout` seconds."""
         deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude import disk_space as room_module
+from cowork.claude import disk_space as disk_space_module
 from cowork.claude.disk_space import DiskSpace
 from cowork.runtime.unix_user import Account
 
@@ -34,7 +34,7 @@ def disk(tmp_path):
 
 
 def test_fault_t9_a_full_disk_is_named_until_there_is_room_again(disk, monkeypatch):
-    monkeypatch.setattr(room_module, "MAX_AGE", -1.0)
+    monkeypatch.setattr(disk_space_module, "MAX_AGE_S", -1.0)
     disk_space = DiskSpace({"the workspace": disk / "made" / "later"}, None)
     assert disk_space.reasons() == []
     filler = disk / "filler"
@@ -47,7 +47,7 @@ def test_fault_t9_a_full_disk_is_named_until_there_is_room_again(disk, monkeypat
 def test_it_is_not_looked_at_for_every_question(tmp_path, monkeypatch):
     disk_space = DiskSpace({"the workspace": tmp_path}, None)
     assert disk_space.reasons() == []
-    monkeypatch.setattr(room_module, "FLOOR", 2**62)
+    monkeypatch.setattr(disk_space_module, "FLOOR", 2**62)
     assert disk_space.reasons() == []
 
 

@@ -236,9 +236,9 @@ def test_a_turn_that_says_nothing_new_changes_nothing(new_cli):
 def test_closing_leaves_no_check_of_a_cli_that_hangs_behind(new_cli):
     cli = new_cli(probe="hang")
     cli.state()
-    wait_for(lambda: orphans.left_by(os.getpid()), what="the check's process")
+    wait_for(lambda: orphans.find_started_by(os.getpid()), what="the check's process")
     cli.close(0.2)
-    wait_for(lambda: not orphans.left_by(os.getpid()), what="the end of the check")
+    wait_for(lambda: not orphans.find_started_by(os.getpid()), what="the end of the check")
 
 
 def test_a_wheel_that_is_not_installed_brings_nothing(monkeypatch):
@@ -340,8 +340,8 @@ def test_fault_t12_an_executable_that_was_replaced_behind_its_links_is_noticed(n
 def test_fault_t12_an_executable_that_is_half_there_counts_when_it_runs(
     new_cli, tmp_path, monkeypatch, half
 ):
-    monkeypatch.setattr("cowork.claude.installation.PROVE_TIMEOUT", 0.5)
-    monkeypatch.setattr("cowork.claude.installation.PROVE_AGAIN", 0.05)
+    monkeypatch.setattr("cowork.claude.installation.PROVE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("cowork.claude.installation.PROVE_RETRY_S", 0.05)
     path = program(tmp_path / "x", text=speaking("1.0"))
     cli = new_cli(str(path))
     assert cli.generation() == 0

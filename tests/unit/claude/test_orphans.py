@@ -63,7 +63,7 @@ def detach() -> Iterator[Detach]:
 
 def test_a_detached_grandchild_is_found_by_its_marker(detach):
     pid = detach(orphans.marker("one"))
-    assert orphans.left(orphans.marker("one")) == [pid]
+    assert orphans.find_marked(orphans.marker("one")) == [pid]
     assert os.getsid(pid) != os.getsid(0)
 
 
@@ -76,7 +76,7 @@ def test_a_swept_process_is_ended_and_named(detach):
 
 def test_only_what_carries_exactly_the_marker_is_swept(detach):
     others = [detach(orphans.marker(name)) for name in ("on", "one2", "two")]
-    assert orphans.left(orphans.marker("one")) == []
+    assert orphans.find_marked(orphans.marker("one")) == []
     assert orphans.sweep(orphans.marker("one")) == []
     assert all(map(alive, others))
 
@@ -89,8 +89,8 @@ def test_what_is_spared_lives_on(detach):
 
 def test_all_that_a_server_started_is_found_by_its_pid(detach):
     pids = {detach(orphans.marker("one")), detach(orphans.marker("two"))}
-    assert set(orphans.left_by(os.getpid())) == pids
-    assert not pids & set(orphans.left_by(int(str(os.getpid())[:-1] or 0)))
+    assert set(orphans.find_started_by(os.getpid())) == pids
+    assert not pids & set(orphans.find_started_by(int(str(os.getpid())[:-1] or 0)))
 
 
 def test_a_server_sweeps_all_of_its_own_and_nothing_else(detach):

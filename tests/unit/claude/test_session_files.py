@@ -122,7 +122,7 @@ def test_a_removal_is_bounded_and_the_next_goes_on(tmp_path, monkeypatch):
     many.mkdir(parents=True)
     for number in range(50):
         (many / str(number)).touch()
-    monkeypatch.setattr(session_files, "ENTRIES", 40)
+    monkeypatch.setattr(session_files, "MAX_ENTRIES", 40)
     with pytest.raises(NotRemoved, match="too long"):
         files(tmp_path).remove(ID)
     assert 0 < len(list(many.iterdir())) < 50
@@ -130,7 +130,7 @@ def test_a_removal_is_bounded_and_the_next_goes_on(tmp_path, monkeypatch):
     assert not many.exists()
     deep = tmp_path / "tasks" / ID / "/".join("d" * 70)
     deep.mkdir(parents=True)
-    monkeypatch.setattr(session_files, "ENTRIES", 1000)
+    monkeypatch.setattr(session_files, "MAX_ENTRIES", 1000)
     with pytest.raises(NotRemoved, match="too deep"):
         files(tmp_path).remove(ID)
 
@@ -140,7 +140,7 @@ def test_a_removal_stops_with_the_server_and_lets_others_go_on_meanwhile(tmp_pat
     many.mkdir(parents=True)
     for number in range(50):
         (many / str(number)).touch()
-    monkeypatch.setattr(session_files, "SLICE", 0.0)
+    monkeypatch.setattr(session_files, "SLICE_S", 0.0)
     stop: list[bool] = []
     naps = []
 
