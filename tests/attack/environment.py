@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import requests
@@ -90,15 +89,10 @@ class Ground:
         self.server.http.headers["Authorization"] = f"Bearer {CANARIES['a key']}"
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.server.close()
-        self.upstream.__exit__(kind, error, trace)
-        self.lifelines.__exit__(kind, error, trace)
+        self.upstream.__exit__()
+        self.lifelines.__exit__()
 
     def _environ(self, keys: Path) -> dict[str, str]:
         folder = self.folder

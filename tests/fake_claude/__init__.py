@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.fake_claude.stage.config import VERSION
@@ -152,12 +151,7 @@ class Lifelines:
         self._listener.setblocking(False)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._accept()
         for line in (*self._held, self._listener):
             line.close()
