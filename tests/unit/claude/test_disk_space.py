@@ -47,7 +47,7 @@ def test_fault_t9_a_full_disk_is_named_until_there_is_room_again(disk, monkeypat
 def test_it_is_not_looked_at_for_every_question(tmp_path, monkeypatch):
     disk_space = DiskSpace({"the workspace": tmp_path}, None)
     assert disk_space.reasons() == []
-    monkeypatch.setattr(disk_space_module, "FLOOR", 2**62)
+    monkeypatch.setattr(disk_space_module, "MIN_FREE_BYTES", 2**62)
     assert disk_space.reasons() == []
 
 
