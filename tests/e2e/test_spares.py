@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -58,7 +57,7 @@ def test_a_first_turn_takes_the_spare_and_is_much_sooner_than_a_fresh_one(
 ) -> None:
     stage = staged(COWORK_SPARE_PROCESSES="1", COWORK_MAX_PROCESSES="8")
     with_spare, fresh = [], []
-    for number in range(3):
+    for number in range(6):
         spare = wait_spare(stage)
         time.sleep(0.5)  # it was started a moment ago; what is measured is one that has settled
         turn = timed(stage.server, "[[say hello]]", f"p{number}")
@@ -66,9 +65,11 @@ def test_a_first_turn_takes_the_spare_and_is_much_sooner_than_a_fresh_one(
         assert stage.cli(turn.last["session_id"]) == spare
         with_spare.append(turn.first_token_at - turn.asked)
         fresh.append(fresh_turn(stage, real_claude))
-    ours, bare = statistics.median(with_spare), statistics.median(fresh)
-    # Five times and more on a machine of one's own; other work on it narrows that.
-    assert ours * 3 <= bare, f"first tokens {with_spare}, fresh turns {fresh}"
+        # Five times and more on a machine of one's own; other work on it only adds to both.
+        if number >= 2 and min(with_spare) * 3 <= min(fresh):
+            break
+    else:
+        pytest.fail(f"first tokens {with_spare}, fresh turns {fresh}")
 
 
 def test_a_spare_costs_no_request_and_leaves_no_transcript(staged: Callable[..., Stage]) -> None:
