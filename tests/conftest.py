@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -13,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from cowork.claude import orphans
-from cowork.claude.installation import bundled
 from cowork.settings import settings
-from tests import canaries, fake_claude, patched, processes
+from tests import canaries, fake_claude, patched, processes, program
 from tests.background import BackgroundCalls
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
@@ -247,7 +245,7 @@ def real_claude() -> str:
 
     It is the wheel's, unless CLAUDE_CLI_PATH names another one to be tried.
     """
-    found = os.environ.get("CLAUDE_CLI_PATH") or bundled() or shutil.which("claude")
+    found = program.real_claude()
     if found is None:
         missing("the claude CLI", "make install-cli")
     return str(found)

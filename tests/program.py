@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import time
 from pathlib import Path
+
+from cowork.claude.installation import bundled
 
 
 def arguments(prog: str, doc: str | None) -> argparse.Namespace:
@@ -23,3 +27,8 @@ def say(text: str) -> None:
     """A line for whoever watches, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def real_claude() -> str | None:
+    """The real CLI: the one that CLAUDE_CLI_PATH names to be tried, else the wheel's, else PATH's."""
+    return os.environ.get("CLAUDE_CLI_PATH") or bundled() or shutil.which("claude")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import closing
 
-from cowork.claude.installation import bundled
 from demo.model import serve
+from tests import program
 from tests.faults import probe
 from tests.faults.environment import Ground, compare, fresh
 from tests.faults.report import Row
@@ -24,7 +23,7 @@ BLOCKED_S = "0.01"
 
 def run(ground: Ground, row: Row, count: int) -> None:
     """Ask more projects in turn than there may be processes, until `count` had to go."""
-    claude = bundled() or shutil.which("claude")
+    claude = program.real_claude()
     if claude is None:
         row.facts["claude"] = "not there: make install-cli"
         row.check(not os.environ.get("CI"), "CI must have the claude CLI")

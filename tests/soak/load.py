@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import statistics
 import tempfile
@@ -24,9 +23,9 @@ from random import Random
 import requests
 
 from cowork.claude import orphans as sweep
-from cowork.claude.installation import bundled
 from cowork.web.problems import STATUS
 from demo.model import serve
+from tests import program
 from tests.faults.environment import Ground, Held, code_of, compare, error_of, fresh
 from tests.faults.report import Report, Row
 from tests.serving import Client, frames, wait_for
@@ -142,7 +141,7 @@ def _by_the_minute(workers: list[int]) -> Iterator[list[str]]:
 @contextmanager
 def _ground(seed: int) -> Iterator[Ground]:
     """A server over both CLIs."""
-    claude = bundled() or shutil.which("claude")
+    claude = program.real_claude()
     assert claude is not None, "the claude CLI is missing; install it with: make install-cli"
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as name,
