@@ -31,8 +31,10 @@ PROVE_TIMEOUT_S = 5.0
 PROVE_RETRY_S = 2.0
 STATE_MAX_AGE_S = 300.0
 PROBLEM_MAX_AGE_S = 15.0
-# Before it, a CLI that is told to end could leave its tools' processes behind.
-OLDEST_VERSION = (2, 1, 212)
+# Before it, the CLI held a command against our rules as it is written, so that a quote or a
+# backslash within an option's name hid it: one session could read another's transcript.  Before
+# 2.1.299 it had no switch for `@/any/file` in a question either.
+OLDEST_VERSION = (2, 1, 319)
 # What a wrapper prints before the CLI does is no version: "Now using node v20.1.0".
 _VERSIONS = (
     re.compile(r"(\d+\.\d+\S*) \(Claude Code\)"),
@@ -224,7 +226,11 @@ class ClaudeCli:
             log.warning("the CLI does not tell its version")
         elif tuple(map(int, found.groups())) < OLDEST_VERSION:
             oldest = ".".join(map(str, OLDEST_VERSION))
-            log.warning("the CLI is old: update it", version=version, oldest=oldest)
+            log.warning(
+                "the CLI is old: update it; one session may read what was said in another",
+                version=version,
+                oldest=oldest,
+            )
 
     def saw_login(self, *, works: bool) -> None:
         """A turn has shown whether the login works; that counts more than what the CLI says."""

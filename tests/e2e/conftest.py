@@ -40,11 +40,11 @@ def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def _newest(real_claude: str) -> None:
-    """Skip what an older CLI than the fake plays is known not to do."""
+    """Skip what holds of the version alone that the fake plays: which events, with which keys."""
     said = subprocess.run([real_claude, "--version"], capture_output=True, text=True, check=True)
     version = [int(part) for part in said.stdout.split()[0].split(".")]
     if version < [int(part) for part in VERSION.split(".")]:
-        pytest.skip(f"{said.stdout.strip()} is older than {VERSION}")
+        pytest.skip(f"the fake has the events of {VERSION}; --version says {said.stdout.strip()}")
 
 
 @pytest.fixture

@@ -95,7 +95,6 @@ def test_the_fake_prints_the_events_of_the_real_one(real, fake):
     ]
 
 
-@pytest.mark.usefixtures("_newest")
 def test_the_real_one_counts_costs_as_the_fake_does(real):
     first = real()
     once, _ = costs(first.turn("[[words 2]]"))

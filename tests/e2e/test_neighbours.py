@@ -151,19 +151,34 @@ def test_fault_s1_one_project_finds_no_other_and_sends_it_nothing(
     assert CANARY not in json.dumps(of_session(stage, session)[-1].body)
 
 
-def reach(cli: Cli, stage: Stage, session: str) -> str:
-    """Send the canary to a resident process by all the ways there are; what the sender is told."""
+def tool_results(event: Event) -> list[Event]:
+    """What an event says that tools have answered."""
+    content = event["message"]["content"] if event["type"] == "user" else ""
+    blocks = [] if isinstance(content, str) else content
+    return [block for block in blocks if block.get("type") == "tool_result"]
+
+
+def send(cli: Cli, to: str) -> Event:
+    """Send the canary; what the tool answers.
+
+    Not what the turn ends with: the notice that the receiver refused comes into the same turn, or
+    begins the next one.
+    """
+    first = len(cli.events)
+    cli.ask(tool("SendMessage", to=to, message=CANARY, summary="s"))
+    (answered,) = tool_results(cli.wait_for(lambda event: bool(tool_results(event)), after=first))
+    return answered
+
+
+def reach(cli: Cli, stage: Stage, session: str) -> bool:
+    """Send the canary to a resident process by all the ways there are; whether one took it."""
     pid = stage.cli(session)
     known = json.loads((stage.config / "sessions" / f"{pid}.json").read_text())
     listed = told(cli.turn(tool("ListAgents")))
     assert session[:8] in listed or known["cwd"] in listed or known.get("name", "?") in listed
     ways = [f"uds:{known['messagingSocketPath']}", known.get("name")]
-    said = [
-        told(cli.turn(tool("SendMessage", to=way, message=CANARY, summary="s")))
-        for way in ways
-        if way
-    ]
-    return "\n".join(said)
+    answers = [send(cli, way) for way in ways if way]
+    return any(not answer.get("is_error") for answer in answers)
 
 
 def assert_heard_nothing(stage: Stage, session: str, project: str, seen: int) -> None:
@@ -177,7 +192,6 @@ def assert_heard_nothing(stage: Stage, session: str, project: str, seen: int) ->
     assert CANARY not in stage.transcript(session).read_text()
 
 
-@pytest.mark.usefixtures("_newest")
 @pytest.mark.parametrize("trusting", [False, True])
 def test_fault_s1_a_message_from_outside_begins_no_turn_in_an_idle_process(
     staged: Staged, real_claude: str, trusting: bool
@@ -191,12 +205,10 @@ def test_fault_s1_a_message_from_outside_begins_no_turn_in_an_idle_process(
     session = stage.server.ask("[[say b]]", "quiet").json()["session_id"]
     seen = len(of_session(stage, session))
     with an_outsider(stage, real_claude) as cli:
-        said = reach(cli, stage, session)
-    assert "SendMessage answered:" in said, said
+        assert reach(cli, stage, session)
     assert_heard_nothing(stage, session, "quiet", seen)
 
 
-@pytest.mark.usefixtures("_newest")
 def test_fault_s1_a_message_from_outside_does_not_come_into_a_running_turn(
     staged: Staged, real_claude: str, background: BackgroundCalls, another: Another
 ) -> None:
@@ -206,14 +218,12 @@ def test_fault_s1_a_message_from_outside_does_not_come_into_a_running_turn(
     running = background(another(stage.server.url).ask, long_tool(6), "busy")
     wait_for(lambda: at_long_tool(stage, 6), what="the tool")
     with an_outsider(stage, real_claude) as cli:
-        said = reach(cli, stage, session)
+        assert reach(cli, stage, session)
         assert at_long_tool(stage, 6), "the turn was over too soon"
-    assert "SendMessage answered:" in said, said
     assert running.result().status_code == 200
     assert_heard_nothing(stage, session, "busy", 3)
 
 
-@pytest.mark.usefixtures("_newest")
 def test_the_outsiders_message_does_reach_a_process_without_our_precautions(
     stage: Stage, real_claude: str
 ) -> None:
@@ -387,6 +397,10 @@ TELLING = (
     "strings @{kept}",
     "git blame --ignore-revs-file={kept} f.txt",
     "git blame --ignore\\-revs-file={kept} f.txt",
+    "git blame --ig''nore-revs-file={kept} f.txt",
+    "wc -\\-files0-from={kept}",
+    "wc -'-files0-from={kept}'",
+    "diff --\\to-file={kept} f.txt",
     "tree --fromfile {kept}",
 )
 

@@ -41,14 +41,22 @@ def test_t24_everything_that_is_installed_has_its_hash() -> None:
 def test_t24_an_old_cli_is_warned_of(
     serve: Callable[..., Served], fakes: Fakes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert OLDEST_VERSION == (2, 1, 212)
-    served = serve(**fakes.settings(version="2.1.211"))
-    assert served.services.cli.check().version == "2.1.211"
-    assert capsys.readouterr().out.count("the CLI is old") == 1
+    assert OLDEST_VERSION == (2, 1, 319)
+    served = serve(**fakes.settings(version="2.1.318"))
+    assert served.services.cli.check().version == "2.1.318"
+    said = capsys.readouterr().out
+    assert said.count("the CLI is old") == 1
+    assert "one session may read what was said in another" in said
     served.services.cli.check()
-    fakes.settings(version="2.1.212")
-    assert served.services.cli.check().version == "2.1.212"
+    fakes.settings(version="2.1.319")
+    assert served.services.cli.check().version == "2.1.319"
     assert "the CLI is old" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "README.md"])
+def test_t24_the_documents_name_the_oldest_cli(name: str) -> None:
+    oldest = ".".join(map(str, OLDEST_VERSION))
+    assert f"{oldest} or newer" in (ROOT / name).read_text()
 
 
 def test_fault_s10_a_cli_that_can_be_steered_from_elsewhere_is_warned_of_once(
