@@ -6,6 +6,7 @@ Retries after a lost session or a dead process.  `queues.py` calls this, in the 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
@@ -117,6 +118,7 @@ class Runner:
             try:
                 self._attempt(turn, session, claim, earlier, refused=refused, given_up=given_up)
             except (SessionMissing, SessionInUse, RequestRefused) as fault:
+                turn.on_stop(lambda: self.finish_cancelled(turn))
                 log.warning("session lost, starting a new one", turn_id=turn.id, why=fault.message)
                 if not isinstance(fault, SessionInUse):
                     earlier = self._store.history(turn.project)
@@ -124,6 +126,7 @@ class Runner:
                     refused = session
                 session, given_up = None, with_given_up(given_up, turn)
             except ProcessGone as fault:
+                turn.on_stop(lambda: self.finish_cancelled(turn))
                 given_up = with_given_up(given_up, turn)
                 log.info("process died, starting another", turn_id=turn.id, why=str(fault))
             else:
@@ -145,18 +148,14 @@ class Runner:
         `refused` is the session in whose place a new one is tried; `given_up` are the ids of the
         project's former ones.
         """
-        turn.on_stop(lambda: self.finish_cancelled(turn))
         turn.check_not_stopped()
-        if known is None:
-            self._policy.workspace.check()
-        elif not self._policy.workspace.still_has(known.cwd):
-            raise SessionMissing("the session's directory is gone")
         process = self._pool.lease(
             turn.project,
             known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
             turns=known.turns if known is not None else None,
             options=turn.question.options,
+            before_start=partial(self._check_directory, known),
             given_up=self._deadline(turn).check,
         )
         fit, turns = True, None
@@ -194,6 +193,13 @@ class Runner:
                 process.sweep()
         finally:
             self._return_process(process, turns, fit=fit)
+
+    def _check_directory(self, known: Session | None) -> None:
+        """Raise where there is none to start a process in; one that has a process is there."""
+        if known is None:
+            self._policy.workspace.check()
+        elif not self._policy.workspace.still_has(known.cwd):
+            raise SessionMissing("the session's directory is gone")
 
     def _untold_history(
         self, turn: Turn, session: Session, process: ClaudeProcess

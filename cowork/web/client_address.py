@@ -33,8 +33,7 @@ class ClientAddresses:
 
     def is_local(self, environ: Mapping[str, Any]) -> bool:
         """Whether the caller is on this machine: not merely a proxy that is."""
-        peer = parse_address(environ.get("REMOTE_ADDR", ""))
-        return peer is not None and peer.is_loopback and not _is_forwarded(environ)
+        return _is_loopback(environ.get("REMOTE_ADDR", "")) and not _is_forwarded(environ)
 
     def source(self, environ: Mapping[str, Any]) -> str:
         """What the caller is counted by: its real address, for IPv6 the network it is in."""
@@ -91,6 +90,12 @@ def parse_address(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(4096)
+def _is_loopback(text: str) -> bool:
+    address = parse_address(text)
+    return address is not None and address.is_loopback
 
 
 def _is_forwarded(environ: Mapping[str, Any]) -> bool:

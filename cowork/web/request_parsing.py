@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 import orjson
-from flask import Request, current_app
+from flask import Request
+from flask.globals import app_ctx
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
@@ -68,7 +69,7 @@ def _read_all(request: Request) -> bytes | bytearray:
 
 
 def _read_body(request: Request) -> bytes | bytearray:
-    limit = current_app.config["COWORK_MAX_BODY"]
+    limit = app_ctx.app.config["COWORK_MAX_BODY"]
     # One byte more than allowed: werkzeug cuts a chunked body silently at its limit.
     request.max_content_length = limit + 1
     try:

@@ -95,24 +95,38 @@ class Pool:
         session_id: str | None = None,
         turns: int | None = None,
         options: LaunchOptions = DEFAULT,
+        before_start: Callable[[], None] = lambda: None,
         given_up: Callable[[], bool] = lambda: False,
     ) -> ClaudeProcess:
         """A process of that session, or of a new one; `give_back` it or `discard` it.
 
         `turns` is how many the session has had: one that was given back with another number has
-        missed some, and is replaced.
+        missed some, and is replaced.  `before_start` is called where a process has to be started,
+        and none is where it raises.
         Waits for a slot and for a start, both bounded, and no longer than until `given_up()`.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        return self._lease(LeaseRequest(project, cwd, session_id, options, turns), given_up)
+        wanted = LeaseRequest(project, cwd, session_id, options, turns)
+        return self._lease(wanted, given_up, before_start=before_start)
 
     def _lease(
-        self, wanted: LeaseRequest, given_up: Callable[[], bool], *, ahead: bool = False
+        self,
+        wanted: LeaseRequest,
+        given_up: Callable[[], bool],
+        *,
+        before_start: Callable[[], None] = lambda: None,
+        ahead: bool = False,
     ) -> ClaudeProcess:
         self._renew()
         slot = self._slot_for(wanted, given_up)
         if slot.process is None:
+            try:
+                before_start()
+            except BaseException:
+                with self._changed:
+                    self._slots.free(slot)
+                raise
             return self._fill(slot, given_up, ahead=ahead)
         if slot.process.turns == 0:
             self.spares.saw_success()

@@ -150,7 +150,8 @@ class Slot:
         try:  # with each turn; os.stat takes a fifth of what Path does
             self.place = self.place or os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
         except OSError:
-            return True  # it is gone, or another user's, or there is no /proc: nothing tells
+            # It is gone, or another user's, or there is no /proc: only the name can tell.
+            return os.path.isdir(self.wanted.cwd)  # noqa: PTH112 - unlike Path's it never raises
         try:
             return os.path.samestat(self.place, os.stat(self.wanted.cwd))  # noqa: PTH116
         except OSError:

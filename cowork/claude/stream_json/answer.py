@@ -6,11 +6,11 @@ silently ask again, so the `assistant` message that follows a block's deltas dec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -22,6 +22,7 @@ from cowork.events import Event, Replace, Status, Thinking, Token, TokenBatch, T
 
 _SEPARATOR = "\n\n"
 _TOOL_RESULT_LIMIT = 64 * 1024
+_SESSION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,11 +373,8 @@ def _tool_use(block: Message) -> ToolUse:
 
 def _session_of(message: Message) -> str | None:
     """The session's id, where it is one as the CLI takes it."""
-    try:
-        found = str(UUID(message["session_id"]))
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return None
-    return found if found == message["session_id"] else None
+    found = message.get("session_id")
+    return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
 
 
 def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:

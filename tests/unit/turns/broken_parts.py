@@ -139,7 +139,8 @@ class Processes:
         self._launch_config = {"silent": False, "deaf": False, **launch_config}
         self._calls = count(1)
 
-    def lease(self, *_given: Any, **_wanted: Any) -> Fragile:
+    def lease(self, *_given: Any, before_start: Callable[[], None], **_wanted: Any) -> Fragile:
+        before_start()
         process = Fragile(self.kind(**self._launch_config), self._told, self._calls)
         self.leased.add(process)
         return process

@@ -15,6 +15,7 @@ import pytest
 from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.launcher import find_setpriv
+from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.model import Project
 from cowork.runtime.fair_queue import Turnstile
@@ -123,6 +124,23 @@ def test_a_wait_for_a_slot_can_be_given_up(new_pool):
     gone.set()
     with pytest.raises(AtCapacity):
         pool.get(given_up=gone.is_set)
+
+
+def test_what_is_to_be_checked_before_a_start_is_so_then_alone_and_keeps_no_slot(new_pool):
+    pool, checked = new_pool(limit=1), []
+
+    def refuse():
+        checked.append("before a start")
+        raise SessionMissing("its directory is gone")
+
+    with pytest.raises(SessionMissing):
+        pool.get(before_start=refuse)
+    process = pool.get()
+    answer(process, "a")
+    pool.give_back(process)
+    again = pool.again(process, before_start=refuse)
+    assert again is process
+    assert checked == ["before a start"]
 
 
 def test_there_are_never_more_processes_than_the_limit(new_pool, background):

@@ -23,7 +23,7 @@ from tests.background import BackgroundCalls
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
-CWD = "/somewhere"
+CWD = "/"
 NUMBERS = count(1)
 
 
