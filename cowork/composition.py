@@ -27,9 +27,9 @@ from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.readiness import Readiness, find_launch_problem
 from cowork.runtime import unix_user
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 from cowork.runtime.quota import Quota
-from cowork.settings.api_keys import Keys, Operators
+from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.stores.protocol import Store
@@ -59,7 +59,7 @@ class Services:
     """Every part of the server, connected; `close` ends all of them, in order."""
 
     settings: Settings
-    keys: Keys
+    keys: ApiKeys
     operators: Operators
     store: Store
     maintenance: StoreMaintenance
@@ -71,7 +71,7 @@ class Services:
     removals: Removals
     body_quota: Quota
     reply_quota: Quota
-    client_watcher: Watching
+    client_watcher: FdWatcher
     upstream: Http | None
     readiness: Readiness
     stopping: threading.Event
@@ -167,7 +167,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     logging.register_secret(*settings.secrets())
     holder = orphans.process_identity()
     stopping = threading.Event()
-    keys = Keys(settings.api_keys, settings.api_keys_file)
+    keys = ApiKeys(settings.api_keys, settings.api_keys_file)
     store = open_store(
         settings.store,
         outbox_limit=settings.outbox_limit,
@@ -218,7 +218,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         removals=removals,
         body_quota=bodies,
         reply_quota=replies,
-        client_watcher=Watching("disconnects"),
+        client_watcher=FdWatcher("disconnects"),
         upstream=upstream,
         readiness=Readiness(
             cli=cli,

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from cowork.log import logger
 from cowork.runtime import unix_user
-from cowork.settings.api_keys import Keys, Operators
+from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 
 log = logger(__name__)
 
 
-def log_access(settings: Settings, keys: Keys, operators: Operators) -> None:
+def log_access(settings: Settings, keys: ApiKeys, operators: Operators) -> None:
     """One line that says who is served, and where."""
     where = {"host": settings.host, "port": settings.port}
     file = settings.api_keys_file
-    if not keys.needed:
+    if not keys.required:
         log.info(
             "no API keys: serving loopback clients only; COWORK_API_KEYS or COWORK_API_KEYS_FILE "
             "lets others in who hold a key",
@@ -49,25 +49,25 @@ def log_risks(settings: Settings, launch_problem: str | None) -> None:
             log.warning("the CLI runs as root; COWORK_CLAUDE_USER gives it a user of its own")
         return
     for file in (Path(".env").absolute(), settings.api_keys_file):
-        if file and unix_user.may(user, file, os.R_OK):
+        if file and unix_user.can_access(user, file, os.R_OK):
             log.warning(
                 "file of secrets is readable by the CLI's user: chmod 600 it",
                 file=str(file),
                 user=user.name,
             )
-    if not unix_user.sees_others():
+    if not unix_user.can_read_foreign_environ():
         log.warning(
             "CAP_SYS_PTRACE missing: processes that tools leave behind are not found",
             user=user.name,
         )
 
 
-def log_lost_sessions(user: unix_user.Account | None, config_folder: Path) -> None:
+def log_lost_sessions(user: unix_user.UnixUser | None, config_folder: Path) -> None:
     """Say so where the CLI's user could keep no transcript: it answers all the same."""
     if user is None:
         return
     existing = next(each for each in (config_folder, *config_folder.parents) if each.exists())
-    if not unix_user.may(user, existing, os.W_OK | os.X_OK):
+    if not unix_user.can_access(user, existing, os.W_OK | os.X_OK):
         log.warning(
             "the CLI's user cannot write its configuration folder: no session outlives its process",
             folder=str(config_folder),

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 
 MARKER = "COWORK_PROCESS"
 # What a process writes is its user's alone, unless it says otherwise.
@@ -86,7 +86,7 @@ class LaunchConfig:
     shared_workspace: bool = True
     retries: int = 2
     setpriv: str | None = None
-    account: Account | None = None
+    account: UnixUser | None = None
     passed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cowork.runtime.unix_user import Account, may
+from cowork.runtime.unix_user import UnixUser, can_access
 
 # A turn's transcript takes some hundred kilobytes, an answer's files more; bytes.
 MIN_FREE_BYTES = 16 * 2**20
@@ -18,7 +18,7 @@ MAX_AGE_S = 5.0
 class DiskSpace:
     """Looks at some folders, each with a name for a person, for the user who writes there."""
 
-    def __init__(self, folders: Mapping[str, Path], account: Account | None) -> None:
+    def __init__(self, folders: Mapping[str, Path], account: UnixUser | None) -> None:
         self._folders = folders
         self._account = account
         self._lock = threading.Lock()
@@ -51,4 +51,4 @@ class DiskSpace:
     def _may_write(self, path: Path) -> bool:
         if self._account is None:
             return os.access(path, os.W_OK | os.X_OK)
-        return may(self._account, path, os.W_OK | os.X_OK)
+        return can_access(self._account, path, os.W_OK | os.X_OK)

@@ -110,7 +110,7 @@ class ClaudeCli:
                 f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
             )
         path, account = Path(found).absolute(), self._launch_config.account
-        if account is not None and not unix_user.may(account, path, os.R_OK | os.X_OK):
+        if account is not None and not unix_user.can_access(account, path, os.R_OK | os.X_OK):
             raise ClaudeUnavailable(
                 f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
                 "install it where every user can get"

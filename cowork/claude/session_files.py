@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.runtime.unix_user import Account, rights_of
+from cowork.runtime.unix_user import UnixUser, rights_of
 
 # In the CLI's own folder; `*` is any one folder.  What the demo model makes it write is seen by
 # tests/e2e/test_deleting.py; the others are for checkpoints, tasks, images and versions before.
@@ -85,7 +85,7 @@ class SessionFiles:
     """
 
     def __init__(
-        self, config: Path, temporary: Sequence[Path], account: Account | None = None
+        self, config: Path, temporary: Sequence[Path], account: UnixUser | None = None
     ) -> None:
         self._config = config
         self._uid = os.geteuid() if account is None else account.uid

@@ -1,9 +1,9 @@
 """A condition variable that is cheap to wait on, for what is waited on once for every token.
 
-`threading.Condition` wakes all who wait, to let them look, and makes a lock for every wait.  Under
+`threading.Condition` wakes all waiters, to let them look, and makes a lock for every wait.  Under
 gevent, where a lock is Python and waking somebody a round of the event loop, that costs more than
-reading the token.  Here whoever changes something looks for those who wait, and wakes only those
-who have found what they wait for.
+reading the token.  Here whoever changes something evaluates the waiters' predicates, and wakes
+only those whose predicate holds.
 """
 
 from __future__ import annotations
@@ -17,79 +17,80 @@ from typing import Any
 from cowork.gevent_compat import green
 
 
-class _Bell:
-    """Wakes one waiter; rung twice before anyone listens, it has rung once."""
+class _Waiter:
+    """Blocks one thread until it is woken; to wake it twice before it blocks is to wake it once."""
 
-    __slots__ = ("_lock", "rung")
+    __slots__ = ("_lock", "woken")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
-        self.rung = False
+        self.woken = False
 
-    def ring(self) -> None:
-        if not self.rung:
-            self.rung = True
+    def wake(self) -> None:
+        if not self.woken:
+            self.woken = True
             self._lock.release()
 
-    def listen(self, timeout: float) -> None:
-        """Wait until it rings, if it has not yet, or for `timeout` seconds."""
+    def block(self, timeout: float) -> None:
+        """Until it is woken, if it has not been yet, or for `timeout` seconds."""
         if self._lock.acquire(timeout=timeout):
-            self.rung = False
+            self.woken = False
 
 
-class _GreenBell:
+class _GreenWaiter:
     """The same for a greenlet, at a third of what gevent's lock with a time limit costs."""
 
-    __slots__ = ("_current", "_hub", "_waiter", "rung")
+    __slots__ = ("_current", "_greenlet", "_hub", "woken")
 
     def __init__(self, gevent: Any) -> None:
         self._hub, self._current = gevent.get_hub(), gevent.getcurrent
-        self._waiter: Any = None
-        self.rung = False
+        self._greenlet: Any = None
+        self.woken = False
 
-    def ring(self) -> None:
-        if not self.rung:
-            self.rung = True
-            if self._waiter is not None:
+    def wake(self) -> None:
+        if not self.woken:
+            self.woken = True
+            if self._greenlet is not None:
                 self._hub.loop.run_callback(self._wake)
 
-    def listen(self, timeout: float) -> None:
-        """As a bell's; may return before the time for nothing: whoever waits looks again."""
-        if not self.rung and timeout > 0:
-            self._waiter = self._current()
+    def block(self, timeout: float) -> None:
+        """As a `_Waiter`'s; may return early for nothing: the predicate is evaluated again."""
+        if not self.woken and timeout > 0:
+            self._greenlet = self._current()
             timer = self._hub.loop.timer(timeout)
             try:
                 timer.start(self._wake)
                 self._hub.switch()
             finally:
-                self._waiter = None
+                self._greenlet = None
                 timer.close()
-        self.rung = False
+        self.woken = False
 
     def _wake(self) -> None:
-        """In the hub; by the time both a ring and the time limit come here, it may have left."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.switch()
+        """In the hub; by the time both a wake and the time limit come here, it may have left."""
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.switch()
 
 
-def _new_bell() -> _Bell | _GreenBell:
+def _new_waiter() -> _Waiter | _GreenWaiter:
     gevent = green()
-    return _Bell() if gevent is None else _GreenBell(gevent)
+    return _Waiter() if gevent is None else _GreenWaiter(gevent)
 
 
 class PredicateCondition:
-    """Hold it (`with`) to change or look; `tell` after a change; `wait` until something is true.
+    """A condition variable that wakes only waiters whose predicate holds.
 
-    What a `wait` is given to look at is looked at by others too, in their threads, but always
-    while this is held: it must neither wait nor raise.  Not re-entrant.
+    Use as a context manager to hold the lock, `notify()` after a change, `wait_for(predicate,
+    deadline)` to block.  Predicates run in the notifying thread, under the lock: they must not
+    block or raise.  Not re-entrant.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[tuple[_Bell | _GreenBell, Callable[[], bool]]] = []
-        self._unused: list[_Bell | _GreenBell] = []
+        self._waiting: list[tuple[_Waiter | _GreenWaiter, Callable[[], bool]]] = []
+        self._unused: list[_Waiter | _GreenWaiter] = []
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -102,41 +103,41 @@ class PredicateCondition:
     ) -> None:
         self._lock.release()
 
-    def tell(self) -> None:
-        """Look for every waiter, and wake it if it is true; only while it is held.
+    def notify(self) -> None:
+        """Evaluate every waiter's predicate, and wake it where that holds; call with the lock held.
 
-        A look that fails wakes its own waiter, who will meet the fault: neither whoever tells nor
-        the others who wait are to suffer from it.
+        A predicate that raises wakes its own waiter, in which it raises again: neither whoever
+        notifies nor the other waiters are to suffer from it.
         """
-        for bell, true in self._waiting:
+        for waiter, predicate in self._waiting:
             try:
-                if not bell.rung and true():
-                    bell.ring()
+                if not waiter.woken and predicate():
+                    waiter.wake()
             except Exception:  # noqa: BLE001 - left to the waiter
-                bell.ring()
+                waiter.wake()
 
-    def wait(self, true: Callable[[], bool], until: float) -> bool:
-        """Let go until `true()`, or until `until` (monotonic); only while it is held.
+    def wait_for(self, predicate: Callable[[], bool], deadline: float) -> bool:
+        """Block until `predicate()`, or until `deadline` (monotonic s); call with the lock held.
 
-        Gives what `true()`, which is called while it is held, said last.
+        Gives the predicate's last value; the lock is released while this blocks.
         """
-        found = true()
+        found = predicate()
         if found:
             return True
-        bell = self._unused.pop() if self._unused else _new_bell()
-        waiting = (bell, true)
+        waiter = self._unused.pop() if self._unused else _new_waiter()
+        waiting = (waiter, predicate)
         self._waiting.append(waiting)
         try:
-            while not found and (left := until - time.monotonic()) > 0:
+            while not found and (left := deadline - time.monotonic()) > 0:
                 self._lock.release()
                 try:
-                    bell.listen(left)
+                    waiter.block(left)
                 finally:
                     self._lock.acquire()
-                found = true()
+                found = predicate()
             return found
         finally:
             self._waiting.remove(waiting)
-            if bell.rung:
-                bell.listen(0)
-            self._unused.append(bell)
+            if waiter.woken:
+                waiter.block(0)
+            self._unused.append(waiter)

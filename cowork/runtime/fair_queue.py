@@ -71,61 +71,63 @@ class FairQueue(Generic[Item]):
 
 
 @dataclass(eq=False, slots=True)
-class Place:
-    """A place at a turnstile, waited for, had, or left again."""
+class Permit:
+    """A permit of a semaphore: waited for, held, or released again."""
 
     owner: str | None
     number: int
-    told: threading.Event = field(default_factory=threading.Event)
-    had: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+    held: bool = False
 
 
-class Turnstile:
-    """Lets so many in at once; who waits is let in by owners in turn."""
+class FairSemaphore:
+    """A semaphore of `permits`; owners who wait are served in turn."""
 
-    # How often whoever waits looks whether it still wants to; seconds.
-    LOOK = 0.2
+    # How often a waiter checks whether it has given up.
+    POLL_INTERVAL_S = 0.2
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, permits: int) -> None:
+        self._free = permits
         self._lock = threading.Lock()
-        self._queue: FairQueue[Place] = FairQueue()
+        self._queue: FairQueue[Permit] = FairQueue()
         self._numbers = count()
 
-    def enter(self, owner: str | None, until: float, given_up: Callable[[], bool]) -> Place | None:
-        """A place, to be left again; None where there was none until `until` (monotonic)."""
+    def acquire(
+        self, owner: str | None, deadline: float, given_up: Callable[[], bool]
+    ) -> Permit | None:
+        """A permit, to be released again; None where none is free by `deadline` (monotonic s)."""
         with self._lock:
-            place = Place(owner, next(self._numbers))
-            self._queue.put(place)
-            self._let_in()
+            permit = Permit(owner, next(self._numbers))
+            self._queue.put(permit)
+            self._grant()
         try:
-            while not place.had and time.monotonic() < until and not given_up():
-                place.told.wait(min(self.LOOK, max(0.0, until - time.monotonic())))
+            while not permit.held and time.monotonic() < deadline and not given_up():
+                permit.woken.wait(min(self.POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
         except BaseException:
-            self.leave(place)
+            self.release(permit)
             raise
         with self._lock:
-            if not place.had:
-                self._queue.remove(place)
+            if not permit.held:
+                self._queue.remove(permit)
                 return None
-        return place
+        return permit
 
-    def leave(self, place: Place) -> None:
-        """Let the next one in; leaving twice is no error."""
+    def release(self, permit: Permit) -> None:
+        """Grant it to the next waiter; to release twice is no error."""
         with self._lock:
-            if place.had:
-                place.had = False
+            if permit.held:
+                permit.held = False
                 self._free += 1
-                self._let_in()
-            elif place in self._queue:
-                self._queue.remove(place)
+                self._grant()
+            elif permit in self._queue:
+                self._queue.remove(permit)
 
-    def _let_in(self) -> None:
+    def _grant(self) -> None:
         while self._free and self._queue:
             owner = self._queue.owners()[0]
-            place = self._queue.first(owner)
-            self._queue.remove(place)
+            permit = self._queue.first(owner)
+            self._queue.remove(permit)
             self._queue.served(owner)
             self._free -= 1
-            place.had = True
-            place.told.set()
+            permit.held = True
+            permit.woken.set()

@@ -13,10 +13,10 @@ from cowork.log import logger
 
 log = logger(__name__)
 
-CLOSE_TIMEOUT = 2.0
+CLOSE_TIMEOUT_S = 2.0
 
 
-class Watched(Protocol):
+class Watchable(Protocol):
     """Something with a descriptor of its own, which nobody else closes.
 
     Closing a descriptor that is waited on makes gevent's event loop abort the process.
@@ -25,8 +25,8 @@ class Watched(Protocol):
     def fileno(self) -> int:
         """The descriptor."""
 
-    def look(self) -> bool:
-        """Take what there is; called in the thread, must not wait.  False: no more of it."""
+    def on_readable(self) -> bool:
+        """Called in the watcher thread when readable.  Must not block.  False: stop watching."""
 
     def close(self) -> None:
         """Give the descriptor back; called in the thread, once nobody waits on it any more.
@@ -35,8 +35,8 @@ class Watched(Protocol):
         """
 
 
-class Watching:
-    """Calls `look` of what is watched whenever there is something to read.
+class FdWatcher:
+    """Calls `on_readable` of what is watched whenever there is something to read (a selector).
 
     The thread begins with the first `watch` and ends with `close`, which closes what is left.
     """
@@ -45,23 +45,23 @@ class Watching:
         self._name = name
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._changes: deque[tuple[bool, Watched]] = deque()
+        self._changes: deque[tuple[bool, Watchable]] = deque()
         # The thread's own: what is to be closed, and the number that is waited on, if it is.
-        self._watched: dict[Watched, int | None] = {}
-        self._ear, self._bell = socket.socketpair()
-        self._ear.setblocking(False)
-        self._bell.setblocking(False)
+        self._watched: dict[Watchable, int | None] = {}
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
         self._closed = False
 
-    def watch(self, watched: Watched) -> bool:
+    def watch(self, watched: Watchable) -> bool:
         """Wait on it from now on; False, and it is not taken over, when this has been closed."""
         return self._change(True, watched)
 
-    def unwatch(self, watched: Watched) -> None:
+    def unwatch(self, watched: Watchable) -> None:
         """Wait on it no more, and close it, soon; what was closed already is no error."""
         self._change(False, watched)
 
-    def _change(self, begins: bool, watched: Watched) -> bool:
+    def _change(self, begins: bool, watched: Watchable) -> bool:
         with self._lock:
             if self._closed:
                 return False
@@ -70,24 +70,24 @@ class Watching:
                 thread.start()  # may fail, and is tried again by the next then
                 self._thread = thread
             self._changes.append((begins, watched))
-            self._ring()
+            self._wake()
             return True
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         with suppress(BlockingIOError):  # it rings already
-            self._bell.send(b"!")
+            self._wake_w.send(b"!")
 
     def _run(self) -> None:
         # Only this thread touches the selector: gevent's does not notice others' changes.
         with selectors.DefaultSelector() as selector:
-            selector.register(self._ear, selectors.EVENT_READ)
+            selector.register(self._wake_r, selectors.EVENT_READ)
             while not self._closed:
                 for key, _ in selector.select(60.0):
                     if key.data is None:
                         with suppress(BlockingIOError):
-                            self._ear.recv(4096)
-                    elif not _look(key.data):
-                        self._let_be(selector, key.data)
+                            self._wake_r.recv(4096)
+                    elif not _on_readable(key.data):
+                        self._unregister(selector, key.data)
                 self._apply(selector)
             self._apply(selector)
             for watched in [*self._watched]:
@@ -102,16 +102,16 @@ class Watching:
             else:
                 self._end(selector, watched)
 
-    def _let_be(self, selector: selectors.BaseSelector, watched: Watched) -> None:
+    def _unregister(self, selector: selectors.BaseSelector, watched: Watchable) -> None:
         """Wait on it no more; it is closed when nobody wants it any more."""
         number = self._watched.get(watched)
         if number is not None:
             selector.unregister(number)
             self._watched[watched] = None
 
-    def _end(self, selector: selectors.BaseSelector, watched: Watched) -> None:
+    def _end(self, selector: selectors.BaseSelector, watched: Watchable) -> None:
         # By whom, not by which number: what was closed before had one that others may have now.
-        self._let_be(selector, watched)
+        self._unregister(selector, watched)
         self._watched.pop(watched, None)
         watched.close()
 
@@ -121,17 +121,17 @@ class Watching:
             if self._closed:
                 return
             self._closed = True
-            self._ring()
+            self._wake()
         if self._thread is not None:
-            self._thread.join(CLOSE_TIMEOUT)
-        self._ear.close()
-        self._bell.close()
+            self._thread.join(CLOSE_TIMEOUT_S)
+        self._wake_r.close()
+        self._wake_w.close()
 
 
-def _look(watched: Watched) -> bool:
+def _on_readable(watched: Watchable) -> bool:
     try:
-        return watched.look()
+        return watched.on_readable()
     except Exception:
         # Others are watched by the same thread.
-        log.exception("looking at a descriptor failed")
+        log.exception("reading a watched descriptor failed")
         return False

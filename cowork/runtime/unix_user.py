@@ -1,4 +1,4 @@
-"""The Unix account that the CLI runs as, where that is not the server's own."""
+"""The Unix user that the CLI runs as, where that is not the server's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _groups_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixUser:
     """A user of this machine; `groups` are the numbers of all its groups."""
 
     name: str
@@ -37,8 +37,8 @@ class Account:
     groups: frozenset[int]
 
 
-def other(name: str) -> Account:
-    """The account that a server running as root can give the CLI to; raises ValueError."""
+def lookup_cli_user(name: str) -> UnixUser:
+    """The user that a server running as root can give the CLI to; raises ValueError."""
     try:
         found = pwd.getpwnam(name)
     except (KeyError, ValueError):  # no name of a user may look like that
@@ -51,10 +51,10 @@ def other(name: str) -> Account:
         raise ValueError("needs setpriv (util-linux) and env (coreutils) on PATH")
     groups = frozenset(os.getgrouplist(name, found.pw_gid))
     home, shell = Path(found.pw_dir), found.pw_shell or "/bin/sh"
-    return Account(name, found.pw_uid, found.pw_gid, home, shell, groups)
+    return UnixUser(name, found.pw_uid, found.pw_gid, home, shell, groups)
 
 
-def sees_others(status_file: Path = Path("/proc/self/status")) -> bool:
+def can_read_foreign_environ(status_file: Path = Path("/proc/self/status")) -> bool:
     """Whether this process may read the environment of another user's processes."""
     try:
         status = status_file.read_text()
@@ -64,22 +64,22 @@ def sees_others(status_file: Path = Path("/proc/self/status")) -> bool:
     return bool(int(held.split()[1], 16) >> CAP_SYS_PTRACE & 1)
 
 
-def make_folder(path: Path, account: Account | None) -> None:
+def make_folder(path: Path, user: UnixUser | None) -> None:
     """Make a folder and those above it that are missing, for its user alone; raises OSError.
 
-    For another user's account it is made with that user's rights, so that a link which that user
+    For another user's user it is made with that user's rights, so that a link which that user
     has put on the way leads to nothing new.  Only the topmost, where that user may make none, is
     made by root and given away: in a folder that is got to by nobody's links but root's.
     """
-    if account is None:
+    if user is None:
         _make(path)
         return
     try:
-        with rights_of(account):
+        with rights_of(user):
             _make(path)
     except PermissionError:
-        _give_topmost(path, account)
-        with rights_of(account):
+        _chown_topmost(path, user)
+        with rights_of(user):
             _make(path)
 
 
@@ -94,23 +94,23 @@ def _make(path: Path) -> None:
 
 
 @contextmanager
-def rights_of(account: Account | None) -> Iterator[None]:
+def rights_of(user: UnixUser | None) -> Iterator[None]:
     """Work with files as that user, in this thread; nothing in here may wait.  None is our own.
 
     The kernel takes root's rights over files away with the change, and gives them back.  Root's
     groups are left off too: they may write where that user may not.
     """
-    if account is None:
+    if user is None:
         yield
         return
     libc = ctypes.CDLL(None, use_errno=True)
     with _groups_lock:
         groups = os.getgroups()
         try:
-            os.setgroups(sorted(account.groups))
-            libc.setfsgid(account.gid)
-            libc.setfsuid(account.uid)
-            if libc.setfsuid(-1) != account.uid:  # it tells who we are, and changes nothing
+            os.setgroups(sorted(user.groups))
+            libc.setfsgid(user.gid)
+            libc.setfsuid(user.uid)
+            if libc.setfsuid(-1) != user.uid:  # it tells who we are, and changes nothing
                 raise _refused("cannot work with files as another user")
             yield
         finally:
@@ -119,10 +119,10 @@ def rights_of(account: Account | None) -> Iterator[None]:
             os.setgroups(groups)
 
 
-def _give_topmost(path: Path, account: Account) -> None:
-    """Make the first folder on the way that is missing, and give it to the account.
+def _chown_topmost(path: Path, user: UnixUser) -> None:
+    """Make the first folder on the way that is missing, and give it to the user.
 
-    Nothing is made below a folder where the account can put what it likes.
+    Nothing is made below a folder where the user can put what it likes.
     """
     parts = deque(path.parts[1:])
     links = 0
@@ -135,13 +135,13 @@ def _give_topmost(path: Path, account: Account) -> None:
 
         root = here = enter("/", None)
         while parts:
-            _check_not_theirs(here, account)
+            _check_not_theirs(here, user)
             name = parts.popleft()
             try:
                 found = os.stat(name, dir_fd=here, follow_symlinks=False)
             except FileNotFoundError:
                 os.mkdir(name, PRIVATE, dir_fd=here)
-                _give(enter(name, here), account)
+                _give(enter(name, here), user)
                 return
             if not stat.S_ISLNK(found.st_mode):
                 here = enter(name, here)
@@ -158,10 +158,10 @@ def _refused(why: str) -> PermissionError:
     return PermissionError(errno.EPERM, why)
 
 
-def _check_not_theirs(folder: int, account: Account) -> None:
+def _check_not_theirs(folder: int, user: UnixUser) -> None:
     found = os.fstat(folder)
-    writes = _allows(account, found, os.W_OK) and not found.st_mode & stat.S_ISVTX
-    if writes or found.st_uid == account.uid:
+    writes = _allows(user, found, os.W_OK) and not found.st_mode & stat.S_ISVTX
+    if writes or found.st_uid == user.uid:
         raise _refused("the folder that it should be made in can be changed by that user")
 
 
@@ -171,31 +171,31 @@ def _is_roots_alone(folder: os.stat_result) -> bool:
     return folder.st_uid == ROOT and not (open_to_others and not folder.st_mode & stat.S_ISVTX)
 
 
-def _give(folder: int, account: Account) -> None:
+def _give(folder: int, user: UnixUser) -> None:
     # Whoever owns the folder above could have put another one in its place by now.
     if os.fstat(folder).st_uid != ROOT or os.listdir(folder):
         raise _refused("a folder that was just made is another")
-    os.fchown(folder, account.uid, account.gid)
+    os.fchown(folder, user.uid, user.gid)
 
 
-def may(account: Account, path: Path, wanted: int) -> bool:
-    """Whether the account has these rights (`os.R_OK | ...`) at a path, and may get there.
+def can_access(user: UnixUser, path: Path, wanted: int) -> bool:
+    """Whether the user has these rights (`os.R_OK | ...`) at a path, and may get there.
 
     Goes by owner, group and mode alone.
     """
     try:
         real = path.resolve(strict=True)
-        return _allows(account, real.stat(), wanted) and all(
-            _allows(account, folder.stat(), os.X_OK) for folder in real.parents
+        return _allows(user, real.stat(), wanted) and all(
+            _allows(user, folder.stat(), os.X_OK) for folder in real.parents
         )
     except OSError:
         return False
 
 
-def _allows(account: Account, found: os.stat_result, wanted: int) -> bool:
+def _allows(user: UnixUser, found: os.stat_result, wanted: int) -> bool:
     mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid == account.uid:
+    if found.st_uid == user.uid:
         mode >>= 6
-    elif found.st_gid in account.groups:
+    elif found.st_gid in user.groups:
         mode >>= 3
     return mode & wanted == wanted

@@ -22,20 +22,20 @@ log = logging.logger(__name__)
 KEY_LENGTH = 32
 KEY_LIMIT = 1024
 FILE_LIMIT = 2**20
-# The file is looked at so often (s) at most, and only when a request comes.
-LOOK = 1.0
+# The file is looked at so often at most, and only when a request comes.
+RELOAD_INTERVAL_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY = re.compile(r"[!-~]*")
 
 
-class Holder(NamedTuple):
+class KeyOwner(NamedTuple):
     """Whoever has shown a key: its name, and the digest of the very key."""
 
     name: str
     digest: bytes
 
 
-def pairs(items: Iterable[str]) -> dict[str, str]:
+def parse_pairs(items: Iterable[str]) -> dict[str, str]:
     """Keys by name from `name=key` items; raises ValueError, which names no part of any."""
     keys: dict[str, str] = {}
     for item in items:
@@ -50,10 +50,10 @@ def pairs(items: Iterable[str]) -> dict[str, str]:
     return keys
 
 
-def read(file: Path) -> dict[str, str]:
+def read_file(file: Path) -> dict[str, str]:
     """The keys of a file: `name=key` a line; blank lines and those with `#` in front say nothing.
 
-    Raises OSError, and ValueError as `pairs` does.
+    Raises OSError, and ValueError as `parse_pairs` does.
     """
     with file.open("rb") as source:
         content = source.read(FILE_LIMIT + 1)
@@ -63,10 +63,10 @@ def read(file: Path) -> dict[str, str]:
         lines = [line.strip() for line in content.decode().splitlines()]
     except UnicodeDecodeError:
         raise ValueError("expected UTF-8 text") from None  # the fault would quote it
-    return pairs(line for line in lines if line and not line.startswith("#"))
+    return parse_pairs(line for line in lines if line and not line.startswith("#"))
 
 
-class Keys:
+class ApiKeys:
     """Who holds which key now.
 
     A file that has become unreadable or wrong leaves the last good one in force, with an error
@@ -80,7 +80,7 @@ class Keys:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.needed = bool(given) or file is not None
+        self.required = bool(given) or file is not None
         self._given = dict(given)
         self._file = file
         self._now = now
@@ -89,10 +89,10 @@ class Keys:
         self._next = float("-inf")
         self._names = _digests(given)
         self._on_read: Callable[[], None] = lambda: None
-        self._look()
+        self._reload_if_changed()
 
     @property
-    def changing(self) -> bool:
+    def reloadable(self) -> bool:
         """Whether a key that is good now may be none later."""
         return self._file is not None
 
@@ -108,37 +108,37 @@ class Keys:
         """The names that keys have, as of the last look."""
         return frozenset(self._names.values())
 
-    def find(self, key: str) -> Holder | None:
+    def find(self, key: str) -> KeyOwner | None:
         """Who holds this key; every key is compared, in constant time, whichever matches."""
-        self._look()
+        self._reload_if_changed()
         digest = _digest(key)
         found = None
         for known, name in self._names.items():
             if hmac.compare_digest(known, digest):
-                found = Holder(name, known)
+                found = KeyOwner(name, known)
         return found
 
-    def still(self, holder: Holder) -> bool:
+    def is_valid(self, key_owner: KeyOwner) -> bool:
         """Whether the key that was shown is good yet."""
-        self._look()
-        return self._names.get(holder.digest) == holder.name
+        self._reload_if_changed()
+        return self._names.get(key_owner.digest) == key_owner.name
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         """Read the file again where it has changed; never twice at once."""
         if self._file is None or self._now() < self._next or not self._lock.acquire(blocking=False):
             return
         try:
-            self._next = self._now() + LOOK
+            self._next = self._now() + RELOAD_INTERVAL_S
             stamp = _stamp(self._file)
             if stamp != self._stamp:
                 self._stamp = stamp
-                self._take(self._file)
+                self._reload(self._file)
         finally:
             self._lock.release()
 
-    def _take(self, file: Path) -> None:
+    def _reload(self, file: Path) -> None:
         try:
-            found = read(file)
+            found = read_file(file)
             if found.keys() & self._given.keys() or set(found.values()) & set(self._given.values()):
                 raise ValueError("expected no name and no key of COWORK_API_KEYS")  # noqa: TRY301
         except (OSError, ValueError) as fault:
@@ -154,24 +154,26 @@ class Operators:
     """Whose keys may do what concerns everybody: `admins` all of it, `login` the XO login too.
 
     Both are names of keys.  Without keys every caller is an operator; with keys and no `admins`
-    it is the holder of the one name where there is one, and nobody where there are more.
+    it is the owner of the one key where there is one, and nobody where there are more.
     """
 
-    def __init__(self, keys: Keys, admins: Iterable[str], login: Iterable[str] = ()) -> None:
+    def __init__(self, keys: ApiKeys, admins: Iterable[str], login: Iterable[str] = ()) -> None:
         self._keys = keys
         self._admins = frozenset(admins)
         self._login = frozenset(login)
         keys.on_read(self.check)
 
-    def may_administer(self, holder: Holder | None) -> bool:
+    def may_administer(self, key_owner: KeyOwner | None) -> bool:
         """Whether this caller, whom the guard let in, is an operator."""
-        if not self._keys.needed:
+        if not self._keys.required:
             return True
-        return holder is not None and holder.name in self._operators()
+        return key_owner is not None and key_owner.name in self._operators()
 
-    def may_login(self, holder: Holder | None) -> bool:
+    def may_login(self, key_owner: KeyOwner | None) -> bool:
         """Whether this caller may begin, finish and end the XO login."""
-        return self.may_administer(holder) or (holder is not None and holder.name in self._login)
+        return self.may_administer(key_owner) or (
+            key_owner is not None and key_owner.name in self._login
+        )
 
     def _operators(self) -> frozenset[str]:
         names = self._keys.names
@@ -181,7 +183,7 @@ class Operators:
 
     def check(self) -> None:
         """Say so in the log where a setting names no key, or nobody may log in."""
-        if not self._keys.needed:
+        if not self._keys.required:
             return
         names = self._keys.names
         for variable, named in (

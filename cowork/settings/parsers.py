@@ -13,18 +13,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cowork.runtime import unix_user
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 from cowork.settings import api_keys as keys
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def text(raw: str) -> str:
+def string(raw: str) -> str:
     """Any text, trimmed."""
     return raw.strip()
 
 
-def optional(raw: str) -> str | None:
+def optional_string(raw: str) -> str | None:
     """Text, or None where it is blank."""
     return raw.strip() or None
 
@@ -36,7 +36,7 @@ def token(raw: str) -> str | None:
     return raw.strip() or None
 
 
-def flag(raw: str) -> bool:
+def boolean(raw: str) -> bool:
     """`true` or `false`, in the usual spellings."""
     word = raw.strip().lower()
     if word in {"1", "true", "yes", "on"}:
@@ -46,8 +46,8 @@ def flag(raw: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from `low` to `high`."""
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """An integer from `low` to `high`."""
 
     def parse(raw: str) -> int:
         if not re.fullmatch(r"\s*-?\d{1,15}\s*", raw) or not low <= int(raw) <= high:
@@ -103,17 +103,17 @@ def url_path(raw: str) -> str:
     return raw.strip()
 
 
-def optional_path(raw: str) -> str | None:
+def optional_url_path(raw: str) -> str | None:
     """A path that begins with a slash, or None where it is blank."""
     return url_path(raw) if raw.strip() else None
 
 
-def names(raw: str) -> tuple[str, ...]:
+def comma_list(raw: str) -> tuple[str, ...]:
     """Comma-separated words."""
     return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
-def folder(raw: str) -> Path:
+def absolute_path(raw: str) -> Path:
     """A directory, `~` expanded; made when it is first needed."""
     try:
         path = Path(raw.strip()).expanduser()
@@ -145,16 +145,16 @@ def store_url(raw: str) -> str:
 
 def api_keys(raw: str) -> Mapping[str, str]:
     """`name=key` pairs, comma-separated; the parts are never echoed in a fault."""
-    return keys.pairs(names(raw))
+    return keys.parse_pairs(comma_list(raw))
 
 
 def keys_file(raw: str) -> Path | None:
     """A file of keys that can be read and has one at least, or None where it is blank."""
     if not raw.strip():
         return None
-    file = folder(raw)
+    file = absolute_path(raw)
     try:
-        found = keys.read(file)
+        found = keys.read_file(file)
     except OSError as fault:
         raise ValueError(f"expected a file that can be read: {fault.strerror}") from None
     if not found:
@@ -164,7 +164,7 @@ def keys_file(raw: str) -> Path | None:
 
 def hosts(raw: str) -> tuple[str, ...]:
     """Names as they stand in `Host`, without a port."""
-    found = names(raw)
+    found = comma_list(raw)
     if not all(re.fullmatch(r"[^\s/:@*]+|\[[0-9a-fA-F:.]+\]", name) for name in found):
         raise ValueError("expected names without scheme, port or *, comma-separated")
     return found
@@ -172,7 +172,7 @@ def hosts(raw: str) -> tuple[str, ...]:
 
 def origins(raw: str) -> tuple[str, ...]:
     """Origins as browsers write them."""
-    found = names(raw)
+    found = comma_list(raw)
     if not all(re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@*]+/?", name) for name in found):
         raise ValueError("expected scheme://name[:port], without * or a path, comma-separated")
     return found
@@ -181,11 +181,11 @@ def origins(raw: str) -> tuple[str, ...]:
 def networks(raw: str) -> tuple[Network, ...]:
     """Addresses and networks (`10.0.0.0/8`)."""
     try:
-        return tuple(ipaddress.ip_network(name, strict=False) for name in names(raw))
+        return tuple(ipaddress.ip_network(name, strict=False) for name in comma_list(raw))
     except ValueError:
         raise ValueError("expected addresses or networks, comma-separated") from None
 
 
-def account(raw: str) -> Account | None:
+def unix_user_or_none(raw: str) -> UnixUser | None:
     """Another user of this machine, or None where it is blank."""
-    return unix_user.other(raw.strip()) if raw.strip() else None
+    return unix_user.lookup_cli_user(raw.strip()) if raw.strip() else None

@@ -19,28 +19,28 @@ from urllib.parse import unquote, urlsplit
 from dotenv import dotenv_values
 
 from cowork.runtime import unix_user
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 from cowork.settings.parsers import (
     Network,
-    account,
+    absolute_path,
     api_keys,
     base_url,
+    boolean,
     choice,
-    flag,
-    folder,
+    comma_list,
     hosts,
+    integer,
     keys_file,
-    names,
     networks,
-    optional,
-    optional_path,
+    optional_string,
+    optional_url_path,
     origins,
     seconds,
     store_url,
-    text,
+    string,
     token,
+    unix_user_or_none,
     url_path,
-    whole,
 )
 
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan")
@@ -75,9 +75,9 @@ def setting(
 class Settings:
     """Everything an operator can set; durations are seconds, sizes bytes."""
 
-    host: str = setting("HOST", "0.0.0.0", text)  # noqa: S104 - access is decided per caller
-    port: int = setting("PORT", "5002", whole(0, 65535))
-    claude_cli_path: str = setting("CLAUDE_CLI_PATH", "claude", text)
+    host: str = setting("HOST", "0.0.0.0", string)  # noqa: S104 - access is decided per caller
+    port: int = setting("PORT", "5002", integer(0, 65535))
+    claude_cli_path: str = setting("CLAUDE_CLI_PATH", "claude", string)
     claude_timeout: float = setting("CLAUDE_TIMEOUT", "300", seconds(0.1))
 
     chat_api_base_url: str = setting(
@@ -88,56 +88,56 @@ class Settings:
     xo_auth_status_path: str = setting("XO_AUTH_STATUS_PATH", "/auth/browser/status", url_path)
     xo_auth_consume_path: str = setting("XO_AUTH_CONSUME_PATH", "/auth/browser/consume", url_path)
     xo_get_user_id_path: str = setting("XO_GET_USER_ID_PATH", "/get-user-id", url_path)
-    xo_auth_session_id: str | None = setting("XO_AUTH_SESSION_ID", "", optional, secret=True)
-    xo_poll_token: str | None = setting("XO_POLL_TOKEN", "", optional, secret=True)
+    xo_auth_session_id: str | None = setting("XO_AUTH_SESSION_ID", "", optional_string, secret=True)
+    xo_poll_token: str | None = setting("XO_POLL_TOKEN", "", optional_string, secret=True)
 
-    xo_refresh_path: str | None = setting("COWORK_XO_REFRESH_PATH", "", optional_path)
+    xo_refresh_path: str | None = setting("COWORK_XO_REFRESH_PATH", "", optional_url_path)
 
     api_keys: Mapping[str, str] = setting("COWORK_API_KEYS", "", api_keys, secret=True)
     api_keys_file: Path | None = setting("COWORK_API_KEYS_FILE", "", keys_file)
-    admin_keys: tuple[str, ...] = setting("COWORK_ADMIN_KEYS", "", names)
-    login_keys: tuple[str, ...] = setting("COWORK_LOGIN_KEYS", "", names)
+    admin_keys: tuple[str, ...] = setting("COWORK_ADMIN_KEYS", "", comma_list)
+    login_keys: tuple[str, ...] = setting("COWORK_LOGIN_KEYS", "", comma_list)
     allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", hosts)
     allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", origins)
     trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)
-    max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), whole(1024, 2**30))
-    transfer_bytes: int = setting("COWORK_TRANSFER_BYTES", "0", whole(0, 2**40))
+    max_body: int = setting("COWORK_MAX_BODY", str(32 * 2**20), integer(1024, 2**30))
+    transfer_bytes: int = setting("COWORK_TRANSFER_BYTES", "0", integer(0, 2**40))
 
-    claude_user: Account | None = setting("COWORK_CLAUDE_USER", "", account)
+    claude_user: UnixUser | None = setting("COWORK_CLAUDE_USER", "", unix_user_or_none)
     store: str = setting("COWORK_STORE", "memory://", store_url, secret=True)
-    store_key_file: Path = setting("COWORK_STORE_KEY_FILE", "~/.xo-cowork/store.key", folder)
-    workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", folder)
-    project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", flag)
-    trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", flag)
+    store_key_file: Path = setting("COWORK_STORE_KEY_FILE", "~/.xo-cowork/store.key", absolute_path)
+    workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", absolute_path)
+    project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", boolean)
+    trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", boolean)
     permission_mode: str = setting("COWORK_PERMISSION_MODE", "default", choice(*PERMISSION_MODES))
-    bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", flag)
-    slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", flag)
-    cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", names)
-    cli_retries: int = setting("COWORK_CLI_RETRIES", "2", whole(0, 15))
+    bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", boolean)
+    slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", boolean)
+    cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", comma_list)
+    cli_retries: int = setting("COWORK_CLI_RETRIES", "2", integer(0, 15))
     start_timeout: float = setting("COWORK_START_TIMEOUT", "30", seconds(0.1, 3600.0))
 
-    max_processes: int = setting("COWORK_MAX_PROCESSES", "0", whole(0, 1024))
-    owner_processes: int = setting("COWORK_OWNER_PROCESSES", "0", whole(0, 1024))
+    max_processes: int = setting("COWORK_MAX_PROCESSES", "0", integer(0, 1024))
+    owner_processes: int = setting("COWORK_OWNER_PROCESSES", "0", integer(0, 1024))
     idle_timeout: float = setting("COWORK_IDLE_TIMEOUT", "900", seconds(0.1))
     queue_timeout: float = setting("COWORK_QUEUE_TIMEOUT", "30", seconds(0.0))
-    process_memory_mb: int = setting("COWORK_PROCESS_MEMORY_MB", "1024", whole(0, 10**6))
-    process_max_turns: int = setting("COWORK_PROCESS_MAX_TURNS", "0", whole(0, 10**9))
-    spare_processes: int = setting("COWORK_SPARE_PROCESSES", "1", whole(0, 64))
+    process_memory_mb: int = setting("COWORK_PROCESS_MEMORY_MB", "1024", integer(0, 10**6))
+    process_max_turns: int = setting("COWORK_PROCESS_MAX_TURNS", "0", integer(0, 10**9))
+    spare_processes: int = setting("COWORK_SPARE_PROCESSES", "1", integer(0, 64))
 
-    queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", whole(0, 1000))
-    waiting_turns: int = setting("COWORK_WAITING_TURNS", "2000", whole(2, 10**6))
-    waiting_bytes: int = setting("COWORK_WAITING_BYTES", "0", whole(0, 2**40))
+    queue_limit: int = setting("COWORK_QUEUE_LIMIT", "8", integer(0, 1000))
+    waiting_turns: int = setting("COWORK_WAITING_TURNS", "2000", integer(2, 10**6))
+    waiting_bytes: int = setting("COWORK_WAITING_BYTES", "0", integer(0, 2**40))
     first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))
     keepalive: float = setting("COWORK_KEEPALIVE", "15", seconds(0.05))
     disconnect_grace: float = setting("COWORK_DISCONNECT_GRACE", "30", seconds(-1.0))
     turn_retention: float = setting("COWORK_TURN_RETENTION", "600", seconds(1.0))
     read_timeout: float = setting("COWORK_READ_TIMEOUT", "10", seconds(0.1, 3600.0))
     send_timeout: float = setting("COWORK_SEND_TIMEOUT", "60", seconds(1.0))
-    outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", whole(1, 10**7))
-    outbox_bytes: int = setting("COWORK_OUTBOX_BYTES", str(256 * 2**20), whole(2**20, 2**40))
+    outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", integer(1, 10**7))
+    outbox_bytes: int = setting("COWORK_OUTBOX_BYTES", str(256 * 2**20), integer(2**20, 2**40))
     outbox_max_age: float = setting("COWORK_OUTBOX_MAX_AGE", "0", seconds(0.0, 10**9))
 
-    graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", whole(5, 3600))
+    graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", integer(5, 3600))
     log_level: str = setting(
         "COWORK_LOG_LEVEL", "info", choice("debug", "info", "warning", "error")
     )
@@ -196,16 +196,16 @@ def _field(name: str) -> dataclasses.Field[Any]:
     return next(field for field in dataclasses.fields(Settings) if field.name == name)
 
 
-def _workspace_of(user: Account, raw: str) -> Path:
+def _workspace_of(user: UnixUser, raw: str) -> Path:
     """The workspace of a CLI that runs as another user, whose home `~` is then.
 
     Raises ValueError where that user could not get there.
     """
     path = Path(raw) if not raw.startswith("~/") else user.home / raw.removeprefix("~/")
-    if raw.startswith("~/") and not unix_user.may(user, user.home, os.W_OK | os.X_OK):
+    if raw.startswith("~/") and not unix_user.can_access(user, user.home, os.W_OK | os.X_OK):
         raise ValueError(f"{user.name} has no home to write in: set it to a folder elsewhere")
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     wanted = os.R_OK | os.W_OK | os.X_OK if there == path else os.X_OK
-    if not unix_user.may(user, there, wanted):
+    if not unix_user.can_access(user, there, wanted):
         raise ValueError(f"{user.name} may not work in {there}")
     return path

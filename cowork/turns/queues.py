@@ -15,7 +15,7 @@ from typing import Literal
 from cowork.errors import AtCapacity, CoworkError, ProjectBusy, QueueFull, ShuttingDown
 from cowork.log import logger
 from cowork.model import Project
-from cowork.runtime.threads import Threads
+from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.turns.outcome import internal_error
 from cowork.turns.turn import Turn
 
@@ -68,7 +68,7 @@ class ProjectQueues:
         self._lock = threading.Lock()
         self._queues: dict[Project, _ProjectQueue] = {}
         self._is_closed = False
-        self._threads = Threads("queue")
+        self._threads = CachedThreadPool("queue")
 
     def reserve(self, turn: Turn, on_busy: OnBusy) -> Place:
         """A place for a turn that is not accepted yet; `start` or `withdraw` has to follow.

@@ -94,7 +94,7 @@ class Turn:
             self.state = State.RUNNING
             self.started_monotonic = time.monotonic()
             self.started = datetime.now(UTC)
-            self._condition.tell()
+            self._condition.notify()
 
     def set_session(
         self, session_id: str | None, *, is_new: bool | None = None, recovered: bool | None = None
@@ -128,7 +128,7 @@ class Turn:
             is_too_long = self._log.size > LOG_LIMIT_BYTES
             if len(events) == 1 and isinstance(events[0], TokenBatch):
                 self._fresh_batch = before, Batch.of_token_batch(events[0])
-            self._condition.tell()
+            self._condition.notify()
             self._fresh_batch = None
         if is_too_long:
             self.stop(
@@ -161,7 +161,7 @@ class Turn:
             self._readers.cancel_timer()
             self._release_log_if_unread()
             on_end, self._on_end = self._on_end, None
-            self._condition.tell()
+            self._condition.notify()
         if on_end is not None:
             self._notify_listener(lambda: on_end(self))
         return True
@@ -256,7 +256,7 @@ class Turn:
     def wake(self) -> None:
         """Make every reader that waits look at its `unless` again."""
         with self._condition:
-            self._condition.tell()
+            self._condition.notify()
 
     def read(
         self,
@@ -285,7 +285,7 @@ class Turn:
             return self.done is not None or unless()
 
         with self._condition:
-            self._condition.wait(has_news, deadline)
+            self._condition.wait_for(has_news, deadline)
             return self._log.read(after)
 
     def _write_through(self, after: int, write_through: Callable[[Batch], bool]) -> int:
@@ -307,7 +307,7 @@ class Turn:
     def wait(self, deadline: float, unless: Callable[[], bool] = lambda: False) -> Done | None:
         """The end of the turn, or None when it has not come by `deadline` or `unless()`."""
         with self._condition:
-            self._condition.wait(lambda: self.done is not None or unless(), deadline)
+            self._condition.wait_for(lambda: self.done is not None or unless(), deadline)
             return self.done
 
     @property

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from flask import Request
 
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 
 PROBE_INTERVAL_S = 0.05
 # An interim reply, which every HTTP/1.1 client skips: the only thing that can be written to a
@@ -27,7 +27,7 @@ class Watch:
     """One client's socket; at its end of file `half_closed` turns true and `wake` is called.
 
     It holds a descriptor of its own: the request's may be closed at any moment, and the event
-    loop aborts the process when it is to begin watching one that is.
+    loop aborts the process when it is to begin watcher one that is.
     """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None], *, probes: bool) -> None:
@@ -59,7 +59,7 @@ class Watch:
             return True
         return False
 
-    def look(self) -> bool:
+    def on_readable(self) -> bool:
         """Whether to look again; takes nothing out of the socket and never waits."""
         try:
             self.half_closed = not self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -77,8 +77,8 @@ class Watch:
 class Disconnects:
     """Watches the sockets of all requests that wait, with a watcher that others close."""
 
-    def __init__(self, watching: Watching) -> None:
-        self._watching = watching
+    def __init__(self, watcher: FdWatcher) -> None:
+        self._watcher = watcher
 
     def watch(self, request: Request, wake: Callable[[], None]) -> Watch | None:
         """Watch the client of this request, until `unwatch`; None where its socket is unknown."""
@@ -91,11 +91,11 @@ class Disconnects:
             watch = Watch(sock, wake, probes=probes)
         except OSError:  # closed already, or no descriptor is left: what is written will tell
             return None
-        if not self._watching.watch(watch):
+        if not self._watcher.watch(watch):
             watch.close()
             return None
         return watch
 
     def unwatch(self, watch: Watch) -> None:
         """Leave the client alone from now on; its socket may be closed or used again."""
-        self._watching.unwatch(watch)
+        self._watcher.unwatch(watch)

@@ -20,7 +20,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.model import NO_OWNER
-from cowork.settings.api_keys import KEY_LIMIT, Holder, Keys
+from cowork.settings.api_keys import KEY_LIMIT, ApiKeys, KeyOwner
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
@@ -52,7 +52,7 @@ class Guard:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: ApiKeys,
         *,
         hosts: tuple[str, ...] = (),
         origins: tuple[str, ...] = (),
@@ -65,18 +65,18 @@ class Guard:
         self._addresses = addresses or ClientAddresses()
         self._failed_keys = FailedKeyLimiter()
 
-    def admit(self, caller: Request) -> Holder | None:
+    def admit(self, caller: Request) -> KeyOwner | None:
         """Whose key the caller has sent, None where no keys are configured.
 
         Raises `Unauthorized`, `TooManyAttempts` or `Forbidden`.
         """
         self.check_source(caller)
-        return self._authenticate(caller) if self.keys.needed else None
+        return self._authenticate(caller) if self.keys.required else None
 
     def check_source(self, caller: Request) -> None:
         """Refuse addresses, Hosts and Origins that are not allowed, whatever key they send."""
         environ = caller.environ
-        if not self.keys.needed and not self._addresses.is_local(environ):
+        if not self.keys.required and not self._addresses.is_local(environ):
             raise Unauthorized(_LOOPBACK_ONLY)
         self._check_host(environ.get("HTTP_HOST", ""))
         target = environ.get("RAW_URI", "/")
@@ -113,12 +113,12 @@ class Guard:
         """Whether pages of this origin may call from another site."""
         return origin.lower() in self._origins
 
-    def _authenticate(self, caller: Request) -> Holder:
+    def _authenticate(self, caller: Request) -> KeyOwner:
         given = _key_of(caller)
         if not given:
             raise Unauthorized(_NEEDS_KEY)
-        holder = self.keys.find(given) if len(given) <= KEY_LIMIT else None
-        if holder is None:
+        key_owner = self.keys.find(given) if len(given) <= KEY_LIMIT else None
+        if key_owner is None:
             source = self._addresses.source(caller.environ)
             wait = self._failed_keys.record_failure(source)
             if wait is not None:
@@ -127,14 +127,14 @@ class Guard:
                 )
             log.warning("authentication failed: wrong API key", source=source)
             raise Unauthorized(_NEEDS_KEY)
-        return holder
+        return key_owner
 
     def _check_host(self, given: str) -> None:
         host = _host_name(given)
         if self._hosts:
             allowed = host in self._hosts or _is_loopback_name(host)
         else:
-            allowed = _is_loopback_name(host) or (self.keys.needed and bool(host))
+            allowed = _is_loopback_name(host) or (self.keys.required and bool(host))
         if not allowed:
             raise Forbidden("Host not allowed; see COWORK_ALLOWED_HOSTS")
 
@@ -152,7 +152,7 @@ def register(app: Flask, guard: Guard) -> None:
     @app.before_request
     def check() -> Response | None:
         asked, kept = request_ctx.request, app_ctx.g
-        kept.owner, kept.holder = NO_OWNER, None
+        kept.owner, kept.key_owner = NO_OWNER, None
         if asked.path in PUBLIC_PATHS:
             return None
         if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
@@ -161,15 +161,15 @@ def register(app: Flask, guard: Guard) -> None:
         if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
             guard.check_source(asked)
             return Response(status=204)  # it carries no key
-        kept.holder = guard.admit(asked)
-        kept.owner = kept.holder.name if kept.holder is not None else NO_OWNER
+        kept.key_owner = guard.admit(asked)
+        kept.owner = kept.key_owner.name if kept.key_owner is not None else NO_OWNER
         _check_type(asked)
         return None
 
     @app.after_request
     def finish(reply: Response) -> Response:
-        if guard.keys.changing and g.get("holder") is not None:
-            reply = _revocable(reply, guard.keys, g.holder)
+        if guard.keys.reloadable and g.get("key_owner") is not None:
+            reply = _revocable(reply, guard.keys, g.key_owner)
         add_security_headers(reply)
         has_allowed = guard.has_allowed_origins
         return add_cors_headers(reply, guard.allows_origin, has_allowed_origins=has_allowed)
@@ -189,23 +189,25 @@ def _check_type(caller: Request) -> None:
         raise UnsupportedMediaType
 
 
-def _revocable(reply: Response, keys: Keys, holder: Holder) -> Response:
+def _revocable(reply: Response, keys: ApiKeys, key_owner: KeyOwner) -> Response:
     """The reply for as long as its key is valid: the key may be removed before its end.
 
     `cowork.key_is_valid` tells the same to `direct_write.py`.
     """
-    if not keys.still(holder):
+    if not keys.is_valid(key_owner):
         reply.close()
         return problem(Unauthorized(_NEEDS_KEY))
     if reply.mimetype == "text/event-stream":
-        request.environ["cowork.key_is_valid"] = partial(keys.still, holder)
-        reply.response = _while_key_is_valid(reply.response, keys, holder)
+        request.environ["cowork.key_is_valid"] = partial(keys.is_valid, key_owner)
+        reply.response = _while_key_is_valid(reply.response, keys, key_owner)
     return reply
 
 
-def _while_key_is_valid(frames: Iterable[Any], keys: Keys, holder: Holder) -> Iterator[bytes]:
+def _while_key_is_valid(
+    frames: Iterable[Any], keys: ApiKeys, key_owner: KeyOwner
+) -> Iterator[bytes]:
     for frame in frames:
-        if not keys.still(holder):
+        if not keys.is_valid(key_owner):
             yield _KEY_REVOKED
             return
         yield frame

@@ -34,7 +34,7 @@ def blueprint(login: Login, operators: Operators) -> CoworkBlueprint:
 
     @routes.before_request
     def check() -> None:
-        if request.endpoint not in _FOR_ALL and not operators.may_login(g.holder):
+        if request.endpoint not in _FOR_ALL and not operators.may_login(g.key_owner):
             raise Forbidden("this key may not begin or end the XO login; see COWORK_LOGIN_KEYS")
 
     @routes.post("/start")

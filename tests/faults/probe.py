@@ -22,7 +22,7 @@ BLOCKED = "PROBE_BLOCKED"
 # gevent's own threads grow to ten, as they are needed, and stay.
 POOLED = "_WorkerGreenlet"
 # A thread that is kept for the next call waits here, for five seconds at most.
-KEPT = "Threads._promised"
+KEPT = "CachedThreadPool._wait_promised"
 
 
 def post_worker_init(worker: Any) -> None:

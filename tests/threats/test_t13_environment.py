@@ -63,7 +63,7 @@ def stage(real_claude: str, folder: Path) -> Iterator[Stage]:
 
 def reachable(binary: str, folder: Path) -> str:
     """The CLI where the other user can get at it."""
-    if unix_user.may(unix_user.other(USER), Path(binary), os.R_OK | os.X_OK):
+    if unix_user.can_access(unix_user.lookup_cli_user(USER), Path(binary), os.R_OK | os.X_OK):
         return binary
     copy = folder / "claude"
     try:

@@ -17,8 +17,8 @@ from cowork.claude.process.spawner import Spawner
 from cowork.claude.session_files import SessionFiles
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.log import logger
-from cowork.runtime.fair_queue import Turnstile
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fair_queue import FairSemaphore
+from cowork.runtime.fd_watcher import FdWatcher
 from cowork.runtime.ids import new_hex, new_id
 from cowork.runtime.unix_user import make_folder
 
@@ -56,10 +56,10 @@ class Launcher:
         self._environ = environ
         self.timeout = timeout
         self._spawner = Spawner()
-        self._watching = Watching("claude-stderr")
+        self._watcher = FdWatcher("claude-stderr")
         self._warm_up_failures = 0
         # A start is half a second of CPU: more of them at once than cores only delays all.
-        self._turnstile = Turnstile(max(1, os.cpu_count() or 1))
+        self._start_permits = FairSemaphore(max(1, os.cpu_count() or 1))
 
     def generation(self) -> int:
         """Another number when the CLI's executable is another one than before."""
@@ -84,8 +84,8 @@ class Launcher:
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
         deadline = time.monotonic() + self.timeout
-        place = self._turnstile.enter(owner, deadline, given_up)
-        if place is None:
+        permit = self._start_permits.acquire(owner, deadline, given_up)
+        if permit is None:
             raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
             process = self._spawn(
@@ -96,7 +96,7 @@ class Launcher:
                 process, min(deadline, time.monotonic() + MAX_CPU_START_S), given_up
             )
         finally:
-            self._turnstile.leave(place)
+            self._start_permits.release(permit)
         if not ready and not self._is_ready(process, deadline, given_up):
             _end(process)
             raise ClaudeUnavailable(
@@ -189,7 +189,7 @@ class Launcher:
                 process_id=process_id,
                 session_id=session_id,
                 cwd=cwd,
-                watching=self._watching,
+                watcher=self._watcher,
                 resumed=resume,
                 initialize=options.initialize(),
             )
@@ -214,7 +214,7 @@ class Launcher:
     def close(self) -> None:
         """Let the threads end; only when every process has."""
         self._spawner.close()
-        self._watching.close()
+        self._watcher.close()
 
 
 def _end(process: ClaudeProcess) -> None:

@@ -25,7 +25,7 @@ from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Emitted
 from cowork.log import logger, masked
 from cowork.runtime.condition import PredicateCondition
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
@@ -66,7 +66,7 @@ class ClaudeProcess:
         process_id: str,
         session_id: str,
         cwd: str,
-        watching: Watching,
+        watcher: FdWatcher,
         resumed: bool = False,
         initialize: Mapping[str, Any] | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class ClaudeProcess:
         self.remote_control: bool | None = None
         self._child = child
         self._marker = orphans.marker(process_id)
-        self._changed = PredicateCondition()
+        self._condition = PredicateCondition()
         self._ending = threading.Lock()
         self._reply: PendingAnswer | None = None
         self._past = Past(resumed=resumed)
@@ -92,7 +92,7 @@ class ClaudeProcess:
         self._stdin = StdinWriter(self._pipe(child.stdin))
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr = StderrTail(self._pipe(child.stderr))
-        self._watching = watching
+        self._watcher = watcher
         self._first = protocol.control_request("initialize", "initialize", **(initialize or {}))
         self._begin_reading()
 
@@ -100,7 +100,7 @@ class ClaudeProcess:
         """Raises `RuntimeError`, with the child ended, where there is no thread for it."""
         watched = False
         try:
-            watched = self._watching.watch(self._stderr)
+            watched = self._watcher.watch(self._stderr)
             self._stdout_reader = threading.Thread(
                 target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
             )
@@ -111,7 +111,7 @@ class ClaudeProcess:
             self._stdin.close()
             self._pipe(self._child.stdout).close()
             if watched:
-                self._watching.unwatch(self._stderr)
+                self._watcher.unwatch(self._stderr)
             raise
         finally:
             if not watched:  # nobody waits on it; else only whoever does may close it
@@ -132,8 +132,8 @@ class ClaudeProcess:
         Raises `SessionMissing` or `SessionInUse` where the session is the trouble, else
         `ClaudeUnavailable`, when it ends instead.
         """
-        with self._changed:
-            self._changed.wait(lambda: self._ready or self._failure is not None, until)
+        with self._condition:
+            self._condition.wait_for(lambda: self._ready or self._failure is not None, until)
             if self._failure is not None:
                 raise self._failure
             return self._ready
@@ -143,7 +143,7 @@ class ClaudeProcess:
         self._wait_idle()
         uuid = new_id()
         reply = PendingAnswer(self, AnswerParser(uuid, self._past), on_events)
-        with self._changed:
+        with self._condition:
             if self._failure is not None:
                 raise ProcessGone("the Claude CLI has ended")
             self._reply = reply
@@ -151,7 +151,7 @@ class ClaudeProcess:
         self.last_used = self.last_heard = time.monotonic()
         self.turns += 1
         if not self._send(protocol.user_message(prompt, uuid)):
-            with self._changed:
+            with self._condition:
                 self._reply = None
             raise ProcessGone("the Claude CLI took no question")
         return reply
@@ -176,7 +176,7 @@ class ClaudeProcess:
 
     def _tell(self, content: str | list[Any], timeout: float) -> PendingAnswer:
         """The reply to a message that the model is not asked about."""
-        with self._changed:
+        with self._condition:
             answer = AnswerParser(new_id(), self._past)
             reply = self._reply = PendingAnswer(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
@@ -188,8 +188,8 @@ class ClaudeProcess:
 
     def _wait_idle(self) -> None:
         """The CLI says that it is idle a moment after the result of the turn before."""
-        with self._changed:
-            idle = self._changed.wait(
+        with self._condition:
+            idle = self._condition.wait_for(
                 lambda: self._idle or self._failure is not None, time.monotonic() + IDLE_TIMEOUT_S
             )
         if not idle:
@@ -197,7 +197,7 @@ class ClaudeProcess:
 
     def interrupt(self, reply: PendingAnswer) -> None:
         """Interrupt the turn of `reply`; nothing happens when another turn runs by now."""
-        with self._changed:
+        with self._condition:
             if self._reply is not reply:
                 return
         self._send_interrupt()
@@ -227,9 +227,9 @@ class ClaudeProcess:
             finally:
                 # By its reader alone: closed by another, under a read, it would never be free.
                 self._pipe(self._child.stdout).close()
-                with self._changed:
+                with self._condition:
                     self._read_all = True
-                    self._changed.tell()
+                    self._condition.notify()
 
     def _send_first(self) -> None:
         """From the reader's thread: a CLI that hangs may not even read it, where it is large."""
@@ -304,7 +304,7 @@ class ClaudeProcess:
     def _complete(self, reply: PendingAnswer, events: list[Emitted], result: Result) -> None:
         if events:
             reply.on_events(events)
-        with self._changed:
+        with self._condition:
             if self._reply is not reply:
                 return  # another thread has ended it
             self._reply = None
@@ -352,10 +352,10 @@ class ClaudeProcess:
             self._take_init(message)
 
     def _take_state(self, idle: bool) -> None:
-        with self._changed:
+        with self._condition:
             self._tells_state, self._idle = True, idle
             reply = self._reply
-            self._changed.tell()
+            self._condition.notify()
         if reply is None:
             if not idle:
                 self._end_self_started()
@@ -381,9 +381,9 @@ class ClaudeProcess:
             self._become_ready()
 
     def _become_ready(self) -> None:
-        with self._changed:
+        with self._condition:
             self._ready = True
-            self._changed.tell()
+            self._condition.notify()
 
     def _count_garbage(self, line: bytes) -> None:
         if line:
@@ -411,10 +411,10 @@ class ClaudeProcess:
 
     def _fail(self, failure: ClaudeError, *, died: bool = False) -> None:
         """Mark the process as unusable; the first reason is the one that counts."""
-        with self._changed:
+        with self._condition:
             self._failure = failure = self._failure or failure
             reply, self._reply = self._reply, None
-            self._changed.tell()
+            self._condition.notify()
         if reply is not None:
             if died and not reply.saw_output:
                 failure = ProcessGone("the Claude CLI died before it heard the question")
@@ -487,10 +487,10 @@ class ClaudeProcess:
             log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
 
     def _close_pipes(self) -> None:
-        self._watching.unwatch(self._stderr)
+        self._watcher.unwatch(self._stderr)
         # A pipe that somebody else still holds has a reader still, who closes it at its end.
-        with self._changed:
-            self._changed.wait(lambda: self._read_all, time.monotonic() + 1.0)
+        with self._condition:
+            self._condition.wait_for(lambda: self._read_all, time.monotonic() + 1.0)
 
 
 _OURS = frozenset({"control_request", "control_response", "system"})

@@ -45,13 +45,13 @@ class PendingAnswer:
         self.interrupted_at: float | None = None
         self._woken = False
         self._due = float("inf")
-        self._changed = PredicateCondition()
+        self._condition = PredicateCondition()
 
     def wait(self, until: float) -> Result | None:
         """The result, or None at `until` (monotonic) or when `wake` was called."""
-        with self._changed:
+        with self._condition:
             expected = min(until, self._due)
-            self._changed.wait(lambda: self.result is not None or self._woken, expected)
+            self._condition.wait_for(lambda: self.result is not None or self._woken, expected)
             self._woken = False
             overdue = self.result is None and time.monotonic() >= self._due
         if overdue:
@@ -60,16 +60,16 @@ class PendingAnswer:
 
     def expect_end(self, at: float) -> None:
         """Have the process told, by whoever waits, if there is no result by then (monotonic)."""
-        with self._changed:
+        with self._condition:
             self._due = at
             self._woken = True
-            self._changed.tell()
+            self._condition.notify()
 
     def wake(self) -> None:
         """Make `wait` return, so that the waiter looks at the world again."""
-        with self._changed:
+        with self._condition:
             self._woken = True
-            self._changed.tell()
+            self._condition.notify()
 
     def interrupt(self) -> None:
         """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""
@@ -82,7 +82,7 @@ class PendingAnswer:
 
     def finish(self, result: Result) -> None:
         """Called once by the process: by the result, or by its death."""
-        with self._changed:
+        with self._condition:
             if self.result is None:
                 self.result = result
-            self._changed.tell()
+            self._condition.notify()

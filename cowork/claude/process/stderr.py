@@ -11,7 +11,7 @@ TAIL = 64 * 1024
 
 
 class StderrTail:
-    """One CLI's pipe, to be given to `Watching`; `ended` is set when it says no more."""
+    """One CLI's pipe, to be given to `FdWatcher`; `ended` is set when it says no more."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.ended = threading.Event()
@@ -28,7 +28,7 @@ class StderrTail:
         """The pipe's descriptor."""
         return self._pipe.fileno()
 
-    def look(self) -> bool:
+    def on_readable(self) -> bool:
         """Take what there is."""
         try:
             block = os.read(self.fileno(), BLOCK)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cowork.claude import command
 from cowork.claude.command import MARKER, LaunchConfig
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 
 SESSION = "0b5e7ac1-6a1c-4b6e-9c1a-2f4f0e1d2c3b"
 PLAIN = LaunchConfig()
@@ -151,7 +151,7 @@ def test_setpriv_ties_the_clis_life_to_ours():
     assert command.privilege_prefix(PLAIN, "/work") == ([], "/work")
 
 
-OTHER = Account("cowork", 1234, 1235, Path("/home/cowork"), "/bin/sh", frozenset({1235}))
+OTHER = UnixUser("cowork", 1234, 1235, Path("/home/cowork"), "/bin/sh", frozenset({1235}))
 
 
 def test_another_user_goes_to_its_folder_with_its_own_rights():

@@ -11,7 +11,7 @@ import pytest
 
 from cowork.claude import disk_space as disk_space_module
 from cowork.claude.disk_space import DiskSpace
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_it_is_not_looked_at_for_every_question(tmp_path, monkeypatch):
 
 def test_a_folder_that_the_clis_user_cannot_write_is_named(tmp_path):
     tmp_path.chmod(0o700)
-    user = Account("nobody", 65534, 65534, Path("/"), "/bin/sh", frozenset())
+    user = UnixUser("nobody", 65534, 65534, Path("/"), "/bin/sh", frozenset())
     assert DiskSpace({"Claude's folder": tmp_path}, user).reasons() == [
         "Claude's folder cannot be written"
     ]

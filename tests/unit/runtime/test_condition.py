@@ -19,14 +19,14 @@ def soon():
 class Waiter:
     """Waits in a thread until `true()`; `found` is what the wait gave."""
 
-    def __init__(self, changes, true, until=None):
+    def __init__(self, condition, true, until=None):
         self.found = None
-        self._thread = threading.Thread(target=self._run, args=(changes, true, until or soon()))
+        self._thread = threading.Thread(target=self._run, args=(condition, true, until or soon()))
         self._thread.start()
 
-    def _run(self, changes, true, until):
-        with changes:
-            self.found = changes.wait(true, until)
+    def _run(self, condition, true, until):
+        with condition:
+            self.found = condition.wait_for(true, until)
 
     def end(self):
         self._thread.join(PATIENCE_S)
@@ -35,42 +35,42 @@ class Waiter:
 
 
 def test_what_is_true_already_is_not_waited_for():
-    changes = PredicateCondition()
-    with changes:
-        assert changes.wait(lambda: True, 0.0) is True
+    condition = PredicateCondition()
+    with condition:
+        assert condition.wait_for(lambda: True, 0.0) is True
 
 
 def test_a_wait_ends_at_its_time():
-    changes = PredicateCondition()
+    condition = PredicateCondition()
     begun = time.monotonic()
-    with changes:
-        assert changes.wait(lambda: False, begun + 0.05) is False
+    with condition:
+        assert condition.wait_for(lambda: False, begun + 0.05) is False
     assert time.monotonic() - begun >= 0.05
 
 
 def test_a_change_ends_every_wait_for_it_and_no_other():
-    changes, state = PredicateCondition(), set()
-    first = [Waiter(changes, lambda: "a" in state) for _ in range(5)]
-    other = Waiter(changes, lambda: "b" in state)
-    wait_for(lambda: len(changes._waiting) == 6, what="six waiters")
-    with changes:
+    condition, state = PredicateCondition(), set()
+    first = [Waiter(condition, lambda: "a" in state) for _ in range(5)]
+    other = Waiter(condition, lambda: "b" in state)
+    wait_for(lambda: len(condition._waiting) == 6, what="six waiters")
+    with condition:
         state.add("a")
-        changes.tell()
+        condition.notify()
     assert [waiter.end() for waiter in first] == [True] * 5
     assert other.found is None
-    with changes:
+    with condition:
         state.add("b")
-        changes.tell()
+        condition.notify()
     assert other.end() is True
 
 
 def test_a_change_that_comes_while_the_waiter_looks_is_not_lost():
-    changes, state = PredicateCondition(), set()
+    condition, state = PredicateCondition(), set()
 
     def change():
-        with changes:
+        with condition:
             state.add("a")
-            changes.tell()
+            condition.notify()
 
     writer = threading.Thread(target=change)
 
@@ -82,64 +82,66 @@ def test_a_change_that_comes_while_the_waiter_looks_is_not_lost():
             time.sleep(0.02)  # it stands at the lock by now
         return False
 
-    assert Waiter(changes, looked_at).end() is True
+    assert Waiter(condition, looked_at).end() is True
     writer.join()
 
 
 def test_nobody_is_woken_for_what_does_not_concern_them():
-    changes, state, looked = PredicateCondition(), set(), []
+    condition, state, looked = PredicateCondition(), set(), []
 
     def look():
         looked.append(threading.get_ident())
         return "a" in state
 
-    waiter = Waiter(changes, look)
-    wait_for(lambda: len(changes._waiting) == 1, what="the waiter")
+    waiter = Waiter(condition, look)
+    wait_for(lambda: len(condition._waiting) == 1, what="the waiter")
     for number in range(100):
-        with changes:
+        with condition:
             state.add(number)
-            changes.tell()
+            condition.notify()
     assert looked.count(threading.get_ident()) == 100
     assert len(looked) == 101
-    with changes:
+    with condition:
         state.add("a")
-        changes.tell()
-        changes.tell()  # it is on its way: nobody looks for it any more
+        condition.notify()
+        condition.notify()  # it is on its way: nobody looks for it any more
     assert waiter.end() is True
     assert looked.count(threading.get_ident()) == 101
 
 
 def test_a_wait_that_ended_leaves_no_change_to_the_next_one():
-    changes = PredicateCondition()
+    condition = PredicateCondition()
     for _ in range(3):
-        with changes:
+        with condition:
             # Told while nobody sleeps any more: the next wait must not take it for its own.
-            assert changes.wait(lambda: changes.tell() or False, time.monotonic()) is False
+            assert (
+                condition.wait_for(lambda: condition.notify() or False, time.monotonic()) is False
+            )
     begun = time.monotonic()
     looks = []
-    with changes:
-        changes.wait(lambda: looks.append(1), begun + 0.1)
+    with condition:
+        condition.wait_for(lambda: looks.append(1), begun + 0.1)
     assert time.monotonic() - begun >= 0.1
     assert len(looks) <= 4
 
 
 def test_nothing_is_lost_between_many_writers_and_readers():
-    changes, count = PredicateCondition(), [0]
+    condition, count = PredicateCondition(), [0]
     seen = []
 
     def read():
         mine = 0
         while mine < 400:
-            with changes:
-                assert changes.wait(lambda mine=mine: count[0] > mine, soon())
+            with condition:
+                assert condition.wait_for(lambda mine=mine: count[0] > mine, soon())
                 mine = count[0]
         seen.append(mine)
 
     def write():
         for _ in range(100):
-            with changes:
+            with condition:
                 count[0] += 1
-                changes.tell()
+                condition.notify()
             time.sleep(0)
 
     threads = [threading.Thread(target=call) for call in (read,) * 6 + (write,) * 4]
@@ -148,15 +150,15 @@ def test_nothing_is_lost_between_many_writers_and_readers():
     for thread in threads:
         thread.join(PATIENCE_S)
     assert seen == [400] * 6
-    assert changes._waiting == []
+    assert condition._waiting == []
 
 
 def test_what_breaks_in_a_look_lets_the_others_go_on():
-    changes = PredicateCondition()
-    with pytest.raises(ZeroDivisionError), changes:
-        changes.wait(lambda: 1 / 0, soon())
-    with changes:
-        assert changes.wait(lambda: True, 0.0)
+    condition = PredicateCondition()
+    with pytest.raises(ZeroDivisionError), condition:
+        condition.wait_for(lambda: 1 / 0, soon())
+    with condition:
+        assert condition.wait_for(lambda: True, 0.0)
 
 
 def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_then():

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cowork.claude.process.stderr import TAIL, StderrTail
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 from tests.serving import wait_for
 
 
@@ -26,7 +26,7 @@ class Ear:
     def fileno(self):
         return self._sock.fileno()
 
-    def look(self):
+    def on_readable(self):
         said = self._sock.recv(100)
         self.heard.append(said)
         if said == b"break":
@@ -39,8 +39,8 @@ class Ear:
 
 
 @pytest.fixture
-def watching():
-    made = Watching("test-watching")
+def watcher():
+    made = FdWatcher("test-watcher")
     yield made
     made.close()
 
@@ -50,25 +50,25 @@ def pair():
     return Ear(ours), theirs
 
 
-def test_each_hears_its_own(watching):
+def test_each_hears_its_own(watcher):
     first, second = pair(), pair()
     for ear, _ in (first, second):
-        assert watching.watch(ear)
+        assert watcher.watch(ear)
     first[1].sendall(b"one")
     second[1].sendall(b"two")
     wait_for(lambda: (first[0].heard, second[0].heard) == ([b"one"], [b"two"]), what="both")
     first[1].sendall(b"three")
     wait_for(lambda: first[0].heard == [b"one", b"three"], what="the next")
     for ear, theirs in (first, second):
-        watching.unwatch(ear)
+        watcher.unwatch(ear)
         theirs.close()
     wait_for(lambda: first[0].closed and second[0].closed, what="the ends")
 
 
-def test_what_broke_is_left_alone_and_the_others_go_on(watching):
+def test_what_broke_is_left_alone_and_the_others_go_on(watcher):
     (bad, to_bad), (good, to_good) = pair(), pair()
-    watching.watch(bad)
-    watching.watch(good)
+    watcher.watch(bad)
+    watcher.watch(good)
     to_bad.sendall(b"break")
     wait_for(lambda: bad.heard == [b"break"], what="the break")
     to_bad.sendall(b"more")
@@ -76,63 +76,63 @@ def test_what_broke_is_left_alone_and_the_others_go_on(watching):
     wait_for(lambda: good.heard == [b"hello"], what="the other")
     assert bad.heard == [b"break"]
     for ear, theirs in ((bad, to_bad), (good, to_good)):
-        watching.unwatch(ear)
+        watcher.unwatch(ear)
         theirs.close()
     wait_for(lambda: bad.closed and good.closed, what="the ends")
 
 
-def test_a_second_end_does_not_hit_whoever_has_the_descriptor_now(watching):
+def test_a_second_end_does_not_hit_whoever_has_the_descriptor_now(watcher):
     old, to_old = pair()
-    watching.watch(old)
+    watcher.watch(old)
     number = old.fileno()
-    watching.unwatch(old)
+    watcher.unwatch(old)
     wait_for(lambda: old.closed, what="the first end")
     # The next socket takes the number that has just become free.
     new, to_new = pair()
     if new.fileno() != number:
         os.dup2(new.fileno(), number)
         new = Ear(socket.socket(fileno=number))
-    watching.watch(new)
-    watching.unwatch(old)
+    watcher.watch(new)
+    watcher.unwatch(old)
     to_new.sendall(b"still here")
     wait_for(lambda: new.heard == [b"still here"], what="what is said to the new one")
-    watching.unwatch(new)
+    watcher.unwatch(new)
     to_old.close()
     to_new.close()
     wait_for(lambda: new.closed, what="the end")
 
 
 def test_the_end_closes_all_and_takes_no_more():
-    watching = Watching("test-watching")
+    watcher = FdWatcher("test-watcher")
     ear, theirs = pair()
-    watching.watch(ear)
-    watching.close()
-    watching.close()
+    watcher.watch(ear)
+    watcher.close()
+    watcher.close()
     assert ear.closed
     late, to_late = pair()
-    assert watching.watch(late) is False
-    watching.unwatch(late)
+    assert watcher.watch(late) is False
+    watcher.unwatch(late)
     assert not late.closed
     late.close()
     theirs.close()
     to_late.close()
-    assert "test-watching" not in {thread.name for thread in threading.enumerate()}
+    assert "test-watcher" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_the_end_closes_also_what_has_nothing_more_to_say():
-    watching = Watching("test-watching")
+    watcher = FdWatcher("test-watcher")
     ear, theirs = pair()
-    watching.watch(ear)
+    watcher.watch(ear)
     theirs.close()
     wait_for(lambda: ear.heard == [b""], what="the other's end")
-    watching.close()
+    watcher.close()
     assert ear.closed
 
 
-def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
+def test_the_tail_of_standard_error_is_kept_and_its_end_known(watcher):
     read, write = os.pipe()
     stderr = StderrTail(os.fdopen(read, "rb", buffering=0))
-    watching.watch(stderr)
+    watcher.watch(stderr)
     for number in range(200):
         os.write(write, f"{number:>1023}\n".encode())
         time.sleep(0.001)  # a pipe holds 64 of these
@@ -141,4 +141,4 @@ def test_the_tail_of_standard_error_is_kept_and_its_end_known(watching):
     assert not stderr.ended.is_set()
     os.close(write)
     wait_for(stderr.ended.is_set, what="the end")
-    watching.unwatch(stderr)
+    watcher.unwatch(stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cowork.runtime import unix_user
-from cowork.runtime.unix_user import Account
+from cowork.runtime.unix_user import UnixUser
 from cowork.settings.settings import SettingsError, load
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -18,18 +18,18 @@ NOBODY = pwd.getpwnam("nobody")
 
 
 def account(home="/", *, uid=NOBODY.pw_uid, groups=(NOBODY.pw_gid,)):
-    return Account("nobody", uid, NOBODY.pw_gid, Path(home), "/bin/sh", frozenset(groups))
+    return UnixUser("nobody", uid, NOBODY.pw_gid, Path(home), "/bin/sh", frozenset(groups))
 
 
 @pytest.mark.parametrize("name", ["no-such-user", "root", "0", "a b", "nobody\n x"])
 def test_who_is_no_other_user_is_refused(name):
     with pytest.raises(ValueError, match="expected"):
-        unix_user.other(name)
+        unix_user.lookup_cli_user(name)
 
 
 @as_root
 def test_a_user_is_found_with_what_the_cli_needs():
-    found = unix_user.other("nobody")
+    found = unix_user.lookup_cli_user("nobody")
     assert (found.uid, found.gid, str(found.home)) == (NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_dir)
     assert NOBODY.pw_gid in found.groups
 
@@ -188,15 +188,15 @@ def test_rights_are_the_owners_the_groups_or_everybodys(shared, case):
     path.mkdir()
     os.chown(path, owner, group)
     path.chmod(mode)
-    assert unix_user.may(account(), path, wanted) is may
+    assert unix_user.can_access(account(), path, wanted) is may
 
 
 @as_root
 def test_nobody_gets_past_a_closed_folder(shared):
     (shared / "closed").mkdir(mode=0o700)
     (shared / "closed" / "open").mkdir(mode=0o777)
-    assert not unix_user.may(account(), shared / "closed" / "open", os.X_OK)
-    assert not unix_user.may(account(), shared / "nothing", os.X_OK)
+    assert not unix_user.can_access(account(), shared / "closed" / "open", os.X_OK)
+    assert not unix_user.can_access(account(), shared / "nothing", os.X_OK)
 
 
 def faults(tmp_path, **environ):
@@ -240,4 +240,4 @@ def test_a_server_knows_whether_it_sees_another_users_processes(tmp_path, status
     file = tmp_path / "status"
     if status is not None:
         file.write_text(status)
-    assert unix_user.sees_others(file) is sees
+    assert unix_user.can_read_foreign_environ(file) is sees

@@ -149,15 +149,15 @@ def test_settings_cannot_be_changed():
 
 
 TABLE = [
-    (parsers.text, " a b ", "a b"),
-    (parsers.optional, "  ", None),
-    (parsers.optional, " x ", "x"),
+    (parsers.string, " a b ", "a b"),
+    (parsers.optional_string, "  ", None),
+    (parsers.optional_string, " x ", "x"),
     (parsers.token, " ", None),
     (parsers.token, " a!~b ", "a!~b"),
-    *[(parsers.flag, word, True) for word in ("1", "true", "YES", " On ")],
-    *[(parsers.flag, word, False) for word in ("0", "False", "no", "off")],
-    (parsers.whole(0, 9), " 9 ", 9),
-    (parsers.whole(-1, 9), "-1", -1),
+    *[(parsers.boolean, word, True) for word in ("1", "true", "YES", " On ")],
+    *[(parsers.boolean, word, False) for word in ("0", "False", "no", "off")],
+    (parsers.integer(0, 9), " 9 ", 9),
+    (parsers.integer(-1, 9), "-1", -1),
     (parsers.seconds(0.1), "0.1", 0.1),
     (parsers.seconds(-1.0), "-1", -1.0),
     (parsers.seconds(0.0), "86400", 86400.0),
@@ -166,10 +166,10 @@ TABLE = [
     (parsers.base_url, " https://x.example:8443/base// ", "https://x.example:8443/base"),
     (parsers.base_url, "http://[::1]:80", "http://[::1]:80"),
     (parsers.url_path, " /a/b ", "/a/b"),
-    (parsers.names, " a, b ,,c", ("a", "b", "c")),
-    (parsers.names, "", ()),
-    (parsers.folder, "/a/b", Path("/a/b")),
-    (parsers.folder, "~/x", Path("~/x").expanduser()),
+    (parsers.comma_list, " a, b ,,c", ("a", "b", "c")),
+    (parsers.comma_list, "", ()),
+    (parsers.absolute_path, "/a/b", Path("/a/b")),
+    (parsers.absolute_path, "~/x", Path("~/x").expanduser()),
     (parsers.store_url, "memory://", "memory://"),
     (parsers.api_keys, f"me={KEY}, you={KEY}x", {"me": KEY, "you": f"{KEY}x"}),
     (parsers.api_keys, f"me={KEY}=", {"me": f"{KEY}="}),
@@ -184,8 +184,11 @@ def test_what_can_be_used_is_read(parse, raw, value):
 
 WRONG = [
     *[(parsers.token, raw) for raw in ("a b", "a\nb", "ü", "a\0", "\x7f")],
-    *[(parsers.flag, raw) for raw in ("", "2", "ja", "tru", "None")],
-    *[(parsers.whole(0, 9), raw) for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")],
+    *[(parsers.boolean, raw) for raw in ("", "2", "ja", "tru", "None")],
+    *[
+        (parsers.integer(0, 9), raw)
+        for raw in ("", "10", "-1", "1.0", "1e0", "0x1", "9" * 400, "a")
+    ],
     *[(parsers.seconds(0.1), raw) for raw in ("0", "0.09", "86401", "inf", "nan", "1e3", "", "1s")],
     *[(parsers.choice("a", "b"), raw) for raw in ("", "A", "a,b", "c")],
     *[(parsers.base_url, raw) for raw in ("x", "ftp://x", "//x", "http://", "http:///p", "x:80")],
@@ -201,7 +204,7 @@ WRONG = [
         (parsers.url_path, raw)
         for raw in ("", "a/b", "http://x/y", "/a b", "/a?b", "/a#b", "/a\nb")
     ],
-    *[(parsers.folder, raw) for raw in ("", "a/b", "./a", "../a")],
+    *[(parsers.absolute_path, raw) for raw in ("", "a/b", "./a", "../a")],
     *[(parsers.store_url, raw) for raw in ("memory", "memory:///x", "file:///x")],
     *[(parsers.api_keys, raw) for raw in (KEY, f"={KEY}", f"a b={KEY}", f"me={KEY[:-1]}", "me=")],
     *[(parsers.api_keys, raw) for raw in (f"me={KEY},me={KEY}y", f"ü={KEY}", f"{'n' * 65}={KEY}")],

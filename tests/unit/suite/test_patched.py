@@ -57,7 +57,7 @@ def test_a_plain_file_reaches_nothing_that_gevent_patches(name):
 
 
 def test_a_file_that_starts_a_thread_is_not_plain():
-    assert list(reached(patched.HERE / "unit/runtime/test_threads.py"))
+    assert list(reached(patched.HERE / "unit/runtime/test_thread_pool.py"))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_fault_t1_a_turn_that_breaks_holds_up_nobody(method, place, queues, work
 
 
 class NoThreads:
-    """Threads that cannot be started, but for the first `count`."""
+    """CachedThreadPool that cannot be started, but for the first `count`."""
 
     def __init__(self, real, count=0):
         self._real = real

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 from cowork.web.disconnects import Disconnects, Watch
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -39,10 +39,10 @@ def watch_of():
 
 @pytest.fixture
 def disconnects():
-    watching = Watching("disconnects")
-    made = Disconnects(watching)
+    watcher = FdWatcher("disconnects")
+    made = Disconnects(watcher)
     yield made
-    watching.close()
+    watcher.close()
 
 
 def request_on(sock):
@@ -55,7 +55,9 @@ def descriptors():
 
 def test_a_look_at_a_client_that_is_silent_does_not_wait(ends, watch_of):
     found = []
-    thread = threading.Thread(target=lambda: found.append(watch_of(ends[0]).look()), daemon=True)
+    thread = threading.Thread(
+        target=lambda: found.append(watch_of(ends[0]).on_readable()), daemon=True
+    )
     thread.start()
     wait_for(lambda: found == [True], what="the look")
     thread.join()
@@ -67,7 +69,7 @@ def test_a_look_beside_the_reader_of_the_next_request_disturbs_nobody(ends, watc
     reader = threading.Thread(target=lambda: got.append(ours.recv(100)), daemon=True)
     reader.start()
     for _ in range(20):
-        assert watch_of(ours).look() is True
+        assert watch_of(ours).on_readable() is True
     theirs.sendall(b"next")
     reader.join(PATIENCE_S)
     assert got == [b"next"]
@@ -134,10 +136,10 @@ def test_the_end_of_a_watched_client_wakes_its_request(ends, disconnects):
 
 def test_what_is_watched_at_the_end_is_let_go(ends):
     before = descriptors()
-    watching = Watching("disconnects")
-    disconnects = Disconnects(watching)
+    watcher = FdWatcher("disconnects")
+    disconnects = Disconnects(watcher)
     watch = disconnects.watch(request_on(ends[0]), lambda: None)
-    watching.close()
+    watcher.close()
     disconnects.unwatch(watch)
     assert disconnects.watch(request_on(ends[0]), lambda: None) is None
     wait_for(lambda: descriptors() <= before, what="the descriptors")

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from flask import Flask, g, jsonify
 
-from cowork.settings.api_keys import Keys
+from cowork.settings.api_keys import ApiKeys
 from cowork.web import guard, problems
 from cowork.web.client_address import ClientAddresses
 from cowork.web.guard import Guard
@@ -21,7 +21,9 @@ ASKS = {"Access-Control-Request-Method": "POST"}
 def client(keys=None, hosts=(), origins=(), trusted=()):
     app = Flask("guard", static_folder=None)
     addresses = ClientAddresses(tuple(ip_network(each) for each in trusted))
-    guard.register(app, Guard(Keys(keys or {}), hosts=hosts, origins=origins, addresses=addresses))
+    guard.register(
+        app, Guard(ApiKeys(keys or {}), hosts=hosts, origins=origins, addresses=addresses)
+    )
     problems.register(app)
     for path in ("/who", "/health/live"):
         app.add_url_rule(path, path, lambda: jsonify(g.owner))

@@ -18,7 +18,7 @@ from cowork.claude.process.launcher import find_setpriv
 from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.model import Project
-from cowork.runtime.fair_queue import Turnstile
+from cowork.runtime.fair_queue import FairSemaphore
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.claude.pool_of_fakes import (
@@ -372,7 +372,7 @@ def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
 ):
     monkeypatch.setattr("cowork.claude.process.launcher.MAX_CPU_START_S", 0.3)
     pool = new_pool(config={"start": "hang"}, start_timeout=PATIENCE_S)
-    pool._launcher._turnstile = Turnstile(1)
+    pool._launcher._start_permits = FairSemaphore(1)
     gone = threading.Event()
     hanging = background(lambda: pool.get(given_up=gone.is_set))
     wait_for(lambda: pool.did("start"), what="the start that hangs")

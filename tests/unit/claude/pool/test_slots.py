@@ -18,7 +18,7 @@ from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import LeaseRequest, Slot, Slots, State, Waiter
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
-from cowork.runtime.fair_queue import FairQueue, Turnstile
+from cowork.runtime.fair_queue import FairQueue, FairSemaphore
 from tests.background import BackgroundCalls
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -351,37 +351,37 @@ def test_owners_take_turns_and_each_comes_in_its_order():
 
 
 def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(waiters):
-    turnstile, order = Turnstile(1), []
-    first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
+    semaphore, order = FairSemaphore(1), []
+    first = semaphore.acquire("a", time.monotonic() + 60, lambda: False)
 
     def start(owner: str) -> None:
-        place = turnstile.enter(owner, time.monotonic() + 60, lambda: False)
+        place = semaphore.acquire(owner, time.monotonic() + 60, lambda: False)
         order.append(owner)
-        turnstile.leave(place)
+        semaphore.release(place)
 
     calls = []
     for owner in "aaaaab":
         calls.append(waiters(start, owner))
-        wait_for(lambda: len(turnstile._queue) == len(calls), what="a start that waits")
-    turnstile.leave(first)
+        wait_for(lambda: len(semaphore._queue) == len(calls), what="a start that waits")
+    semaphore.release(first)
     for call in calls:
         call.result(PATIENCE_S)
     assert "b" in order[:2]
 
 
-def test_who_gives_up_at_the_turnstile_is_not_let_in(waiters):
-    turnstile = Turnstile(1)
-    first = turnstile.enter("a", time.monotonic() + 60, lambda: False)
-    assert turnstile.enter("a", time.monotonic() + 0.05, lambda: False) is None
-    assert turnstile.enter("b", time.monotonic() + 60, lambda: True) is None
-    waiting = waiters(turnstile.enter, "b", time.monotonic() + 60, lambda: False)
-    wait_for(lambda: len(turnstile._queue) == 1, what="one who waits")
+def test_who_gives_up_at_the_semaphore_is_not_let_in(waiters):
+    semaphore = FairSemaphore(1)
+    first = semaphore.acquire("a", time.monotonic() + 60, lambda: False)
+    assert semaphore.acquire("a", time.monotonic() + 0.05, lambda: False) is None
+    assert semaphore.acquire("b", time.monotonic() + 60, lambda: True) is None
+    waiting = waiters(semaphore.enter, "b", time.monotonic() + 60, lambda: False)
+    wait_for(lambda: len(semaphore._queue) == 1, what="one who waits")
     for _ in range(2):
-        turnstile.leave(first)
+        semaphore.release(first)
     second = waiting.result(PATIENCE_S)
-    assert turnstile.enter("a", time.monotonic(), lambda: False) is None
-    turnstile.leave(second)
-    assert turnstile.enter("a", time.monotonic() + 60, lambda: False)
+    assert semaphore.acquire("a", time.monotonic(), lambda: False) is None
+    semaphore.release(second)
+    assert semaphore.acquire("a", time.monotonic() + 60, lambda: False)
 
 
 # -- the pool, with hundreds of threads

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cowork.claude.process.process import ClaudeProcess, ProcessGone
 from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
-from cowork.runtime.fd_watcher import Watching
+from cowork.runtime.fd_watcher import FdWatcher
 from cowork.turns.event_log import EventLog
 from tests.patience import PATIENCE_S
 
@@ -64,13 +64,13 @@ class Child:
 @contextmanager
 def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
     """A process to which the test hands blocks of lines, as its reader thread would."""
-    watching, child = Watching("test-stderr"), Child()
+    watcher, child = FdWatcher("test-stderr"), Child()
     process = ClaudeProcess(
         child,  # type: ignore[arg-type]
         process_id="none",
         session_id="00000000-0000-4000-8000-000000000000",
         cwd="/",
-        watching=watching,
+        watcher=watcher,
         **settings,
     )
     process._become_ready()
@@ -81,7 +81,7 @@ def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
         process._stdout_reader.join(PATIENCE_S)
         process.shorten_timeouts()
         process.end()
-        watching.close()
+        watcher.close()
 
 
 @dataclass(frozen=True)

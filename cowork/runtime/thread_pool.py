@@ -1,4 +1,4 @@
-"""Threads that are kept for the next call: to start one costs more than most calls do."""
+"""CachedThreadPool that are kept for the next call: to start one costs more than most calls do."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 
 # How long a thread that has nothing to do waits for something; seconds.
-IDLE = 5.0
+IDLE_TIMEOUT_S = 5.0
 
 
-class Threads:
+class CachedThreadPool:
     """Runs each call at once, in a thread and a context of its own for as long as it takes."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # Threads that wait and have not been promised a call yet.
+        # CachedThreadPool that wait and have not been promised a call yet.
         self._idle = 0
         self._closed = False
 
@@ -28,11 +28,11 @@ class Threads:
             kept = self._idle > 0
             self._idle -= kept
         if not kept:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            threading.Thread(target=self._run_calls, name=self._name, daemon=True).start()
         self._calls.put(call)
 
-    def _work(self) -> None:
-        call = self._promised()
+    def _run_calls(self) -> None:
+        call = self._wait_promised()
         while call is not None:
             Context().run(call)
             del call  # what it holds is not to be kept while this waits
@@ -43,12 +43,12 @@ class Threads:
             if self._closed:
                 return None
             self._idle += 1
-        return self._promised()
+        return self._wait_promised()
 
-    def _promised(self) -> Callable[[], None] | None:
+    def _wait_promised(self) -> Callable[[], None] | None:
         while True:
             try:
-                return self._calls.get(timeout=IDLE)
+                return self._calls.get(timeout=IDLE_TIMEOUT_S)
             except Empty:
                 with self._lock:
                     if self._idle:

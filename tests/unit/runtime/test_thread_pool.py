@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from cowork.runtime import threads
-from cowork.runtime.threads import Threads
+from cowork.runtime import thread_pool
+from cowork.runtime.thread_pool import CachedThreadPool
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
@@ -22,7 +22,7 @@ word: ContextVar[str] = ContextVar("word", default="none")
 
 @pytest.fixture
 def kept():
-    made = Threads(NAME)
+    made = CachedThreadPool(NAME)
     yield made
     made.close()
     wait_for(lambda: not alive(), what="the end of all threads")
@@ -103,7 +103,7 @@ def test_what_a_call_held_is_let_go_of_while_its_thread_waits(kept):
 
 
 def test_a_thread_that_idles_too_long_ends(kept, monkeypatch):
-    monkeypatch.setattr(threads, "IDLE", 0.05)
+    monkeypatch.setattr(thread_pool, "IDLE_TIMEOUT_S", 0.05)
     run(kept, lambda: None)
     wait_for(lambda: not alive(), what="the thread's end")
     assert kept._idle == 0
@@ -111,7 +111,7 @@ def test_a_thread_that_idles_too_long_ends(kept, monkeypatch):
 
 
 def test_no_call_is_lost_to_threads_that_give_up(kept, monkeypatch):
-    monkeypatch.setattr(threads, "IDLE", 0.001)
+    monkeypatch.setattr(thread_pool, "IDLE_TIMEOUT_S", 0.001)
     count, done = 300, threading.Semaphore(0)
     for _ in range(count):
         kept.run(done.release)
@@ -130,7 +130,7 @@ def test_a_call_that_fails_takes_its_thread_with_it_and_nothing_else(kept, monke
 
 
 def test_closing_ends_idle_threads_at_once_and_busy_ones_with_their_call():
-    kept, go = Threads(NAME), threading.Event()
+    kept, go = CachedThreadPool(NAME), threading.Event()
     run(kept, lambda: None)
     settled(kept, 1)
     kept.run(lambda: None)
@@ -146,7 +146,7 @@ def test_closing_ends_idle_threads_at_once_and_busy_ones_with_their_call():
 
 
 def test_what_is_run_after_closing_runs_all_the_same():
-    kept = Threads(NAME)
+    kept = CachedThreadPool(NAME)
     kept.close()
     run(kept, lambda: None)
     wait_for(lambda: not alive(), what="the end of all threads")
