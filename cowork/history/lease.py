@@ -18,7 +18,7 @@ LEASE_S = 3.0
 class RelayLease:
     """Held by one process at a time; one that dies loses it within `seconds`.
 
-    Not thread-safe: the sender at the outbox's turnstile asks for it.
+    Not thread-safe: the sender that holds the relay's `_pick_lock` asks for it.
     """
 
     def __init__(self, store: Store, seconds: float = LEASE_S) -> None:

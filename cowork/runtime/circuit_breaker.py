@@ -1,4 +1,4 @@
-"""A breaker: after some failures in a row, tries have growing pauses until one succeeds."""
+"""A circuit breaker: after some failures in a row, tries back off until one succeeds."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ import threading
 import time
 from collections.abc import Callable
 
+from cowork.runtime.backoff import Backoff
+
 THRESHOLD = 5
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+# So many pauses long nobody else tries, while one who was let through has not told how it went.
+PROBE_PAUSES = 2
 
 
-class Breaker:
-    """Counts failures in a row; open from `threshold` of them on.  Durations are seconds.
-
-    Each further failure doubles the pause, of which `jitter` (0 to 1) takes up to a half away, so
-    that several servers do not try in step.
-    """
+class CircuitBreaker:
+    """Counts failures in a row; open from `threshold` of them on.  Durations are seconds."""
 
     def __init__(
         self,
         *,
         threshold: int = THRESHOLD,
-        first_pause: float = FIRST_PAUSE,
-        longest_pause: float = LONGEST_PAUSE,
+        first_pause: float = FIRST_PAUSE_S,
+        longest_pause: float = LONGEST_PAUSE_S,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threshold = threshold
-        self._first_pause = first_pause
-        self._longest_pause = longest_pause
-        self._jitter = jitter
+        self._probe_timeout = PROBE_PAUSES * first_pause
         self._clock = clock
         self._lock = threading.Lock()
+        self._backoff = Backoff(first_pause, longest_pause, jitter)
         self._failures = 0
-        self._next_try = 0.0
 
     @property
     def failures(self) -> int:
@@ -50,21 +48,30 @@ class Breaker:
     def wait(self) -> float:
         """Seconds until the next try may be made; 0 means now."""
         with self._lock:
-            return max(0.0, self._next_try - self._clock()) if self.open else 0.0
+            return self._backoff.left(self._clock())
+
+    def let_through(self) -> bool:
+        """Whether a try may be made now: any while closed, and one after each pause while open."""
+        if not self.open:
+            return True
+        with self._lock:
+            now = self._clock()
+            if self._backoff.left(now):
+                return False
+            self._backoff.until = now + self._probe_timeout
+            return True
 
     def failed(self) -> None:
         """A try failed."""
         with self._lock:
             self._failures += 1
-            beyond = self._failures - self._threshold
-            if beyond >= 0:
-                # Bounded before it is used as an exponent: a float has an end.
-                pause = min(self._longest_pause, self._first_pause * 2 ** min(beyond, 16))
-                self._next_try = self._clock() + pause * (1 - self._jitter() / 2)
+            if self.open:
+                self._backoff.failed(self._clock())
 
     def succeeded(self) -> bool:
         """A try succeeded: the breaker is closed; True when it was open."""
         with self._lock:
             was_open = self.open
             self._failures = 0
+            self._backoff.reset()
             return was_open

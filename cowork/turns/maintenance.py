@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
+from cowork.runtime.periodic import PeriodicThread
 from cowork.stores.protocol import LEASE, Store
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
@@ -42,9 +42,9 @@ class StoreMaintenance:
         self._registry = registry
         self._holder = holder
         self._is_dead = is_dead
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = PeriodicThread("maintenance", self._step, first_s=HEARTBEAT_INTERVAL_S)
+        self._is_due = False
+        self._next_run = 0.0
         self.ok = True
         self.sessions = 0
 
@@ -53,47 +53,36 @@ class StoreMaintenance:
         if not self._store.shared:
             return
         self._run_once()
-        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         self._thread.start()
 
     def run_soon(self) -> None:
         """Check the store now: a call of it has failed."""
-        self._wake.set()
+        self._is_due = True
+        self._thread.wake()
 
     def close(self) -> None:
         """Stop the thread, and try a last time to write the buffered ends."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(2 * RETRY_INTERVAL_S + 1.0)
+        self._thread.stop()
+        self._thread.join(2 * RETRY_INTERVAL_S + 1.0)
         if not self._recorder.flush():
             log.error("shutting down: unsaved turn results lost", turns=self._recorder.buffered)
 
-    def _run(self) -> None:
-        next_run = time.monotonic() + HEARTBEAT_INTERVAL_S
-        while not self._stop.is_set():
-            now = time.monotonic()
-            woken = self._wake.wait(max(min(self._interval(), next_run - now), 0.0))
-            if self._stop.is_set():
-                return
-            self._refresh_remote()
-            if woken or time.monotonic() >= next_run:
-                self._wake.clear()
-                self._run_once()
-                next_run = time.monotonic() + (
-                    HEARTBEAT_INTERVAL_S if self.ok else RETRY_INTERVAL_S
-                )
-                self._stop.wait(REMOTE_POLL_INTERVAL_S)  # however many calls fail at once
+    def _step(self) -> float:
+        """Do what is due; the seconds until something is due again."""
+        self._refresh_remote()
+        if self._is_due or time.monotonic() >= self._next_run:
+            self._is_due = False
+            self._run_once()
+            self._thread.pause(REMOTE_POLL_INTERVAL_S)  # however many calls fail at once
+        left = max(self._next_run - time.monotonic(), 0.0)
+        return min(REMOTE_POLL_INTERVAL_S, left) if self._registry.remote_count else left
 
     def _refresh_remote(self) -> None:
         try:
             if self._registry.remote_count:
                 self._registry.refresh_remote()
         except StoreUnavailable:
-            self._wake.set()
-
-    def _interval(self) -> float:
-        return REMOTE_POLL_INTERVAL_S if self._registry.remote_count else HEARTBEAT_INTERVAL_S
+            self._is_due = True
 
     def _run_once(self) -> None:
         try:
@@ -101,12 +90,13 @@ class StoreMaintenance:
             self._reap_dead_holders()
             self.sessions = self._store.session_count()
             while self._store.expire(_EXPIRE_BATCH) == _EXPIRE_BATCH:
-                self._stop.wait(0.01)
+                self._thread.pause(0.01)
             self._set_available(ok=self._recorder.flush())
         except StoreUnavailable as fault:
             self._set_available(ok=False, why=fault.message)
         except Exception:
             log.exception("store maintenance failed")
+        self._next_run = time.monotonic() + (HEARTBEAT_INTERVAL_S if self.ok else RETRY_INTERVAL_S)
 
     def _reap_dead_holders(self) -> None:
         for holder, silent in self._store.holders().items():

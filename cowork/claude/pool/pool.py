@@ -28,6 +28,8 @@ from cowork.runtime.ids import new_hex, new_id
 log = logger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+# For a thread that was told to stop.
+JOIN_TIMEOUT_S = 1.0
 # Longer than the escalation of an end may take; a project's own process may besides have to start.
 OWN_PROCESS_TIMEOUT_S = 30.0
 THROWAWAY = Throwaway()
@@ -248,7 +250,7 @@ class Pool:
                 slot.known_turns = slot.known_turns if turns is None else turns
                 self._slots.begun(slot, State.IDLE)
         if keep:
-            self._reaper.start()
+            self._reaper.thread.start()
         else:
             self.discard(process)
 
@@ -402,7 +404,7 @@ class Pool:
         """End every process, all at once and in a hurry: in about two seconds."""
         self.spares.stop()
         self._start_probe.close()
-        self._reaper.stop()
+        self._reaper.thread.stop()
         with self._changed:
             self._slots.close()
             ends = [self._ended_in_a_hurry(slot) for slot in self._slots if slot.process]
@@ -412,7 +414,7 @@ class Pool:
             end.join(CLOSE_TIMEOUT_S)
         with self._changed:
             self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT_S)
-        self._reaper.join()
+        self._reaper.thread.join(JOIN_TIMEOUT_S)
         self.spares.join()
         self._start_probe.join()
         orphans.sweep_own()

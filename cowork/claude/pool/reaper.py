@@ -10,6 +10,7 @@ from cowork.claude.pool import memory
 from cowork.claude.pool.slots import Slot, Slots, State
 from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
+from cowork.runtime.periodic import PeriodicThread
 
 log = logger(__name__)
 
@@ -23,10 +24,10 @@ MEASURE_PAUSE_S = 0.02
 
 
 class IdleReaper:
-    """Reaps from a thread of its own, which `start` begins once.
+    """Reaps from a `thread` of its own, to be started and stopped by whoever has this.
 
     A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
-    over; `idle_timeout` and `look`, how often it looks, are seconds.  `on_look` is called first.
+    over; `idle_timeout` and `interval` are seconds.  `on_look` is called first.
     """
 
     def __init__(
@@ -44,38 +45,11 @@ class IdleReaper:
         self._on_look = on_look
         self._interval = min(interval, max(0.05, idle_timeout))
         self._measuring = threading.Lock()
-        self._starting = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.thread = PeriodicThread(
+            "claude-reaper", self._reap_once, first_s=self._interval, retry_s=self._interval
+        )
 
-    def start(self) -> None:
-        """Begin; calling it again is no error."""
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._stopped.is_set() or self._thread is not None:
-                return  # another thread was here first
-            thread = threading.Thread(target=self._run, name="claude-keeper", daemon=True)
-            thread.start()  # may fail, and is tried again by the next then
-            self._thread = thread
-
-    def stop(self) -> None:
-        with self._starting:
-            self._stopped.set()
-
-    def join(self) -> None:
-        if self._thread is not None:
-            self._thread.join(1.0)
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._interval):
-            try:
-                self._reap_once()
-            except Exception:
-                # The thread has to live: nobody would start it again.
-                log.exception("idle reaper failed")
-
-    def _reap_once(self) -> None:
+    def _reap_once(self) -> float:
         self._on_look()
         if self._memory_limit:
             with self._slots.changed:
@@ -89,13 +63,14 @@ class IdleReaper:
                 self._slots.ending(slot)
         for slot in due:
             self._slots.end(slot)
+        return self._interval
 
     def _measure_paced(self, slots: Sequence[Slot]) -> None:
         """One after the other: each takes the interpreter from the event loop, now and then."""
         pause = min(MEASURE_PAUSE_S, self._interval / max(1, len(slots)))
         for slot in slots:
             self.measure([slot])
-            if self._stopped.wait(pause):
+            if self.thread.pause(pause):
                 return
 
     def _is_due(self, slot: Slot, now: float) -> bool:

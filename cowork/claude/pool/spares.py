@@ -7,7 +7,6 @@ turn's process is, and go first when a slot is needed.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
 from cowork.errors import CoworkError
 from cowork.log import logger
-from cowork.runtime.circuit_breaker import Breaker
+from cowork.runtime.circuit_breaker import CircuitBreaker
+from cowork.runtime.periodic import PeriodicThread
 
 log = logger(__name__)
 
@@ -37,11 +37,11 @@ class _GiveUp:
     """Whether a start is to be given up, and whether it ever was."""
 
     slots: Slots
-    stopped: threading.Event
+    thread: PeriodicThread
     given_up: bool = False
 
     def __call__(self) -> bool:
-        self.given_up = self.given_up or self.stopped.is_set() or self.slots.waiters > 0
+        self.given_up = self.given_up or self.thread.stopped or self.slots.waiters > 0
         return self.given_up
 
 
@@ -67,26 +67,25 @@ class Spares:
         self._wanted = LeaseRequest(None, cwd or "")
         self._on_ready = on_ready
         self._on_look = on_look
-        self._breaker = Breaker()
-        self._stopped = threading.Event()
+        self._breaker = CircuitBreaker()
         self._missing_since: float | None = float("-inf")
         self._ready_at: dict[Slot, float] = {}
-        self._thread = threading.Thread(target=self._run, name="claude-spares", daemon=True)
+        self._thread = PeriodicThread(
+            "claude-spares", self._step, retry_s=CHECK_INTERVAL_S, woken=slots.spares_due
+        )
 
     def start(self) -> None:
         """Begin, where any are wanted."""
-        if self._count > 0 and not self._stopped.is_set():
+        if self._count > 0:
             self._thread.start()
 
     def stop(self) -> None:
         """Start no more; those that are ready stay."""
-        self._stopped.set()
-        self._slots.spares_due.set()
+        self._thread.stop()
 
     def join(self) -> None:
         """Wait for the end of a start that was under way when `stop` was called."""
-        if self._thread.is_alive():
-            self._thread.join(JOIN_TIMEOUT_S)
+        self._thread.join(JOIN_TIMEOUT_S)
 
     @property
     def problem(self) -> str | None:
@@ -100,18 +99,6 @@ class Spares:
         if self._breaker.failures and self._breaker.succeeded():
             log.info("the CLI starts again")
             self._slots.spares_due.set()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._slots.spares_due.clear()
-            try:
-                pause = self._step()
-            except Exception:
-                # The thread has to live: nobody would start it again.
-                log.exception("spare processes thread failed")
-                pause = CHECK_INTERVAL_S
-            if pause > 0:
-                self._slots.spares_due.wait(pause)
 
     def _step(self) -> float:
         """Do what is due; the seconds until something may be due again."""
@@ -169,7 +156,7 @@ class Spares:
         return max(self._breaker.wait(), self._missing_since + START_DELAY_S - now, 0.0)
 
     def _prepare(self, slot: Slot) -> None:
-        given_up = _GiveUp(self._slots, self._stopped)
+        given_up = _GiveUp(self._slots, self._thread)
         try:
             process = self._launcher.start_prewarmed(
                 self._wanted.cwd, given_up=given_up, on_spawn=slot.attach

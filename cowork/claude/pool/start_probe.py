@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from cowork.errors import CoworkError
 from cowork.log import logger
-from cowork.runtime.circuit_breaker import Breaker
+from cowork.runtime.circuit_breaker import CircuitBreaker
 
 log = logger(__name__)
 
@@ -26,7 +26,7 @@ class StartProbe:
 
     def __init__(self, probe: Callable[[], None], *, first_pause: float = FIRST_PAUSE_S) -> None:
         self._probe = probe
-        self._breaker = Breaker(threshold=1, first_pause=first_pause)
+        self._breaker = CircuitBreaker(threshold=1, first_pause=first_pause)
         self._lock = threading.Lock()
         self._why: str | None = None
         self._closed = False
@@ -65,7 +65,7 @@ class StartProbe:
     def _begin_try(self) -> None:
         if self._closed or (self._thread is not None and self._thread.is_alive()):
             return
-        thread = threading.Thread(target=self._try, name="claude-probe", daemon=True)
+        thread = threading.Thread(target=self._try, name="claude-start-probe", daemon=True)
         try:
             thread.start()
         except RuntimeError as fault:  # there are no more threads

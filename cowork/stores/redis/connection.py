@@ -1,9 +1,7 @@
-"""The line to Redis: short timeouts, no retries, and a breaker while nobody answers."""
+"""The connections to Redis: short timeouts, no retries, a circuit breaker while it is down."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,18 +24,17 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from cowork.errors import StoreUnavailable
-from cowork.log import logger, masked
-
-log = logger(__name__)
+from cowork.log import masked
+from cowork.runtime.circuit_breaker import CircuitBreaker
 
 # Together they are less than the second that a request may wait.
-CONNECT_TIMEOUT = 0.3
-ANSWER_TIMEOUT = 0.4
-POOL_TIMEOUT = 0.2
-CONNECTIONS = 32
-# How long everybody is told at once that Redis is away, before one call tries again.
-PAUSE = 0.5
-_AWAY = (
+CONNECT_TIMEOUT_S = 0.3
+ANSWER_TIMEOUT_S = 0.4
+POOL_TIMEOUT_S = 0.2
+MAX_CONNECTIONS = 32
+# How long every call is refused at once after one that failed, before one tries again.
+PAUSE_S = 0.5
+_UNAVAILABLE = (
     RedisConnectionError,
     RedisTimeoutError,
     BusyLoadingError,
@@ -53,10 +50,10 @@ def connect(url: str) -> Redis:
     """A client of that URL; nothing is sent before its first use."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
-        timeout=POOL_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=ANSWER_TIMEOUT,
+        max_connections=MAX_CONNECTIONS,
+        timeout=POOL_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
         protocol=2,
@@ -65,16 +62,16 @@ def connect(url: str) -> Redis:
     return Redis(connection_pool=pool)
 
 
-class Line:
+class RedisConnection:
     """Calls to one Redis; `close` it."""
 
     def __init__(self, client: Redis, prefix: str) -> None:
         self.prefix = prefix
         self._client = client
         self._scripts: dict[str, Any] = {}
-        self._lock = threading.Lock()
-        self._failed = False
-        self._shut_until = 0.0
+        self._breaker = CircuitBreaker(
+            threshold=1, first_pause=PAUSE_S, longest_pause=PAUSE_S, jitter=lambda: 0.0
+        )
 
     def script(self, lua: str, arguments: Sequence[Any] = ()) -> Any:
         """What the script returns; raises `StoreUnavailable`."""
@@ -92,32 +89,22 @@ class Line:
         self._client.connection_pool.disconnect()
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        self._pass()
+        if not self._breaker.let_through():
+            raise StoreUnavailable("redis unavailable", retry_after=1)
         try:
             result = call()
-        except _AWAY as fault:
+        except _UNAVAILABLE as fault:
             raise self._fail(fault) from fault
         except ResponseError as fault:
             if not str(fault).startswith(_NOT_NOW):
                 raise
             raise self._fail(fault) from fault
-        self._failed = False
+        if self._breaker.failures:
+            self._breaker.succeeded()
         return result
 
-    def _pass(self) -> None:
-        """Let a call through; while Redis is away one at a time, now and then."""
-        if not self._failed:
-            return
-        with self._lock:
-            now = time.monotonic()
-            if now < self._shut_until:
-                raise StoreUnavailable("redis is away", retry_after=1)
-            self._shut_until = now + 2 * PAUSE
-
     def _fail(self, fault: RedisError | OSError) -> StoreUnavailable:
-        with self._lock:
-            self._failed = True
-            self._shut_until = time.monotonic() + PAUSE
-        away = StoreUnavailable(f"redis is away: {masked(str(fault))}", retry_after=1)
-        away.outcome_unknown = True
-        return away
+        self._breaker.failed()
+        unavailable = StoreUnavailable(f"redis unavailable: {masked(str(fault))}", retry_after=1)
+        unavailable.outcome_unknown = True
+        return unavailable

@@ -36,7 +36,7 @@ from cowork.stores.limits import (
 )
 from cowork.stores.protocol import LEASE, StoreUnusable
 from cowork.stores.redis import scripts
-from cowork.stores.redis.connection import Line
+from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
@@ -75,7 +75,7 @@ class RedisStore:
         outbox_bytes: int = OUTBOX_BYTES,
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._line = Line(client, PREFIX)
+        self._connection = RedisConnection(client, PREFIX)
         self._secrecy = secrecy
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
@@ -85,7 +85,7 @@ class RedisStore:
         # Where the look for turns without an index is; None when it is over.
         self._cursor: int | None = 0
         try:
-            version = self._line.call(lambda redis: redis.get(f"{PREFIX}version"))
+            version = self._connection.call(lambda redis: redis.get(f"{PREFIX}version"))
         except StoreUnavailable as fault:
             log.warning("the store is away at start", why=fault.message)
             return
@@ -95,39 +95,41 @@ class RedisStore:
     # -- sessions
 
     def session(self, project: Project) -> Session | None:
-        body = self._line.call(lambda redis: redis.hget(f"{PREFIX}sessions", _key(project)))
+        body = self._connection.call(lambda redis: redis.hget(f"{PREFIX}sessions", _key(project)))
         return None if body is None else session_of(project, body)
 
     def sessions(self, owner: str) -> list[Session]:
-        found = self._line.script(scripts.SESSIONS, [f"{owner}\0"])
+        found = self._connection.script(scripts.SESSIONS, [f"{owner}\0"])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [session_of(_project(key), body) for key, body in pairs]
 
     def session_count(self) -> int:
-        return int(self._line.call(lambda redis: redis.hlen(f"{PREFIX}sessions")))
+        return int(self._connection.call(lambda redis: redis.hlen(f"{PREFIX}sessions")))
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         if claim.project != session.project:
             return False
         arguments = [_key(session.project), claim.number, session_json(session)]
-        return bool(self._line.script(scripts.PUT_SESSION, arguments))
+        return bool(self._connection.script(scripts.PUT_SESSION, arguments))
 
     def delete_session(self, project: Project) -> Session | None:
         for _ in range(_SWAPS):
-            body = self._line.call(lambda redis: redis.hget(f"{PREFIX}sessions", _key(project)))
+            body = self._connection.call(
+                lambda redis: redis.hget(f"{PREFIX}sessions", _key(project))
+            )
             found = None if body is None else session_of(project, body)
             ids = () if found is None else found.ids
             arguments = [_key(project), body or b"", REMOVALS_LIMIT, *ids]
-            if self._line.script(scripts.DELETE_SESSION, arguments):
+            if self._connection.script(scripts.DELETE_SESSION, arguments):
                 return found
         raise StoreUnavailable("the session changes all the time", retry_after=1)
 
     def removals(self) -> list[str]:
-        found = self._line.call(lambda redis: redis.zrange(f"{PREFIX}removals", 0, -1))
+        found = self._connection.call(lambda redis: redis.zrange(f"{PREFIX}removals", 0, -1))
         return [each.decode() for each in found]
 
     def drop_removal(self, session_id: str) -> None:
-        self._line.call(lambda redis: redis.zrem(f"{PREFIX}removals", session_id))
+        self._connection.call(lambda redis: redis.zrem(f"{PREFIX}removals", session_id))
 
     # -- claims
 
@@ -137,7 +139,7 @@ class RedisStore:
         number: int | None = None
         try:
             arguments = [_key(project), self._holder, round(LEASE * 1000)]
-            found = self._line.script(scripts.CLAIM, arguments)
+            found = self._connection.script(scripts.CLAIM, arguments)
             number = None if found is None else int(found)
         finally:
             claim = self._held.settle(project, number)
@@ -145,12 +147,14 @@ class RedisStore:
 
     def release(self, claim: Claim) -> None:
         self._held.let_go(claim)
-        self._line.script(scripts.RELEASE, [_key(claim.project), claim.number])
+        self._connection.script(scripts.RELEASE, [_key(claim.project), claim.number])
 
     def claimed_elsewhere(self, project: Project) -> bool:
         if self._held.has(project):
             return False
-        return bool(self._line.script(scripts.CLAIMED_ELSEWHERE, [_key(project), self._holder]))
+        return bool(
+            self._connection.script(scripts.CLAIMED_ELSEWHERE, [_key(project), self._holder])
+        )
 
     # -- turns
 
@@ -168,7 +172,7 @@ class RedisStore:
             "" if key is None else key.digest,
             *self._limits(),
         ]
-        found = self._line.script(scripts.PUT_TURN, arguments)
+        found = self._connection.script(scripts.PUT_TURN, arguments)
         if found == b"full":
             raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
         return None if found is None else (found[0].decode(), found[1].decode())
@@ -178,7 +182,7 @@ class RedisStore:
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         arguments = [record.id, record.state, record_json(record), *_message(question)]
-        self._line.script(scripts.START_TURN, arguments)
+        self._connection.script(scripts.START_TURN, arguments)
 
     def end_turn(self, end: TurnEnd) -> bool:
         record, claim = end.record, end.claim
@@ -201,11 +205,11 @@ class RedisStore:
         ]
         for message in end.messages:
             arguments += _message(message)
-        return bool(self._line.script(scripts.END_TURN, arguments))
+        return bool(self._connection.script(scripts.END_TURN, arguments))
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         fields = ["owner", "record", "state", "ended", "log"]
-        found = self._line.call(lambda redis: redis.hmget(f"{PREFIX}turn:{turn_id}", fields))
+        found = self._connection.call(lambda redis: redis.hmget(f"{PREFIX}turn:{turn_id}", fields))
         kept_for, body, state, ended, kept = found
         if kept_for is None or kept_for.decode() != owner:
             return None
@@ -213,23 +217,23 @@ class RedisStore:
         return record_of(body, changes), kept
 
     def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
-        turn, digest = self._line.call(
+        turn, digest = self._connection.call(
             lambda redis: redis.hmget(f"{PREFIX}key:{owner}\0{key}", ["turn", "digest"])
         )
         return None if turn is None else (turn.decode(), digest.decode())
 
     def forget_turns(self, project: Project) -> None:
-        self._line.script(scripts.FORGET_TURNS, [_key(project)])
+        self._connection.script(scripts.FORGET_TURNS, [_key(project)])
 
     def _index_turn(self, turn_id: str) -> None:
         """Have a deletion find a turn that has ended and of which its project does not know."""
-        body = self._line.call(lambda redis: redis.hget(f"{PREFIX}turn:{turn_id}", "record"))
+        body = self._connection.call(lambda redis: redis.hget(f"{PREFIX}turn:{turn_id}", "record"))
         if body is not None:
             project = record_of(body, {}).project
-            self._line.script(scripts.INDEX_TURN, [turn_id, _key(project)])
+            self._connection.script(scripts.INDEX_TURN, [turn_id, _key(project)])
 
     def history(self, project: Project) -> list[Exchange]:
-        found = self._line.call(
+        found = self._connection.call(
             lambda redis: redis.lrange(f"{PREFIX}history:{_key(project)}", 0, -1)
         )
         return [exchange for each in found for exchange in exchanges_of(each)]
@@ -240,12 +244,12 @@ class RedisStore:
         arguments: list[Any] = [VERSION, self._holder, round(LEASE * 1000)]
         for claim in self._held.all():
             arguments += [_key(claim.project), claim.number]
-        newer = self._line.script(scripts.BEAT, arguments)
+        newer = self._connection.script(scripts.BEAT, arguments)
         if newer is not None:
             raise StoreUnavailable(_too_new(newer), retry_after=60)
 
     def holders(self) -> dict[str, float]:
-        found = self._line.script(scripts.HOLDERS)
+        found = self._connection.script(scripts.HOLDERS)
         pairs = zip(found[::2], found[1::2], strict=True)
         return {
             holder.decode(): float("inf") if silent == b"" else int(silent) / 1000
@@ -254,7 +258,7 @@ class RedisStore:
 
     def bury_holder(self, holder: str) -> list[str]:
         arguments = [holder, datetime.now(UTC).isoformat(), round(LOST_KEEP * 1000)]
-        lost = [each.decode() for each in self._line.script(scripts.BURY_HOLDER, arguments)]
+        lost = [each.decode() for each in self._connection.script(scripts.BURY_HOLDER, arguments)]
         for turn_id in lost:
             self._index_turn(turn_id)
         return lost
@@ -268,7 +272,7 @@ class RedisStore:
         begun = self._cursor
         if begun is None:
             return 0
-        cursor, found = self._line.call(
+        cursor, found = self._connection.call(
             lambda redis: redis.scan(begun, match=f"{PREFIX}turn:*", count=_SCANNED)
         )
         for each in found:
@@ -284,9 +288,9 @@ class RedisStore:
     def put_token(self, token: XoToken | None) -> None:
         hidden = self._hide(token)
         if hidden:
-            self._line.call(lambda redis: redis.set(f"{PREFIX}token", hidden))
+            self._connection.call(lambda redis: redis.set(f"{PREFIX}token", hidden))
         else:
-            self._line.call(lambda redis: redis.delete(f"{PREFIX}token"))
+            self._connection.call(lambda redis: redis.delete(f"{PREFIX}token"))
 
     def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
         new = self._hide(token)
@@ -295,12 +299,12 @@ class RedisStore:
             held = self._token(hidden)
             if (None if held is None else held.access_token) != expected:
                 return False
-            if self._line.script(scripts.SWAP, [hidden, new]):
+            if self._connection.script(scripts.SWAP, [hidden, new]):
                 return True
         raise StoreUnavailable("the token changes all the time", retry_after=1)
 
     def _hidden_token(self) -> bytes:
-        return self._line.call(lambda redis: redis.get(f"{PREFIX}token")) or b""
+        return self._connection.call(lambda redis: redis.get(f"{PREFIX}token")) or b""
 
     def _hide(self, token: XoToken | None) -> bytes:
         return b"" if token is None else self._secrecy.hide(token_json(token))
@@ -312,29 +316,29 @@ class RedisStore:
     # -- the outbox
 
     def put_message(self, message: ChatMessage) -> None:
-        self._line.script(scripts.PUT_MESSAGE, _message(message))
+        self._connection.script(scripts.PUT_MESSAGE, _message(message))
 
     def waiting_projects(self, limit: int) -> list[Project]:
-        found = self._line.call(lambda redis: redis.zrange(f"{PREFIX}projects", 0, limit - 1))
+        found = self._connection.call(lambda redis: redis.zrange(f"{PREFIX}projects", 0, limit - 1))
         return [_project(each) for each in found]
 
     def next_message(self, project: Project) -> ChatMessage | None:
-        found = self._line.script(scripts.NEXT_MESSAGE, [_key(project)])
+        found = self._connection.script(scripts.NEXT_MESSAGE, [_key(project)])
         return None if found is None else message_of(found[0], tried=bool(found[1]))
 
     def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
-        self._line.script(scripts.NOTE_TRY, [message.id, int(tried)])
+        self._connection.script(scripts.NOTE_TRY, [message.id, int(tried)])
 
     def drop_message(self, message: ChatMessage) -> None:
-        self._line.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])
+        self._connection.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])
 
     def message_count(self) -> int:
-        return int(self._line.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
+        return int(self._connection.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
         known = self._oldest
         arguments = [*self._limits(), "" if known is None else known[0]]
-        waiting, dead, full, *first = self._line.script(scripts.COUNTS, arguments)
+        waiting, dead, full, *first = self._connection.script(scripts.COUNTS, arguments)
         if len(first) > 1:
             known = first[0].decode(), message_of(first[1]).created
         self._oldest = known = known if first else None
@@ -345,26 +349,26 @@ class RedisStore:
         project = message.project
         limits = DEAD_LIMIT, self._bounds.most_bytes // DEAD_SHARE
         arguments = [message.id, _key(project), project.owner, why, died.isoformat(), *limits]
-        dropped = self._line.script(scripts.BURY_MESSAGE, arguments)
+        dropped = self._connection.script(scripts.BURY_MESSAGE, arguments)
         if dropped:
             self._dropped += len(dropped)
             log.warning("too many dead letters, oldest dropped", message_id=dropped[0].decode())
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:
-        found = self._line.script(scripts.DEAD_LETTERS, [owner])
+        found = self._connection.script(scripts.DEAD_LETTERS, [owner])
         return [
             letter_of(message_of(body), why.decode(), died.decode()) for body, why, died in found
         ]
 
     def revive_dead(self, owner: str) -> int:
-        return int(self._line.script(scripts.REVIVE, [owner]))
+        return int(self._connection.script(scripts.REVIVE, [owner]))
 
     def lease_relay(self, holder: str, seconds: float) -> bool:
         arguments = [holder, round(seconds * 1000)]
-        return bool(self._line.script(scripts.LEASE_RELAY, arguments))
+        return bool(self._connection.script(scripts.LEASE_RELAY, arguments))
 
     def close(self) -> None:
-        self._line.close()
+        self._connection.close()
 
 
 def _key(project: Project) -> str:

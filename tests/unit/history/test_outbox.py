@@ -15,11 +15,12 @@ import pytest
 import structlog.testing
 
 from cowork.errors import StoreUnavailable
-from cowork.history.backoff import Pause, Road
 from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
+from cowork.history.delivery_gate import DeliveryGate
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import ChatMessage, Project
+from cowork.runtime.backoff import Backoff
 from cowork.stores.encryption import Secrecy
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
@@ -27,6 +28,7 @@ from cowork.upstream.http import Http, Limits
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
+OUTAGE = ["outbox delivery failed, retrying", "outbox delivery recovered"]
 QUICK = {"first_pause": 0.005, "longest_pause": 0.02}
 
 
@@ -352,7 +354,7 @@ def test_a_rest_that_ends_while_it_is_looked_at_is_not_waited_for_forever(
     looks = itertools.count()
     monkeypatch.setattr("cowork.history.relay.monotonic", lambda: 1000.0 + next(looks) * step)
     bad = iter([True])
-    jitter = itertools.chain([1.0], itertools.repeat(0.0))  # the project's rest is the longer one
+    jitter = itertools.chain([0.0], itertools.repeat(1.0))  # the project's rest is the longer one
 
     def fail_once(_message):
         if next(bad, False):
@@ -563,7 +565,7 @@ def test_a_message_whose_fate_the_store_does_not_take_is_not_sent_again(open_out
     store, history = FullDisk(), History(answer)
     box = open_outbox(history, store)
     box.add(message(1))
-    until(lambda: box._relay._stumbling)
+    until(lambda: box._relay._is_failing)
     time.sleep(0.2)
     assert len(history.tried) == 1
     store.full = False
@@ -770,7 +772,7 @@ def test_a_dead_api_costs_two_lines_and_few_tries(open_outbox, lines):
 def test_tries_grow_rarer_and_a_success_resets_them(open_outbox):
     weather = Weather()
     history = History(weather)
-    box = open_outbox(history, first_pause=0.02, longest_pause=0.16, jitter=lambda: 1.0)
+    box = open_outbox(history, first_pause=0.02, longest_pause=0.16, jitter=lambda: 0.0)
     box.add(message(1))
     until(lambda: len(history.tried) == 7)
     times = [at for at, _ in history.tried]
@@ -856,7 +858,7 @@ def test_senders_outlive_a_store_that_goes_away_for_a_while(open_outbox, lines):
     store.fault = None
     box.add(message(2))
     until(lambda: history.taken["p"] == ["1", "2"])
-    assert [line["event"] for line in lines] == ["outbox stumbled", "outbox goes on"]
+    assert [line["event"] for line in lines] == OUTAGE
 
 
 def test_a_token_that_cannot_be_read_tells_nothing_about_the_chat_api(open_outbox, lines):
@@ -873,7 +875,7 @@ def test_a_token_that_cannot_be_read_tells_nothing_about_the_chat_api(open_outbo
     until(lambda: not box.pending)
     assert history.tokens == ["token-1"]
     box.close(5)
-    assert [line["event"] for line in lines] == ["outbox stumbled", "outbox goes on"]
+    assert [line["event"] for line in lines] == OUTAGE
 
 
 def test_an_idle_outbox_does_nothing(open_outbox):
@@ -1044,8 +1046,8 @@ class TestTheStoresOutbox:
 
 
 def test_projects_whose_messages_are_gone_are_forgotten():
-    road = Road(lambda: Pause(1.0, 60.0, lambda: 1.0))
-    road.failed(Project("", "p"), 10.0, 0.0)
-    assert road.rest_ends_in(10.0) == 1.0
-    road.forget_all_but(set())
-    assert road.rest_ends_in(10.0) is None
+    gate = DeliveryGate(lambda: Backoff(1.0, 60.0, lambda: 0.0))
+    gate.failed(Project("", "p"), 10.0, 0.0)
+    assert gate.project_retry_in(10.0) == 1.0
+    gate.forget_all_but(set())
+    assert gate.project_retry_in(10.0) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.runtime.circuit_breaker import Breaker
+from cowork.runtime.circuit_breaker import CircuitBreaker
 from tests.fakes import Clock
 
 
@@ -14,7 +14,7 @@ def clock():
 
 
 def broken(clock, failures, **rules):
-    breaker = Breaker(clock=clock, **{"jitter": lambda: 0.0, **rules})
+    breaker = CircuitBreaker(clock=clock, **{"jitter": lambda: 0.0, **rules})
     for _ in range(failures):
         breaker.failed()
     return breaker
@@ -68,3 +68,19 @@ def test_failures_count_only_in_a_row(clock):
     breaker.succeeded()
     breaker.failed()
     assert not breaker.open
+
+
+def test_all_are_let_through_while_it_is_closed_and_one_after_each_pause_while_open(clock):
+    breaker = broken(clock, 0, threshold=1, first_pause=1.0, longest_pause=1.0)
+    assert breaker.let_through()
+    assert breaker.let_through()
+    breaker.failed()
+    assert not breaker.let_through()
+    clock.now += 1.0
+    assert breaker.let_through(), "the one that finds out"
+    assert not breaker.let_through(), "it has not told yet"
+    clock.now += 2.0
+    assert breaker.let_through(), "it never told"
+    breaker.succeeded()
+    assert breaker.let_through()
+    assert breaker.let_through()

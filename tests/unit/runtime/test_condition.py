@@ -153,7 +153,7 @@ def test_nothing_is_lost_between_many_writers_and_readers():
     assert condition._waiting == []
 
 
-def test_what_breaks_in_a_look_lets_the_others_go_on():
+def test_a_predicate_that_raises_lets_the_others_go_on():
     condition = PredicateCondition()
     with pytest.raises(ZeroDivisionError), condition:
         condition.wait_for(lambda: 1 / 0, soon())
@@ -161,7 +161,7 @@ def test_what_breaks_in_a_look_lets_the_others_go_on():
         assert condition.wait_for(lambda: True, 0.0)
 
 
-def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_then():
+def test_a_wake_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_then():
     """Each wait is told and out of time at once, and then waits for another thing at once."""
     first, second, state = PredicateCondition(), PredicateCondition(), set()
     kept: list[bool] = []
@@ -169,7 +169,7 @@ def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else
     def wait():
         for _ in range(200):
             with first:
-                first.wait(lambda: False, time.monotonic() + 0.001)
+                first.wait_for(lambda: False, time.monotonic() + 0.001)
             begun = time.monotonic()
             time.sleep(0.001)
             kept.append(time.monotonic() - begun >= 0.001)
@@ -189,5 +189,5 @@ def test_a_bell_rung_at_the_time_limit_wakes_nobody_who_waits_for_something_else
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
     with second:
-        assert second.wait(lambda: bool(state), soon())
+        assert second.wait_for(lambda: bool(state), soon())
     assert all(kept)

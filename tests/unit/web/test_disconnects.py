@@ -79,7 +79,7 @@ def test_a_client_that_has_sent_more_is_there_and_loses_nothing(ends, watch_of):
     ours, theirs = ends
     theirs.sendall(b"next")
     watch = watch_of(ours)
-    assert watch.look() is False
+    assert watch.on_readable() is False
     assert not watch.half_closed
     assert ours.recv(100) == b"next"
 
@@ -88,7 +88,7 @@ def test_a_client_that_has_closed_has_ended(ends, watch_of):
     ours, theirs = ends
     theirs.close()
     watch = watch_of(ours)
-    assert watch.look() is False
+    assert watch.on_readable() is False
     assert watch.half_closed
 
 

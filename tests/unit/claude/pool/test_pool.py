@@ -273,12 +273,12 @@ class Watcher:
 def test_a_process_that_nobody_can_read_is_ended(new_pool):
     pool = new_pool()
     launcher = pool._launcher
-    launcher._watching, watching = NoThread(launcher._watching), launcher._watching
+    launcher._watcher, watching = NoThread(launcher._watcher), launcher._watcher
     with pytest.raises(ClaudeUnavailable):
         pool.get()
     assert pool.lines.wait_for(0)
     assert pool.counts()["busy"] == 0
-    launcher._watching = watching
+    launcher._watcher = watching
     answer(pool.get(), "a")
 
 
@@ -293,7 +293,7 @@ def test_fault_t5_what_is_watched_is_closed_by_its_watcher_alone(new_pool, monke
 
     pool = new_pool()
     launcher = pool._launcher
-    launcher._watching = watcher = Watcher(launcher._watching)
+    launcher._watcher = watcher = Watcher(launcher._watcher)
     answer(pool.get(), "a")
     before = descriptors()
     with monkeypatch.context() as patched:

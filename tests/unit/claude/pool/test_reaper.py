@@ -101,7 +101,7 @@ def test_many_are_measured_with_pauses_which_an_end_cuts_short(slots, measured, 
     for pid in range(1, 4):
         put(slots, pid)
     made = IdleReaper(slots, idle_timeout=900.0, memory_limit=100, interval=600.0)
-    made.stop()
+    made.thread.stop()
     begun = time.monotonic()
     made._reap_once()
     assert measured == [1]

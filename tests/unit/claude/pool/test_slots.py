@@ -355,9 +355,9 @@ def test_fault_s9_starts_wait_for_a_core_by_owners_in_turn(waiters):
     first = semaphore.acquire("a", time.monotonic() + 60, lambda: False)
 
     def start(owner: str) -> None:
-        place = semaphore.acquire(owner, time.monotonic() + 60, lambda: False)
+        permit = semaphore.acquire(owner, time.monotonic() + 60, lambda: False)
         order.append(owner)
-        semaphore.release(place)
+        semaphore.release(permit)
 
     calls = []
     for owner in "aaaaab":
@@ -374,7 +374,7 @@ def test_who_gives_up_at_the_semaphore_is_not_let_in(waiters):
     first = semaphore.acquire("a", time.monotonic() + 60, lambda: False)
     assert semaphore.acquire("a", time.monotonic() + 0.05, lambda: False) is None
     assert semaphore.acquire("b", time.monotonic() + 60, lambda: True) is None
-    waiting = waiters(semaphore.enter, "b", time.monotonic() + 60, lambda: False)
+    waiting = waiters(semaphore.acquire, "b", time.monotonic() + 60, lambda: False)
     wait_for(lambda: len(semaphore._queue) == 1, what="one who waits")
     for _ in range(2):
         semaphore.release(first)

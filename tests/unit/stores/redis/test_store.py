@@ -15,7 +15,7 @@ from cowork.model import XoToken
 from cowork.stores.encryption import Secrecy
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis import store as redis_store
-from cowork.stores.redis.connection import Line, connect
+from cowork.stores.redis.connection import RedisConnection, connect
 from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
 from tests.unit.stores.durable_suite import KEEP, DurableBehaviour, ended, question, record
@@ -48,7 +48,7 @@ class Lines:
     """Calls that fail as they are told to, on a line to nobody."""
 
     def __init__(self):
-        self.line = Line(fakeredis.FakeRedis(), "x:")
+        self.connection = RedisConnection(fakeredis.FakeRedis(), "x:")
         self.made = 0
         self.fault = None
 
@@ -59,7 +59,7 @@ class Lines:
                 raise self.fault
             return 5
 
-        return self.line.call(run)
+        return self.connection.call(run)
 
 
 FAULTS = [
