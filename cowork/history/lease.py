@@ -37,7 +37,7 @@ class RelayLease:
         begun = monotonic()
         if not self._store.shared or begun < self._until - self._seconds / 2:
             return True
-        taken = self._store.lease_relay(self._holder, self._seconds)
+        taken = self._store.acquire_delivery_lease(self._holder, self._seconds)
         self._until = begun + self._seconds if taken else 0.0
         return taken
 
@@ -45,4 +45,4 @@ class RelayLease:
         """Let the next one have it at once; raises `StoreUnavailable`."""
         if self._store.shared and self._until:
             self._until = 0.0
-            self._store.lease_relay(self._holder, 0.0)
+            self._store.acquire_delivery_lease(self._holder, 0.0)

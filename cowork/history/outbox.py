@@ -31,7 +31,7 @@ class Outbox:
 
     def start(self) -> None:
         """Deliver what an earlier run or another process puts in the store."""
-        if self.enabled and (self._store.shared or self._store.message_count()):
+        if self.enabled and (self._store.shared or self._store.outbox_counts().waiting):
             self.wake()
 
     def close(self, timeout: float) -> None:
@@ -90,7 +90,7 @@ class Outbox:
 
         Raises `StoreUnavailable`.
         """
-        revived = self._store.revive_dead(owner)
+        revived = self._store.requeue_dead_letters(owner)
         if revived:
             log.info("dead letters are tried again", owner=owner, messages=revived)
             self.wake()

@@ -291,7 +291,7 @@ class Relay:
         try:
             refusal = self._outcomes[message.id]
             if refusal is None:
-                self._store.drop_message(message)
+                self._store.delete_message(message)
             else:
                 self._move_to_dead_letters(message, refusal)
             del self._outcomes[message.id]
@@ -305,7 +305,7 @@ class Relay:
             log.info("chat api takes messages again", pending=self._count())
 
     def _move_to_dead_letters(self, message: ChatMessage, refusal: Refused) -> None:
-        self._store.bury_message(message, str(refusal), datetime.now(UTC))
+        self._store.move_to_dead_letters(message, str(refusal), datetime.now(UTC))
         log.warning(
             "chat message refused, now a dead letter",
             message_id=message.id,
@@ -355,7 +355,7 @@ class Relay:
 
     def _count(self) -> int | None:
         try:
-            return self._store.message_count()
+            return self._store.outbox_counts().waiting
         except CoworkError:
             return None
 

@@ -12,7 +12,7 @@ from cowork.stores.memory.store import MemoryStore
 from cowork.stores.protocol import Store, StoreUnusable
 
 if TYPE_CHECKING:
-    from cowork.stores.encryption import Secrecy
+    from cowork.stores.encryption import Encryption
 
 
 def open_store(
@@ -37,30 +37,30 @@ def open_store(
     if scheme == "sqlite":
         from cowork.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - a driver is chosen by URL
 
-        path, secrecy = sqlite_path(url), _secrecy(key_file)
+        path, encryption = sqlite_path(url), _encryption(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
-        return SqliteStore(path, secrecy, holder=holder, owners=owners, **limits)
+        return SqliteStore(path, encryption, holder=holder, owners=owners, **limits)
     if scheme in {"redis", "rediss"}:
         from cowork.stores.redis.connection import connect  # noqa: PLC0415
         from cowork.stores.redis.store import RedisStore  # noqa: PLC0415
 
-        secrecy = _secrecy(key_file)
+        encryption = _encryption(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
-        return RedisStore(connect(url), secrecy, holder=holder, owners=owners, **limits)
+        return RedisStore(connect(url), encryption, holder=holder, owners=owners, **limits)
     raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )
 
 
-def _secrecy(key_file: Path) -> Secrecy:
-    from cowork.stores.encryption import Secrecy  # noqa: PLC0415 - for durable stores alone
+def _encryption(key_file: Path) -> Encryption:
+    from cowork.stores.encryption import Encryption  # noqa: PLC0415 - for durable stores alone
 
-    secrecy = Secrecy(key_file)
+    encryption = Encryption(key_file)
     try:
-        secrecy.check()
+        encryption.check()
     except (OSError, ValueError) as fault:
         raise StoreUnusable(f"COWORK_STORE_KEY_FILE: {fault}") from fault
-    return secrecy
+    return encryption
 
 
 def sqlite_path(url: str) -> Path:

@@ -47,7 +47,7 @@ def _others_write(found: os.stat_result) -> bool:
     return bool(theirs or found.st_mode & stat.S_IWOTH)
 
 
-class Secrecy:
+class Encryption:
     """Fernet with the key in a file of its owner's alone, which is made when first needed."""
 
     def __init__(self, key_file: Path) -> None:
@@ -70,18 +70,18 @@ class Secrecy:
         if found.st_mode & (0o077 if ours else 0o037):
             raise ValueError(f"others may read or write {path}: chmod 600 it")
 
-    def hide(self, text: str) -> bytes:
+    def encrypt(self, text: str) -> bytes:
         """`text`, encrypted; raises `StoreUnavailable` where the key cannot be read or made."""
         return self._key().encrypt(text.encode())
 
-    def show(self, hidden: bytes) -> str | None:
-        """What was hidden; None where it was hidden with another key, which the log says once."""
+    def decrypt(self, encrypted: bytes) -> str | None:
+        """The text; None where it was encrypted with another key, which the log says once."""
         try:
-            return self._key().decrypt(hidden).decode()
+            return self._key().decrypt(encrypted).decode()
         except InvalidToken:
-            if hidden != self._unknown:
+            if encrypted != self._unknown:
                 log.warning("the stored token was encrypted with another key", file=str(self._file))
-            self._unknown = hidden
+            self._unknown = encrypted
             return None
 
     def _key(self) -> Fernet:

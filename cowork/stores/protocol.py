@@ -1,6 +1,6 @@
 """What every store offers.
 
-Each method is atomic and safe to call from any thread.  A store that is away raises
+Each method is atomic and safe to call from any thread.  A store that is unavailable raises
 `StoreUnavailable`; none of them waits longer than a second.  Times are UTC, with their zone.
 """
 
@@ -23,8 +23,8 @@ from cowork.model import (
     XoToken,
 )
 
-# A claim, and the word of a process that it lives, hold for so long; seconds.
-LEASE = 15.0
+# How long a claim holds after its holder's last heartbeat.
+CLAIM_TTL_S = 15.0
 
 
 class StoreUnusable(ValueError):
@@ -59,13 +59,13 @@ class SessionStore(Protocol):
         There are `REMOVALS_LIMIT` at most; beyond it the oldest are forgotten.
         """
 
-    def drop_removal(self, session_id: str) -> None:
+    def delete_removal(self, session_id: str) -> None:
         """The files of that session are gone; an id that is not there is no error."""
 
     def claim(self, project: Project) -> Claim | None:
         """Claim the project for one turn, or None while another turn holds it.
 
-        It holds until it is released, or `LEASE` seconds after the last `beat`.
+        It holds until it is released, or `CLAIM_TTL_S` seconds after the last `heartbeat`.
         """
 
     def release(self, claim: Claim) -> None:
@@ -105,20 +105,20 @@ class TurnStore(Protocol):
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         """The owner's turn of that id and its log."""
 
-    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
+    def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         """The id of the turn that came with this key, and its digest."""
 
     def forget_turns(self, project: Project) -> None:
         """Remove the project's turns that have ended, and their keys."""
 
-    def beat(self) -> None:
-        """Say that this holder lives, and prolong its claims."""
+    def heartbeat(self) -> None:
+        """Send this holder's heartbeat, and renew its claims."""
 
     def holders(self) -> dict[str, float]:
-        """Seconds since each holder's last beat."""
+        """Seconds since each holder's last heartbeat."""
 
-    def bury_holder(self, holder: str) -> list[str]:
-        """Set free what a holder claimed, and end its turns as failed; the ids of those."""
+    def release_dead_holder(self, holder: str) -> list[str]:
+        """Release what a dead holder claimed, and end its turns as failed; the ids of those."""
 
     def expire(self, limit: int) -> int:
         """Remove what was kept long enough, `limit` turns at most; how many it was."""
@@ -133,7 +133,7 @@ class TokenStore(Protocol):
     def put_token(self, token: XoToken | None) -> None:
         """Replace the token; None forgets it."""
 
-    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
+    def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
         """As `put_token`, if `expected` is the stored access token (None: there is none).
 
         False, and nothing changed, if it is not: somebody logged in or out meanwhile.
@@ -143,12 +143,10 @@ class TokenStore(Protocol):
 class OutboxStore(Protocol):
     """Chat messages that wait, and those that were refused for good."""
 
-    # A bound of the outbox costs a store that forgets at restart its oldest message.  A durable
-    # one takes every message, since the answer of an accepted turn must not be lost, and at its
-    # bounds (`OutboxBounds`) whoever accepts a turn raises `OutboxFull`.
-
-    def put_message(self, message: ChatMessage) -> None:
-        """Append to the outbox, behind every earlier message of its project."""
+    # Messages are appended by the turns that they belong to, behind the earlier ones of their
+    # project.  At its limit a volatile store drops the oldest message; a durable one never drops,
+    # since the answer of an accepted turn must not be lost: it reports `full` (`OutboxBounds`),
+    # and new turns get `OutboxFull`.
 
     def waiting_projects(self, limit: int) -> list[Project]:
         """Projects with a waiting message, that whose first has waited longest first."""
@@ -159,16 +157,13 @@ class OutboxStore(Protocol):
     def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
         """Remember that the waiting message of that id may have been sent, or surely was not."""
 
-    def drop_message(self, message: ChatMessage) -> None:
+    def delete_message(self, message: ChatMessage) -> None:
         """Take the message of that id out of the outbox: it was delivered; absent is no error."""
-
-    def message_count(self) -> int:
-        """How many messages wait in the outbox."""
 
     def outbox_counts(self) -> OutboxCounts:
         """How the outbox is, in one look."""
 
-    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         """Move the message of that id from the outbox to the dead letters; absent is no error.
 
         Beyond `DEAD_LIMIT` dead letters, or their part of the outbox's bytes, those that died
@@ -178,15 +173,15 @@ class OutboxStore(Protocol):
     def dead_letters(self, owner: str) -> list[DeadLetter]:
         """The owner's dead letters, that which died first first."""
 
-    def revive_dead(self, owner: str) -> int:
+    def requeue_dead_letters(self, owner: str) -> int:
         """Put the owner's dead letters back in their old places, and tell how many.
 
         Messages die at the head of their project, so that place is before every message that
         waits there now.  A bound of the outbox does not keep them out.
         """
 
-    def lease_relay(self, holder: str, seconds: float) -> bool:
-        """Take, or prolong, the one right to deliver messages; False while another holds it.
+    def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
+        """Take, or renew, the lease to deliver messages; False while another holds it.
 
         It ends by itself `seconds` after the last call; 0 gives it back.
         """

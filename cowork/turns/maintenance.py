@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.runtime.periodic import PeriodicThread
-from cowork.stores.protocol import LEASE, Store
+from cowork.stores.protocol import CLAIM_TTL_S, Store
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 
@@ -86,7 +86,7 @@ class StoreMaintenance:
 
     def _run_once(self) -> None:
         try:
-            self._store.beat()
+            self._store.heartbeat()
             self._reap_dead_holders()
             self.sessions = self._store.session_count()
             while self._store.expire(_EXPIRE_BATCH) == _EXPIRE_BATCH:
@@ -102,8 +102,10 @@ class StoreMaintenance:
         for holder, silent in self._store.holders().items():
             if holder == self._holder:
                 continue
-            if self._is_dead(holder) or (silent > LEASE and not _same_kernel(holder, self._holder)):
-                lost = self._store.bury_holder(holder)
+            if self._is_dead(holder) or (
+                silent > CLAIM_TTL_S and not _same_kernel(holder, self._holder)
+            ):
+                lost = self._store.release_dead_holder(holder)
                 log.warning("worker died, its turns marked failed", holder=holder, turns=len(lost))
 
     def _set_available(self, *, ok: bool, why: str | None = None) -> None:

@@ -130,7 +130,7 @@ class TurnRegistry:
     # -- turns of the store
 
     def _load_by_key(self, key: TurnKey) -> Turn | None:
-        entry = self._store.keyed(key.owner, key.key)
+        entry = self._store.find_by_idempotency_key(key.owner, key.key)
         if entry is None:
             return None
         _check_digest(entry[1], key)

@@ -121,7 +121,7 @@ class Removals:
     def _remove(self, session_id: str) -> None:
         try:
             self._files.remove(session_id, unless=self._stopped)
-            self._store.drop_removal(session_id)
+            self._store.delete_removal(session_id)
         except NotRemoved as fault:
             log.error(
                 "could not remove files of a deleted session, next start retries",

@@ -182,7 +182,7 @@ class Login:
             refresh_token=token.refresh_token or stored.refresh_token,
             user_id=token.user_id or stored.user_id,
         )
-        if self._store.swap_token(stored.access_token, token):
+        if self._store.compare_and_set_token(stored.access_token, token):
             self._changes += 1
             log.info("xo token renewed")
             self._on_change()
@@ -193,7 +193,7 @@ class Login:
         )
         if final:
             # The access token stays: who is logged in, and whether, is not for this to decide.
-            self._store.swap_token(
+            self._store.compare_and_set_token(
                 stored.access_token, dataclasses.replace(stored, refresh_token=None)
             )
         log.warning(
@@ -246,7 +246,9 @@ class Login:
                 expected = None if before is None else before.access_token
                 token = self._token(grant, session)
                 # A client that logged in or out since did what is newer than our wish.
-                if self._changes != changes or not self._store.swap_token(expected, token):
+                if self._changes != changes or not self._store.compare_and_set_token(
+                    expected, token
+                ):
                     return
                 self._changes += 1
             log.info("logged in at start", user_id=grant.user_id)
@@ -272,7 +274,9 @@ class Login:
         with self._lock:
             stored = self._store.token()
             if stored is not None and stored.access_token == asked_with:
-                self._store.swap_token(asked_with, dataclasses.replace(stored, user_id=user_id))
+                self._store.compare_and_set_token(
+                    asked_with, dataclasses.replace(stored, user_id=user_id)
+                )
             if self._static_token == asked_with:
                 self._static_user_id = user_id
 

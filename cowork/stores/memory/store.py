@@ -138,7 +138,7 @@ class MemoryStore:
         with self._lock:
             return list(self._removals)
 
-    def drop_removal(self, session_id: str) -> None:
+    def delete_removal(self, session_id: str) -> None:
         with self._lock:
             self._removals.pop(session_id, None)
 
@@ -165,16 +165,16 @@ class MemoryStore:
     ) -> None:
         del key
         if question is not None and record.state != "queued":
-            self.put_message(question)
+            self._put_message(question)
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         del record
         if question is not None:
-            self.put_message(question)
+            self._put_message(question)
 
     def end_turn(self, end: TurnEnd) -> bool:
         for message in end.messages:
-            self.put_message(message)
+            self._put_message(message)
         with self._lock:
             if end.claim is None or not self._is_newest(end.claim):
                 return end.session is None
@@ -187,7 +187,7 @@ class MemoryStore:
     def turn(self, owner: str, turn_id: str) -> None:
         """Nothing: see `Store`."""
 
-    def keyed(self, owner: str, key: str) -> None:
+    def find_by_idempotency_key(self, owner: str, key: str) -> None:
         """Nothing: see `Store`."""
 
     def forget_turns(self, project: Project) -> None:
@@ -197,13 +197,13 @@ class MemoryStore:
         with self._lock:
             return self._histories.of(project)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Nobody else could miss us."""
 
     def holders(self) -> dict[str, float]:
         return {}
 
-    def bury_holder(self, holder: str) -> list[str]:
+    def release_dead_holder(self, holder: str) -> list[str]:
         del holder
         return []
 
@@ -219,7 +219,7 @@ class MemoryStore:
         with self._lock:
             self._token = token
 
-    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
+    def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
         with self._lock:
             held = None if self._token is None else self._token.access_token
             if held != expected:
@@ -227,7 +227,7 @@ class MemoryStore:
             self._token = token
             return True
 
-    def put_message(self, message: ChatMessage) -> None:
+    def _put_message(self, message: ChatMessage) -> None:
         with self._lock:
             self._outbox.put(message)
             dropped = self._outbox.shrink()
@@ -248,19 +248,15 @@ class MemoryStore:
         with self._lock:
             self._outbox.note_try(message, tried=tried)
 
-    def drop_message(self, message: ChatMessage) -> None:
+    def delete_message(self, message: ChatMessage) -> None:
         with self._lock:
             self._outbox.take(message)
-
-    def message_count(self) -> int:
-        with self._lock:
-            return self._outbox.size
 
     def outbox_counts(self) -> OutboxCounts:
         with self._lock:
             return self._outbox.counts()
 
-    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         with self._lock:
             dropped = self._outbox.bury(message, why, died)
         if dropped is not None:
@@ -270,11 +266,11 @@ class MemoryStore:
         with self._lock:
             return [letter for letter, *_ in self._outbox.dead_of(owner)]
 
-    def revive_dead(self, owner: str) -> int:
+    def requeue_dead_letters(self, owner: str) -> int:
         with self._lock:
             return self._outbox.revive(owner)
 
-    def lease_relay(self, holder: str, seconds: float) -> bool:
+    def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         with self._lock:
             held_by, until = self._relay
             now = monotonic()

@@ -344,8 +344,6 @@ if ARGV[2] == '' then redis.call('DEL', p .. 'token') else
 return 1
 """
 
-PUT_MESSAGE = f"{_BEGIN} put_message(ARGV[1], ARGV[2], ARGV[3])"
-
 TAKE_MESSAGE = f"{_BEGIN} take_message(ARGV[1], ARGV[2])"
 
 NEXT_MESSAGE = f"""{_BEGIN}

@@ -23,7 +23,7 @@ from cowork.model import (
     TurnRecord,
     XoToken,
 )
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import (
     DEAD_LIMIT,
@@ -34,7 +34,7 @@ from cowork.stores.limits import (
     OutboxBounds,
     remembered,
 )
-from cowork.stores.protocol import LEASE, StoreUnusable
+from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
 from cowork.stores.redis import scripts
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.serialization import (
@@ -61,14 +61,14 @@ _SCANNED = 200
 
 
 class RedisStore:
-    """Every method is one command or one script, and bounded by the line's timeouts."""
+    """Every method is one command or one script, and bounded by the connection's timeouts."""
 
     shared = True
 
     def __init__(
         self,
         client: Redis,
-        secrecy: Secrecy,
+        encryption: Encryption,
         *,
         holder: str,
         outbox_limit: int = 10_000,
@@ -76,7 +76,7 @@ class RedisStore:
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
         self._connection = RedisConnection(client, PREFIX)
-        self._secrecy = secrecy
+        self._encryption = encryption
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
@@ -87,7 +87,7 @@ class RedisStore:
         try:
             version = self._connection.call(lambda redis: redis.get(f"{PREFIX}version"))
         except StoreUnavailable as fault:
-            log.warning("the store is away at start", why=fault.message)
+            log.warning("store unavailable at start", why=fault.message)
             return
         if version is not None and int(version) > VERSION:
             raise StoreUnusable(_too_new(version))
@@ -128,7 +128,7 @@ class RedisStore:
         found = self._connection.call(lambda redis: redis.zrange(f"{PREFIX}removals", 0, -1))
         return [each.decode() for each in found]
 
-    def drop_removal(self, session_id: str) -> None:
+    def delete_removal(self, session_id: str) -> None:
         self._connection.call(lambda redis: redis.zrem(f"{PREFIX}removals", session_id))
 
     # -- claims
@@ -138,7 +138,7 @@ class RedisStore:
             return None
         number: int | None = None
         try:
-            arguments = [_key(project), self._holder, round(LEASE * 1000)]
+            arguments = [_key(project), self._holder, round(CLAIM_TTL_S * 1000)]
             found = self._connection.script(scripts.CLAIM, arguments)
             number = None if found is None else int(found)
         finally:
@@ -216,7 +216,7 @@ class RedisStore:
         changes = {"state": state.decode(), "ended": None if ended is None else ended.decode()}
         return record_of(body, changes), kept
 
-    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
+    def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         turn, digest = self._connection.call(
             lambda redis: redis.hmget(f"{PREFIX}key:{owner}\0{key}", ["turn", "digest"])
         )
@@ -240,8 +240,8 @@ class RedisStore:
 
     # -- processes
 
-    def beat(self) -> None:
-        arguments: list[Any] = [VERSION, self._holder, round(LEASE * 1000)]
+    def heartbeat(self) -> None:
+        arguments: list[Any] = [VERSION, self._holder, round(CLAIM_TTL_S * 1000)]
         for claim in self._held.all():
             arguments += [_key(claim.project), claim.number]
         newer = self._connection.script(scripts.BEAT, arguments)
@@ -256,7 +256,7 @@ class RedisStore:
             for holder, silent in pairs
         }
 
-    def bury_holder(self, holder: str) -> list[str]:
+    def release_dead_holder(self, holder: str) -> list[str]:
         arguments = [holder, datetime.now(UTC).isoformat(), round(LOST_KEEP * 1000)]
         lost = [each.decode() for each in self._connection.script(scripts.BURY_HOLDER, arguments)]
         for turn_id in lost:
@@ -283,40 +283,37 @@ class RedisStore:
     # -- the token
 
     def token(self) -> XoToken | None:
-        return self._token(self._hidden_token())
+        return self._token(self._encrypted_token())
 
     def put_token(self, token: XoToken | None) -> None:
-        hidden = self._hide(token)
-        if hidden:
-            self._connection.call(lambda redis: redis.set(f"{PREFIX}token", hidden))
+        encrypted = self._encrypted(token)
+        if encrypted:
+            self._connection.call(lambda redis: redis.set(f"{PREFIX}token", encrypted))
         else:
             self._connection.call(lambda redis: redis.delete(f"{PREFIX}token"))
 
-    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
-        new = self._hide(token)
+    def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
+        new = self._encrypted(token)
         for _ in range(_SWAPS):
-            hidden = self._hidden_token()
-            held = self._token(hidden)
+            encrypted = self._encrypted_token()
+            held = self._token(encrypted)
             if (None if held is None else held.access_token) != expected:
                 return False
-            if self._connection.script(scripts.SWAP, [hidden, new]):
+            if self._connection.script(scripts.SWAP, [encrypted, new]):
                 return True
         raise StoreUnavailable("the token changes all the time", retry_after=1)
 
-    def _hidden_token(self) -> bytes:
+    def _encrypted_token(self) -> bytes:
         return self._connection.call(lambda redis: redis.get(f"{PREFIX}token")) or b""
 
-    def _hide(self, token: XoToken | None) -> bytes:
-        return b"" if token is None else self._secrecy.hide(token_json(token))
+    def _encrypted(self, token: XoToken | None) -> bytes:
+        return b"" if token is None else self._encryption.encrypt(token_json(token))
 
-    def _token(self, hidden: bytes) -> XoToken | None:
-        shown = self._secrecy.show(hidden) if hidden else None
-        return None if shown is None else token_of(shown)
+    def _token(self, encrypted: bytes) -> XoToken | None:
+        decrypted = self._encryption.decrypt(encrypted) if encrypted else None
+        return None if decrypted is None else token_of(decrypted)
 
     # -- the outbox
-
-    def put_message(self, message: ChatMessage) -> None:
-        self._connection.script(scripts.PUT_MESSAGE, _message(message))
 
     def waiting_projects(self, limit: int) -> list[Project]:
         found = self._connection.call(lambda redis: redis.zrange(f"{PREFIX}projects", 0, limit - 1))
@@ -329,11 +326,8 @@ class RedisStore:
     def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
         self._connection.script(scripts.NOTE_TRY, [message.id, int(tried)])
 
-    def drop_message(self, message: ChatMessage) -> None:
+    def delete_message(self, message: ChatMessage) -> None:
         self._connection.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])
-
-    def message_count(self) -> int:
-        return int(self._connection.call(lambda redis: redis.zcard(f"{PREFIX}outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
         known = self._oldest
@@ -345,7 +339,7 @@ class RedisStore:
         oldest = None if known is None else known[1]
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=bool(full))
 
-    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         project = message.project
         limits = DEAD_LIMIT, self._bounds.most_bytes // DEAD_SHARE
         arguments = [message.id, _key(project), project.owner, why, died.isoformat(), *limits]
@@ -360,10 +354,10 @@ class RedisStore:
             letter_of(message_of(body), why.decode(), died.decode()) for body, why, died in found
         ]
 
-    def revive_dead(self, owner: str) -> int:
+    def requeue_dead_letters(self, owner: str) -> int:
         return int(self._connection.script(scripts.REVIVE, [owner]))
 
-    def lease_relay(self, holder: str, seconds: float) -> bool:
+    def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         arguments = [holder, round(seconds * 1000)]
         return bool(self._connection.script(scripts.LEASE_RELAY, arguments))
 

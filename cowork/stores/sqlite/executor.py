@@ -21,12 +21,12 @@ from cowork.log import logger
 log = logger(__name__)
 T = TypeVar("T")
 
-PATIENCE = 1.0
-_TOGETHER = 64
+CALL_TIMEOUT_S = 1.0
+_GROUP_COMMIT_LIMIT = 64
 
 
-class Need(IntEnum):
-    """What a job needs: to read, to write, or to have written whatever happens to the machine."""
+class Durability(IntEnum):
+    """To read, to write, or to have written on the disk when the call returns."""
 
     READ = 0
     WRITE = 1
@@ -36,11 +36,11 @@ class Need(IntEnum):
 class _Job:
     """A function of the connection, its result, and who waits for it."""
 
-    __slots__ = ("abandoned", "call", "done", "fault", "loop", "need", "result")
+    __slots__ = ("abandoned", "call", "done", "durability", "fault", "loop", "result")
 
-    def __init__(self, call: Callable[[sqlite3.Connection], Any], need: Need) -> None:
+    def __init__(self, call: Callable[[sqlite3.Connection], Any], durability: Durability) -> None:
         self.call = call
-        self.need = need
+        self.durability = durability
         self.result: Any = None
         self.fault: BaseException | None = None
         self.abandoned = False
@@ -67,17 +67,17 @@ class Transactions:
     The connection is in autocommit mode (`isolation_level=None`) and used by nobody else.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, patience: float = PATIENCE) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, timeout: float = CALL_TIMEOUT_S) -> None:
         self._connection = connection
-        self._patience = patience
+        self._timeout = timeout
         self._jobs: Any = _queue.SimpleQueue()
         self._stuck = False
         self._closed = False
         self._synchronous = ""
-        self._ended = _Job(lambda _: None, Need.READ)
+        self._ended = _Job(lambda _: None, Durability.READ)
         native_start()(self._serve, ())
 
-    def run(self, call: Callable[[sqlite3.Connection], T], need: Need) -> T:
+    def run(self, call: Callable[[sqlite3.Connection], T], durability: Durability) -> T:
         """What `call` returns, once its transaction is done.
 
         `call` may be called more than once, each time in another transaction, and must change
@@ -86,13 +86,13 @@ class Transactions:
         """
         if self._stuck or self._closed:
             raise StoreUnavailable("the store's file does not answer", retry_after=1)
-        job = _Job(call, need)
+        job = _Job(call, durability)
         self._jobs.put(job)
-        if not job.done.wait(self._patience):
+        if not job.done.wait(self._timeout):
             job.abandoned = True
             self._stuck = True
             # Whenever the thread moves again, there is something behind which it says so.
-            self._jobs.put(_Job(lambda _: None, Need.READ))
+            self._jobs.put(_Job(lambda _: None, Durability.READ))
             late = StoreUnavailable("the store's file does not answer in time", retry_after=1)
             late.outcome_unknown = True
             raise late
@@ -111,7 +111,7 @@ class Transactions:
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
-        self._ended.done.wait(self._patience * 2)
+        self._ended.done.wait(self._timeout * 2)
 
     # -- in the native thread
 
@@ -119,7 +119,7 @@ class Transactions:
         open_ = True
         while open_:
             jobs = [self._jobs.get()]
-            while len(jobs) < _TOGETHER:
+            while len(jobs) < _GROUP_COMMIT_LIMIT:
                 try:
                     jobs.append(self._jobs.get_nowait())
                 except _queue.Empty:
@@ -129,7 +129,7 @@ class Transactions:
             self._stuck = False
         with suppress(sqlite3.Error):
             self._connection.close()
-        self._tell([self._ended])
+        self._notify([self._ended])
 
     def _do(self, jobs: list[_Job]) -> None:
         """All in one transaction; where one of them breaks it, each in its own."""
@@ -144,13 +144,13 @@ class Transactions:
                 return
             for job in jobs:
                 job.fault = fault
-        self._tell(jobs)
+        self._notify(jobs)
 
     def _transact(self, jobs: list[_Job]) -> None:
-        need = max((job.need for job in jobs), default=Need.READ)
+        durability = max((job.durability for job in jobs), default=Durability.READ)
         # What needs no sync survives our death all the same, only not the machine's.
-        self._sync("FULL" if need is Need.SYNC else "NORMAL")
-        self._connection.execute("BEGIN" if need is Need.READ else "BEGIN IMMEDIATE")
+        self._sync("FULL" if durability is Durability.SYNC else "NORMAL")
+        self._connection.execute("BEGIN" if durability is Durability.READ else "BEGIN IMMEDIATE")
         try:
             for job in jobs:
                 job.result = job.call(self._connection)
@@ -167,7 +167,7 @@ class Transactions:
             self._synchronous = mode
 
     @staticmethod
-    def _tell(jobs: list[_Job]) -> None:
+    def _notify(jobs: list[_Job]) -> None:
         loops: dict[int, tuple[Any, list[Any]]] = {}
         for job in jobs:
             if job.loop is None:

@@ -106,7 +106,9 @@ def revive(connection: sqlite3.Connection, owner: str) -> int:
     return done.rowcount
 
 
-def lease_relay(connection: sqlite3.Connection, holder: str, seconds: float, now: float) -> bool:
+def acquire_delivery_lease(
+    connection: sqlite3.Connection, holder: str, seconds: float, now: float
+) -> bool:
     row = connection.execute("SELECT holder, until FROM relay").fetchone()
     if row is not None and row[0] != holder and now < row[1]:
         return False

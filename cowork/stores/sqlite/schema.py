@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
-from cowork.stores.encryption import Secrecy, check_file, check_folder
+from cowork.stores.encryption import Encryption, check_file, check_folder
 from cowork.stores.protocol import StoreUnusable
 
 log = logger(__name__)
@@ -158,10 +158,10 @@ MIGRATIONS = (
 VERSION = len(MIGRATIONS)
 
 
-def open_file(path: Path, secrecy: Secrecy) -> sqlite3.Connection:
+def open_file(path: Path, encryption: Encryption) -> sqlite3.Connection:
     """A connection to the file, made if it is absent, of the newest version; for its owner alone.
 
-    A token that an earlier version left in clear is encrypted by `secrecy`.
+    A token that an earlier version left in clear is encrypted by `encryption`.
 
     In autocommit mode, for use in any one thread.  Raises `StoreUnusable`; never deletes anything.
     """
@@ -175,7 +175,7 @@ def open_file(path: Path, secrecy: Secrecy) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as fault:
         raise StoreUnusable(f"the store's file {path} cannot be opened: {fault}") from fault
     try:
-        _prepare(connection, path, secrecy)
+        _prepare(connection, path, encryption)
     except BaseException:
         connection.close()
         raise
@@ -202,14 +202,14 @@ def is_clear(body: str) -> bool:
     return body.startswith("{")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, secrecy: Secrecy) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, encryption: Encryption) -> None:
     try:
         # Another process may be bringing it up to date just now.
         connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         version = _checked(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
-        _hide_clear_token(connection, secrecy)
+        _encrypt_clear_token(connection, encryption)
         if version < VERSION:
             migrate(connection, VERSION)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
@@ -222,7 +222,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, secrecy: Secrecy) -> No
         ) from fault
 
 
-def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
+def _encrypt_clear_token(connection: sqlite3.Connection, encryption: Encryption) -> None:
     """Encrypt a token of an earlier version, and have none of its bytes left in the files.
 
     Also those of earlier tokens, which are in pages that nothing refers to any more.  Before the
@@ -237,7 +237,7 @@ def _hide_clear_token(connection: sqlite3.Connection, secrecy: Secrecy) -> None:
         return
     if clear:
         try:
-            body = secrecy.hide(row[0]).decode()
+            body = encryption.encrypt(row[0]).decode()
             connection.execute("UPDATE token SET body = ? WHERE body = ?", (body, row[0]))
         except StoreUnavailable as fault:
             log.warning("the stored token is forgotten", why=fault.message)

@@ -26,20 +26,20 @@ from cowork.model import (
     Usage,
     XoToken,
 )
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, REMOVALS_LIMIT, OutboxBounds
-from cowork.stores.protocol import LEASE
+from cowork.stores.protocol import CLAIM_TTL_S
 from cowork.stores.serialization import dumps, loads, token_json, token_of
 from cowork.stores.sqlite import outbox, turns
-from cowork.stores.sqlite.executor import Need, Transactions
+from cowork.stores.sqlite.executor import Durability, Transactions
 from cowork.stores.sqlite.schema import is_clear, open_file
 
 log = logger(__name__)
 T = TypeVar("T")
 
-# Of free space; less is as good as none, bytes.
-FLOOR = 4 * 2**20
+# Less free space than this is as good as none.
+MIN_FREE_BYTES = 4 * 2**20
 _FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier"  # noqa: E501
 Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str]
 
@@ -52,27 +52,27 @@ class SqliteStore:
     def __init__(
         self,
         path: Path,
-        secrecy: Secrecy,
+        encryption: Encryption,
         *,
         holder: str,
         outbox_limit: int = 10_000,
         outbox_bytes: int = OUTBOX_BYTES,
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._secrecy = secrecy
+        self._encryption = encryption
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
         self._oldest: tuple[str, datetime] | None = None
         self._path = path
         self._held = HeldClaims()
-        self._transactions = Transactions(open_file(path, secrecy))
+        self._transactions = Transactions(open_file(path, encryption))
 
     def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        return self._transactions.run(call, Need.READ)
+        return self._transactions.run(call, Durability.READ)
 
     def _write(self, call: Callable[[sqlite3.Connection], T], *, sync: bool = False) -> T:
-        return self._transactions.run(call, Need.SYNC if sync else Need.WRITE)
+        return self._transactions.run(call, Durability.SYNC if sync else Durability.WRITE)
 
     # -- sessions
 
@@ -131,7 +131,7 @@ class SqliteStore:
 
         return self._read(read)
 
-    def drop_removal(self, session_id: str) -> None:
+    def delete_removal(self, session_id: str) -> None:
         self._write(
             lambda connection: connection.execute(
                 "DELETE FROM removals WHERE id = ?", (session_id,)
@@ -204,8 +204,8 @@ class SqliteStore:
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         return self._read(lambda connection: turns.find(connection, owner, turn_id))
 
-    def keyed(self, owner: str, key: str) -> tuple[str, str] | None:
-        return self._read(lambda connection: turns.keyed(connection, owner, key))
+    def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
+        return self._read(lambda connection: turns.find_by_idempotency_key(connection, owner, key))
 
     def forget_turns(self, project: Project) -> None:
         self._write(lambda connection: turns.forget(connection, project), sync=True)
@@ -215,27 +215,27 @@ class SqliteStore:
 
     # -- processes
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self._check_room()
         claims = self._held.all()
 
-        def beat(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> None:
             now = time.time()
             connection.execute("INSERT OR REPLACE INTO holders VALUES (?, ?)", (self._holder, now))
             connection.executemany(
                 "UPDATE claims SET until = ? WHERE owner = ? AND name = ? AND given = ?",
                 [
-                    (now + LEASE, each.project.owner, each.project.name, each.number)
+                    (now + CLAIM_TTL_S, each.project.owner, each.project.name, each.number)
                     for each in claims
                 ],
             )
 
-        self._write(beat)
+        self._write(write)
 
     def _check_room(self) -> None:
         """What fits into the file's own pages would not tell that its disk is full."""
         found = os.statvfs(self._path.parent)
-        if found.f_bavail * found.f_frsize < FLOOR:
+        if found.f_bavail * found.f_frsize < MIN_FREE_BYTES:
             raise StoreUnavailable("the store's disk is full", retry_after=5)
 
     def holders(self) -> dict[str, float]:
@@ -250,7 +250,7 @@ class SqliteStore:
 
         return self._read(read)
 
-    def bury_holder(self, holder: str) -> list[str]:
+    def release_dead_holder(self, holder: str) -> list[str]:
         def bury(connection: sqlite3.Connection) -> list[str]:
             connection.execute("DELETE FROM claims WHERE holder = ?", (holder,))
             connection.execute("DELETE FROM holders WHERE holder = ?", (holder,))
@@ -264,38 +264,37 @@ class SqliteStore:
     # -- the token
 
     def token(self) -> XoToken | None:
-        return self._shown(self._read(_token))
+        return self._decrypted(self._read(_token))
 
     def put_token(self, token: XoToken | None) -> None:
-        hidden = self._hidden(token)
-        self._write(lambda connection: _put_token(connection, hidden), sync=True)
+        encrypted = self._encrypted(token)
+        self._write(lambda connection: _put_token(connection, encrypted), sync=True)
 
-    def swap_token(self, expected: str | None, token: XoToken | None) -> bool:
-        hidden = self._hidden(token)
+    def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
+        encrypted = self._encrypted(token)
 
         def swap(connection: sqlite3.Connection) -> bool:
-            held = self._shown(_token(connection))
+            held = self._decrypted(_token(connection))
             if (None if held is None else held.access_token) != expected:
                 return False
-            _put_token(connection, hidden)
+            _put_token(connection, encrypted)
             return True
 
         return self._write(swap, sync=True)
 
-    def _hidden(self, token: XoToken | None) -> str | None:
-        return None if token is None else self._secrecy.hide(token_json(token)).decode()
+    def _encrypted(self, token: XoToken | None) -> str | None:
+        return None if token is None else self._encryption.encrypt(token_json(token)).decode()
 
-    def _shown(self, hidden: str | None) -> XoToken | None:
-        if hidden is None:
+    def _decrypted(self, encrypted: str | None) -> XoToken | None:
+        if encrypted is None:
             return None
         # A server of an earlier version that is just being replaced writes it in clear.
-        shown = hidden if is_clear(hidden) else self._secrecy.show(hidden.encode())
-        return None if shown is None else token_of(shown)
+        decrypted = (
+            encrypted if is_clear(encrypted) else self._encryption.decrypt(encrypted.encode())
+        )
+        return None if decrypted is None else token_of(decrypted)
 
     # -- the outbox
-
-    def put_message(self, message: ChatMessage) -> None:
-        self._write(lambda connection: outbox.put(connection, [message]), sync=True)
 
     def waiting_projects(self, limit: int) -> list[Project]:
         return self._read(lambda connection: outbox.projects(connection, limit))
@@ -306,11 +305,8 @@ class SqliteStore:
     def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
         self._write(lambda connection: outbox.note_try(connection, message.id, tried=tried))
 
-    def drop_message(self, message: ChatMessage) -> None:
+    def delete_message(self, message: ChatMessage) -> None:
         self._write(lambda connection: outbox.drop(connection, message.id))
-
-    def message_count(self) -> int:
-        return self._read(lambda each: int(_one(each, "SELECT count(*) FROM outbox")))
 
     def outbox_counts(self) -> OutboxCounts:
         known = self._oldest
@@ -320,7 +316,7 @@ class SqliteStore:
         oldest = None if first is None else first[1]
         return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
 
-    def bury_message(self, message: ChatMessage, why: str, died: datetime) -> None:
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         dropped = self._write(
             lambda connection: outbox.bury(
                 connection, message.id, why, died, self._bounds.most_bytes // DEAD_SHARE
@@ -334,12 +330,14 @@ class SqliteStore:
     def dead_letters(self, owner: str) -> list[DeadLetter]:
         return self._read(lambda connection: outbox.dead_of(connection, owner))
 
-    def revive_dead(self, owner: str) -> int:
+    def requeue_dead_letters(self, owner: str) -> int:
         return self._write(lambda connection: outbox.revive(connection, owner), sync=True)
 
-    def lease_relay(self, holder: str, seconds: float) -> bool:
+    def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         return self._write(
-            lambda connection: outbox.lease_relay(connection, holder, seconds, time.time())
+            lambda connection: outbox.acquire_delivery_lease(
+                connection, holder, seconds, time.time()
+            )
         )
 
     def close(self) -> None:
@@ -436,7 +434,7 @@ def _claim(connection: sqlite3.Connection, project: Project, holder: str) -> int
     connection.execute(
         "INSERT OR REPLACE INTO claims (owner, name, holder, given, newest, until)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (project.owner, project.name, holder, number, number, now + LEASE),
+        (project.owner, project.name, holder, number, number, now + CLAIM_TTL_S),
     )
     return number
 
@@ -454,7 +452,7 @@ def _token(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _put_token(connection: sqlite3.Connection, hidden: str | None) -> None:
+def _put_token(connection: sqlite3.Connection, encrypted: str | None) -> None:
     connection.execute("DELETE FROM token")
-    if hidden is not None:
-        connection.execute("INSERT INTO token VALUES (?)", (hidden,))
+    if encrypted is not None:
+        connection.execute("INSERT INTO token VALUES (?)", (encrypted,))

@@ -26,7 +26,7 @@ def put(
     key: TurnKey | None,
 ) -> tuple[str, str] | None:
     if key is not None:
-        known = keyed(connection, key.owner, key.key)
+        known = find_by_idempotency_key(connection, key.owner, key.key)
         if known is not None:
             return known
         connection.execute(
@@ -108,7 +108,9 @@ def find(
     return record_of(body, {"state": state, "ended": ended}), log
 
 
-def keyed(connection: sqlite3.Connection, owner: str, key: str) -> tuple[str, str] | None:
+def find_by_idempotency_key(
+    connection: sqlite3.Connection, owner: str, key: str
+) -> tuple[str, str] | None:
     row = connection.execute(
         "SELECT turn, digest FROM keys WHERE owner = ? AND key = ?", (owner, key)
     ).fetchone()

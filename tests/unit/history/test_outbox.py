@@ -21,10 +21,11 @@ from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import ChatMessage, Project
 from cowork.runtime.backoff import Backoff
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.upstream.http import Http, Limits
+from tests.unit.stores.store_suite import put_message
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
 NOW = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
@@ -110,11 +111,11 @@ class Box(Outbox):
 
     @property
     def pending(self):
-        return self._store.message_count()
+        return self._store.outbox_counts().waiting
 
     def add(self, message):
         if self.enabled:
-            self._store.put_message(message)
+            put_message(self._store, message)
             self.wake()
 
 
@@ -127,17 +128,13 @@ class AwayStore(MemoryStore):
         if self.fault is not None:
             raise self.fault
 
-    def put_message(self, message):
+    def start_turn(self, record, question):
         self._fail()
-        super().put_message(message)
+        super().start_turn(record, question)
 
     def waiting_projects(self, limit):
         self._fail()
         return super().waiting_projects(limit)
-
-    def message_count(self):
-        self._fail()
-        return super().message_count()
 
     def outbox_counts(self):
         self._fail()
@@ -214,7 +211,7 @@ def test_no_thread_runs_until_a_first_message_is_there(open_outbox):
 
 def test_what_an_earlier_run_left_is_delivered_at_start(open_outbox):
     store, history = MemoryStore(), History()
-    store.put_message(message(1))
+    put_message(store, message(1))
     box = open_outbox(history, store)
     box.start()
     until(lambda: not box.pending)
@@ -226,7 +223,7 @@ def test_without_a_chat_api_nothing_is_kept_and_no_thread_runs(open_outbox):
     box = open_outbox(NoChatApi(), store)
     box.add(message(1))
     box.start()
-    assert store.message_count() == 0
+    assert store.outbox_counts().waiting == 0
     assert sender_threads() == []
     assert box.state == {**IDLE, "enabled": False}
 
@@ -289,7 +286,7 @@ def test_fault_s9_an_owner_whose_messages_hang_leaves_senders_to_the_others(open
     history = History(lambda each: gate(each) if each.project.owner == "slow" else None)
     store = MemoryStore()
     for owner, number in itertools.product(["slow", "quick"], range(9)):
-        store.put_message(message(number, f"{owner}-{number}", owner))
+        put_message(store, message(number, f"{owner}-{number}", owner))
     open_outbox(history, store, senders=2).start()
     until(lambda: len([name for name in history.taken if name.startswith("quick")]) == 9)
     assert sum(history.at_once.values()) <= 2
@@ -550,13 +547,13 @@ def test_a_message_whose_fate_the_store_does_not_take_is_not_sent_again(open_out
             if self.full:
                 raise StoreUnavailable("disk full")
 
-        def drop_message(self, message):
+        def delete_message(self, message):
             self._write()
-            super().drop_message(message)
+            super().delete_message(message)
 
-        def bury_message(self, message, why, died):
+        def move_to_dead_letters(self, message, why, died):
             self._write()
-            super().bury_message(message, why, died)
+            super().move_to_dead_letters(message, why, died)
 
     def answer(_message):
         if refusal is not None:
@@ -659,13 +656,13 @@ def test_fault_t13_a_try_of_an_earlier_run_counts(open_outbox, tmp_path):
         pass
 
     def opened(holder):
-        return SqliteStore(tmp_path / "state.db", Secrecy(tmp_path / "key"), holder=holder)
+        return SqliteStore(tmp_path / "state.db", Encryption(tmp_path / "key"), holder=holder)
 
     def answer(_sent):
         raise Died
 
     first = opened("a")
-    first.put_message(message(1))
+    put_message(first, message(1))
     relay = Relay(first, History(answer), lambda: None)
     with pytest.raises(Died):
         relay._deliver(first.next_message(message(1).project))
@@ -694,7 +691,7 @@ def test_of_two_processes_on_one_store_one_delivers(open_outbox):
     for number in range(50):
         for project in "abcd":
             (one if number % 2 else two).add(message(number, project))
-    until(lambda: not store.message_count())
+    until(lambda: not store.outbox_counts().waiting)
     assert history.taken == {project: [str(number) for number in range(50)] for project in "abcd"}
     assert [one._relay._lease.held, two._relay._lease.held].count(True) == 1
 
@@ -703,7 +700,7 @@ def test_what_another_process_puts_in_the_store_is_seen(open_outbox):
     store, history = SharedStore(), History()
     box = open_outbox(history, store)
     box.start()
-    store.put_message(message(1))
+    put_message(store, message(1))
     until(lambda: history.taken["p"] == ["1"])
 
 
@@ -735,7 +732,7 @@ def test_an_outbox_that_is_full_is_a_reason_not_to_be_ready(open_outbox):
 
 def test_messages_that_wait_too_long_are_a_reason_only_where_an_age_is_set(open_outbox):
     store = MemoryStore()
-    store.put_message(message(1))
+    put_message(store, message(1))
     age = open_outbox(History(), store).state["oldest_age_s"]
     assert age > 0
     assert open_outbox(History(), store).reasons() == []
@@ -743,7 +740,7 @@ def test_messages_that_wait_too_long_are_a_reason_only_where_an_age_is_set(open_
     assert open_outbox(History(), store, max_age=age / 2).reasons() == [
         f"chat messages have waited longer than {age / 2:g} s"
     ]
-    store.drop_message(message(1))
+    store.delete_message(message(1))
     assert open_outbox(History(), store, max_age=1.0).reasons() == []
 
 
@@ -1008,41 +1005,41 @@ class TestTheStoresOutbox:
     def test_the_longest_waiting_head_comes_first(self):
         store = MemoryStore()
         for sent in (message(1, "a"), message(1, "b"), message(2, "a")):
-            store.put_message(sent)
-        store.drop_message(message(1, "a"))
+            put_message(store, sent)
+        store.delete_message(message(1, "a"))
         assert heads(store) == [message(1, "b"), message(2, "a")]
 
     def test_a_full_outbox_drops_the_message_that_waits_longest(self, lines):
         store = MemoryStore(outbox_limit=3)
         for sent in (message(1, "a"), message(1, "b"), message(2, "a")):
-            store.put_message(sent)
-        store.drop_message(message(1, "a"))
-        store.put_message(message(3, "a"))
-        store.put_message(message(4, "a"))
+            put_message(store, sent)
+        store.delete_message(message(1, "a"))
+        put_message(store, message(3, "a"))
+        put_message(store, message(4, "a"))
         assert heads(store) == [message(2, "a")]
-        assert store.message_count() == 3
+        assert store.outbox_counts().waiting == 3
         assert [line["message_id"] for line in lines] == ["b-1"]
 
     @pytest.mark.parametrize(("limit", "size"), [(5, 1), (100, 200)])
     def test_fault_s9_who_floods_the_outbox_loses_its_own_messages(self, limit, size):
         store = MemoryStore(outbox_limit=limit, outbox_bytes=1200)
-        store.put_message(message(0, "mine", "me"))
+        put_message(store, message(0, "mine", "me"))
         for number in range(20):
             large = replace(message(number, f"p{number}", "you"), message="x" * size)
-            store.put_message(large)
+            put_message(store, large)
         assert store.next_message(Project("me", "mine")) is not None
-        assert 1 < store.message_count() <= 5
+        assert 1 < store.outbox_counts().waiting <= 5
         for project in store.waiting_projects(100):
-            store.drop_message(store.next_message(project))
-        assert (store.message_count(), store._outbox._bytes) == (0, 0)
+            store.delete_message(store.next_message(project))
+        assert (store.outbox_counts().waiting, store._outbox._bytes) == (0, 0)
         assert not store._outbox._counts
 
     def test_dropping_what_is_gone_is_no_error(self):
         store = MemoryStore()
-        store.drop_message(message(1))
-        store.put_message(message(2))
-        store.drop_message(message(1))
-        assert store.message_count() == 1
+        store.delete_message(message(1))
+        put_message(store, message(2))
+        store.delete_message(message(1))
+        assert store.outbox_counts().waiting == 1
 
 
 def test_projects_whose_messages_are_gone_are_forgotten():

@@ -178,8 +178,8 @@ def test_a_wake_at_the_time_limit_wakes_nobody_who_waits_for_something_else_by_t
     def tell():
         while "over" not in state:
             with first:
-                for bell, _true in first._waiting:
-                    bell.ring()
+                for waiter, _predicate in first._waiting:
+                    waiter.wake()
             time.sleep(0.0005)
 
     threads = [threading.Thread(target=each) for each in (wait, tell)]

@@ -31,7 +31,17 @@ from cowork.model import (
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.protocol import Store
 from tests.serving import wait_for
-from tests.unit.stores.store_suite import NOW, P, Q, at_once, heads, kept, message, session
+from tests.unit.stores.store_suite import (
+    NOW,
+    P,
+    Q,
+    at_once,
+    heads,
+    kept,
+    message,
+    put_message,
+    session,
+)
 
 Open = Callable[..., Store]
 OTHERS = Project("other", "p")
@@ -64,12 +74,12 @@ def waiting(store: Store, project: Project = P) -> list[str]:
     found = []
     while (head := store.next_message(project)) is not None:
         found.append(head.id)
-        store.drop_message(head)
+        store.delete_message(head)
     return found
 
 
 class DurableBehaviour:
-    """The tests; `leasing` is the module whose `LEASE` the store obeys."""
+    """The tests; `leasing` is the module whose `CLAIM_TTL_S` the store obeys."""
 
     leasing: ModuleType
 
@@ -79,7 +89,7 @@ class DurableBehaviour:
         first, second = open_as("a"), open_as("b")
         left = kept(first, P)
         first.put_token(XoToken("access", None, NOW, "u", None))
-        first.put_message(message(1))
+        put_message(first, message(1))
         assert second.session(P) == left
         assert second.token() == first.token()
         assert heads(second) == [message(1)]
@@ -92,7 +102,7 @@ class DurableBehaviour:
         first.close()
         again = open_as("b")
         assert again.sessions("") == [left]
-        assert again.keyed("", "k-1") == ("turn-1", "digest")
+        assert again.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
         assert again.turn("", "turn-1")[1] == b"log"
 
     def test_a_project_is_claimed_by_one_process_at_a_time(self, open_as: Open):
@@ -114,7 +124,7 @@ class DurableBehaviour:
         first.release(claim)
         assert not second.claimed_elsewhere(P)
         first.claim(P)
-        second.bury_holder("a")
+        second.release_dead_holder("a")
         assert not second.claimed_elsewhere(P)
 
     def test_of_many_processes_one_gets_the_claim(self, open_as: Open):
@@ -126,7 +136,7 @@ class DurableBehaviour:
         self, open_as: Open, monkeypatch: pytest.MonkeyPatch
     ):
         first, second = open_as("a"), open_as("b")
-        monkeypatch.setattr(self.leasing, "LEASE", 0.2)
+        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 0.2)
         old = first.claim(P)
         assert second.claim(P) is None
         found = []
@@ -140,11 +150,11 @@ class DurableBehaviour:
         self, open_as: Open, monkeypatch: pytest.MonkeyPatch
     ):
         first, second, third = (open_as(name) for name in "abc")
-        monkeypatch.setattr(self.leasing, "LEASE", 0.3)
+        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 0.3)
         first.claim(P)
         second.claim(Q)
-        monkeypatch.setattr(self.leasing, "LEASE", 60.0)
-        first.beat()
+        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 60.0)
+        first.heartbeat()
         wait_for(lambda: third.claim(Q) is not None, what="the end of what nobody prolonged")
         assert third.claim(P) is None
 
@@ -158,8 +168,8 @@ class DurableBehaviour:
     def test_holders_are_known_by_their_beats(self, open_as: Open):
         first, second = open_as("a"), open_as("b")
         assert first.holders() == {}
-        first.beat()
-        second.beat()
+        first.heartbeat()
+        second.heartbeat()
         assert set(first.holders()) == {"a", "b"}
         wait_for(lambda: 0.05 < first.holders()["a"] < 10, what="silence")
 
@@ -185,7 +195,7 @@ class DurableBehaviour:
         assert store.turn("me", "turn-1") is not None
         assert store.turn("", "turn-1") is None
         assert store.turn("me", "turn-2") is None
-        assert store.keyed("", "k") is None
+        assert store.find_by_idempotency_key("", "k") is None
 
     def test_a_key_makes_one_turn(self, open_as: Open):
         first, second = open_as("a"), open_as("b")
@@ -210,7 +220,7 @@ class DurableBehaviour:
         store = open_as("a")
         store.put_turn(record(1), None, KEY)
         store.end_turn(ended(record(1), "failed", gives_key_back=True))
-        assert store.keyed("", "k-1") is None
+        assert store.find_by_idempotency_key("", "k-1") is None
         assert store.turn("", "turn-1")[0].state == "failed"
         assert store.put_turn(record(2), None, KEY) is None
 
@@ -236,7 +246,7 @@ class DurableBehaviour:
         store = open_as("a")
         queued = record(state="queued", started=None)
         store.put_turn(queued, question(), None)
-        assert store.message_count() == 0
+        assert store.outbox_counts().waiting == 0
         store.start_turn(record(), question())
         assert store.turn("", "turn-1")[0] == record()
         store.end_turn(ended(record(), messages=(answer(),)))
@@ -264,19 +274,19 @@ class DurableBehaviour:
         with pytest.raises(OutboxFull):
             store.put_turn(record(3), large[3], None)
         assert open_as("b", outbox_bytes=5000).outbox_counts().full
-        store.drop_message(large[1])
+        store.delete_message(large[1])
         assert not store.outbox_counts().full
-        store.bury_message(large[2], "why", NOW)
+        store.move_to_dead_letters(large[2], "why", NOW)
         assert store.put_turn(record(3), large[3], None) is None
         assert not store.outbox_counts().full
-        assert store.revive_dead("") == 1
+        assert store.requeue_dead_letters("") == 1
         assert store.outbox_counts().full
 
     def test_fault_s5_a_large_message_is_not_read_for_each_look_at_the_outbox(self, open_as: Open):
         store = open_as("a")
         large = replace(question(), message="x" * 2_000_000)
-        store.put_message(large)
-        store.put_message(question(2))
+        put_message(store, large)
+        put_message(store, question(2))
         assert store.outbox_counts().oldest == large.created
         tracemalloc.start()
         try:
@@ -284,9 +294,9 @@ class DurableBehaviour:
             assert tracemalloc.get_traced_memory()[1] < 1_000_000
         finally:
             tracemalloc.stop()
-        store.drop_message(large)
+        store.delete_message(large)
         assert store.outbox_counts().oldest == question(2).created
-        store.drop_message(question(2))
+        store.delete_message(question(2))
         assert store.outbox_counts().oldest is None
 
     @pytest.mark.parametrize("bounds", [{"outbox_limit": 4}, {"outbox_bytes": 8000}])
@@ -317,10 +327,10 @@ class DurableBehaviour:
             ask(6, OTHERS)
         with pytest.raises(OutboxFull):
             ask(6, Project("third", "p"))
-        store.drop_message(question(4, OTHERS))
+        store.delete_message(question(4, OTHERS))
         ask(6, Project("third", "p"))
         for found in (question(1), question(2), answer(1), answer(2)):
-            store.drop_message(found)
+            store.delete_message(found)
         ask(7, P)
         assert not open_as("b", owners=lambda: 1, **bounds).outbox_counts().full
 
@@ -342,8 +352,8 @@ class DurableBehaviour:
         store = open_as("a", outbox_bytes=32_000)
         for number, project in ((1, OTHERS), *((number, P) for number in range(2, 8))):
             large = replace(question(number, project), message="x" * 2000)
-            store.put_message(large)
-            store.bury_message(large, "why", NOW)
+            put_message(store, large)
+            store.move_to_dead_letters(large, "why", NOW)
         assert [each.id for each in store.dead_letters(OTHERS.owner)] == ["turn-1-question"]
         left = [each.id for each in store.dead_letters(P.owner)]
         assert left == ["turn-6-question", "turn-7-question"]
@@ -352,13 +362,13 @@ class DurableBehaviour:
         store = open_as("a", outbox_bytes=16_000)
         for number in range(1, 5):
             large = replace(question(number), message="x" * 3000)
-            store.put_message(large)
-            store.bury_message(large, "why", NOW)
+            put_message(store, large)
+            store.move_to_dead_letters(large, "why", NOW)
         assert [each.id for each in store.dead_letters("")] == ["turn-4-question"]
         assert store.outbox_counts().dropped == 3
         huge = replace(question(5), message="x" * 30_000)
-        store.put_message(huge)
-        store.bury_message(huge, "why", NOW)
+        put_message(store, huge)
+        store.move_to_dead_letters(huge, "why", NOW)
         assert [each.id for each in store.dead_letters("")] == [huge.id]
 
     def test_what_was_kept_long_enough_is_gone(self, open_as: Open):
@@ -370,7 +380,10 @@ class DurableBehaviour:
 
         def is_gone() -> bool:
             store.expire(10)
-            return store.turn("", "turn-1") is None and store.keyed("", "k-1") is None
+            return (
+                store.turn("", "turn-1") is None
+                and store.find_by_idempotency_key("", "k-1") is None
+            )
 
         wait_for(is_gone, what="the end of the retention")
         assert store.turn("", "turn-2") is not None
@@ -385,26 +398,26 @@ class DurableBehaviour:
         dead.put_turn(record(3, Q), question(3, Q), None)
         dead.end_turn(ended(record(3, Q)))
         store.put_turn(record(4, Q, holder="b"), None, None)
-        assert store.bury_holder("a") == ["turn-1", "turn-2"]
+        assert store.release_dead_holder("a") == ["turn-1", "turn-2"]
         found, _ = store.turn("", "turn-1")
         assert (found.state, "end" in found.body) == ("failed", False)
         assert found.ended is not None
         assert store.turn("", "turn-3")[0].state == "succeeded"
         assert store.turn("", "turn-4")[0].state == "running"
-        assert store.keyed("", "k-1") == ("turn-1", "digest")
+        assert store.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
         assert store.claim(P) is not None
         # Every accepted question is history, also one that only waited.
         assert waiting(store) == ["turn-1-question", "turn-2-question"]
-        assert store.bury_holder("a") == []
+        assert store.release_dead_holder("a") == []
         assert "a" not in store.holders()
 
     def test_a_turn_that_only_seemed_lost_has_its_true_end(self, open_as: Open):
         slow, store = open_as("a"), open_as("b")
         slow.put_turn(record(), question(), None)
-        store.bury_holder("a")
+        store.release_dead_holder("a")
         slow.end_turn(ended(record(), messages=(answer(),)))
         assert store.turn("", "turn-1")[0].state == "succeeded"
-        store.bury_holder("a")
+        store.release_dead_holder("a")
         assert store.turn("", "turn-1")[0].state == "succeeded"
         assert waiting(store) == ["turn-1-question", "turn-1-answer"]
 
@@ -455,19 +468,19 @@ class DurableBehaviour:
         store.put_turn(running, None, TurnKey("", "k-5", "digest"))
         lost = record(6, P, holder="gone")
         open_as("gone").put_turn(lost, None, None)
-        store.bury_holder("gone")
+        store.release_dead_holder("gone")
         assert open_as("b").delete_session(P) is None
         assert [store.turn("", f"turn-{number}") for number in (1, 4, 6)] == [None] * 3
-        assert store.keyed("", "k-1") is None
+        assert store.find_by_idempotency_key("", "k-1") is None
         assert store.turn("", "turn-2")[1] == b"said"
-        assert store.keyed("", "k-2") == ("turn-2", "digest")
+        assert store.find_by_idempotency_key("", "k-2") == ("turn-2", "digest")
         assert store.turn("other", "turn-3")[1] == b"said"
         assert store.turn("", "turn-5")[0].state == "running"
         store.end_turn(ended(running))
-        assert store.keyed("", "k-5") == ("turn-5", "digest")
+        assert store.find_by_idempotency_key("", "k-5") == ("turn-5", "digest")
         store.forget_turns(P)
         assert store.turn("", "turn-5") is None
-        assert store.keyed("", "k-5") is None
+        assert store.find_by_idempotency_key("", "k-5") is None
 
     def test_a_removal_is_there_for_the_next_server(self, open_as: Open):
         left = kept(open_as("a"), P)
@@ -504,5 +517,5 @@ class DurableBehaviour:
         at_once([lambda number=number: run(number) for number in range(16)])
         assert time.monotonic() - begun < 10
         assert store.session_count() == 16
-        assert store.message_count() == 32
+        assert store.outbox_counts().waiting == 32
         assert all(store.turn("", f"turn-{n}")[0].state == "succeeded" for n in range(16))

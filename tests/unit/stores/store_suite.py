@@ -24,6 +24,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    TurnRecord,
     XoToken,
 )
 from cowork.stores.limits import REMOVALS_LIMIT
@@ -58,6 +59,12 @@ def message(number: int, project: Project = P, **fields: Any) -> ChatMessage:
     given = {"user_id": "u", "message": f"text {number}", "type": "@xo", "created": created}
     given |= fields
     return ChatMessage(f"{project.owner}-{project.name}-{number}", project, **given)
+
+
+def put_message(store: Store, waiting: ChatMessage) -> None:
+    """Have a message wait, as the question of a turn that begins."""
+    turn = TurnRecord(waiting.id, waiting.project, "running", holder="", created=waiting.created)
+    store.start_turn(turn, waiting)
 
 
 def kept(store: Store, project: Project, number: int = 1) -> Session:
@@ -97,7 +104,7 @@ class StoreBehaviour:
     def test_an_empty_store_has_nothing(self, store):
         assert store.session(P) is None
         assert store.sessions("") == []
-        assert store.session_count() == store.message_count() == 0
+        assert store.session_count() == store.outbox_counts().waiting == 0
         assert heads(store) == []
         assert store.token() is None
 
@@ -169,8 +176,8 @@ class StoreBehaviour:
         store.delete_session(P)
         store.delete_session(P)
         assert store.removals() == ["first", "second", put.id]
-        store.drop_removal("first")
-        store.drop_removal("absent")
+        store.delete_removal("first")
+        store.delete_removal("absent")
         store.delete_session(Q)
         assert store.removals() == ["second", put.id, other.id]
 
@@ -272,21 +279,23 @@ class StoreBehaviour:
 
     def test_the_token_is_swapped_only_for_the_one_that_is_expected(self, store):
         first, second = (XoToken(name, None, NOW, None, None) for name in ("one", "two"))
-        assert store.swap_token("one", first) is False
+        assert store.compare_and_set_token("one", first) is False
         assert store.token() is None
-        assert store.swap_token(None, first) is True
-        assert store.swap_token(None, second) is False
-        assert store.swap_token("two", None) is False
+        assert store.compare_and_set_token(None, first) is True
+        assert store.compare_and_set_token(None, second) is False
+        assert store.compare_and_set_token("two", None) is False
         assert store.token() == first
-        assert store.swap_token("one", second) is True
+        assert store.compare_and_set_token("one", second) is True
         assert store.token() == second
-        assert store.swap_token("two", None) is True
+        assert store.compare_and_set_token("two", None) is True
         assert store.token() is None
 
     def test_of_many_swaps_at_once_one_succeeds(self, store):
         store.put_token(XoToken("old", "r", None, None, None))
         swaps = [
-            lambda name=name: store.swap_token("old", XoToken(name, None, None, None, None))
+            lambda name=name: store.compare_and_set_token(
+                "old", XoToken(name, None, None, None, None)
+            )
             for name in "abcdefgh"
         ]
         assert at_once(swaps).count(True) == 1
@@ -295,61 +304,61 @@ class StoreBehaviour:
 
     def test_a_message_is_kept_whole(self, store):
         put = message(1, user_id=None, type=None, status="partial", message="日本\n\0'\"")
-        store.put_message(put)
+        put_message(store, put)
         assert heads(store) == [put]
 
     def test_the_oldest_message_of_a_project_comes_first(self, store):
         first, second = message(1), message(2)
-        store.put_message(first)
-        store.put_message(second)
+        put_message(store, first)
+        put_message(store, second)
         assert heads(store) == [first]
-        assert store.message_count() == 2
-        store.drop_message(first)
+        assert store.outbox_counts().waiting == 2
+        store.delete_message(first)
         assert heads(store) == [second]
-        store.drop_message(second)
+        store.delete_message(second)
         assert heads(store) == []
-        assert store.message_count() == 0
+        assert store.outbox_counts().waiting == 0
 
     def test_projects_come_in_the_order_of_their_oldest_messages(self, store):
         theirs = Project("you", "p")
         for each in (message(1, Q), message(1), message(2, Q), message(1, theirs)):
-            store.put_message(each)
+            put_message(store, each)
         assert heads(store) == [message(1, Q), message(1), message(1, theirs)]
-        store.drop_message(message(1, Q))
+        store.delete_message(message(1, Q))
         assert heads(store) == [message(1), message(2, Q), message(1, theirs)]
 
     def test_a_message_dropped_twice_takes_no_other_along(self, store):
-        store.put_message(message(1))
-        store.put_message(message(2))
-        store.drop_message(message(1))
-        store.drop_message(message(1))
-        store.drop_message(message(9, Q))
+        put_message(store, message(1))
+        put_message(store, message(2))
+        store.delete_message(message(1))
+        store.delete_message(message(1))
+        store.delete_message(message(9, Q))
         assert heads(store) == [message(2)]
-        assert store.message_count() == 1
+        assert store.outbox_counts().waiting == 1
 
     def test_a_message_may_be_dropped_out_of_order(self, store):
         for number in (1, 2, 3):
-            store.put_message(message(number))
-        store.drop_message(message(2))
-        store.drop_message(message(1))
+            put_message(store, message(number))
+        store.delete_message(message(2))
+        store.delete_message(message(1))
         assert heads(store) == [message(3)]
 
     def test_messages_of_many_threads_all_arrive_in_each_projects_order(self, store):
         def put(name: str) -> None:
             for number in range(20):
-                store.put_message(message(number, Project("", name)))
+                put_message(store, message(number, Project("", name)))
 
         at_once([lambda name=name: put(name) for name in "abcdefgh"])
-        assert store.message_count() == 160
+        assert store.outbox_counts().waiting == 160
         for number in range(20):
             first = heads(store)
             assert {each.id.rpartition("-")[2] for each in first} == {str(number)}
             for each in first:
-                store.drop_message(each)
+                store.delete_message(each)
 
     def test_as_many_projects_are_named_as_are_asked_for(self, store):
         for name in "cabd":
-            store.put_message(message(1, Project("", name)))
+            put_message(store, message(1, Project("", name)))
         assert [project.name for project in store.waiting_projects(3)] == ["c", "a", "b"]
         assert store.next_message(Project("", "x")) is None
 
@@ -357,12 +366,12 @@ class StoreBehaviour:
         empty = store.outbox_counts()
         assert empty == OutboxCounts(waiting=0, oldest=None, dead=0, dropped=0, full=False)
         for each in (message(3, Q), message(1), message(2)):
-            store.put_message(each)
-        store.bury_message(message(1), "why", NOW)
+            put_message(store, each)
+        store.move_to_dead_letters(message(1), "why", NOW)
         counts = store.outbox_counts()
         assert (counts.waiting, counts.dead) == (2, 1)
         assert counts.oldest == message(3, Q).created
-        store.drop_message(message(3, Q))
+        store.delete_message(message(3, Q))
         assert store.outbox_counts().oldest == message(2).created
 
     # -- dead letters
@@ -371,17 +380,17 @@ class StoreBehaviour:
         self, store
     ):
         for each in (message(1), message(2)):
-            store.put_message(each)
+            put_message(store, each)
         assert store.next_message(P).tried is False
         store.note_try(message(1))
         assert store.next_message(P).tried is True
         store.note_try(message(1), tried=False)
         assert store.next_message(P).tried is False
         store.note_try(message(1))
-        store.bury_message(message(1), "why", NOW)
+        store.move_to_dead_letters(message(1), "why", NOW)
         assert store.next_message(P) == message(2)
         assert store.next_message(P).tried is False
-        store.revive_dead("")
+        store.requeue_dead_letters("")
         found = store.next_message(P)
         assert (found, found.tried) == (message(1), False)
         store.note_try(message(9))  # gone meanwhile
@@ -389,77 +398,77 @@ class StoreBehaviour:
     def test_a_buried_message_waits_no_more_and_is_listed(self, store):
         put = message(1, type="agent", status="partial")
         for each in (put, message(2)):
-            store.put_message(each)
-        store.bury_message(put, "the Chat API answered 422", NOW)
+            put_message(store, each)
+        store.move_to_dead_letters(put, "the Chat API answered 422", NOW)
         assert heads(store) == [message(2)]
-        assert store.message_count() == 1
+        assert store.outbox_counts().waiting == 1
         letter = DeadLetter(
             put.id, P, "agent", "partial", put.created, "the Chat API answered 422", NOW
         )
         assert store.dead_letters("") == [letter]
 
     def test_a_message_that_does_not_wait_is_not_buried(self, store):
-        store.bury_message(message(1), "why", NOW)
-        store.put_message(message(2))
-        store.drop_message(message(2))
-        store.bury_message(message(2), "why", NOW)
+        store.move_to_dead_letters(message(1), "why", NOW)
+        put_message(store, message(2))
+        store.delete_message(message(2))
+        store.move_to_dead_letters(message(2), "why", NOW)
         assert store.dead_letters("") == []
-        assert store.revive_dead("") == 0
+        assert store.requeue_dead_letters("") == 0
 
     def test_dead_letters_are_their_owners_and_come_in_the_order_of_their_deaths(self, store):
         theirs = Project("you", "p")
         for each in (message(1, theirs), message(1), message(1, Q), message(2)):
-            store.put_message(each)
+            put_message(store, each)
         for each in (message(1, Q), message(1), message(1, theirs)):
-            store.bury_message(each, "why", NOW)
+            store.move_to_dead_letters(each, "why", NOW)
         assert [letter.id for letter in store.dead_letters("")] == ["-q-1", "-p-1"]
         assert [letter.id for letter in store.dead_letters("you")] == ["you-p-1"]
-        assert store.revive_dead("you") == 1
+        assert store.requeue_dead_letters("you") == 1
         assert store.dead_letters("you") == []
         assert len(store.dead_letters("")) == 2
 
     def test_revived_letters_come_back_whole_before_what_waits_in_their_project(self, store):
         put = [message(number, message="日本\n", status="failed") for number in range(5)]
         for each in put[:4]:
-            store.put_message(each)
+            put_message(store, each)
         for each in put[:2]:
-            store.bury_message(each, "why", NOW)
-        store.drop_message(put[2])
-        store.put_message(put[4])
-        assert store.revive_dead("") == 2
+            store.move_to_dead_letters(each, "why", NOW)
+        store.delete_message(put[2])
+        put_message(store, put[4])
+        assert store.requeue_dead_letters("") == 2
         assert store.dead_letters("") == []
         found = []
         while (head := store.next_message(P)) is not None:
             found.append(head)
-            store.drop_message(head)
+            store.delete_message(head)
         assert found == [put[0], put[1], put[3], put[4]]
         assert store.outbox_counts().waiting == 0
 
     def test_a_revived_letter_may_die_again(self, store):
-        store.put_message(message(1))
-        store.bury_message(message(1), "first", NOW)
-        store.revive_dead("")
-        store.bury_message(message(1), "second", NOW)
+        put_message(store, message(1))
+        store.move_to_dead_letters(message(1), "first", NOW)
+        store.requeue_dead_letters("")
+        store.move_to_dead_letters(message(1), "second", NOW)
         assert [letter.why for letter in store.dead_letters("")] == ["second"]
 
     def test_a_revived_letters_project_is_as_old_as_the_letter(self, store):
         for each in (message(1), message(1, Q), message(2)):
-            store.put_message(each)
-        store.bury_message(message(1), "why", NOW)
+            put_message(store, each)
+        store.move_to_dead_letters(message(1), "why", NOW)
         assert store.waiting_projects(9) == [Q, P]
-        store.revive_dead("")
+        store.requeue_dead_letters("")
         assert store.waiting_projects(9) == [P, Q]
         assert store.outbox_counts().oldest == message(1).created
 
     def test_dead_letters_are_bounded(self, store, monkeypatch):
         monkeypatch.setattr(self.limited, "DEAD_LIMIT", 3)
         for number in range(5):
-            store.put_message(message(number))
-            store.bury_message(message(number), "why", NOW)
+            put_message(store, message(number))
+            store.move_to_dead_letters(message(number), "why", NOW)
         assert [letter.id for letter in store.dead_letters("")] == ["-p-2", "-p-3", "-p-4"]
         counts = store.outbox_counts()
         assert (counts.dead, counts.dropped) == (3, 2)
-        assert store.revive_dead("") == 3
+        assert store.requeue_dead_letters("") == 3
         assert store.next_message(P) == message(2)
 
     def test_fault_s4_an_owners_refused_messages_cost_no_other_its_own(self, store, monkeypatch):
@@ -467,8 +476,8 @@ class StoreBehaviour:
         others = Project("other", "p")
         put = [message(0, others), *(message(number) for number in range(1, 5))]
         for each in put:
-            store.put_message(each)
-            store.bury_message(each, "why", NOW)
+            put_message(store, each)
+            store.move_to_dead_letters(each, "why", NOW)
         assert [letter.id for letter in store.dead_letters("other")] == [put[0].id]
         assert [letter.id for letter in store.dead_letters(P.owner)] == [put[3].id, put[4].id]
         assert store.outbox_counts().dropped == 2
@@ -476,25 +485,25 @@ class StoreBehaviour:
     # -- the relay
 
     def test_one_relay_at_a_time_delivers(self, store):
-        assert store.lease_relay("a", 60) is True
-        assert store.lease_relay("b", 60) is False
-        assert store.lease_relay("a", 60) is True
-        store.lease_relay("a", 0)
-        assert store.lease_relay("b", 60) is True
-        assert store.lease_relay("a", 0) is False
-        assert store.lease_relay("c", 60) is False
+        assert store.acquire_delivery_lease("a", 60) is True
+        assert store.acquire_delivery_lease("b", 60) is False
+        assert store.acquire_delivery_lease("a", 60) is True
+        store.acquire_delivery_lease("a", 0)
+        assert store.acquire_delivery_lease("b", 60) is True
+        assert store.acquire_delivery_lease("a", 0) is False
+        assert store.acquire_delivery_lease("c", 60) is False
 
     def test_a_relay_that_is_gone_loses_its_lease(self, store):
-        assert store.lease_relay("a", 0.2) is True
-        assert store.lease_relay("b", 60) is False
+        assert store.acquire_delivery_lease("a", 0.2) is True
+        assert store.acquire_delivery_lease("b", 60) is False
         deadline = time.monotonic() + 10
-        while not store.lease_relay("b", 60):
+        while not store.acquire_delivery_lease("b", 60):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert store.lease_relay("a", 60) is False
+        assert store.acquire_delivery_lease("a", 60) is False
 
     def test_of_many_relays_at_once_one_gets_the_lease(self, store):
-        leases = [lambda name=name: store.lease_relay(name, 60) for name in "abcdefgh"]
+        leases = [lambda name=name: store.acquire_delivery_lease(name, 60) for name in "abcdefgh"]
         assert at_once(leases).count(True) == 1
 
     def test_a_closed_store_may_be_closed_again(self, store):

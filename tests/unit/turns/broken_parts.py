@@ -23,7 +23,7 @@ from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.policy import TurnPolicy
@@ -205,7 +205,9 @@ class Server:
     quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = SqliteStore(self.folder / "state.db", Secrecy(self.folder / "key"), holder="a")
+        self.store = SqliteStore(
+            self.folder / "state.db", Encryption(self.folder / "key"), holder="a"
+        )
         self.pool = Processes(self._of("process"), **self.launch_config)
         store = self._made("store", self.store)
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))

@@ -10,7 +10,7 @@ from cowork.errors import StoreUnavailable
 from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.maintenance import StoreMaintenance
@@ -28,13 +28,13 @@ class Store(SqliteStore):
     away = False
 
     def __init__(self, path, **given):
-        super().__init__(path, Secrecy(path.with_name("store.key")), **given)
+        super().__init__(path, Encryption(path.with_name("store.key")), **given)
         self.silent = {}
 
-    def beat(self):
+    def heartbeat(self):
         if self.away:
             raise StoreUnavailable("away")
-        super().beat()
+        super().heartbeat()
 
     def holders(self):
         return {**super().holders(), **self.silent}
@@ -110,7 +110,7 @@ def test_what_was_kept_long_enough_is_removed(store, keep):
 
 def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
     elsewhere = SqliteStore(
-        tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="here/9:1:77"
+        tmp_path / "state.db", Encryption(tmp_path / "store.key"), holder="here/9:1:77"
     )
     running = record(holder="here/9:1:77")
     body = {

@@ -11,7 +11,7 @@ from cowork.history.chat_api import NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import Project, TurnKey
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as recorder_module
@@ -72,7 +72,7 @@ class Flaky(SqliteStore):
 
 @pytest.fixture
 def store(tmp_path):
-    store = Flaky(tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
+    store = Flaky(tmp_path / "state.db", Encryption(tmp_path / "store.key"), holder="a")
     yield store
     store.close()
 
@@ -110,7 +110,7 @@ def test_a_turn_is_in_the_store_from_its_acceptance_to_its_end(store, outbox, re
     first = turn()
     recorder.record_accepted(first, KEY)
     assert state(store, first) == "running"
-    assert store.keyed("", "k") == (first.id, "digest")
+    assert store.find_by_idempotency_key("", "k") == (first.id, "digest")
     assert store.next_message(P).id == f"{first.id}-question"
     first.append([Token("be"), Token("cause")])
     end(recorder, first)
@@ -126,7 +126,7 @@ def test_the_question_of_a_turn_that_waits_goes_when_it_begins_or_never_began(st
     for each in (waits, left):
         each.set_queue_position(1)
         recorder.record_accepted(each)
-    assert store.message_count() == 0
+    assert store.outbox_counts().waiting == 0
     waits.begin()
     recorder.record_started(waits)
     assert state(store, waits) == "running"
@@ -142,7 +142,7 @@ def test_fault_t13_an_empty_answer_is_not_sent(store, recorder):
     asked = turn()
     recorder.record_accepted(asked)
     end(recorder, asked, " \n", None)
-    assert store.message_count() == 1
+    assert store.outbox_counts().waiting == 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_answer_says_how_its_turn_ended(error, text, status, store, recorder)
     asked = turn()
     recorder.record_accepted(asked)
     end(recorder, asked, text, error)
-    store.drop_message(store.next_message(P))
+    store.delete_message(store.next_message(P))
     answer = store.next_message(P)
     assert (answer.message, answer.type, answer.status) == (text, "agent", status)
 
@@ -174,7 +174,7 @@ def test_without_a_chat_api_nothing_is_put_in_the_outbox(store):
     asked = turn()
     recorder.record_accepted(asked)
     end(recorder, asked)
-    assert store.message_count() == 0
+    assert store.outbox_counts().waiting == 0
     assert state(store, asked) == "succeeded"
 
 
@@ -188,7 +188,7 @@ def test_a_turn_that_was_never_asked_gives_its_key_back(store, recorder):
     asked = turn()
     recorder.record_accepted(asked, KEY)
     end(recorder, asked, "", AtCapacity("busy"))
-    assert store.keyed("", "k") is None
+    assert store.find_by_idempotency_key("", "k") is None
 
 
 def test_a_store_that_is_away_accepts_nothing_and_says_so(store, recorder):
@@ -216,7 +216,7 @@ def test_a_turn_that_the_store_may_have_all_the_same_is_taken_back(store, record
         recorder.record_accepted(refused, KEY)
     assert recorder.flush()
     assert state(store, refused) == "failed"
-    assert store.keyed("", "k") is None
+    assert store.find_by_idempotency_key("", "k") is None
 
 
 def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, recorder):
@@ -307,6 +307,9 @@ def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
     record, log = store.turn("", turn.id)
     assert log is None
     assert "said" not in str(record)
-    assert (record.state, store.keyed("", "k")) == ("interrupted", (turn.id, "digest"))
+    assert (record.state, store.find_by_idempotency_key("", "k")) == (
+        "interrupted",
+        (turn.id, "digest"),
+    )
     again = from_record(record, log)
     assert (again.text, again.error.code) == ("", "turn_interrupted")

@@ -106,7 +106,7 @@ def test_a_store_that_is_away_at_the_start_or_the_end_is_no_trouble(store, new, 
         def removals(self):
             raise StoreUnavailable("away")
 
-        def drop_removal(self, session_id):
+        def delete_removal(self, session_id):
             raise StoreUnavailable(session_id)
 
     removals = new(Away())

@@ -18,7 +18,7 @@ from tests.unit.turns.broken_parts import P, Reader, Server, breaks, ended
 
 # Each is called at least twice while three questions are answered.
 CALLS = (
-    *("store.session", "store.put_session", "store.put_turn", "store.keyed"),
+    *("store.session", "store.put_session", "store.put_turn", "store.find_by_idempotency_key"),
     *("store.start_turn", "store.end_turn"),
     *("pool.lease", "pool.give_back", "pool.discard", "pool.saw_skills"),
     *("process.ask", "process.sweep"),

@@ -11,7 +11,7 @@ from cowork.stores.memory import outbox
 from cowork.stores.memory import store as memory
 from cowork.stores.memory.store import MemoryStore
 from tests.unit.stores.durable_suite import record
-from tests.unit.stores.store_suite import NOW, P, Q, StoreBehaviour, heads, message
+from tests.unit.stores.store_suite import NOW, P, Q, StoreBehaviour, heads, message, put_message
 
 
 class TestMemoryStore(StoreBehaviour):
@@ -26,8 +26,8 @@ def test_a_full_outbox_drops_the_message_that_waited_longest_and_says_so():
     store = MemoryStore(outbox_limit=3)
     with structlog.testing.capture_logs() as logs:
         for each in (message(1, Q), message(1), message(2), message(3)):
-            store.put_message(each)
-    assert store.message_count() == 3
+            put_message(store, each)
+    assert store.outbox_counts().waiting == 3
     assert heads(store) == [message(1)]
     assert [entry["message_id"] for entry in logs] == [message(1, Q).id]
 
@@ -36,11 +36,11 @@ def test_a_full_outbox_says_so_once_until_it_is_not_full_any_more():
     store = MemoryStore(outbox_limit=2)
     with structlog.testing.capture_logs() as logs:
         for number in range(10):
-            store.put_message(message(number))
-        store.drop_message(message(8))
+            put_message(store, message(number))
+        store.delete_message(message(8))
         assert len(logs) == 1
         for number in range(10, 20):
-            store.put_message(message(number))
+            put_message(store, message(number))
     assert [entry["message_id"] for entry in logs] == [message(0).id, message(9).id]
     assert store.outbox_counts().dropped == 17
 
@@ -48,17 +48,17 @@ def test_a_full_outbox_says_so_once_until_it_is_not_full_any_more():
 def test_a_full_outbox_keeps_the_order_of_a_project():
     store = MemoryStore(outbox_limit=3)
     for number in range(10):
-        store.put_message(message(number, P))
+        put_message(store, message(number, P))
     left = []
     while (head := store.next_message(P)) is not None:
         left.append(head)
-        store.drop_message(head)
+        store.delete_message(head)
     assert left == [message(7), message(8), message(9)]
 
 
 def test_two_stores_share_nothing():
-    MemoryStore().put_message(message(1))
-    assert MemoryStore().message_count() == 0
+    put_message(MemoryStore(), message(1))
+    assert MemoryStore().outbox_counts().waiting == 0
 
 
 def test_a_store_is_opened_by_its_url():
@@ -74,33 +74,33 @@ def test_a_url_that_names_no_store_is_refused(url):
 def test_an_outbox_of_large_messages_is_bounded_by_their_size():
     store = MemoryStore(outbox_bytes=1000)
     for number in range(5):
-        store.put_message(message(number, message="x" * 400))
-    assert store.message_count() == 2
+        put_message(store, message(number, message="x" * 400))
+    assert store.outbox_counts().waiting == 2
     assert heads(store)[0].id == "-p-3"
-    store.put_message(message(9, message="x" * 5000))
+    put_message(store, message(9, message="x" * 5000))
     assert [each.id for each in heads(store)] == ["-p-9"]
 
 
 def test_fault_s4_who_floods_the_outbox_costs_no_other_its_refused_messages():
     store = MemoryStore(outbox_bytes=2000)
     theirs = message(0, Project("other", "p"), message="x" * 400)
-    store.put_message(theirs)
-    store.bury_message(theirs, "why", NOW)
+    put_message(store, theirs)
+    store.move_to_dead_letters(theirs, "why", NOW)
     for number in range(10):
-        store.put_message(message(number, message="x" * 400))
+        put_message(store, message(number, message="x" * 400))
     assert [letter.id for letter in store.dead_letters("other")] == [theirs.id]
-    assert store.message_count() == 3
-    assert store.revive_dead("other") == 1
-    store.put_message(message(10, message="x" * 400))
+    assert store.outbox_counts().waiting == 3
+    assert store.requeue_dead_letters("other") == 1
+    put_message(store, message(10, message="x" * 400))
     assert store.next_message(theirs.project).id == theirs.id
 
 
 def test_large_dead_letters_make_room_before_any_message_that_waits():
     store = MemoryStore(outbox_bytes=1000)
     for number in range(2):
-        store.put_message(message(number, message="x" * 400))
-    store.bury_message(message(0), "why", NOW)
-    store.put_message(message(2, message="x" * 400))
+        put_message(store, message(number, message="x" * 400))
+    store.move_to_dead_letters(message(0), "why", NOW)
+    put_message(store, message(2, message="x" * 400))
     assert store.dead_letters("") == []
     counts = store.outbox_counts()
     assert (counts.waiting, counts.dropped) == (2, 1)

@@ -12,7 +12,7 @@ from redis import exceptions
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import register_secret
 from cowork.model import XoToken
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis import store as redis_store
 from cowork.stores.redis.connection import RedisConnection, connect
@@ -31,8 +31,8 @@ class InRedis(DurableBehaviour, StoreBehaviour):
         opened = []
 
         def open_store(holder, **rules):
-            secrecy = Secrecy(tmp_path / "store.key")
-            opened.append(RedisStore(client(), secrecy, holder=holder, **rules))
+            encryption = Encryption(tmp_path / "store.key")
+            opened.append(RedisStore(client(), encryption, holder=holder, **rules))
             return opened[-1]
 
         yield open_store
@@ -109,7 +109,7 @@ def test_a_password_is_in_no_error(tmp_path):
     secret = "p4ssw0rd-of-redis"
     register_secret(secret)
     client = connect(f"redis://:{secret}@127.0.0.1:{free_port()}/0")
-    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     with pytest.raises(StoreUnavailable) as caught:
         store.session_count()
     assert secret not in str(caught.value)
@@ -119,33 +119,33 @@ def test_a_password_is_in_no_error(tmp_path):
 def test_state_of_a_newer_server_is_refused(tmp_path):
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)
-    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
-    store.beat()
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
+    store.heartbeat()
     assert client.get("cowork:version") == str(redis_store.VERSION).encode()
     client.set("cowork:version", redis_store.VERSION + 1)
     with pytest.raises(StoreUnavailable, match="update the server"):
-        store.beat()
+        store.heartbeat()
     with pytest.raises(StoreUnusable, match="update the server"):
-        RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+        RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     store.close()
 
 
 def test_a_token_that_another_key_hid_is_none(tmp_path):
     server = fakeredis.FakeServer()
     token = XoToken("access", "refresh", None, "u", "s")
-    first = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "a"), holder="a")
-    other = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "b"), holder="b")
+    first = RedisStore(fakeredis.FakeRedis(server=server), Encryption(tmp_path / "a"), holder="a")
+    other = RedisStore(fakeredis.FakeRedis(server=server), Encryption(tmp_path / "b"), holder="b")
     first.put_token(token)
     assert first.token() == token
     assert other.token() is None
-    assert other.swap_token(None, token) is True
+    assert other.compare_and_set_token(None, token) is True
     assert first.token() is None
 
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path):
     path = tmp_path / "new" / "store.key"
-    hidden = at_once([lambda: Secrecy(path).hide("text")] * 8)
-    assert {Secrecy(path).show(each) for each in hidden} == {"text"}
+    hidden = at_once([lambda: Encryption(path).encrypt("text")] * 8)
+    assert {Encryption(path).decrypt(each) for each in hidden} == {"text"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["store.key"]
 
@@ -153,16 +153,16 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path):
 def test_a_key_that_is_none_is_told_without_its_text(tmp_path):
     (tmp_path / "key").write_text("not a key at all")
     with pytest.raises(StoreUnavailable, match="COWORK_STORE_KEY_FILE") as caught:
-        Secrecy(tmp_path / "key").hide("text")
+        Encryption(tmp_path / "key").encrypt("text")
     assert "not a key" not in str(caught.value)
 
 
 def test_numbers_grow_also_after_redis_was_restarted_empty(redis_server, tmp_path):
-    store = RedisStore(connect(redis_server.url), Secrecy(tmp_path / "key"), holder="a")
+    store = RedisStore(connect(redis_server.url), Encryption(tmp_path / "key"), holder="a")
     before = store.claim(P)
     redis_server.stop()
     redis_server.start()
-    again = RedisStore(connect(redis_server.url), Secrecy(tmp_path / "key"), holder="b")
+    again = RedisStore(connect(redis_server.url), Encryption(tmp_path / "key"), holder="b")
     after = again.claim(P)
     assert after.number > before.number
     wait_for(lambda: refuses(store, before), what="the refusal")
@@ -192,7 +192,7 @@ class TestRedisStore(InRedis):
 
 def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_anew(tmp_path):
     client = fakeredis.FakeRedis()
-    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a", outbox_bytes=3000)
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a", outbox_bytes=3000)
     assert not store.outbox_counts().full
     assert 0 < client.pttl("cowork:outbox_held") <= 60_000
     # As one does that keeps no count.
@@ -210,7 +210,7 @@ def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_a
 def test_a_deletion_finds_the_turns_of_an_earlier_version_after_a_look_for_them(tmp_path):
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)
-    earlier = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    earlier = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     for number in range(1, 500):
         earlier.end_turn(ended(record(number), log=b"x"))
     earlier.put_turn(record(500), None, None)
@@ -220,7 +220,7 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_after_a_look_for_them(
     client.delete(*indexes)
     earlier.delete_session(P)
     assert earlier.turn("", "turn-1") is not None
-    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="b")
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="b")
     looks = 1
     while store.expire(50) == 50:
         looks += 1
@@ -234,7 +234,7 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_after_a_look_for_them(
 
 def test_an_index_forgets_the_turns_that_have_expired(tmp_path):
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-    store = RedisStore(client, Secrecy(tmp_path / "key"), holder="a")
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     store.end_turn(ended(record(1), keep=0.02))
     time.sleep(0.03)
     store.end_turn(ended(record(2)))
@@ -253,10 +253,10 @@ def test_a_session_that_changes_while_it_is_deleted_is_read_again(tmp_path):
                 other.put_session(changes.pop(0), claim)
             return found
 
-    other = RedisStore(fakeredis.FakeRedis(server=server), Secrecy(tmp_path / "key"), holder="a")
+    other = RedisStore(fakeredis.FakeRedis(server=server), Encryption(tmp_path / "key"), holder="a")
     claim = other.claim(P)
     other.put_session(session(P, 1), claim)
-    store = RedisStore(Slow(server=server), Secrecy(tmp_path / "key"), holder="b")
+    store = RedisStore(Slow(server=server), Encryption(tmp_path / "key"), holder="b")
     assert store.delete_session(P) == session(P, 3)
     assert store.removals() == [session(P, 3).id]
     store.close()

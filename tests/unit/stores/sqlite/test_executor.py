@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from cowork.errors import StoreUnavailable
-from cowork.stores.sqlite.executor import Need, Transactions
+from cowork.stores.sqlite.executor import Durability, Transactions
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.stores.store_suite import at_once
@@ -58,14 +58,14 @@ def put_and(number, then):
 
 def test_a_call_gives_what_its_function_returns(opened):
     transactions = opened()
-    transactions.run(put(1), Need.SYNC)
-    assert transactions.run(numbers, Need.READ) == [1]
+    transactions.run(put(1), Durability.SYNC)
+    assert transactions.run(numbers, Durability.READ) == [1]
 
 
 def test_calls_at_once_are_all_done(opened):
     transactions = opened()
-    at_once([lambda n=n: transactions.run(put(n), Need.WRITE) for n in range(50)])
-    assert transactions.run(numbers, Need.READ) == list(range(50))
+    at_once([lambda n=n: transactions.run(put(n), Durability.WRITE) for n in range(50)])
+    assert transactions.run(numbers, Durability.READ) == list(range(50))
 
 
 def broken(_connection):
@@ -77,31 +77,31 @@ def test_a_call_that_breaks_leaves_nothing_and_takes_no_other_along(opened):
 
     def run(number):
         if number % 3:
-            return transactions.run(put(number), Need.WRITE)
+            return transactions.run(put(number), Durability.WRITE)
         with pytest.raises(KeyError):
-            transactions.run(put_and(number, broken), Need.WRITE)
+            transactions.run(put_and(number, broken), Durability.WRITE)
         return None
 
     at_once([lambda n=n: run(n) for n in range(30)])
-    assert transactions.run(numbers, Need.READ) == [n for n in range(30) if n % 3]
+    assert transactions.run(numbers, Durability.READ) == [n for n in range(30) if n % 3]
 
 
 def test_a_file_that_does_not_answer_is_given_up_and_comes_back(opened):
-    transactions = opened(patience=0.1)
+    transactions = opened(timeout=0.1)
     reads, writes = os.pipe()
     with os.fdopen(reads, "rb", 0), os.fdopen(writes, "wb", 0) as answer:
         with pytest.raises(StoreUnavailable) as late:
-            transactions.run(put_and(1, lambda _: os.read(reads, 1)), Need.WRITE)
+            transactions.run(put_and(1, lambda _: os.read(reads, 1)), Durability.WRITE)
         assert late.value.outcome_unknown
         with pytest.raises(StoreUnavailable) as told:
-            transactions.run(numbers, Need.READ)
+            transactions.run(numbers, Durability.READ)
         # Nobody waits a second time: who had would not know the outcome.
         assert not told.value.outcome_unknown
         answer.write(b".")
 
         def seen():
             try:
-                return transactions.run(numbers, Need.READ)
+                return transactions.run(numbers, Durability.READ)
             except StoreUnavailable:
                 return None
 
@@ -123,7 +123,7 @@ def test_others_go_on_while_the_file_is_locked(opened, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
-            transactions.run(put(1), Need.WRITE)
+            transactions.run(put(1), Durability.WRITE)
         seen = len(ticks)
         other.execute("ROLLBACK")
     stop.set()
@@ -133,8 +133,8 @@ def test_others_go_on_while_the_file_is_locked(opened, path):
 
 def test_a_closed_one_says_so_and_may_be_closed_again(opened):
     transactions = opened()
-    transactions.run(put(1), Need.WRITE)
+    transactions.run(put(1), Durability.WRITE)
     transactions.close()
     transactions.close()
     with pytest.raises(StoreUnavailable):
-        transactions.run(numbers, Need.READ)
+        transactions.run(numbers, Durability.READ)

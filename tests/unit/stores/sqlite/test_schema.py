@@ -16,7 +16,7 @@ import pytest
 from cowork.errors import StoreUnavailable
 from cowork.model import Project, Usage, XoToken
 from cowork.stores import open_store, sqlite_path
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.serialization import message_json, record_json
 from cowork.stores.sqlite.schema import (
@@ -30,7 +30,7 @@ from cowork.stores.sqlite.schema import (
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import from_record
 from tests.unit.stores.durable_suite import ended, record, waiting
-from tests.unit.stores.store_suite import P, Q, at_once, kept, message
+from tests.unit.stores.store_suite import P, Q, at_once, kept, message, put_message
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
 SECOND = OLD.with_name("state-v2.db")
@@ -43,7 +43,7 @@ def mode(path: Path) -> int:
 
 def test_file_and_directory_are_made_for_their_owner_alone(tmp_path):
     path = tmp_path / "a" / "b" / "state.db"
-    store = SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
+    store = SqliteStore(path, Encryption(tmp_path / "store.key"), holder="a")
     kept(store, P)
     beside = sorted(each.name for each in path.parent.iterdir())
     assert beside == ["state.db", "state.db-shm", "state.db-wal"]
@@ -56,7 +56,7 @@ def test_file_and_directory_are_made_for_their_owner_alone(tmp_path):
 def test_a_file_that_others_may_read_is_closed_to_them(tmp_path):
     path = tmp_path / "state.db"
     path.touch(0o644)
-    SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a").close()
+    SqliteStore(path, Encryption(tmp_path / "store.key"), holder="a").close()
     assert mode(path) == 0o600
 
 
@@ -82,13 +82,13 @@ def test_the_old_file_is_of_the_first_version():
 
 
 def test_an_old_file_opens_with_all_it_had(old, tmp_path):
-    store = SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b")
+    store = SqliteStore(old, Encryption(tmp_path / "store.key"), holder="b")
     assert versions(old) == (VERSION, APPLICATION)
     found = store.session(OLD_PROJECT)
     assert (found.turns, found.cost_usd, found.usage) == (7, 0.3125, Usage())
     assert store.session(Project("web", "日本/🎉")).cwd == "/srv/work"
     assert store.token().access_token == "week-old-access"
-    turn_id, digest = store.keyed("", "old-key")
+    turn_id, digest = store.find_by_idempotency_key("", "old-key")
     turn = from_record(*store.turn("", turn_id))
     assert (turn.state, turn.done.message, digest) == ("succeeded", "4", "old-digest")
     store.close()
@@ -115,13 +115,13 @@ def test_fault_s10_a_token_in_clear_of_an_earlier_file_is_encrypted_when_it_is_o
 ):
     assert versions(SECOND) == (2, APPLICATION)
     assert clear_bytes(second)
-    store = SqliteStore(second, Secrecy(tmp_path / "key"), holder="b")
+    store = SqliteStore(second, Encryption(tmp_path / "key"), holder="b")
     assert not clear_bytes(second)
     assert store.token().access_token == "week-old-clear-access"
     assert store.token().refresh_token == "week-old-clear-refresh"
     assert store.session(OLD_PROJECT).turns == 7
     assert store.next_message(OLD_PROJECT).tried is True, "nobody knows"
-    assert store.revive_dead("") == 1
+    assert store.requeue_dead_letters("") == 1
     store.put_token(XoToken("fresh-clear-access", None, None, "u", None))
     assert not clear_bytes(second)
     store.close()
@@ -131,7 +131,7 @@ def test_fault_s10_a_token_in_clear_of_an_earlier_file_is_encrypted_when_it_is_o
 
 def test_fault_s10_of_several_who_open_such_a_file_at_once_each_has_the_token(second, tmp_path):
     opened = at_once(
-        [lambda: SqliteStore(second, Secrecy(tmp_path / "key"), holder="b") for _ in range(4)]
+        [lambda: SqliteStore(second, Encryption(tmp_path / "key"), holder="b") for _ in range(4)]
     )
     for store in opened:
         assert store.token().access_token == "week-old-clear-access"
@@ -161,15 +161,15 @@ def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_not
     second, tmp_path, capsys
 ):
     key = tmp_path / "key"
-    store = SqliteStore(second, Secrecy(key), holder="b")
+    store = SqliteStore(second, Encryption(key), holder="b")
     store.close()
     key.unlink()
-    store = SqliteStore(second, Secrecy(key), holder="b")
+    store = SqliteStore(second, Encryption(key), holder="b")
     assert [store.token() for _ in range(3)] == [None] * 3
     assert capsys.readouterr().out.count("encrypted with another key") == 1
     assert store.session(OLD_PROJECT).turns == 7
     token = XoToken("access", None, None, "u", None)
-    assert store.swap_token(None, token)
+    assert store.compare_and_set_token(None, token)
     assert store.token() == token
     store.close()
 
@@ -177,7 +177,7 @@ def test_fault_s10_a_store_without_its_key_forgets_the_token_with_a_line_and_not
 def test_fault_s10_a_token_that_no_key_can_hide_is_not_left_in_clear(second, tmp_path):
     key = tmp_path / "key"
     key.write_text("none at all")
-    store = SqliteStore(second, Secrecy(key), holder="b")
+    store = SqliteStore(second, Encryption(key), holder="b")
     assert not clear_bytes(second)
     assert store.token() is None
     store.close()
@@ -192,7 +192,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 @as_root
 def test_fault_s10_a_file_that_is_not_ours_alone_is_refused_and_left_alone(tmp_path, end, how):
     path = tmp_path / "state.db"
-    SqliteStore(path, Secrecy(tmp_path / "key"), holder="a").close()
+    SqliteStore(path, Encryption(tmp_path / "key"), holder="a").close()
     bad = tmp_path / f"state.db{end}"
     if how == "link":
         elsewhere = tmp_path / "elsewhere"
@@ -208,7 +208,7 @@ def test_fault_s10_a_file_that_is_not_ours_alone_is_refused_and_left_alone(tmp_p
         bad.chmod(0o600 if how == "theirs" else 0o666)
     before = bad.stat()
     with pytest.raises(StoreUnusable, match="not safe"):
-        SqliteStore(path, Secrecy(tmp_path / "key"), holder="a")
+        SqliteStore(path, Encryption(tmp_path / "key"), holder="a")
     assert (bad.stat().st_mode, bad.stat().st_size) == (before.st_mode, before.st_size)
 
 
@@ -225,10 +225,10 @@ def test_fault_s10_so_is_a_folder_where_others_can_put_files_in_the_place_of_our
         os.chown(folder, owner, -1)
         folder.chmod(mode)
         if good:
-            SqliteStore(folder / "x.db", Secrecy(tmp_path / "key"), holder="a").close()
+            SqliteStore(folder / "x.db", Encryption(tmp_path / "key"), holder="a").close()
         else:
             with pytest.raises(StoreUnusable, match="not safe"):
-                SqliteStore(folder / "x.db", Secrecy(tmp_path / "key"), holder="a")
+                SqliteStore(folder / "x.db", Encryption(tmp_path / "key"), holder="a")
 
 
 @as_root
@@ -249,7 +249,7 @@ def test_fault_s10_a_key_that_others_may_read_or_change_is_refused_at_start(
     place = tmp_path / "place"
     place.mkdir()
     key = place / "store.key"
-    Secrecy(key).hide("x")
+    Encryption(key).encrypt("x")
     os.chown(key, owner, -1)
     key.chmod(mode)
     place.chmod(folder)
@@ -262,24 +262,24 @@ def test_fault_s10_a_key_that_others_may_read_or_change_is_refused_at_start(
 
 
 def test_what_an_old_file_was_in_the_middle_of_is_settled(old, tmp_path):
-    store = SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b")
+    store = SqliteStore(old, Encryption(tmp_path / "store.key"), holder="b")
     (dead,) = store.holders()
     assert store.holders()[dead] > 15
-    (lost,) = store.bury_holder(dead)
+    (lost,) = store.release_dead_holder(dead)
     assert from_record(*store.turn("", lost)).error.code == "worker_lost"
     claim = store.claim(OLD_PROJECT)
     assert claim.number > 41
     assert len(waiting(store, OLD_PROJECT)) == 2
-    store.put_message(message(1))
-    store.bury_message(message(1), "why", message(1).created)
+    put_message(store, message(1))
+    store.move_to_dead_letters(message(1), "why", message(1).created)
     assert len(store.dead_letters("")) == 1
     store.close()
 
 
 def test_an_old_file_is_migrated_once_by_whoever_comes_first(old, tmp_path):
     first, second = (
-        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a"),
-        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="b"),
+        SqliteStore(old, Encryption(tmp_path / "store.key"), holder="a"),
+        SqliteStore(old, Encryption(tmp_path / "store.key"), holder="b"),
     )
     assert first.session(OLD_PROJECT) == second.session(OLD_PROJECT)
     first.close()
@@ -290,10 +290,10 @@ def test_a_migration_that_breaks_changes_nothing(old, tmp_path, monkeypatch):
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); CREATE TABLE sessions (x);")
     monkeypatch.setattr("cowork.stores.sqlite.schema.MIGRATIONS", broken)
     with pytest.raises(StoreUnusable, match="cannot be used"):
-        open_file(old, Secrecy(tmp_path / "store.key"))
+        open_file(old, Encryption(tmp_path / "store.key"))
     assert versions(old) == (1, APPLICATION)
     monkeypatch.undo()
-    SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a").close()
+    SqliteStore(old, Encryption(tmp_path / "store.key"), holder="a").close()
 
 
 def test_a_newer_file_is_refused_and_left_alone(old, tmp_path):
@@ -301,7 +301,7 @@ def test_a_newer_file_is_refused_and_left_alone(old, tmp_path):
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = old.read_bytes()
     with pytest.raises(StoreUnusable, match="update the server") as caught:
-        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a")
+        SqliteStore(old, Encryption(tmp_path / "store.key"), holder="a")
     assert str(old) in str(caught.value)
     assert old.read_bytes() == before
 
@@ -312,7 +312,7 @@ def test_another_programs_file_is_refused_and_left_alone(tmp_path):
         connection.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match="another program"):
-        SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
+        SqliteStore(path, Encryption(tmp_path / "store.key"), holder="a")
     assert path.read_bytes() == before
 
 
@@ -321,7 +321,7 @@ def test_what_is_no_database_is_refused_and_left_alone(tmp_path):
     path.write_text("this is a note, and a long one, which is no database at all\n" * 50)
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match="no database") as caught:
-        SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
+        SqliteStore(path, Encryption(tmp_path / "store.key"), holder="a")
     assert "backup" in str(caught.value)
     assert path.read_bytes() == before
 
@@ -332,13 +332,13 @@ def test_a_damaged_file_is_refused(old, tmp_path):
         file.seek(1024)
         file.write(b"\xff" * (size - 2048))
     with pytest.raises(StoreUnusable, match="damaged"):
-        SqliteStore(old, Secrecy(tmp_path / "store.key"), holder="a")
+        SqliteStore(old, Encryption(tmp_path / "store.key"), holder="a")
 
 
 def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnusable, match="cannot be opened"):
-        SqliteStore(tmp_path / "file" / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
+        SqliteStore(tmp_path / "file" / "state.db", Encryption(tmp_path / "store.key"), holder="a")
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def limit_pages(store: SqliteStore, pages: int | None) -> None:
 
 
 def test_a_full_disk_is_an_unavailable_store_which_recovers(tmp_path):
-    store = SqliteStore(tmp_path / "state.db", Secrecy(tmp_path / "store.key"), holder="a")
+    store = SqliteStore(tmp_path / "state.db", Encryption(tmp_path / "store.key"), holder="a")
     store.put_turn(record(1), None, None)
     limit_pages(store, 30)
     with pytest.raises(StoreUnavailable, match="full"):
@@ -395,23 +395,23 @@ def test_a_full_disk_is_an_unavailable_store_which_recovers(tmp_path):
 
 def test_a_file_that_another_process_keeps_locked_costs_a_call_less_than_a_second(tmp_path):
     path = tmp_path / "state.db"
-    store = SqliteStore(path, Secrecy(tmp_path / "store.key"), holder="a")
+    store = SqliteStore(path, Encryption(tmp_path / "store.key"), holder="a")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.put_message(message(1))
-        assert store.message_count() == 0, "reading goes on"
+            put_message(store, message(1))
+        assert store.outbox_counts().waiting == 0, "reading goes on"
         other.execute("ROLLBACK")
-    store.put_message(message(1))
-    assert store.message_count() == 1
+    put_message(store, message(1))
+    assert store.outbox_counts().waiting == 1
     store.close()
 
 
 def test_fault_s4_what_waits_in_an_earlier_file_is_counted_and_what_an_earlier_server_puts(
     second, tmp_path
 ):
-    store = SqliteStore(second, Secrecy(tmp_path / "key"), holder="b", outbox_bytes=3000)
-    assert store.message_count() >= 1
+    store = SqliteStore(second, Encryption(tmp_path / "key"), holder="b", outbox_bytes=3000)
+    assert store.outbox_counts().waiting >= 1
     with closing(sqlite3.connect(second)) as connection:
         (counted,) = connection.execute(
             "SELECT sum(bytes) FROM sizes WHERE place = 'outbox'"
@@ -440,8 +440,8 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_and_of_its_server_that
     tmp_path,
 ):
     path = tmp_path / "state.db"
-    secrecy = Secrecy(tmp_path / "key")
-    SqliteStore(path, secrecy, holder="a").close()
+    encryption = Encryption(tmp_path / "key")
+    SqliteStore(path, encryption, holder="a").close()
     path.unlink()
     put = (
         "INSERT OR REPLACE INTO turns (id, owner, state, holder, body, ended, forget)"
@@ -457,7 +457,7 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_and_of_its_server_that
         earlier.execute(put, row("others", Project("other", "p")))
         earlier.execute(put, row("broken", body="{"))
         path.chmod(0o600)
-        store = SqliteStore(path, secrecy, holder="b")
+        store = SqliteStore(path, encryption, holder="b")
         earlier.execute(put, row("beside"))
         earlier.execute(put, row("beside", Q))
         earlier.execute(put, row("beside"))

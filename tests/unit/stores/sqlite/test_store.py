@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cowork.stores.encryption import Secrecy
+from cowork.stores.encryption import Encryption
 from cowork.stores.sqlite import outbox
 from cowork.stores.sqlite import store as sqlite_store
 from cowork.stores.sqlite.store import SqliteStore
@@ -23,7 +23,7 @@ class TestSqliteStore(DurableBehaviour, StoreBehaviour):
         def open_store(holder, **rules):
             path = tmp_path / "state" / "cowork.db"
             opened.append(
-                SqliteStore(path, Secrecy(tmp_path / "store.key"), holder=holder, **rules)
+                SqliteStore(path, Encryption(tmp_path / "store.key"), holder=holder, **rules)
             )
             return opened[-1]
 
