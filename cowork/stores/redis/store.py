@@ -35,7 +35,7 @@ from cowork.stores.limits import (
     remembered,
 )
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
-from cowork.stores.redis import scripts
+from cowork.stores.redis import outbox_scripts, session_scripts, turn_scripts
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.serialization import (
     exchanges_json,
@@ -76,6 +76,7 @@ class RedisStore:
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
         self._connection = RedisConnection(client, PREFIX)
+        self._run = self._connection.script
         self._encryption = encryption
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
@@ -99,7 +100,7 @@ class RedisStore:
         return None if body is None else session_of(project, body)
 
     def sessions(self, owner: str) -> list[Session]:
-        found = self._connection.script(scripts.SESSIONS, [f"{owner}\0"])
+        found = self._run(session_scripts.SESSIONS, [f"{owner}\0"])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [session_of(_project(key), body) for key, body in pairs]
 
@@ -110,7 +111,7 @@ class RedisStore:
         if claim.project != session.project:
             return False
         arguments = [_key(session.project), claim.number, session_json(session)]
-        return bool(self._connection.script(scripts.PUT_SESSION, arguments))
+        return bool(self._run(session_scripts.PUT_SESSION, arguments))
 
     def delete_session(self, project: Project) -> Session | None:
         for _ in range(_SWAPS):
@@ -120,7 +121,7 @@ class RedisStore:
             found = None if body is None else session_of(project, body)
             ids = () if found is None else found.ids
             arguments = [_key(project), body or b"", REMOVALS_LIMIT, *ids]
-            if self._connection.script(scripts.DELETE_SESSION, arguments):
+            if self._run(session_scripts.DELETE_SESSION, arguments):
                 return found
         raise StoreUnavailable("the session changes all the time", retry_after=1)
 
@@ -139,7 +140,7 @@ class RedisStore:
         number: int | None = None
         try:
             arguments = [_key(project), self._holder, round(CLAIM_TTL_S * 1000)]
-            found = self._connection.script(scripts.CLAIM, arguments)
+            found = self._run(session_scripts.CLAIM, arguments)
             number = None if found is None else int(found)
         finally:
             claim = self._held.settle(project, number)
@@ -147,14 +148,12 @@ class RedisStore:
 
     def release(self, claim: Claim) -> None:
         self._held.let_go(claim)
-        self._connection.script(scripts.RELEASE, [_key(claim.project), claim.number])
+        self._run(session_scripts.RELEASE, [_key(claim.project), claim.number])
 
     def claimed_elsewhere(self, project: Project) -> bool:
         if self._held.has(project):
             return False
-        return bool(
-            self._connection.script(scripts.CLAIMED_ELSEWHERE, [_key(project), self._holder])
-        )
+        return bool(self._run(session_scripts.CLAIMED_ELSEWHERE, [_key(project), self._holder]))
 
     # -- turns
 
@@ -172,7 +171,7 @@ class RedisStore:
             "" if key is None else key.digest,
             *self._limits(),
         ]
-        found = self._connection.script(scripts.PUT_TURN, arguments)
+        found = self._run(turn_scripts.PUT_TURN, arguments)
         if found == b"full":
             raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
         return None if found is None else (found[0].decode(), found[1].decode())
@@ -182,7 +181,7 @@ class RedisStore:
 
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
         arguments = [record.id, record.state, record_json(record), *_message(question)]
-        self._connection.script(scripts.START_TURN, arguments)
+        self._run(turn_scripts.START_TURN, arguments)
 
     def end_turn(self, end: TurnEnd) -> bool:
         record, claim = end.record, end.claim
@@ -205,7 +204,7 @@ class RedisStore:
         ]
         for message in end.messages:
             arguments += _message(message)
-        return bool(self._connection.script(scripts.END_TURN, arguments))
+        return bool(self._run(turn_scripts.END_TURN, arguments))
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         fields = ["owner", "record", "state", "ended", "log"]
@@ -223,14 +222,14 @@ class RedisStore:
         return None if turn is None else (turn.decode(), digest.decode())
 
     def forget_turns(self, project: Project) -> None:
-        self._connection.script(scripts.FORGET_TURNS, [_key(project)])
+        self._run(turn_scripts.FORGET_TURNS, [_key(project)])
 
     def _index_turn(self, turn_id: str) -> None:
         """Have a deletion find a turn that has ended and of which its project does not know."""
         body = self._connection.call(lambda redis: redis.hget(f"{PREFIX}turn:{turn_id}", "record"))
         if body is not None:
             project = record_of(body, {}).project
-            self._connection.script(scripts.INDEX_TURN, [turn_id, _key(project)])
+            self._run(turn_scripts.INDEX_TURN, [turn_id, _key(project)])
 
     def history(self, project: Project) -> list[Exchange]:
         found = self._connection.call(
@@ -244,12 +243,12 @@ class RedisStore:
         arguments: list[Any] = [VERSION, self._holder, round(CLAIM_TTL_S * 1000)]
         for claim in self._held.all():
             arguments += [_key(claim.project), claim.number]
-        newer = self._connection.script(scripts.BEAT, arguments)
+        newer = self._run(session_scripts.HEARTBEAT, arguments)
         if newer is not None:
             raise StoreUnavailable(_too_new(newer), retry_after=60)
 
     def holders(self) -> dict[str, float]:
-        found = self._connection.script(scripts.HOLDERS)
+        found = self._run(session_scripts.HOLDERS)
         pairs = zip(found[::2], found[1::2], strict=True)
         return {
             holder.decode(): float("inf") if silent == b"" else int(silent) / 1000
@@ -258,7 +257,7 @@ class RedisStore:
 
     def release_dead_holder(self, holder: str) -> list[str]:
         arguments = [holder, datetime.now(UTC).isoformat(), round(LOST_KEEP * 1000)]
-        lost = [each.decode() for each in self._connection.script(scripts.BURY_HOLDER, arguments)]
+        lost = [each.decode() for each in self._run(turn_scripts.RELEASE_DEAD_HOLDER, arguments)]
         for turn_id in lost:
             self._index_turn(turn_id)
         return lost
@@ -299,7 +298,7 @@ class RedisStore:
             held = self._token(encrypted)
             if (None if held is None else held.access_token) != expected:
                 return False
-            if self._connection.script(scripts.SWAP, [encrypted, new]):
+            if self._run(session_scripts.COMPARE_AND_SET_TOKEN, [encrypted, new]):
                 return True
         raise StoreUnavailable("the token changes all the time", retry_after=1)
 
@@ -320,19 +319,19 @@ class RedisStore:
         return [_project(each) for each in found]
 
     def next_message(self, project: Project) -> ChatMessage | None:
-        found = self._connection.script(scripts.NEXT_MESSAGE, [_key(project)])
+        found = self._run(outbox_scripts.NEXT_MESSAGE, [_key(project)])
         return None if found is None else message_of(found[0], tried=bool(found[1]))
 
     def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
-        self._connection.script(scripts.NOTE_TRY, [message.id, int(tried)])
+        self._run(outbox_scripts.NOTE_TRY, [message.id, int(tried)])
 
     def delete_message(self, message: ChatMessage) -> None:
-        self._connection.script(scripts.TAKE_MESSAGE, [message.id, _key(message.project)])
+        self._run(outbox_scripts.DELETE_MESSAGE, [message.id, _key(message.project)])
 
     def outbox_counts(self) -> OutboxCounts:
         known = self._oldest
         arguments = [*self._limits(), "" if known is None else known[0]]
-        waiting, dead, full, *first = self._connection.script(scripts.COUNTS, arguments)
+        waiting, dead, full, *first = self._run(outbox_scripts.OUTBOX_COUNTS, arguments)
         if len(first) > 1:
             known = first[0].decode(), message_of(first[1]).created
         self._oldest = known = known if first else None
@@ -343,23 +342,23 @@ class RedisStore:
         project = message.project
         limits = DEAD_LIMIT, self._bounds.most_bytes // DEAD_SHARE
         arguments = [message.id, _key(project), project.owner, why, died.isoformat(), *limits]
-        dropped = self._connection.script(scripts.BURY_MESSAGE, arguments)
+        dropped = self._run(outbox_scripts.MOVE_TO_DEAD_LETTERS, arguments)
         if dropped:
             self._dropped += len(dropped)
             log.warning("too many dead letters, oldest dropped", message_id=dropped[0].decode())
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:
-        found = self._connection.script(scripts.DEAD_LETTERS, [owner])
+        found = self._run(outbox_scripts.DEAD_LETTERS, [owner])
         return [
             letter_of(message_of(body), why.decode(), died.decode()) for body, why, died in found
         ]
 
     def requeue_dead_letters(self, owner: str) -> int:
-        return int(self._connection.script(scripts.REVIVE, [owner]))
+        return int(self._run(outbox_scripts.REQUEUE_DEAD_LETTERS, [owner]))
 
     def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         arguments = [holder, round(seconds * 1000)]
-        return bool(self._connection.script(scripts.LEASE_RELAY, arguments))
+        return bool(self._run(outbox_scripts.ACQUIRE_DELIVERY_LEASE, arguments))
 
     def close(self) -> None:
         self._connection.close()

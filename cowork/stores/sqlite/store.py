@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,15 +23,14 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
-    Usage,
     XoToken,
 )
 from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
-from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, REMOVALS_LIMIT, OutboxBounds
-from cowork.stores.protocol import CLAIM_TTL_S
-from cowork.stores.serialization import dumps, loads, token_json, token_of
-from cowork.stores.sqlite import outbox, turns
+from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, OutboxBounds
+from cowork.stores.serialization import token_json, token_of
+from cowork.stores.sqlite import claims, outbox, sessions, turns
+from cowork.stores.sqlite import token as token_table
 from cowork.stores.sqlite.executor import Durability, Transactions
 from cowork.stores.sqlite.schema import is_clear, open_file
 
@@ -40,8 +39,6 @@ T = TypeVar("T")
 
 # Less free space than this is as good as none.
 MIN_FREE_BYTES = 4 * 2**20
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier"  # noqa: E501
-Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str]
 
 
 class SqliteStore:
@@ -77,66 +74,44 @@ class SqliteStore:
     # -- sessions
 
     def session(self, project: Project) -> Session | None:
-        return self._read(lambda connection: _session(connection, project))
+        return self._read(lambda connection: sessions.find(connection, project))
 
     def sessions(self, owner: str) -> list[Session]:
-        def read(connection: sqlite3.Connection) -> list[Session]:
-            rows = connection.execute(
-                f"SELECT name, {_FIELDS} FROM sessions WHERE owner = ? ORDER BY place",  # noqa: S608
-                (owner,),
-            )
-            return [_session_of(Project(owner, name), row) for name, *row in rows]
-
-        return self._read(read)
+        return self._read(lambda connection: sessions.of_owner(connection, owner))
 
     def session_count(self) -> int:
-        return self._read(lambda each: int(_one(each, "SELECT count(*) FROM sessions")))
+        return self._read(sessions.count)
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         if claim.project != session.project:
             return False
 
         def put(connection: sqlite3.Connection) -> bool:
-            if not _is_newest(connection, claim):
+            if not claims.is_newest(connection, claim):
                 return False
-            if _session(connection, session.project) != session:
-                _put_session(connection, session)
+            if sessions.find(connection, session.project) != session:
+                sessions.put(connection, session)
             return True
 
         return self._write(put)
 
     def delete_session(self, project: Project) -> Session | None:
         def delete(connection: sqlite3.Connection) -> Session | None:
-            found = _session(connection, project)
-            # The turn that holds the project keeps it busy, but under a newer number that it
-            # does not know: whatever it writes at its end is refused.
-            connection.execute(
-                "UPDATE claims SET newest = ? WHERE owner = ? AND name = ?",
-                (_next_number(connection), project.owner, project.name),
-            )
-            connection.execute(
-                "DELETE FROM sessions WHERE owner = ? AND name = ?", (project.owner, project.name)
-            )
+            found = sessions.find(connection, project)
+            claims.void(connection, project)
+            sessions.delete(connection, project)
             turns.forget_history(connection, project)
             turns.forget(connection, project)
-            _put_removals(connection, found.ids if found is not None else ())
+            sessions.put_removals(connection, found.ids if found is not None else ())
             return found
 
         return self._write(delete, sync=True)
 
     def removals(self) -> list[str]:
-        def read(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute("SELECT id FROM removals ORDER BY number")
-            return [session_id for (session_id,) in rows]
-
-        return self._read(read)
+        return self._read(sessions.removals)
 
     def delete_removal(self, session_id: str) -> None:
-        self._write(
-            lambda connection: connection.execute(
-                "DELETE FROM removals WHERE id = ?", (session_id,)
-            )
-        )
+        self._write(lambda connection: sessions.delete_removal(connection, session_id))
 
     # -- claims
 
@@ -145,24 +120,19 @@ class SqliteStore:
             return None
         number: int | None = None
         try:
-            number = self._write(lambda connection: _claim(connection, project, self._holder))
+            number = self._write(lambda connection: claims.put(connection, project, self._holder))
         finally:
             claim = self._held.settle(project, number)
         return claim
 
     def release(self, claim: Claim) -> None:
         self._held.let_go(claim)
-        self._write(
-            lambda connection: connection.execute(
-                "DELETE FROM claims WHERE owner = ? AND name = ? AND given = ?",
-                (claim.project.owner, claim.project.name, claim.number),
-            )
-        )
+        self._write(lambda connection: claims.release(connection, claim))
 
     def claimed_elsewhere(self, project: Project) -> bool:
         if self._held.has(project):
             return False
-        found = self._read(lambda connection: _claim_of(connection, project))
+        found = self._read(lambda connection: claims.find(connection, project))
         return found is not None and found[0] != self._holder and time.time() < found[1]
 
     # -- turns
@@ -191,10 +161,10 @@ class SqliteStore:
             if end.gives_key_back:
                 turns.give_key_back(connection, end.record.id)
             outbox.put(connection, end.messages)
-            if end.claim is None or not _is_newest(connection, end.claim):
+            if end.claim is None or not claims.is_newest(connection, end.claim):
                 return end.session is None
             if end.session is not None:
-                _put_session(connection, end.session)
+                sessions.put(connection, end.session)
             if end.exchange is not None:
                 turns.remember(connection, end.claim.project, end.exchange)
             return True
@@ -217,20 +187,8 @@ class SqliteStore:
 
     def heartbeat(self) -> None:
         self._check_room()
-        claims = self._held.all()
-
-        def write(connection: sqlite3.Connection) -> None:
-            now = time.time()
-            connection.execute("INSERT OR REPLACE INTO holders VALUES (?, ?)", (self._holder, now))
-            connection.executemany(
-                "UPDATE claims SET until = ? WHERE owner = ? AND name = ? AND given = ?",
-                [
-                    (now + CLAIM_TTL_S, each.project.owner, each.project.name, each.number)
-                    for each in claims
-                ],
-            )
-
-        self._write(write)
+        held = self._held.all()
+        self._write(lambda connection: claims.heartbeat(connection, self._holder, held))
 
     def _check_room(self) -> None:
         """What fits into the file's own pages would not tell that its disk is full."""
@@ -239,24 +197,14 @@ class SqliteStore:
             raise StoreUnavailable("the store's disk is full", retry_after=5)
 
     def holders(self) -> dict[str, float]:
-        def read(connection: sqlite3.Connection) -> dict[str, float]:
-            now = time.time()
-            never = connection.execute(
-                "SELECT holder FROM turns WHERE ended IS NULL UNION SELECT holder FROM claims"
-            )
-            found = {holder: float("inf") for (holder,) in never}
-            beats = connection.execute("SELECT holder, beat FROM holders")
-            return {**found, **{holder: max(now - beat, 0.0) for holder, beat in beats}}
-
-        return self._read(read)
+        return self._read(claims.holders)
 
     def release_dead_holder(self, holder: str) -> list[str]:
-        def bury(connection: sqlite3.Connection) -> list[str]:
-            connection.execute("DELETE FROM claims WHERE holder = ?", (holder,))
-            connection.execute("DELETE FROM holders WHERE holder = ?", (holder,))
+        def release(connection: sqlite3.Connection) -> list[str]:
+            claims.release_holder(connection, holder)
             return turns.lose(connection, holder, time.time() + LOST_KEEP)
 
-        return self._write(bury, sync=True)
+        return self._write(release, sync=True)
 
     def expire(self, limit: int) -> int:
         return self._write(lambda connection: turns.expire(connection, time.time(), limit))
@@ -264,20 +212,20 @@ class SqliteStore:
     # -- the token
 
     def token(self) -> XoToken | None:
-        return self._decrypted(self._read(_token))
+        return self._decrypted(self._read(token_table.find))
 
     def put_token(self, token: XoToken | None) -> None:
         encrypted = self._encrypted(token)
-        self._write(lambda connection: _put_token(connection, encrypted), sync=True)
+        self._write(lambda connection: token_table.put(connection, encrypted), sync=True)
 
     def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
         encrypted = self._encrypted(token)
 
         def swap(connection: sqlite3.Connection) -> bool:
-            held = self._decrypted(_token(connection))
+            held = self._decrypted(token_table.find(connection))
             if (None if held is None else held.access_token) != expected:
                 return False
-            _put_token(connection, encrypted)
+            token_table.put(connection, encrypted)
             return True
 
         return self._write(swap, sync=True)
@@ -342,117 +290,3 @@ class SqliteStore:
 
     def close(self) -> None:
         self._transactions.close()
-
-
-def _one(connection: sqlite3.Connection, statement: str) -> int:
-    found: int = connection.execute(statement).fetchone()[0]
-    return found
-
-
-def _session(connection: sqlite3.Connection, project: Project) -> Session | None:
-    row = connection.execute(
-        f"SELECT {_FIELDS} FROM sessions WHERE owner = ? AND name = ?",  # noqa: S608 - constant
-        (project.owner, project.name),
-    ).fetchone()
-    return None if row is None else _session_of(project, row)
-
-
-def _session_of(project: Project, row: Row) -> Session:
-    session_id, cwd, created, last_used, count, cost, *usage, incomplete, earlier = row
-    return Session(
-        project=project,
-        id=session_id,
-        cwd=cwd,
-        created=datetime.fromisoformat(created),
-        last_used=datetime.fromisoformat(last_used),
-        turns=count,
-        cost_usd=cost,
-        usage=Usage(*usage),
-        incomplete=bool(incomplete),
-        earlier=tuple(loads(earlier)),
-    )
-
-
-def _put_session(connection: sqlite3.Connection, session: Session) -> None:
-    fields = _FIELDS.split(", ")
-    usage = session.usage
-    connection.execute(
-        f"INSERT INTO sessions (owner, name, {_FIELDS}) VALUES (?, ?{', ?' * len(fields)})"  # noqa: S608
-        " ON CONFLICT (owner, name) DO UPDATE SET "
-        + ", ".join(f"{field} = excluded.{field}" for field in fields),
-        (
-            session.project.owner,
-            session.project.name,
-            session.id,
-            session.cwd,
-            session.created.isoformat(),
-            session.last_used.isoformat(),
-            session.turns,
-            session.cost_usd,
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            session.incomplete,
-            dumps(session.earlier),
-        ),
-    )
-
-
-def _put_removals(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
-    connection.executemany("INSERT OR IGNORE INTO removals (id) VALUES (?)", [(i,) for i in ids])
-    connection.execute(
-        "DELETE FROM removals WHERE number NOT IN"
-        " (SELECT number FROM removals ORDER BY number DESC LIMIT ?)",
-        (REMOVALS_LIMIT,),
-    )
-
-
-def _next_number(connection: sqlite3.Connection) -> int:
-    """A number greater than any before; AUTOINCREMENT remembers also those that are gone."""
-    number = connection.execute("INSERT INTO numbers DEFAULT VALUES").lastrowid or 0
-    connection.execute("DELETE FROM numbers WHERE number < ?", (number,))
-    return number
-
-
-def _claim_of(connection: sqlite3.Connection, project: Project) -> tuple[str, float] | None:
-    """Who has claimed the project, and until when."""
-    found: tuple[str, float] | None = connection.execute(
-        "SELECT holder, until FROM claims WHERE owner = ? AND name = ?",
-        (project.owner, project.name),
-    ).fetchone()
-    return found
-
-
-def _claim(connection: sqlite3.Connection, project: Project, holder: str) -> int | None:
-    now = time.time()
-    row = _claim_of(connection, project)
-    # One of our own that is not known here is the rest of a call that seemed to fail.
-    if row is not None and row[0] != holder and now < row[1]:
-        return None
-    number = _next_number(connection)
-    connection.execute(
-        "INSERT OR REPLACE INTO claims (owner, name, holder, given, newest, until)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (project.owner, project.name, holder, number, number, now + CLAIM_TTL_S),
-    )
-    return number
-
-
-def _is_newest(connection: sqlite3.Connection, claim: Claim) -> bool:
-    row = connection.execute(
-        "SELECT newest FROM claims WHERE owner = ? AND name = ?",
-        (claim.project.owner, claim.project.name),
-    ).fetchone()
-    return row is not None and bool(row[0] == claim.number)
-
-
-def _token(connection: sqlite3.Connection) -> str | None:
-    row = connection.execute("SELECT body FROM token").fetchone()
-    return None if row is None else str(row[0])
-
-
-def _put_token(connection: sqlite3.Connection, encrypted: str | None) -> None:
-    connection.execute("DELETE FROM token")
-    if encrypted is not None:
-        connection.execute("INSERT INTO token VALUES (?)", (encrypted,))

@@ -79,9 +79,13 @@ def waiting(store: Store, project: Project = P) -> list[str]:
 
 
 class DurableBehaviour:
-    """The tests; `leasing` is the module whose `CLAIM_TTL_S` the store obeys."""
+    """The tests; `ttl_modules` are those whose `CLAIM_TTL_S` the store obeys."""
 
-    leasing: ModuleType
+    ttl_modules: tuple[ModuleType, ...]
+
+    def set_claim_ttl(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        for module in self.ttl_modules:
+            monkeypatch.setattr(module, "CLAIM_TTL_S", seconds)
 
     # -- several processes
 
@@ -136,7 +140,7 @@ class DurableBehaviour:
         self, open_as: Open, monkeypatch: pytest.MonkeyPatch
     ):
         first, second = open_as("a"), open_as("b")
-        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 0.2)
+        self.set_claim_ttl(monkeypatch, 0.2)
         old = first.claim(P)
         assert second.claim(P) is None
         found = []
@@ -150,10 +154,10 @@ class DurableBehaviour:
         self, open_as: Open, monkeypatch: pytest.MonkeyPatch
     ):
         first, second, third = (open_as(name) for name in "abc")
-        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 0.3)
+        self.set_claim_ttl(monkeypatch, 0.3)
         first.claim(P)
         second.claim(Q)
-        monkeypatch.setattr(self.leasing, "CLAIM_TTL_S", 60.0)
+        self.set_claim_ttl(monkeypatch, 60.0)
         first.heartbeat()
         wait_for(lambda: third.claim(Q) is not None, what="the end of what nobody prolonged")
         assert third.claim(P) is None

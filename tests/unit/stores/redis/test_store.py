@@ -24,7 +24,7 @@ from tests.unit.stores.store_suite import P, StoreBehaviour, at_once, session
 
 class InRedis(DurableBehaviour, StoreBehaviour):
     limited = redis_store
-    leasing = redis_store
+    ttl_modules = (redis_store,)
 
     @pytest.fixture
     def open_as(self, tmp_path, client):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cowork.stores.encryption import Encryption
-from cowork.stores.sqlite import outbox
-from cowork.stores.sqlite import store as sqlite_store
+from cowork.stores.sqlite import claims, outbox
 from cowork.stores.sqlite.store import SqliteStore
 from tests.unit.stores.durable_suite import DurableBehaviour
 from tests.unit.stores.store_suite import StoreBehaviour
@@ -14,7 +13,7 @@ from tests.unit.stores.store_suite import StoreBehaviour
 
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):
     limited = outbox
-    leasing = sqlite_store
+    ttl_modules = (claims,)
 
     @pytest.fixture
     def open_as(self, tmp_path):

@@ -1,0 +1,109 @@
+"""The scripts of the Redis store for turns, those of a dead holder too; see `lua.py`."""
+
+from __future__ import annotations
+
+from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
+from cowork.stores.redis.lua import PRELUDE
+
+# id, owner, state, holder, record; the question's id, project and body; key and digest; limits
+PUT_TURN = f"""{PRELUDE}
+local key = ARGV[9] ~= '' and ARGV[9]
+if key then
+  local known = redis.call('HMGET', p .. 'key:' .. key, 'turn', 'digest')
+  if known[1] then return known end
+end
+if ARGV[6] ~= '' and is_full(ARGV[2], ARGV[11], ARGV[12], ARGV[13], ARGV[14]) then
+  return 'full'
+end
+local turn = p .. 'turn:' .. ARGV[1]
+if redis.call('EXISTS', turn) == 1 then return false end
+if key then
+  redis.call('HSET', p .. 'key:' .. key, 'turn', ARGV[1], 'digest', ARGV[10])
+  redis.call('HSET', turn, 'key', key)
+end
+redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 'record', ARGV[5])
+redis.call('HSET', p .. 'open', ARGV[1], ARGV[4])
+if ARGV[6] ~= '' then
+  if ARGV[3] == 'queued' then
+    redis.call('HSET', turn, 'question', ARGV[8], 'question_id', ARGV[6], 'project', ARGV[7])
+  else
+    put_message(ARGV[6], ARGV[7], ARGV[8])
+  end
+end
+return false
+"""
+
+# id, state, record; the question's id, project and body
+START_TURN = f"""{PRELUDE}
+local turn = p .. 'turn:' .. ARGV[1]
+if redis.call('HEXISTS', turn, 'record') == 1 and redis.call('HEXISTS', turn, 'ended') == 0 then
+  redis.call('HSET', turn, 'state', ARGV[2], 'record', ARGV[3])
+  redis.call('HDEL', turn, 'question')
+end
+if ARGV[4] ~= '' then put_message(ARGV[4], ARGV[5], ARGV[6]) end
+"""
+
+# id, owner, state, holder, record, ended, milliseconds to keep, whether the key is given back,
+# whether there is a log, the log, project, the claim's number, session, exchange; then of each
+# message its id, project and body
+END_TURN = f"""{PRELUDE}
+local turn = p .. 'turn:' .. ARGV[1]
+local was = redis.call('HMGET', turn, 'ended', 'holder', 'key')
+if was[1] and was[2] and was[2] ~= '' then return 1 end
+redis.call('HDEL', turn, 'question', 'log')
+redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 'record', ARGV[5],
+  'ended', ARGV[6])
+if ARGV[9] == '1' then redis.call('HSET', turn, 'log', ARGV[10]) end
+keep_for(turn, was[3], ARGV[7])
+index_turn(ARGV[11], ARGV[1], ARGV[7])
+if was[3] and ARGV[8] == '1' then redis.call('DEL', p .. 'key:' .. was[3]) end
+redis.call('HDEL', p .. 'open', ARGV[1])
+for i = 15, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+if ARGV[12] == '' or not is_newest(ARGV[11], ARGV[12]) then
+  return ARGV[13] == '' and 1 or 0
+end
+if ARGV[13] ~= '' then put_session(ARGV[11], ARGV[13]) end
+if ARGV[14] ~= '' then
+  local history = p .. 'history:' .. ARGV[11]
+  redis.call('RPUSH', history, ARGV[14])
+  redis.call('LTRIM', history, -{HISTORY_LENGTH}, -1)
+  local size = 0
+  for _, each in ipairs(redis.call('LRANGE', history, 0, -1)) do size = size + #each end
+  while size > {HISTORY_SIZE} do size = size - #redis.call('LPOP', history) end
+end
+return 1
+"""
+
+FORGET_TURNS = f"{PRELUDE} forget_turns(ARGV[1])"
+
+# id, project
+INDEX_TURN = f"""{PRELUDE}
+local left = redis.call('PTTL', p .. 'turn:' .. ARGV[1])
+if left > 0 then index_turn(ARGV[2], ARGV[1], left) end
+"""
+
+# the holder, the moment, milliseconds to keep
+RELEASE_DEAD_HOLDER = f"""{PRELUDE}
+local lost = {{}}
+local claims = redis.call('HGETALL', p .. 'claims')
+for i = 1, #claims, 2 do
+  local _, _, _, holder = claim_of(claims[i])
+  if holder == ARGV[1] then redis.call('HDEL', p .. 'claims', claims[i]) end
+end
+redis.call('HDEL', p .. 'holders', ARGV[1])
+local open = redis.call('HGETALL', p .. 'open')
+for i = 1, #open, 2 do
+  if open[i + 1] == ARGV[1] then
+    local turn = p .. 'turn:' .. open[i]
+    local was = redis.call('HMGET', turn, 'question', 'question_id', 'project', 'key')
+    if was[1] then put_message(was[2], was[3], was[1]) end
+    redis.call('HDEL', turn, 'question')
+    -- Nobody holds it any more: that tells it from one that was seen to end.
+    redis.call('HSET', turn, 'state', 'failed', 'ended', ARGV[2], 'holder', '')
+    keep_for(turn, was[4], ARGV[3])
+    redis.call('HDEL', p .. 'open', open[i])
+    lost[#lost + 1] = open[i]
+  end
+end
+return lost
+"""
