@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from cowork import log as logging
@@ -40,9 +41,11 @@ from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
-from cowork.upstream.http import Http
-from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths, XoUpstream
-from cowork.xo.login import Login
+from cowork.upstream.http import UpstreamClient
+from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
+from cowork.xo.login import AuthSession, XoLogin
+from cowork.xo.startup_login import login_at_start
+from cowork.xo.token_source import TokenSource
 
 log = logging.logger(__name__)
 
@@ -66,13 +69,14 @@ class Services:
     cli: ClaudeCli
     pool: Pool
     outbox: Outbox
-    login: Login
+    login: XoLogin
+    login_at_start: Callable[[threading.Event], None]
     turn_service: TurnService
     removals: Removals
     body_quota: Quota
     reply_quota: Quota
     client_watcher: FdWatcher
-    upstream: Http | None
+    upstream: UpstreamClient | None
     readiness: Readiness
     stopping: threading.Event
     closed: bool = False
@@ -96,7 +100,7 @@ class Services:
         self.pool.start()
         self._start_outbox()
         threading.Thread(
-            target=self.login.consume_at_start, args=(self.stopping,), name="consume", daemon=True
+            target=self.login_at_start, args=(self.stopping,), name="login-at-start", daemon=True
         ).start()
         startup_log.log_access(self.settings, self.keys, self.operators)
         startup_log.log_risks(self.settings, self.readiness.launch_problem)
@@ -181,10 +185,11 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     startup_log.log_lost_sessions(settings.claude_user, config)
     pool = _pool(settings, launcher)
     upstream, history, xo_auth = _upstream(settings)
-    login = _login(settings, store, xo_auth)
-    relay = Relay(store, history, login.bearer, renew=login.renew)
+    tokens = TokenSource(store, xo_auth, static_token=settings.chat_api_token)
+    configured = AuthSession.of(settings.xo_auth_session_id, settings.xo_poll_token)
+    relay = Relay(store, history, tokens.bearer, refresh=tokens.refresh)
     outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
-    login.on_change(outbox.token_changed)
+    tokens.on_change(outbox.token_changed)
     removals = Removals(store, launcher.session_files())
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     registry = TurnRegistry(settings.turn_retention, store, holder)
@@ -204,7 +209,8 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         cli=cli,
         pool=pool,
         outbox=outbox,
-        login=login,
+        login=XoLogin(tokens, xo_auth, configured),
+        login_at_start=partial(login_at_start, tokens, xo_auth, configured),
         turn_service=TurnService(
             store,
             pool,
@@ -276,16 +282,6 @@ def _pool(settings: Settings, launcher: Launcher) -> Pool:
     )
 
 
-def _login(settings: Settings, store: Store, xo_auth: XoUpstream) -> Login:
-    return Login(
-        store,
-        xo_auth,
-        static_token=settings.chat_api_token,
-        env_auth_session_id=settings.xo_auth_session_id,
-        env_poll_token=settings.xo_poll_token,
-    )
-
-
 def _policy(settings: Settings) -> TurnPolicy:
     return TurnPolicy(
         workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
@@ -312,11 +308,11 @@ def _quotas(settings: Settings, owners: Callable[[], int]) -> tuple[Quota, Quota
     return waiting, bodies, Quota("bytes of replies", most_bytes=transfer, owners=owners)
 
 
-def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]:
+def _upstream(settings: Settings) -> tuple[UpstreamClient | None, ChatHistory, XoUpstream]:
     """The upstream's clients, or the null ones where it is switched off."""
     if not settings.chat_api_base_url:
-        return None, NoChatApi(), NoXoAuth()
-    http = Http(settings.chat_api_base_url)
+        return None, NoChatApi(), DisabledXoAuthApi()
+    client = UpstreamClient(settings.chat_api_base_url)
     paths = XoPaths(
         start=settings.xo_auth_start_path,
         status=settings.xo_auth_status_path,
@@ -324,4 +320,4 @@ def _upstream(settings: Settings) -> tuple[Http | None, ChatHistory, XoUpstream]
         user_id=settings.xo_get_user_id_path,
         refresh=settings.xo_refresh_path,
     )
-    return http, ChatApi(http), XoAuth(http, paths)
+    return client, ChatApi(client), XoAuthApi(client, paths)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 # The owner of every request where no API key is configured.
@@ -153,6 +153,13 @@ class OutboxCounts:
     dead: int
     dropped: int
     full: bool
+
+    @property
+    def oldest_age_s(self) -> float | None:
+        """Seconds by the time of day, which may have been set back meanwhile."""
+        if self.oldest is None:
+            return None
+        return round(max((datetime.now(UTC) - self.oldest).total_seconds(), 0.0), 1)
 
 
 @dataclass(frozen=True, slots=True)

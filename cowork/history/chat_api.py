@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from cowork.errors import BadUpstream, UpstreamTimeout
 from cowork.model import ChatMessage
-from cowork.upstream.http import Http
+from cowork.upstream.http import Request, UpstreamClient
 
 _NOT_NOW = frozenset(
     {
@@ -76,14 +76,14 @@ class ChatHistory(Protocol):
 class ChatApi:
     """The real one; a message sent twice carries the same `Idempotency-Key`."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
 
     def add_message(self, message: ChatMessage, token: str | None) -> None:
         key = {"Idempotency-Key": message.id}
         try:
-            reply = self._http.deliver(
-                "/chat/add_message", _body(message), token=token, headers=key
+            reply = self._client.deliver(
+                Request("POST", "/chat/add_message", body=_body(message), token=token, headers=key)
             )
         except (BadUpstream, UpstreamTimeout) as fault:
             raise Unreachable(fault.message, unseen=fault.unsent) from None

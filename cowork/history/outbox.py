@@ -5,8 +5,7 @@ A turn's messages are stored with the turn itself (`turns/recorder.py`); `relay.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
 
 from cowork.errors import CoworkError
 from cowork.history.relay import Relay
@@ -15,6 +14,16 @@ from cowork.model import DeadLetter, OutboxCounts
 from cowork.stores.protocol import Store
 
 log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """`counts` is None while the store is unavailable, `reachable` until a message was tried."""
+
+    enabled: bool
+    counts: OutboxCounts | None
+    reachable: bool | None
+    wants_login: bool
 
 
 class Outbox:
@@ -42,19 +51,14 @@ class Outbox:
         self._relay.close(timeout)
 
     @property
-    def state(self) -> dict[str, Any]:
-        """For `/health`, over all owners; what the store would tell is None while it is away.
-
-        `{"enabled": bool, "pending": int, "oldest_age_s": float | None, "dead": int,
-        "dropped": int, "reachable": bool | None, "wants_login": bool}`; `reachable` is None until
-        a first message was tried.
-        """
-        return {
-            "enabled": self.enabled,
-            **_told(self._counts()),
-            "reachable": self._relay.reachable,
-            "wants_login": self._relay.wants_login,
-        }
+    def status(self) -> OutboxStatus:
+        """How it is now, over all owners."""
+        return OutboxStatus(
+            enabled=self.enabled,
+            counts=self._counts(),
+            reachable=self._relay.reachable,
+            wants_login=self._relay.wants_login,
+        )
 
     def reasons(self) -> list[str]:
         """Why a question would not be answered, or history is too late."""
@@ -62,7 +66,7 @@ class Outbox:
         if counts is None:
             return []
         found = ["the outbox is full: the Chat API takes no messages"] if counts.full else []
-        if self._max_age and (_age(counts) or 0.0) > self._max_age:
+        if self._max_age and (counts.oldest_age_s or 0.0) > self._max_age:
             found.append(f"chat messages have waited longer than {self._max_age:g} s")
         return found
 
@@ -77,45 +81,26 @@ class Outbox:
 
     # -- dead letters
 
-    def listed(self, owner: str) -> tuple[dict[str, Any], list[DeadLetter]]:
-        """The counts, as in `state`, and the owner's dead letters, the first one first.
+    def dead_letters(self, owner: str) -> tuple[OutboxCounts, list[DeadLetter]]:
+        """The counts over all owners, and the owner's dead letters, oldest first.
 
         Raises `StoreUnavailable`.
         """
-        letters = self._store.dead_letters(owner)
-        return {**_told(self._store.outbox_counts()), "dead": len(letters)}, letters
+        return self._store.outbox_counts(), self._store.dead_letters(owner)
 
-    def retry(self, owner: str) -> int:
+    def requeue_dead_letters(self, owner: str) -> int:
         """Try the owner's dead letters again, each in its old place; how many they are.
 
         Raises `StoreUnavailable`.
         """
-        revived = self._store.requeue_dead_letters(owner)
-        if revived:
-            log.info("dead letters are tried again", owner=owner, messages=revived)
+        requeued = self._store.requeue_dead_letters(owner)
+        if requeued:
+            log.info("dead letters requeued", owner=owner, messages=requeued)
             self.wake()
-        return revived
+        return requeued
 
     def _counts(self) -> OutboxCounts | None:
         try:
             return self._store.outbox_counts()
         except CoworkError:
             return None
-
-
-def _told(counts: OutboxCounts | None) -> dict[str, Any]:
-    if counts is None:
-        return dict.fromkeys(("pending", "oldest_age_s", "dead", "dropped"))
-    return {
-        "pending": counts.waiting,
-        "oldest_age_s": _age(counts),
-        "dead": counts.dead,
-        "dropped": counts.dropped,
-    }
-
-
-def _age(counts: OutboxCounts) -> float | None:
-    """Seconds by the time of day, which may have been set back meanwhile."""
-    if counts.oldest is None:
-        return None
-    return round(max((datetime.now(UTC) - counts.oldest).total_seconds(), 0.0), 1)

@@ -1,8 +1,8 @@
 """Delivers the chat messages of a store: at least once, in order within each project.
 
 Sender threads are identical.  One at a time (under `_pick_lock`) selects the next message that
-may go (`delivery_gate.py`), releases the lock, and sends.  A project has one message under way at
-a time, which keeps its order; projects do not wait for each other.
+may go (`picker.py`, `delivery_gate.py`), releases the lock, and sends (`delivery.py`).  A project
+has one message under way at a time, which keeps its order; projects do not wait for each other.
 
 A message that is refused for good becomes a dead letter, and the next one goes.  One that may
 have been sent before and is answered 409 is there already, or still being taken in: it is sent
@@ -17,15 +17,15 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http import HTTPStatus
 from time import monotonic
 
 from cowork.errors import CoworkError
 from cowork.history.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
+from cowork.history.delivery import ConflictError, Delivery
 from cowork.history.delivery_gate import DeliveryGate
-from cowork.history.lease import RelayLease
+from cowork.history.picker import Picker
 from cowork.log import logger
-from cowork.model import ChatMessage, Project
+from cowork.model import ChatMessage
 from cowork.runtime.backoff import Backoff
 from cowork.stores.protocol import Store
 
@@ -34,26 +34,18 @@ log = logger(__name__)
 # Of the time that `close` is given, the part for sending; the rest is for the threads to end.
 _FLUSH_SHARE = 0.9
 _RETRY_INTERVAL_S = 1.0
-# Of so many projects at once the one is chosen whose message goes next.
-_PROJECT_LIMIT = 1000
-# Reading which they are is much where they are many: not for every message.
-_PROJECTS_MAX_AGE_S = 0.1
 _POLL_INTERVAL_S = 1.0
 # Before a message is sent once more that is perhaps still being taken in.
 _CONFLICT_PAUSE_S = 1.0
 # The two kinds of trouble, as the log says them.
-_DOWN = "chat api takes no messages"
-_NO_LOGIN = "chat api wants a login"
-
-
-class _Conflict(Exception):
-    """A message that may have been sent before was answered 409 for the first time."""
+_UNAVAILABLE = "chat api unavailable, messages wait"
+_LOGIN_NEEDED = "chat api needs a login, messages wait"
 
 
 class Relay:
     """Sends from threads of its own, which the first `wake` starts.
 
-    `bearer` tells the token to send along, at the time of sending; `renew` is asked, once, when
+    `bearer` tells the token to send along, at the time of sending; `refresh` is asked, once, when
     the Chat API takes a message with that token no more, and says whether there is another now.
     Durations are seconds.
     """
@@ -64,33 +56,27 @@ class Relay:
         history: ChatHistory,
         bearer: Callable[[], str | None],
         *,
-        renew: Callable[[str | None], bool] = lambda _: False,
+        refresh: Callable[[str | None], bool] = lambda _: False,
         senders: int = 4,
         first_pause: float = 0.2,
         longest_pause: float = 60.0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
-        self._history = history
         self._bearer = bearer
-        self._renew = renew
         self._senders = senders
         self._longest_pause = longest_pause
         self.has_upstream = not isinstance(history, NoChatApi)
-        self._lease = RelayLease(store)
-        self._pick_lock = threading.Lock()  # guards the next three
-        self._known: list[Project] = []
-        self._known_until = 0.0
-        self._known_puts = 0
+        self._delivery = Delivery(store, history, bearer, refresh)
+        self._pick_lock = threading.Lock()
         self._changed = threading.Condition()  # guards all that follows
         self._changes = 0
         self._puts = 0
         self._gate = DeliveryGate(lambda: Backoff(first_pause, longest_pause, jitter))
         self._trouble: str | None = None
-        self._busy: set[Project] = set()
+        self._picker = Picker(store, self._gate, self._changed, self._notify)
         # What was decided on a message that the store still has: at most one a project.
         self._outcomes: dict[str, Refused | None] = {}
-        self._conflicts: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._is_failing = False
         self._closing = False
@@ -100,13 +86,13 @@ class Relay:
     def reachable(self) -> bool | None:
         """Whether the Chat API answers; None until a first message was tried."""
         with self._changed:
-            return True if self._trouble == _NO_LOGIN else self._gate.reachable
+            return True if self._trouble == _LOGIN_NEEDED else self._gate.reachable
 
     @property
     def wants_login(self) -> bool:
         """Whether messages wait for a token that the Chat API takes."""
         with self._changed:
-            return self._trouble == _NO_LOGIN
+            return self._trouble == _LOGIN_NEEDED
 
     def wake(self) -> None:
         """Look at the store: a message was put there."""
@@ -123,7 +109,7 @@ class Relay:
     def token_changed(self) -> None:
         """Try again at once, if it was a login that was wanted."""
         with self._changed:
-            if self._trouble == _NO_LOGIN:
+            if self._trouble == _LOGIN_NEEDED:
                 self._gate.reset()
                 self._notify()
 
@@ -143,7 +129,7 @@ class Relay:
         for thread in self._threads:
             thread.join(max(end - monotonic(), 0.0))
         try:
-            self._lease.give_back()
+            self._picker.lease.give_back()
         except CoworkError as fault:
             log.warning("could not release the delivery lease", fault=fault.code)
 
@@ -168,60 +154,12 @@ class Relay:
                     changes = self._changes
                     wait = self._gate.retry_in(monotonic())
                 if wait == 0.0:
-                    chosen, wait = self._pick()
+                    chosen, wait = self._picker.pick(self._puts)
                     if chosen is not None:
                         return chosen
                     if self._store.shared:
                         wait = _POLL_INTERVAL_S if wait is None else min(wait, _POLL_INTERVAL_S)
                 self._wait(changes, wait)
-
-    def _pick(self) -> tuple[ChatMessage | None, float | None]:
-        """The next message, or None and the seconds until a project has rested (None: none rests).
-
-        Reads the store without the lock, so that `wake` never waits for it.  The first message of
-        a project that is not busy is not under way, whenever it is read.
-        """
-        before = monotonic()
-        project = self._choose()
-        if project is None:
-            # As of before the choice: a rest that has ended since would be waited for forever.
-            with self._changed:
-                return None, self._gate.project_retry_in(before)
-        message: ChatMessage | None = None
-        try:
-            message = self._store.next_message(project)
-        finally:
-            if message is None:
-                self._known.remove(project)
-                self._release_pick(project)
-        return message, 0.0
-
-    def _choose(self) -> Project | None:
-        """A project that may go, busy from now on; looks at the store if it knows of none."""
-        puts = self._puts
-        known = monotonic() < self._known_until and puts == self._known_puts
-        if known and (chosen := self._choose_known()) is not None:
-            return chosen
-        self._known = self._store.waiting_projects(_PROJECT_LIMIT)
-        self._known_until, self._known_puts = monotonic() + _PROJECTS_MAX_AGE_S, puts
-        with self._changed:
-            self._gate.forget_all_but(set(self._known))
-        return self._choose_known()
-
-    def _choose_known(self) -> Project | None:
-        if not self._known or not self._lease.take():
-            return None
-        with self._changed:
-            chosen = self._gate.choose(self._known, self._busy, monotonic())
-            if chosen is not None:
-                self._busy.add(chosen)
-            return chosen
-
-    def _release_pick(self, project: Project) -> None:
-        """The project was not tried after all."""
-        with self._changed:
-            self._gate.release_probe(project)
-            self._free(project)
 
     def _wait(self, changes: int, seconds: float | None) -> None:
         with self._changed:
@@ -230,57 +168,25 @@ class Relay:
     def _send(self, message: ChatMessage) -> None:
         try:
             if message.id not in self._outcomes:
-                self._outcomes[message.id] = self._deliver(message)
+                self._outcomes[message.id] = self._delivery.deliver(message)
         except LoginNeeded as fault:
-            self._postpone(message, str(fault), self._longest_pause, trouble=_NO_LOGIN)
+            self._postpone(message, str(fault), self._longest_pause, trouble=_LOGIN_NEEDED)
             if self._bearer() != fault.token:  # somebody logged in while we were told that
                 self.token_changed()
         except Unreachable as fault:
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
-        except _Conflict:
+        except ConflictError:
             with self._changed:
                 pause = min(_CONFLICT_PAUSE_S, self._longest_pause)
                 self._gate.postponed(message.project, monotonic(), pause)
-                self._free(message.project)
+                self._picker.free(message.project)
         except CoworkError:  # the store is unavailable, which tells nothing about the Chat API
-            self._release_pick(message.project)
+            self._picker.release(message.project)
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
             self._postpone(message, _name(fault), 0.0)
         else:
             self._commit_outcome(message)
-
-    def _deliver(self, message: ChatMessage) -> Refused | None:
-        """Give the message to the Chat API; its refusal, None where it has it.
-
-        The store knows of the try before it is made: whether it came through is not known where
-        the reply is lost, or we are.
-        """
-        if not message.tried:
-            self._store.note_try(message)
-        try:
-            self._send_with_a_token(message)
-        except Refused as refusal:
-            if not (message.tried and refusal.status == HTTPStatus.CONFLICT):
-                return refusal
-            if message.id not in self._conflicts:
-                self._conflicts.add(message.id)
-                raise _Conflict from None
-        except (LoginNeeded, Unreachable) as fault:
-            if not message.tried and (isinstance(fault, LoginNeeded) or fault.unseen):
-                self._store.note_try(message, tried=False)
-            raise
-        return None
-
-    def _send_with_a_token(self, message: ChatMessage) -> None:
-        """Send it, with another token if the first is not taken."""
-        token = self._bearer()
-        try:
-            self._history.add_message(message, token)
-        except LoginNeeded:
-            if not self._renew(token):
-                raise
-            self._history.add_message(message, self._bearer())
 
     def _commit_outcome(self, message: ChatMessage) -> None:
         """Take the message out of the store, then let its project's next one go.
@@ -295,14 +201,14 @@ class Relay:
             else:
                 self._move_to_dead_letters(message, refusal)
             del self._outcomes[message.id]
-            self._conflicts.discard(message.id)
+            self._delivery.forget(message)
         finally:
             with self._changed:
                 self._gate.succeeded(message.project)
                 news, self._trouble = self._trouble is not None, None
-                self._free(message.project)
+                self._picker.free(message.project)
         if news:
-            log.info("chat api takes messages again", pending=self._count())
+            log.info("chat api available again", pending=self._count())
 
     def _move_to_dead_letters(self, message: ChatMessage, refusal: Refused) -> None:
         self._store.move_to_dead_letters(message, str(refusal), datetime.now(UTC))
@@ -314,20 +220,15 @@ class Relay:
         )
 
     def _postpone(
-        self, message: ChatMessage, reason: str, at_least: float, trouble: str = _DOWN
+        self, message: ChatMessage, reason: str, at_least: float, trouble: str = _UNAVAILABLE
     ) -> None:
         with self._changed:
             tells = self._gate.failed(message.project, monotonic(), at_least)
             news = tells and trouble != self._trouble
             self._trouble = trouble if tells else self._trouble
-            self._free(message.project)
+            self._picker.free(message.project)
         if news:
             log.warning(trouble, reason=reason, pending=self._count())
-
-    def _free(self, project: Project) -> None:
-        """Let the project's next message go; the caller holds the lock."""
-        self._busy.discard(project)
-        self._notify()
 
     def _notify(self) -> None:
         self._changes += 1
@@ -349,9 +250,9 @@ class Relay:
 
     def _is_flushed(self) -> bool:
         """Whether waiting on is of no use: all is sent, or nothing can be."""
-        if self._gate.reachable is False or not self._lease.held:
+        if self._gate.reachable is False or not self._picker.lease.held:
             return True
-        return not (self._busy or self._count())
+        return not (self._picker.busy or self._count())
 
     def _count(self) -> int | None:
         try:

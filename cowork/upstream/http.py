@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -26,7 +26,7 @@ from cowork.upstream.transport import Adapter, Sockets
 # requests' own errors are all OSErrors.
 _FAULTS = (OSError, ValueError, HTTPError, HTTPException)
 _KEPT_HEADERS = ("content-type", "retry-after")
-_LONGEST_RETRY_AFTER = 3600.0
+_MAX_RETRY_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class Reply:
         """Seconds to wait as the reply names them (a number or a date), at most an hour."""
         named = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"[0-9]{1,9}", named):
-            return min(float(named), _LONGEST_RETRY_AFTER)
+            return min(float(named), _MAX_RETRY_AFTER_S)
         try:
             until = parsedate_to_datetime(named)
         except (ValueError, TypeError, OverflowError):
             return None
         wait = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-        return min(max(wait, 0.0), _LONGEST_RETRY_AFTER)
+        return min(max(wait, 0.0), _MAX_RETRY_AFTER_S)
 
 
 def segment(text: str) -> str:
@@ -83,12 +83,24 @@ def segment(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass")
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `path` is percent-encoded already, `body` becomes JSON, `token` a bearer's."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+    token: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 class _Session(requests.Session):
     def get_redirect_target(self, resp: Any) -> None:
         """Know no redirects: even unfollowed, requests reads one's whole body, of any size."""
 
 
-class Http:
+class UpstreamClient:
     """Calls to one base URL, which come back within `limits` or raise.
 
     Errors: `UpstreamTimeout` for silence, `BadUpstream` for every other failure of the network, a
@@ -111,37 +123,21 @@ class Http:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """Send one request and read its whole reply; `path` is percent-encoded already."""
-        request = self._request(method, path, query=query, body=body, token=token, headers=headers)
-        with self._slot(), self._errors(), self._open(request) as response:
+    def call(self, request: Request) -> Reply:
+        """Send a request and read its whole reply."""
+        prepared = self._prepare(request)
+        with self._slot(), self._errors(), self._open(prepared) as response:
             return _reply(response, self._read(response))
 
-    def deliver(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """POST something where the status alone is the answer; the reply's body is empty.
+    def deliver(self, request: Request) -> Reply:
+        """Send a request of which the status alone is the answer; the reply's body is empty.
 
         A broken or endless body behind a 200 does not undo what the 200 said.
         """
-        request = self._request("POST", path, body=body, token=token, headers=headers)
+        prepared = self._prepare(request)
         with self._slot():
             with self._errors():
-                response = self._open(request)
+                response = self._open(prepared)
             with response:
                 try:
                     self._read(response)  # so that the connection can be used again
@@ -152,30 +148,22 @@ class Http:
     def close(self) -> None:
         """Close every connection; calls under way fail at once."""
         self._session.close()
-        self._sockets.cut()
+        self._sockets.abort_all()
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> requests.PreparedRequest:
-        sent = {"Accept": "application/json", "User-Agent": "xo-cowork-api", **(headers or {})}
+    def _prepare(self, request: Request) -> requests.PreparedRequest:
+        sent = {"Accept": "application/json", "User-Agent": "xo-cowork-api", **request.headers}
         sent["Accept-Encoding"] = "identity"  # what is small is not worth being unpacked
-        if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
-        if body is not None:
+        if request.token is not None:
+            sent["Authorization"] = f"Bearer {request.token}"
+        if request.body is not None:
             sent["Content-Type"] = "application/json"
-        data = None if body is None else json.dumps(body).encode()
+        data = None if request.body is None else json.dumps(request.body).encode()
         with self._errors():
-            request = requests.Request(method, self._base_url, headers=sent, data=data)
-            prepared = self._session.prepare_request(request)
-        tail = f"?{urlencode(query, errors='surrogatepass')}" if query else ""
-        prepared.url = f"{self._prefix}{path}{tail}"
+            prepared = self._session.prepare_request(
+                requests.Request(request.method, self._base_url, headers=sent, data=data)
+            )
+        tail = f"?{urlencode(request.query, errors='surrogatepass')}" if request.query else ""
+        prepared.url = f"{self._prefix}{request.path}{tail}"
         return prepared
 
     def _open(self, request: requests.PreparedRequest) -> requests.Response:
@@ -213,18 +201,18 @@ class Http:
         try:
             yield
         except _FAULTS as fault:
-            raise self._told(fault) from None
+            raise self._error_of(fault) from None
 
-    def _told(self, fault: BaseException) -> BadUpstream | UpstreamTimeout:
+    def _error_of(self, fault: BaseException) -> BadUpstream | UpstreamTimeout:
         causes = list(_causes(fault))
-        told = self._said(fault, causes)
+        error = self._classified(fault, causes)
         # A pool wraps both in errors that say less.
-        told.unsent = any(
+        error.unsent = any(
             isinstance(each, NewConnectionError | ConnectTimeoutError) for each in causes
         )
-        return told
+        return error
 
-    def _said(
+    def _classified(
         self, fault: BaseException, causes: list[BaseException]
     ) -> BadUpstream | UpstreamTimeout:
         if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):

@@ -27,11 +27,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 # Of one reply as it comes off the socket, framing and all; of what stands before its body, which
 # is parsed in one go; bytes.
-REPLY_BYTES = 8 * 2**20
-HEAD_BYTES = 256 * 1024
+MAX_REPLY_BYTES = 8 * 2**20
+MAX_HEAD_BYTES = 256 * 1024
 # Every so often while there always is something to read, for so long; seconds.
-_STRETCH = 0.005
-_PAUSE = 0.001
+_WORK_SLICE_S = 0.005
+_YIELD_S = 0.001
 
 
 class Sockets:
@@ -45,19 +45,19 @@ class Sockets:
         with self._lock:
             self._open.add(sock)
 
-    def cut(self) -> None:
+    def abort_all(self) -> None:
         """Shut every socket down; whoever waits for one gets its end at once."""
         with self._lock:
-            cut = list(self._open)
-        for sock in cut:
+            open_now = list(self._open)
+        for sock in open_now:
             with contextlib.suppress(OSError):  # it was closed, or never quite connected
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-class _Bounded(io.RawIOBase):
+class DeadlineReader(io.RawIOBase):
     """Reads from `raw`, no read longer than `pace` seconds and none after `end` (monotonic).
 
-    No more than `limit` bytes in all, `HEAD_BYTES` until somebody says otherwise.
+    No more than `limit` bytes in all, `MAX_HEAD_BYTES` until somebody says otherwise.
     """
 
     def __init__(self, raw: Any, sock: socket.socket, pace: float | None, end: float) -> None:
@@ -68,13 +68,13 @@ class _Bounded(io.RawIOBase):
         self._end = end
         self._seen = 0
         self._paused = time.monotonic()
-        self.limit = HEAD_BYTES
+        self.limit = MAX_HEAD_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._let_others()
+        self._yield_to_others()
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError("the reply took too long as a whole")
@@ -85,9 +85,9 @@ class _Bounded(io.RawIOBase):
             raise OSError("the reply has too many bytes")
         return read
 
-    def _let_others(self) -> None:
-        if time.monotonic() - self._paused >= _STRETCH:
-            time.sleep(_PAUSE)
+    def _yield_to_others(self) -> None:
+        if time.monotonic() - self._paused >= _WORK_SLICE_S:
+            time.sleep(_YIELD_S)
             self._paused = time.monotonic()
 
     def close(self) -> None:
@@ -102,13 +102,13 @@ def _pools(total: float, sockets: Sockets) -> dict[str, type[HTTPConnectionPool]
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             raw: Any = self.fp.detach()
-            self._bounded = _Bounded(raw, sock, sock.gettimeout(), time.monotonic() + total)
-            self.fp = io.BufferedReader(self._bounded)
+            self._reader = DeadlineReader(raw, sock, sock.gettimeout(), time.monotonic() + total)
+            self.fp = io.BufferedReader(self._reader)
 
         def begin(self) -> None:
             """Read as far as the headers; what follows may be longer."""
             super().begin()
-            self._bounded.limit = REPLY_BYTES
+            self._reader.limit = MAX_REPLY_BYTES
 
     class Plain(HTTPConnection):
         response_class = Reply

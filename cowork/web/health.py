@@ -12,7 +12,9 @@ from cowork import __version__
 from cowork.composition import Services
 from cowork.errors import StoreUnavailable
 from cowork.web.blueprint import CoworkBlueprint
+from cowork.web.outbox import status_reply
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
+from cowork.web.xo_auth import state_reply
 
 
 def blueprint(services: Services) -> CoworkBlueprint:
@@ -69,7 +71,7 @@ def _health_reply(services: Services) -> dict[str, Any]:
         "reasons": reasons,
         "claude": asdict(services.cli.state()),
         "processes": services.pool.counts(),
-        "chat_api": services.outbox.state,
+        "chat_api": status_reply(services.outbox.status),
         "store": {
             "kind": settings.store.partition(":")[0],
             "ok": services.maintenance.ok,
@@ -82,12 +84,6 @@ def _health_reply(services: Services) -> dict[str, Any]:
 def _auth(services: Services) -> dict[str, Any]:
     """The login's state; while the store is unavailable no token is held, as far as known."""
     try:
-        return services.login.state()
+        return state_reply(*services.login.current())
     except StoreUnavailable:
-        return {
-            "authenticated": False,
-            "user_id": None,
-            "expires_at": None,
-            "auth_session_id": None,
-            "token_source": "none",
-        }
+        return state_reply()

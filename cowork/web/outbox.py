@@ -7,8 +7,8 @@ from typing import Any
 from flask import g
 
 from cowork.errors import Forbidden
-from cowork.history.outbox import Outbox
-from cowork.model import NO_OWNER, DeadLetter
+from cowork.history.outbox import Outbox, OutboxStatus
+from cowork.model import NO_OWNER, DeadLetter, OutboxCounts
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import OutboxReply, RetryReply
 
@@ -21,14 +21,18 @@ def blueprint(outbox: Outbox) -> CoworkBlueprint:
     @routes.response(200, OutboxReply)
     def read_outbox() -> dict[str, Any]:
         """How many messages wait, since when, and which the Chat API refused for good."""
-        counts, letters = outbox.listed(_key_owner())
-        return {**counts, "dead_letters": [_dead_letter_reply(letter) for letter in letters]}
+        counts, letters = outbox.dead_letters(_key_owner())
+        return {
+            **counts_reply(counts),
+            "dead": len(letters),
+            "dead_letters": [_dead_letter_reply(letter) for letter in letters],
+        }
 
     @routes.post("/outbox/retry")
     @routes.response(200, RetryReply)
     def retry_dead_letters() -> dict[str, Any]:
         """Try the caller's dead letters again, each in its old place in its project's order."""
-        return {"success": True, "retried": outbox.retry(_key_owner())}
+        return {"success": True, "retried": outbox.requeue_dead_letters(_key_owner())}
 
     return routes
 
@@ -39,6 +43,28 @@ def _key_owner() -> str:
     if owner == NO_OWNER:
         raise Forbidden("the outbox is for callers with a key: set COWORK_API_KEYS on the server")
     return owner
+
+
+def status_reply(status: OutboxStatus) -> dict[str, Any]:
+    """For `/health`; what the store would tell is null while it is unavailable."""
+    return {
+        "enabled": status.enabled,
+        **counts_reply(status.counts),
+        "reachable": status.reachable,
+        "wants_login": status.wants_login,
+    }
+
+
+def counts_reply(counts: OutboxCounts | None) -> dict[str, Any]:
+    """How many messages wait, of all owners, and since when."""
+    if counts is None:
+        return dict.fromkeys(("pending", "oldest_age_s", "dead", "dropped"))
+    return {
+        "pending": counts.waiting,
+        "oldest_age_s": counts.oldest_age_s,
+        "dead": counts.dead,
+        "dropped": counts.dropped,
+    }
 
 
 def _dead_letter_reply(letter: DeadLetter) -> dict[str, Any]:

@@ -9,15 +9,22 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
-from cowork.errors import BadUpstream, UpstreamRefused
+from cowork.errors import (
+    BadUpstream,
+    CoworkError,
+    StoreUnavailable,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from cowork.log import masked
-from cowork.upstream.http import Http, Reply, segment
+from cowork.upstream.http import Reply, Request, UpstreamClient, segment
 
-_TEN_YEARS = 10 * 365 * 86400
-_SHOWN = 2000
+_MAX_LIFETIME_S = 10 * 365 * 86400
+_MAX_SHOWN_BYTES = 2000
 _TOKEN = re.compile(r"[!-~]*")  # what can stand in a header behind "Bearer "
 _WORDS = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 _TOKEN_LENGTH = 16 * 1024
@@ -25,6 +32,7 @@ _NAME_LENGTH = 1024
 _SCOPE_LENGTH = 4096
 _URL_LENGTH = 8192
 _MASKABLE = 8
+_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,76 +84,86 @@ class XoPaths:
 XO_PATHS = XoPaths()
 
 
-class XoAuth:
+class XoAuthApi:
     """The real one."""
 
-    def __init__(self, http: Http, paths: XoPaths = XO_PATHS) -> None:
-        self._http = http
+    def __init__(self, client: UpstreamClient, paths: XoPaths = XO_PATHS) -> None:
+        self._client = client
         self._paths = paths
+
+    def _call(self, *request: Any, **options: Any) -> Reply:
+        return self._client.call(Request(*request, **options))
 
     def start(self, scopes: Any, client_reference: Any, *, token: str | None) -> dict[str, Any]:
         body = {"scopes": scopes, "client_reference": client_reference}
-        found = _object(self._http.call("POST", self._paths.start, body=body, token=token), token)
+        found = _object(self._call("POST", self._paths.start, body=body, token=token), token)
         _check_link(found.get("authorize_url"))
         return _passed_on(found, token)
 
     def status(self, auth_session_id: str, poll_token: str, *, token: str | None) -> dict[str, Any]:
         path = f"{self._paths.status}/{segment(auth_session_id)}"
-        reply = self._http.call("GET", path, query={"poll_token": poll_token}, token=token)
+        reply = self._call("GET", path, query={"poll_token": poll_token}, token=token)
         return _passed_on(_object(reply, token, poll_token), token)
 
     def consume(self, auth_session_id: str, poll_token: str, *, token: str | None) -> Grant:
         body = {"auth_session_id": auth_session_id, "poll_token": poll_token}
-        reply = self._http.call("POST", self._paths.consume, body=body, token=token)
+        reply = self._call("POST", self._paths.consume, body=body, token=token)
         return _grant(_object(reply, token, poll_token), token)
 
     def user_id(self, token: str) -> str:
-        reply = self._http.call("GET", self._paths.user_id, token=token)
+        reply = self._call("GET", self._paths.user_id, token=token)
         found = _text(_object(reply, token), "user_id", _NAME_LENGTH, _WORDS)
         if found is None:
-            _lies("user_id")
+            _raise_unusable("user_id")
         return found
 
     def refresh(self, refresh_token: str) -> Grant | None:
         if self._paths.refresh is None:
             return None
         body = {"refresh_token": refresh_token}
-        reply = self._http.call("POST", self._paths.refresh, body=body)
+        reply = self._call("POST", self._paths.refresh, body=body)
         # The refresh token may come back: some upstreams let it be used again.
         return _grant(_object(reply, refresh_token), refresh_token)
 
 
-class NoXoAuth:
+class DisabledXoAuthApi:
     """What stands in where `CHAT_API_BASE_URL` is empty: every call raises `BadUpstream`."""
 
     def start(self, scopes: Any, client_reference: Any, *, token: str | None) -> dict[str, Any]:  # noqa: ARG002
-        _is_off()
+        _raise_disabled()
 
     def status(self, auth_session_id: str, poll_token: str, *, token: str | None) -> dict[str, Any]:  # noqa: ARG002
-        _is_off()
+        _raise_disabled()
 
     def consume(self, auth_session_id: str, poll_token: str, *, token: str | None) -> Grant:  # noqa: ARG002
-        _is_off()
+        _raise_disabled()
 
     def user_id(self, token: str) -> str:  # noqa: ARG002 - the real one's signature
-        _is_off()
+        _raise_disabled()
 
     def refresh(self, refresh_token: str) -> Grant | None:  # noqa: ARG002
         return None
 
 
-def _is_off() -> NoReturn:
+def is_transient(fault: CoworkError) -> bool:
+    """Whether the same call may succeed a little later."""
+    if isinstance(fault, UpstreamRefused):
+        return fault.status in _TRANSIENT
+    return isinstance(fault, BadUpstream | UpstreamTimeout | StoreUnavailable)
+
+
+def _raise_disabled() -> NoReturn:
     raise BadUpstream("CHAT_API_BASE_URL is empty, so the XO login is off")
 
 
-def _lies(key: str) -> NoReturn:
+def _raise_unusable(key: str) -> NoReturn:
     raise BadUpstream(f"the upstream's answer has no usable {key}")
 
 
 def _grant(found: dict[str, Any], sent: str | None) -> Grant:
     access_token = _text(found, "access_token", _TOKEN_LENGTH, _TOKEN)
     if access_token is None:
-        _lies("access_token")
+        _raise_unusable("access_token")
     refresh_token = _text(found, "refresh_token", _TOKEN_LENGTH, _TOKEN)
     secrets = (access_token, refresh_token, sent)
     return Grant(
@@ -164,7 +182,7 @@ def _name(
     """The text at `key`, which clients are shown, so that it must hold none of `secrets`."""
     name = _text(found, key, limit, _WORDS)
     if name is not None and holds_secret(name, *secrets):
-        _lies(key)
+        _raise_unusable(key)
     return name
 
 
@@ -209,7 +227,7 @@ def _shown(body: bytes, secrets: tuple[str | None, ...]) -> str:
     for secret in secrets:
         if secret is not None and len(secret) >= _MASKABLE:
             text = text.replace(secret, "***")
-    return masked(text).encode()[:_SHOWN].decode(errors="ignore")
+    return masked(text).encode()[:_MAX_SHOWN_BYTES].decode(errors="ignore")
 
 
 def _parsed(body: bytes) -> Any:
@@ -239,7 +257,7 @@ def _text(found: dict[str, Any], key: str, limit: int, allowed: re.Pattern[str])
     if value is None:
         return None
     if not isinstance(value, str) or len(value.encode()) > limit or not allowed.fullmatch(value):
-        _lies(key)
+        _raise_unusable(key)
     return value or None
 
 
@@ -249,9 +267,9 @@ def _lifetime(found: dict[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _lies("expires_in")
-    if not 0 <= value <= _TEN_YEARS:
-        _lies("expires_in")
+        _raise_unusable("expires_in")
+    if not 0 <= value <= _MAX_LIFETIME_S:
+        _raise_unusable("expires_in")
     return value or None
 
 
@@ -260,11 +278,11 @@ def _check_link(link: Any) -> None:
     if link is None:
         return
     if not isinstance(link, str) or len(link) > _URL_LENGTH or not _WORDS.fullmatch(link):
-        _lies("authorize_url")
+        _raise_unusable("authorize_url")
     try:
         parts = urlsplit(link)
         web = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         web = False
     if not web:
-        _lies("authorize_url")
+        _raise_unusable("authorize_url")

@@ -13,7 +13,7 @@ import responses
 
 from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.model import ChatMessage, Project
-from cowork.upstream.http import Http
+from cowork.upstream.http import UpstreamClient
 
 URL = "http://chat.test:5001/chat/add_message"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -28,7 +28,7 @@ def server():
 
 @pytest.fixture
 def chat_api():
-    http = Http("http://chat.test:5001")
+    http = UpstreamClient("http://chat.test:5001")
     yield ChatApi(http)
     http.close()
 

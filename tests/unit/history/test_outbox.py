@@ -24,7 +24,8 @@ from cowork.runtime.backoff import Backoff
 from cowork.stores.encryption import Encryption
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.upstream.http import Http, Limits
+from cowork.upstream.http import Limits, UpstreamClient
+from cowork.web.outbox import counts_reply, status_reply
 from tests.unit.stores.store_suite import put_message
 from tests.upstream import Upstream, drops_reply, fails, hangs, says, until
 
@@ -107,7 +108,15 @@ class Weather:
 
 
 class Box(Outbox):
-    """An outbox that is given messages as the ledger gives them to the store."""
+    """An outbox that is given messages as the recorder gives them to the store."""
+
+    @property
+    def state(self):
+        return status_reply(self.status)
+
+    def listed(self, owner):
+        counts, letters = self.dead_letters(owner)
+        return {**counts_reply(counts), "dead": len(letters)}, letters
 
     @property
     def pending(self):
@@ -167,7 +176,7 @@ def upstream():
 
 @pytest.fixture
 def chat_api(upstream):
-    http = Http(upstream.url, Limits(connect=1, read=0.1, total=0.2))
+    http = UpstreamClient(upstream.url, Limits(connect=1, read=0.1, total=0.2))
     yield ChatApi(http)
     http.close()
 
@@ -313,7 +322,7 @@ def test_a_message_delivered_while_the_store_is_read_is_not_sent_again(open_outb
             projects = super().waiting_projects(limit)
             if projects and history.tried:
                 gate.opened.set()
-                until(lambda: not box._relay._busy)
+                until(lambda: not box._relay._picker.busy)
             return projects
 
     gate = Gate()
@@ -349,7 +358,10 @@ def test_a_rest_that_ends_while_it_is_looked_at_is_not_waited_for_forever(
 ):
     # Each look at the clock is `step` later: the rest ends between any two of them.
     looks = itertools.count()
-    monkeypatch.setattr("cowork.history.relay.monotonic", lambda: 1000.0 + next(looks) * step)
+    for module in ("relay", "picker"):
+        monkeypatch.setattr(
+            f"cowork.history.{module}.monotonic", lambda: 1000.0 + next(looks) * step
+        )
     bad = iter([True])
     jitter = itertools.chain([0.0], itertools.repeat(1.0))  # the project's rest is the longer one
 
@@ -403,12 +415,12 @@ def test_dead_letters_are_tried_again_when_asked_for_and_only_their_owners(open_
     until(lambda: not box.pending)
     assert (box.listed("me")[0]["dead"], box.state["dead"]) == (3, 6)
     strict = False
-    assert box.retry("me") == 3
+    assert box.requeue_dead_letters("me") == 3
     until(lambda: not box.pending)
     assert history.taken == {"mine": ["0", "1", "2"]}
     assert box.listed("me")[1] == []
     assert [letter.id for letter in box.listed("you")[1]] == ["yours-0", "yours-1", "yours-2"]
-    assert box.retry("me") == 0
+    assert box.requeue_dead_letters("me") == 0
 
 
 class Door:
@@ -449,8 +461,8 @@ def test_without_the_right_token_messages_wait_for_a_login_and_a_line_says_so(op
         box.add(message(9, project))
     until(lambda: not box.pending)
     assert [line["event"] for line in lines] == [
-        "chat api wants a login",
-        "chat api takes messages again",
+        "chat api needs a login, messages wait",
+        "chat api available again",
     ]
     assert "good" not in str(lines)
 
@@ -482,7 +494,7 @@ def test_a_refused_token_is_renewed_once(open_outbox):
         return True
 
     door.held = "old"
-    box = open_outbox(door, bearer=door.bearer, renew=renew)
+    box = open_outbox(door, bearer=door.bearer, refresh=renew)
     box.add(message(1))
     box.add(message(2))
     until(lambda: not box.pending)
@@ -498,14 +510,14 @@ def test_a_renewed_token_that_is_refused_too_is_not_renewed_again_at_once(open_o
         door.held = f"new-{len(renewed)}"
         return True
 
-    box = open_outbox(door, bearer=door.bearer, renew=renew, longest_pause=600.0)
+    box = open_outbox(door, bearer=door.bearer, refresh=renew, longest_pause=600.0)
     box.add(message(1))
     until(lambda: box.state["wants_login"])
     box.add(message(2, "other"))
     time.sleep(0.1)
     assert renewed == [None]
     assert door.shown == [("1", None), ("1", "new-1")]
-    assert [line["event"] for line in lines] == ["chat api wants a login"]
+    assert [line["event"] for line in lines] == ["chat api needs a login, messages wait"]
 
 
 def test_a_login_is_tried_now_and_then_even_if_nobody_says_there_was_one(open_outbox):
@@ -531,10 +543,10 @@ def test_each_kind_of_trouble_has_its_line(open_outbox, lines):
     until(lambda: box.state["reachable"])
     box.close(5)
     assert [line["event"] for line in lines] == [
-        "chat api takes no messages",
-        "chat api wants a login",
-        "chat api takes no messages",
-        "chat api takes messages again",
+        "chat api unavailable, messages wait",
+        "chat api needs a login, messages wait",
+        "chat api unavailable, messages wait",
+        "chat api available again",
     ]
 
 
@@ -665,7 +677,7 @@ def test_fault_t13_a_try_of_an_earlier_run_counts(open_outbox, tmp_path):
     put_message(first, message(1))
     relay = Relay(first, History(answer), lambda: None)
     with pytest.raises(Died):
-        relay._deliver(first.next_message(message(1).project))
+        relay._delivery.deliver(first.next_message(message(1).project))
     first.close()
     second = opened("b")
     history = History(Conflicting(lost=0))
@@ -693,7 +705,7 @@ def test_of_two_processes_on_one_store_one_delivers(open_outbox):
             (one if number % 2 else two).add(message(number, project))
     until(lambda: not store.outbox_counts().waiting)
     assert history.taken == {project: [str(number) for number in range(50)] for project in "abcd"}
-    assert [one._relay._lease.held, two._relay._lease.held].count(True) == 1
+    assert [one._relay._picker.lease.held, two._relay._picker.lease.held].count(True) == 1
 
 
 def test_what_another_process_puts_in_the_store_is_seen(open_outbox):
@@ -760,8 +772,8 @@ def test_a_dead_api_costs_two_lines_and_few_tries(open_outbox, lines):
     until(lambda: not box.pending and box.state["reachable"])
     box.close(5)
     assert [line["event"] for line in lines] == [
-        "chat api takes no messages",
-        "chat api takes messages again",
+        "chat api unavailable, messages wait",
+        "chat api available again",
     ]
     assert lines[0]["reason"] == "the Chat API is down"
 
@@ -972,7 +984,7 @@ def test_over_http_every_message_arrives_once_by_its_key(open_outbox, upstream, 
 
 def test_over_http_closing_everything_leaves_nothing_behind(open_outbox, upstream):
     upstream.always(hangs)
-    http = Http(upstream.url, Limits(read=50))
+    http = UpstreamClient(upstream.url, Limits(read=50))
     box = open_outbox(ChatApi(http))
     box.add(message(1))
     until(lambda: upstream.seen)
@@ -994,8 +1006,8 @@ def test_over_http_messages_survive_an_api_that_restarts(open_outbox, upstream, 
     box.close(5)
     assert [sent["message"] for sent in upstream.messages] == ["1", "2"]
     assert [line["event"] for line in lines] == [
-        "chat api takes no messages",
-        "chat api takes messages again",
+        "chat api unavailable, messages wait",
+        "chat api available again",
     ]
 
 

@@ -17,8 +17,8 @@ import pytest
 from cowork.errors import BadUpstream, UpstreamTimeout
 from cowork.history.chat_api import ChatApi, Refused, Unreachable
 from cowork.model import ChatMessage, Project
-from cowork.upstream.http import LIMITS, Http, Limits
-from cowork.xo.auth_api import XoAuth
+from cowork.upstream.http import LIMITS, Limits, Request, UpstreamClient
+from cowork.xo.auth_api import XoAuthApi
 from tests.patience import PATIENCE_S
 from tests.upstream import (
     ADD_MESSAGE,
@@ -76,14 +76,16 @@ def upstream():
 
 @pytest.fixture
 def http(upstream):
-    client = Http(upstream.url, QUICK)
+    client = UpstreamClient(upstream.url, QUICK)
     yield client
     client.close()
 
 
 @pytest.fixture
 def call(http):
-    return lambda: http.call("GET", "/x", query={"poll_token": POLL_TOKEN}, token="token-canary")
+    return lambda: http.call(
+        Request("GET", "/x", query={"poll_token": POLL_TOKEN}, token="token-canary")
+    )
 
 
 def test_the_limits_are_those_of_the_contract():
@@ -95,7 +97,7 @@ def test_the_limits_are_those_of_the_contract():
 @pytest.mark.parametrize(("session_id", "segment"), SESSION_IDS.items(), ids=ascii)
 def test_t11_a_session_id_is_one_path_segment_on_the_wire(upstream, http, session_id, segment):
     upstream.always(ok({"status": "pending"}))
-    XoAuth(http).status(session_id, "p&=? ü", token=None)
+    XoAuthApi(http).status(session_id, "p&=? ü", token=None)
     assert [seen.target for seen in upstream.seen] == [
         f"/auth/browser/status/{segment}?poll_token=p%26%3D%3F+%C3%BC"
     ]
@@ -103,9 +105,9 @@ def test_t11_a_session_id_is_one_path_segment_on_the_wire(upstream, http, sessio
 
 
 def test_a_base_url_with_a_path_keeps_it(upstream):
-    http = Http(f"{upstream.url}/api/v1", QUICK)
+    http = UpstreamClient(f"{upstream.url}/api/v1", QUICK)
     upstream.always(ok(START_REPLY))
-    assert XoAuth(http).start(None, "demo", token="t") == START_REPLY
+    assert XoAuthApi(http).start(None, "demo", token="t") == START_REPLY
     assert upstream.seen[0].target == "/api/v1/auth/browser/start"
     http.close()
 
@@ -152,9 +154,9 @@ def test_an_upstream_that_speaks_nonsense_is_a_bad_upstream(upstream, call, beha
 def test_fault_s7_an_upstream_that_floods_is_given_up_by_bytes(upstream, flood):
     """Not by time: a parser would be busy with it for as long as a reply may take."""
     upstream.always(FLOODS[flood])
-    with contextlib.closing(Http(upstream.url, Limits(total=3600))) as http:
+    with contextlib.closing(UpstreamClient(upstream.url, Limits(total=3600))) as http:
         with pytest.raises(BadUpstream):
-            XoAuth(http).start(["chat"], "me", token=None)
+            XoAuthApi(http).start(["chat"], "me", token=None)
         with contextlib.suppress(Unreachable):
             ChatApi(http).add_message(MESSAGE, None)
 
@@ -165,10 +167,10 @@ def test_fault_s7_a_body_that_unpacks_to_more_than_the_limit_is_cut(upstream, ti
     for _ in range(times):
         body = gzip.compress(body)
     upstream.always(says(200, body, content_encoding=", ".join(["gzip"] * times)))
-    with contextlib.closing(Http(upstream.url)) as http:
+    with contextlib.closing(UpstreamClient(upstream.url)) as http:
         tracemalloc.start()
         with pytest.raises(BadUpstream, match="more than 1048576 bytes"):
-            XoAuth(http).start(["chat"], "me", token=None)
+            XoAuthApi(http).start(["chat"], "me", token=None)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 16 * 2**20
@@ -177,10 +179,10 @@ def test_fault_s7_a_body_that_unpacks_to_more_than_the_limit_is_cut(upstream, ti
 
 def test_a_body_of_exactly_the_limit_is_read(upstream, http):
     upstream.always(says(200, b"x" * QUICK.body))
-    assert len(http.call("GET", "/x").body) == QUICK.body
+    assert len(http.call(Request("GET", "/x")).body) == QUICK.body
     upstream.always(says(200, b"x" * (QUICK.body + 1)))
     with pytest.raises(BadUpstream):
-        http.call("GET", "/x")
+        http.call(Request("GET", "/x"))
 
 
 def test_an_upstream_that_is_gone_is_a_bad_upstream(upstream, call):
@@ -190,9 +192,9 @@ def test_an_upstream_that_is_gone_is_a_bad_upstream(upstream, call):
 
 
 def test_a_name_that_nobody_has_is_a_bad_upstream():
-    http = Http("http://a.invalid", QUICK)
+    http = UpstreamClient("http://a.invalid", QUICK)
     with pytest.raises((BadUpstream, UpstreamTimeout)):
-        http.call("GET", "/x")
+        http.call(Request("GET", "/x"))
     http.close()
 
 
@@ -214,7 +216,7 @@ def test_errors_tell_the_base_url_and_nothing_else(upstream, call, caplog):
 def test_a_token_that_http_cannot_carry_is_told_without_it(upstream, http):
     for token in ("tokén-鍵-canary", "a\r\nb-canary"):
         with pytest.raises(BadUpstream) as caught:
-            http.call("GET", "/x", token=token)
+            http.call(Request("GET", "/x", token=token))
         assert "canary" not in caught.value.message
     assert upstream.seen == []
 
@@ -224,35 +226,37 @@ def test_environment_proxies_and_netrc_are_not_used(upstream, monkeypatch, tmp_p
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    http = Http(upstream.url, QUICK)
-    assert http.call("GET", "/get-user-id").ok
+    http = UpstreamClient(upstream.url, QUICK)
+    assert http.call(Request("GET", "/get-user-id")).ok
     assert "authorization" not in upstream.seen[0].headers
     http.close()
 
 
 def test_cookies_are_not_kept(upstream, http):
     upstream.always(says(200, "{}", set_cookie="canary=1; Path=/"))
-    http.call("GET", "/x")
-    http.call("GET", "/x")
+    http.call(Request("GET", "/x"))
+    http.call(Request("GET", "/x"))
     assert "cookie" not in upstream.seen[1].headers
 
 
 def test_a_connection_is_used_again(upstream, http):
     for _ in range(3):
-        http.call("GET", "/get-user-id")
+        http.call(Request("GET", "/get-user-id"))
         ChatApi(http).add_message(MESSAGE, None)
     assert len(upstream.connections) == 1
 
 
 def test_calls_at_once_are_bounded_and_the_rest_fail_in_time(upstream):
     upstream.always(hangs)
-    http = Http(upstream.url, dataclasses.replace(QUICK, calls=2, connect=0.1, read=50, total=50))
+    http = UpstreamClient(
+        upstream.url, dataclasses.replace(QUICK, calls=2, connect=0.1, read=50, total=50)
+    )
     waiting = [threading.Thread(target=_ignore, args=(http,), daemon=True) for _ in range(2)]
     for thread in waiting:
         thread.start()
     until(lambda: len(upstream.seen) == 2)
     with pytest.raises(UpstreamTimeout, match="too many"):
-        http.call("GET", "/x")
+        http.call(Request("GET", "/x"))
     http.close()
     for thread in waiting:
         thread.join(PATIENCE_S)
@@ -261,7 +265,7 @@ def test_calls_at_once_are_bounded_and_the_rest_fail_in_time(upstream):
 
 def test_closing_ends_a_call_under_way(upstream):
     upstream.always(hangs)
-    http = Http(upstream.url, dataclasses.replace(QUICK, read=50, total=50))
+    http = UpstreamClient(upstream.url, dataclasses.replace(QUICK, read=50, total=50))
     thread = threading.Thread(target=_ignore, args=(http,), daemon=True)
     thread.start()
     until(lambda: upstream.seen)
@@ -272,7 +276,7 @@ def test_closing_ends_a_call_under_way(upstream):
 
 def _ignore(http):
     with pytest.raises((BadUpstream, UpstreamTimeout)):
-        http.call("GET", "/x")
+        http.call(Request("GET", "/x"))
 
 
 @pytest.mark.parametrize("behaviour", [ok(), says(204), says(200, "<html>"), breaks_off, huge])

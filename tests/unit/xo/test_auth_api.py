@@ -12,10 +12,10 @@ from cowork import log
 from cowork.errors import BadUpstream, UpstreamRefused, UpstreamTimeout
 from cowork.model import XoToken
 from cowork.stores.memory.store import MemoryStore
-from cowork.upstream.http import Http
-from cowork.xo.auth_api import NoXoAuth, XoAuth, XoPaths
-from cowork.xo.login import Login
+from cowork.upstream.http import UpstreamClient
+from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths
 from tests.bad_upstream import LYING_GRANTS, LYING_LINKS, LYING_NAMES, NOT_AN_OBJECT, with_token
+from tests.unit.xo.parts import Parts
 
 BASE = "http://xo.test"
 START = f"{BASE}/auth/browser/start"
@@ -34,8 +34,8 @@ def server():
 
 @pytest.fixture
 def xo_auth():
-    http = Http(BASE)
-    yield XoAuth(http, XoPaths(refresh="/auth/refresh"))
+    http = UpstreamClient(BASE)
+    yield XoAuthApi(http, XoPaths(refresh="/auth/refresh"))
     http.close()
 
 
@@ -111,9 +111,9 @@ def test_refresh_sends_the_refresh_token_alone(server, xo_auth):
 
 
 def test_without_a_path_nobody_is_asked_for_a_refresh(server):
-    http = Http(BASE)
-    assert XoAuth(http).refresh("r-1") is None
-    assert NoXoAuth().refresh("r-1") is None
+    http = UpstreamClient(BASE)
+    assert XoAuthApi(http).refresh("r-1") is None
+    assert DisabledXoAuthApi().refresh("r-1") is None
     assert len(server.calls) == 0
     http.close()
 
@@ -140,14 +140,14 @@ def test_a_lying_refresh_changes_nothing(server, xo_auth, body):
     held = replace(HELD, refresh_token="held-refresh-1")
     store.put_token(held)
     server.post(REFRESH, body=body)
-    assert Login(store, xo_auth).renew("held-token-123") is False
+    assert Parts(store, xo_auth).refresh("held-token-123") is False
     assert store.token() == held
 
 
 def test_the_paths_can_be_set(server):
-    http = Http(f"{BASE}/api")
+    http = UpstreamClient(f"{BASE}/api")
     server.get(f"{BASE}/api/me", json={"user_id": "u-1"})
-    assert XoAuth(http, XoPaths(user_id="/me")).user_id("t") == "u-1"
+    assert XoAuthApi(http, XoPaths(user_id="/me")).user_id("t") == "u-1"
     http.close()
 
 
@@ -163,7 +163,7 @@ def test_an_answer_that_is_no_json_object_is_a_bad_upstream(server, call, name, 
 def test_a_lying_grant_is_a_bad_upstream_and_changes_nothing(server, xo_auth, body):
     store = MemoryStore()
     store.put_token(HELD)
-    login = Login(store, xo_auth)
+    login = Parts(store, xo_auth)
     before = login.state()
     server.post(CONSUME, body=body)
     with pytest.raises(BadUpstream) as caught:
@@ -179,7 +179,7 @@ def test_a_lying_user_id_is_a_bad_upstream_and_changes_nothing(server, xo_auth, 
     store.put_token(HELD)
     server.get(WHOAMI, json={"user_id": user_id})
     with pytest.raises(BadUpstream):
-        Login(store, xo_auth).whoami()
+        Parts(store, xo_auth).whoami()
     assert store.token() == HELD
 
 
@@ -235,7 +235,7 @@ def test_the_text_of_a_refusal_may_be_any_bytes(server, xo_auth):
 
 
 def test_without_a_base_url_the_login_is_off():
-    off = NoXoAuth()
+    off = DisabledXoAuthApi()
     for call in (
         lambda: off.start(None, None, token=None),
         lambda: off.status("s", "p", token=None),

@@ -23,8 +23,8 @@ from cowork.errors import (
 from cowork.model import XoToken
 from cowork.stores.memory.store import MemoryStore
 from cowork.xo.auth_api import Grant
-from cowork.xo.login import Login
 from tests.patience import PATIENCE_S
+from tests.unit.xo.parts import Parts
 from tests.upstream import until
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ def store():
 @pytest.fixture
 def make(store, clock):
     def made(*answers, **settings):
-        return Login(store, FakeXo(*answers), clock=clock, **settings)
+        return Parts(store, FakeXo(*answers), clock=clock, **settings)
 
     return made
 
@@ -123,16 +123,10 @@ def test_nobody_is_logged_in_at_first(make):
     assert login.bearer() is None
 
 
-def test_consume_stores_the_token_and_tells_the_contracts_reply(make, store):
+def test_consume_stores_the_token_and_gives_the_grant(make, store):
     login = make(GRANT)
-    assert login.consume(" session-1 ", "\tpoll-1\n") == {
-        "success": True,
-        "message": "Authentication completed and token stored",
-        "user_id": "user-1",
-        "expires_in": 3600,
-        "scope": "chat",
-    }
-    assert login._xo_auth.asked == [("consume", "session-1", "poll-1", None)]
+    assert login.consume(" session-1 ", "\tpoll-1\n") == GRANT
+    assert login.xo_auth.asked == [("consume", "session-1", "poll-1", None)]
     assert store.token() == XoToken(
         "xo-token-0001", "xo-refresh-0001", NOON + timedelta(hours=1), "user-1", "session-1"
     )
@@ -172,7 +166,7 @@ def test_a_session_that_upstream_does_not_name_is_the_one_asked_for(make, store)
 def test_each_blank_value_falls_back_on_its_own(make, body, asked):
     login = make(GRANT, env_auth_session_id=" env-s ", env_poll_token="env-p")
     login.consume(*body)
-    assert login._xo_auth.asked == [("consume", *asked, None)]
+    assert login.xo_auth.asked == [("consume", *asked, None)]
 
 
 @pytest.mark.parametrize("env", [("env-s", None), (None, "env-p"), (" ", " "), (None, None)])
@@ -180,7 +174,7 @@ def test_without_both_values_nobody_is_asked(make, env):
     login = make(env_auth_session_id=env[0], env_poll_token=env[1])
     with pytest.raises(MissingAuthSession):
         login.consume(None, " ")
-    assert login._xo_auth.asked == []
+    assert login.xo_auth.asked == []
 
 
 @pytest.mark.parametrize("fault", [BadUpstream("b"), UpstreamTimeout("t"), refused(410)])
@@ -207,7 +201,7 @@ def test_the_stored_token_goes_first_and_the_static_one_stays(make, clock):
 def test_logging_out_forgets_the_stored_token_and_not_the_operators(make, store):
     login = make(GRANT, static_token="static-token-1")
     login.consume("s", "p")
-    assert login.logout() == {"success": True, "message": "Auth token cleared"}
+    login.logout()
     assert store.token() is None
     assert login.bearer() == "static-token-1"
     assert login.state()["token_source"] == "dynamic_or_env"
@@ -215,7 +209,8 @@ def test_logging_out_forgets_the_stored_token_and_not_the_operators(make, store)
 
 def test_logging_out_twice_is_no_error(make):
     login = make()
-    assert login.logout() == login.logout()
+    login.logout()
+    login.logout()
     assert login.state() == NOBODY
 
 
@@ -241,7 +236,7 @@ def test_start_and_status_send_the_token_that_is_held(make):
     login = make({"a": 1}, {"b": 2}, static_token="static-token-1")
     assert login.start("chat", "demo") == {"a": 1}
     assert login.status("s", "p") == {"b": 2}
-    assert login._xo_auth.asked == [
+    assert login.xo_auth.asked == [
         ("start", "chat", "demo", "static-token-1"),
         ("status", "s", "p", "static-token-1"),
     ]
@@ -251,13 +246,13 @@ def test_whoami_needs_a_token(make):
     login = make()
     with pytest.raises(NotLoggedIn):
         login.whoami()
-    assert login._xo_auth.asked == []
+    assert login.xo_auth.asked == []
 
 
 def test_whoami_remembers_the_user(make, store):
     login = make(GRANT, "user-2")
     login.consume("s", "p")
-    assert login.whoami() == {"success": True, "user_id": "user-2"}
+    assert login.whoami() == "user-2"
     assert login.state()["user_id"] == "user-2"
     assert store.token().user_id == "user-2"
     assert store.token().access_token == "xo-token-0001"
@@ -276,8 +271,8 @@ def test_whoami_remembers_the_user_of_the_static_token_too(make):
 def test_whoami_does_not_bring_back_a_token_that_was_logged_out_meanwhile(make, store):
     login = make(GRANT, "user-2")
     login.consume("s", "p")
-    login._xo_auth.meanwhile = login.logout
-    assert login.whoami()["user_id"] == "user-2"
+    login.xo_auth.meanwhile = login.logout
+    assert login.whoami() == "user-2"
     assert store.token() is None
     assert login.state() == NOBODY
 
@@ -286,7 +281,7 @@ def test_whoami_does_not_rename_a_token_that_came_meanwhile(make, store):
     login = make(GRANT, "user-2")
     login.consume("s", "p")
     newer = XoToken("xo-token-0002", None, None, "user-9", None)
-    login._xo_auth.meanwhile = lambda: store.put_token(newer)
+    login.xo_auth.meanwhile = lambda: store.put_token(newer)
     login.whoami()
     assert store.token() == newer
 
@@ -310,14 +305,14 @@ def test_no_state_holds_a_token(make):
 
 def test_at_start_both_variables_log_in_once(make, lines):
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start()
-    assert login._xo_auth.asked == [("consume", "env-s", "env-p", None)]
+    login.login_at_start()
+    assert login.xo_auth.asked == [("consume", "env-s", "env-p", None)]
     assert login.bearer() == "xo-token-0001"
     assert [line["log_level"] for line in lines] == ["info"]
 
 
 def test_at_start_without_variables_nothing_happens(make, lines):
-    make().consume_at_start()
+    make().login_at_start()
     assert lines == []
 
 
@@ -327,15 +322,15 @@ def test_at_start_without_variables_nothing_happens(make, lines):
 )
 def test_at_start_one_variable_alone_is_a_warning(make, lines, env, missing):
     login = make(env_auth_session_id=env[0], env_poll_token=env[1])
-    login.consume_at_start()
-    assert login._xo_auth.asked == []
+    login.login_at_start()
+    assert login.xo_auth.asked == []
     assert [(line["log_level"], line["missing"]) for line in lines] == [("warning", missing)]
 
 
 @pytest.mark.parametrize("fault", [BadUpstream("b"), UpstreamTimeout("t"), refused(429)])
 def test_at_start_a_failure_that_may_pass_is_tried_again(make, lines, fault):
     login = make(fault, fault, GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start(pauses=(0, 0))
+    login.login_at_start(retry_delays=(0, 0))
     assert login.bearer() == "xo-token-0001"
     assert [line["log_level"] for line in lines] == ["info"]
 
@@ -343,29 +338,29 @@ def test_at_start_a_failure_that_may_pass_is_tried_again(make, lines, fault):
 def test_at_start_tries_are_bounded_and_end_in_one_warning(make, lines):
     faults = [BadUpstream("down") for _ in range(5)]
     login = make(*faults, env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start(pauses=(0, 0))
-    assert len(login._xo_auth.asked) == 3
+    login.login_at_start(retry_delays=(0, 0))
+    assert len(login.xo_auth.asked) == 3
     assert [(line["log_level"], line["code"]) for line in lines] == [("warning", "bad_upstream")]
 
 
 @pytest.mark.parametrize("fault", [refused(410), RuntimeError("poll-canary"), KeyError("x")])
 def test_at_start_any_other_failure_is_one_warning_and_never_raises(make, lines, fault):
     login = make(fault, env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start(pauses=(0, 0))
-    assert len(login._xo_auth.asked) == 1
+    login.login_at_start(retry_delays=(0, 0))
+    assert len(login.xo_auth.asked) == 1
     assert [line["log_level"] for line in lines] == ["warning"]
     assert "canary" not in str(lines)
 
 
 def test_at_start_a_store_that_is_away_is_a_warning(clock, lines):
-    login = Login(
+    login = Parts(
         AwayStore(),
         FakeXo(GRANT),
         clock=clock,
         env_auth_session_id="env-s",
         env_poll_token="env-p",
     )
-    login.consume_at_start(pauses=())
+    login.login_at_start(retry_delays=())
     assert [line["code"] for line in lines] == ["store_unavailable"]
 
 
@@ -379,10 +374,10 @@ def test_at_start_a_store_that_comes_back_is_asked_again(clock, lines):
                 raise StoreUnavailable("the store is away")
             return super().token()
 
-    login = Login(
+    login = Parts(
         Flaky(), FakeXo(GRANT), clock=clock, env_auth_session_id="env-s", env_poll_token="env-p"
     )
-    login.consume_at_start(pauses=(0, 0))
+    login.login_at_start(retry_delays=(0, 0))
     assert login.bearer() == "xo-token-0001"
     assert [line["log_level"] for line in lines] == ["info"]
 
@@ -390,15 +385,15 @@ def test_at_start_a_store_that_comes_back_is_asked_again(clock, lines):
 def test_at_start_a_login_whose_token_is_held_already_is_not_consumed_again(make, store, lines):
     store.put_token(XoToken("xo-token-0001", None, None, None, "env-s"))
     login = make(env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start()
-    assert login._xo_auth.asked == []
+    login.login_at_start()
+    assert login.xo_auth.asked == []
     assert lines == []
 
 
 def test_at_start_a_login_whose_token_ran_out_is_consumed(make, store):
     store.put_token(XoToken("xo-token-0000", None, NOON, None, "env-s"))
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
-    login.consume_at_start()
+    login.login_at_start()
     assert login.bearer() == "xo-token-0001"
 
 
@@ -407,20 +402,20 @@ def test_the_login_at_start_stops_when_the_server_does(make):
     login = make(*faults, env_auth_session_id="env-s", env_poll_token="env-p")
     stop = threading.Event()
     thread = threading.Thread(
-        target=login.consume_at_start, args=(stop,), kwargs={"pauses": (60, 60)}
+        target=login.login_at_start, args=(stop,), kwargs={"retry_delays": (60, 60)}
     )
     thread.start()
-    until(lambda: login._xo_auth.asked)
+    until(lambda: login.xo_auth.asked)
     stop.set()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
-    assert len(login._xo_auth.asked) == 1
+    assert len(login.xo_auth.asked) == 1
 
 
 def test_the_login_at_start_gives_way_to_what_a_client_did_meanwhile(make, store, lines):
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
-    login._xo_auth.meanwhile = login.logout
-    login.consume_at_start()
+    login.xo_auth.meanwhile = login.logout
+    login.login_at_start()
     assert store.token() is None
     assert lines == []
 
@@ -450,7 +445,7 @@ def logged_in(make):
     def made(*answers, **settings):
         login = make(GRANT, *answers, **settings)
         login.consume("session-1", "p")
-        login._xo_auth.asked.clear()
+        login.xo_auth.asked.clear()
         login.changes = []
         login.on_change(lambda: login.changes.append(login.bearer()))
         return login
@@ -460,8 +455,8 @@ def logged_in(make):
 
 def test_a_refused_token_is_renewed_with_the_refresh_token(logged_in, store):
     login = logged_in(NEWER)
-    assert login.renew("xo-token-0001") is True
-    assert login._xo_auth.asked == [("refresh", "xo-refresh-0001")]
+    assert login.refresh("xo-token-0001") is True
+    assert login.xo_auth.asked == [("refresh", "xo-refresh-0001")]
     expires = NOON + timedelta(hours=1)
     assert store.token() == XoToken(
         "xo-token-0002", "xo-refresh-0002", expires, "user-1", "session-1"
@@ -471,7 +466,7 @@ def test_a_refused_token_is_renewed_with_the_refresh_token(logged_in, store):
 
 def test_a_refresh_token_that_is_not_replaced_is_kept(logged_in, store):
     login = logged_in(Grant("xo-token-0002", None, None, "user-2", "session-2", None))
-    login.renew("xo-token-0001")
+    login.refresh("xo-token-0001")
     assert store.token() == XoToken("xo-token-0002", "xo-refresh-0001", None, "user-2", "session-2")
 
 
@@ -479,22 +474,22 @@ def test_a_token_that_ran_out_is_renewed_too(logged_in, clock):
     login = logged_in(NEWER)
     clock.passes(7200)
     assert login.bearer() is None
-    assert login.renew(None) is True
+    assert login.refresh(None) is True
     assert login.bearer() == "xo-token-0002"
 
 
 def test_whoami_renews_a_token_that_ran_out(logged_in, clock):
     login = logged_in(NEWER, "user-2")
     clock.passes(7200)
-    assert login.whoami() == {"success": True, "user_id": "user-2"}
-    assert login._xo_auth.asked[-1] == ("user_id", "xo-token-0002")
+    assert login.whoami() == "user-2"
+    assert login.xo_auth.asked[-1] == ("user_id", "xo-token-0002")
 
 
 def test_a_token_that_was_replaced_meanwhile_is_used_as_it_is(logged_in, store):
     login = logged_in()
     store.put_token(XoToken("xo-token-0009", "xo-refresh-0009", None, None, None))
-    assert login.renew("xo-token-0001") is True
-    assert login._xo_auth.asked == []
+    assert login.refresh("xo-token-0001") is True
+    assert login.xo_auth.asked == []
 
 
 @pytest.mark.parametrize("rejected", ["xo-token-0001", "static-token-1", None])
@@ -502,14 +497,14 @@ def test_without_a_refresh_token_there_is_no_way(make, rejected):
     grant = Grant("xo-token-0001", None, None, None, None, None)
     login = make(grant)
     login.consume("s", "p")
-    assert login.renew(rejected) is (rejected != "xo-token-0001")
-    assert len(login._xo_auth.asked) == 1
+    assert login.refresh(rejected) is (rejected != "xo-token-0001")
+    assert len(login.xo_auth.asked) == 1
 
 
 def test_an_upstream_that_offers_no_refresh_changes_nothing(logged_in, store):
     login = logged_in(None)
     before = store.token()
-    assert login.renew("xo-token-0001") is False
+    assert login.refresh("xo-token-0001") is False
     assert store.token() == before
     assert login.changes == []
 
@@ -517,11 +512,13 @@ def test_an_upstream_that_offers_no_refresh_changes_nothing(logged_in, store):
 def test_a_refused_refresh_forgets_the_refresh_token_alone(logged_in, store, lines):
     login = logged_in(refused(400))
     before = store.token()
-    assert login.renew("xo-token-0001") is False
+    assert login.refresh("xo-token-0001") is False
     assert store.token() == replace(before, refresh_token=None)
-    assert login.renew("xo-token-0001") is False
-    assert len(login._xo_auth.asked) == 1
-    assert [(line["event"], line["for_good"]) for line in lines] == [("xo token not renewed", True)]
+    assert login.refresh("xo-token-0001") is False
+    assert len(login.xo_auth.asked) == 1
+    assert [(line["event"], line["for_good"]) for line in lines] == [
+        ("xo token refresh failed", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -531,21 +528,21 @@ def test_a_refused_refresh_forgets_the_refresh_token_alone(logged_in, store, lin
 def test_a_refresh_that_may_succeed_later_forgets_nothing(logged_in, store, lines, fault):
     login = logged_in(fault, NEWER)
     before = store.token()
-    assert login.renew("xo-token-0001") is False
+    assert login.refresh("xo-token-0001") is False
     assert store.token() == before
     assert [line["for_good"] for line in lines] == [False]
-    assert login.renew("xo-token-0001") is True
+    assert login.refresh("xo-token-0001") is True
 
 
 def test_a_refresh_does_not_undo_a_logout_or_a_login(logged_in, store):
     login = logged_in(NEWER)
-    login._xo_auth.meanwhile = login.logout
-    assert login.renew("xo-token-0001") is False
+    login.xo_auth.meanwhile = login.logout
+    assert login.refresh("xo-token-0001") is False
     assert store.token() is None
     login = logged_in(refused(400))
     newer = XoToken("xo-token-0003", "xo-refresh-0003", None, None, None)
-    login._xo_auth.meanwhile = lambda: store.put_token(newer)
-    assert login.renew("xo-token-0001") is True
+    login.xo_auth.meanwhile = lambda: store.put_token(newer)
+    assert login.refresh("xo-token-0001") is True
     assert store.token() == newer
 
 
@@ -558,15 +555,15 @@ def test_of_many_who_ask_for_a_renewal_one_asks_upstream(logged_in):
             asking.set()
             go_on.wait(PATIENCE_S)
 
-        login._xo_auth.meanwhile = meanwhile
+        login.xo_auth.meanwhile = meanwhile
         with ThreadPoolExecutor(8) as pool:
-            renewals = [pool.submit(login.renew, "xo-token-0001") for _ in range(8)]
+            renewals = [pool.submit(login.refresh, "xo-token-0001") for _ in range(8)]
             asking.wait(PATIENCE_S)
             until(pool._work_queue.empty)
             time.sleep(0.05)  # so that the others are at the lock too
             go_on.set()
             assert [renewal.result(PATIENCE_S) for renewal in renewals] == [found] * 8
-        assert len(login._xo_auth.asked) == 1
+        assert len(login.xo_auth.asked) == 1
 
 
 def test_whoever_uses_the_token_is_told_of_each_change(logged_in):
@@ -579,7 +576,7 @@ def test_whoever_uses_the_token_is_told_of_each_change(logged_in):
 def test_the_login_at_start_gives_way_to_another_process_too(make, store, lines):
     login = make(GRANT, env_auth_session_id="env-s", env_poll_token="env-p")
     theirs = XoToken("xo-token-0009", None, None, None, None)
-    login._xo_auth.meanwhile = lambda: store.put_token(theirs)
-    login.consume_at_start()
+    login.xo_auth.meanwhile = lambda: store.put_token(theirs)
+    login.login_at_start()
     assert store.token() == theirs
     assert lines == []
