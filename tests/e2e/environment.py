@@ -1,4 +1,4 @@
-"""The whole road from a client to the model: real gunicorn, the real CLI, the demo model."""
+"""The whole way from a client to the model: real gunicorn, the real CLI, the demo model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole road with nginx and the site that we ship in front."""
+"""The whole way with nginx and the site that we ship in front."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.turns.raw_client import last_frame
 GRACEFUL_S = 5
 SLACK_S = 2.0
 STEADY = "[[words 20]] [[delay 50]]"  # a second
-HURRIED = [signal.SIGINT, signal.SIGQUIT]
+FAST = [signal.SIGINT, signal.SIGQUIT]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def test_a_terminated_master_lets_turns_end_and_tells_those_that_cannot(
     assert lifelines.wait_for(0), lifelines.held
 
 
-@pytest.mark.parametrize("number", HURRIED)
+@pytest.mark.parametrize("number", FAST)
 def test_a_master_in_a_hurry_still_says_goodbye(
     number: signal.Signals, scene: Callable[..., Scene], lifelines: Lifelines
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_second_signal_cuts_the_drain_short(
     assert lifelines.wait_for(0), lifelines.held
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, *HURRIED])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, *FAST])
 def test_a_worker_that_is_told_to_go_is_replaced_and_its_streams_are_ended(
     number: signal.Signals, scene: Callable[..., Scene], lifelines: Lifelines
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_worker_that_is_told_to_go_is_replaced_and_its_streams_are_ended(
     playing.signal("worker", number)
     steady, stalled = playing.ends()
     told_to_go(stalled)
-    if number not in HURRIED:
+    if number not in FAST:
         assert last_frame(steady)["success"] is True
     else:
         told_to_go(steady)

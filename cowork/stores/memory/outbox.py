@@ -115,7 +115,7 @@ class MemoryOutbox:
             full=False,
         )
 
-    def bury(self, message: ChatMessage, why: str, died: datetime) -> str | None:
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> str | None:
         """Also tells the id of the dead letter that had to go for it."""
         found = self.take(message)
         if found is None:

@@ -258,7 +258,7 @@ class MemoryStore:
 
     def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         with self._lock:
-            dropped = self._outbox.bury(message, why, died)
+            dropped = self._outbox.move_to_dead_letters(message, why, died)
         if dropped is not None:
             log.warning("too many dead letters, oldest dropped", message_id=dropped)
 

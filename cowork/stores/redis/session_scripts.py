@@ -75,11 +75,11 @@ return false
 
 HOLDERS = f"""{PRELUDE}
 local found, known = {{}}, {{}}
-local beats = redis.call('HGETALL', p .. 'holders')
-for i = 1, #beats, 2 do
-  known[beats[i]] = true
-  found[#found + 1] = beats[i]
-  found[#found + 1] = whole(math.max(now() - tonumber(beats[i + 1]), 0))
+local heartbeats = redis.call('HGETALL', p .. 'holders')
+for i = 1, #heartbeats, 2 do
+  known[heartbeats[i]] = true
+  found[#found + 1] = heartbeats[i]
+  found[#found + 1] = whole(math.max(now() - tonumber(heartbeats[i + 1]), 0))
 end
 local open = redis.call('HGETALL', p .. 'open')
 for i = 2, #open, 2 do

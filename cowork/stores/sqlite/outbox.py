@@ -64,7 +64,7 @@ def held(connection: sqlite3.Connection, place: str) -> dict[str, tuple[int, int
     return {owner: (count, size) for owner, count, size in rows}
 
 
-def bury(
+def move_to_dead_letters(
     connection: sqlite3.Connection, message_id: str, why: str, died: datetime, most_bytes: int
 ) -> list[str]:
     """Also tells the ids of the dead letters that had to go for it."""

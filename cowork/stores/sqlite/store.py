@@ -254,7 +254,7 @@ class SqliteStore:
         self._write(lambda connection: outbox.note_try(connection, message.id, tried=tried))
 
     def delete_message(self, message: ChatMessage) -> None:
-        self._write(lambda connection: outbox.drop(connection, message.id))
+        self._write(lambda connection: outbox.delete(connection, message.id))
 
     def outbox_counts(self) -> OutboxCounts:
         known = self._oldest
@@ -266,7 +266,7 @@ class SqliteStore:
 
     def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
         dropped = self._write(
-            lambda connection: outbox.bury(
+            lambda connection: outbox.move_to_dead_letters(
                 connection, message.id, why, died, self._bounds.most_bytes // DEAD_SHARE
             ),
             sync=True,
@@ -279,7 +279,7 @@ class SqliteStore:
         return self._read(lambda connection: outbox.dead_of(connection, owner))
 
     def requeue_dead_letters(self, owner: str) -> int:
-        return self._write(lambda connection: outbox.revive(connection, owner), sync=True)
+        return self._write(lambda connection: outbox.requeue(connection, owner), sync=True)
 
     def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         return self._write(

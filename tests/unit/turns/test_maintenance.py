@@ -1,4 +1,4 @@
-"""The keeper buries who is gone, and no one else, and knows whether the store is there."""
+"""Maintenance releases what dead workers held, and nothing else, and knows whether the store is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = "here/10:1:77"
 
 
 class Store(SqliteStore):
-    """Says whatever age of a beat it is told to; may be away."""
+    """Says whatever age of a heartbeat it is told to; may be away."""
 
     away = False
 
@@ -49,7 +49,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def keep(store):
-    """Start a keeper; `keep({"dead"})` says whose processes are certainly gone."""
+    """Start the maintenance; `keep({"dead"})` says whose processes are certainly gone."""
     begun = []
 
     def start(gone=frozenset(), of=store):
@@ -69,7 +69,7 @@ def keep(store):
 
 
 @pytest.mark.parametrize(
-    ("holder", "silent", "gone", "buried"),
+    ("holder", "silent", "gone", "released"),
     [
         ("here/9:1:77", 0.0, True, True),
         ("here/9:1:77", 999.0, False, False),  # it lives, and is only slow
@@ -81,12 +81,12 @@ def keep(store):
         (OURS, 999.0, True, False),
     ],
 )
-def test_who_is_gone_is_buried_and_no_one_else(holder, silent, gone, buried, store, keep):  # noqa: PLR0917
+def test_a_dead_holder_is_released_and_no_other(holder, silent, gone, released, store, keep):  # noqa: PLR0917
     store.put_turn(record(holder=holder), None, None)
     store.silent = {holder: silent}
     keep({holder} if gone else frozenset())
     state = store.turn("", "turn-1")[0].state
-    assert state == ("failed" if buried else "running")
+    assert state == ("failed" if released else "running")
 
 
 def test_a_store_that_is_away_is_noticed_when_somebody_has_trouble_and_when_it_is_back(store, keep):

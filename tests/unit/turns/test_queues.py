@@ -48,7 +48,7 @@ class Moody(Turn):
 
 
 class Work:
-    """What lanes call: each turn waits for its `go`, then ends, or breaks where it is told to."""
+    """What queues call: each turn waits for its `go`, then ends, or breaks where it is told to."""
 
     def __init__(self):
         self.breaking = {}

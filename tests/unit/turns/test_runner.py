@@ -69,7 +69,7 @@ def test_fault_t5_a_turn_that_was_stopped_while_it_got_its_process_does_not_keep
     server.pool.kind = Stopping
     turn = server.ask("one")
     ended(turn)
-    wait_for(lambda: not server.service.busy(), what="the lane's end")
+    wait_for(lambda: not server.service.busy(), what="the queue's end")
     assert turn.error is turn.stop_reason
     gc.collect()
     assert [each() for each in kept] == [None]
@@ -106,7 +106,7 @@ def test_fault_t1_an_answer_too_deep_for_json_ends_its_turn(levels, server):
     assert log is not None
     asked_next = asked_again(server)
     assert asked_next.error is None
-    wait_for(lambda: not server.pool.leased, what="the end of the lane")
+    wait_for(lambda: not server.pool.leased, what="the end of the queue")
 
 
 def asked_again(server):

@@ -1,4 +1,4 @@
-"""Whatever part breaks at whatever call, each turn ends, its readers know it, its lane goes on."""
+"""Whatever part breaks at whatever call, each turn ends, its readers know it, its queue goes on."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CALLS = (
     *("pool.lease", "pool.give_back", "pool.discard", "pool.saw_skills"),
     *("process.ask", "process.sweep"),
     *("cli.saw_login", "outbox.wake"),
-    *("ledger.record_started", "ledger.record_ended", "ledger.flush"),
+    *("recorder.record_started", "recorder.record_ended", "recorder.flush"),
     *("runner.run", "runner.finish_cancelled"),
 )
 WAYS = (
     *breaks(*CALLS),
     # A store that raised has given no claim, a claim that was released is not held any more, and
-    # a turn that the ledger has accepted is accepted.
-    *(way for way in breaks("store.claim", "ledger.record_accepted") if not way[1].after),
+    # a turn that the recorder has accepted is accepted.
+    *(way for way in breaks("store.claim", "recorder.record_accepted") if not way[1].after),
     *(way for way in breaks("store.release") if way[1].after),
 )
 
@@ -102,7 +102,7 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, f
         for key, turn in zip(("one", "two", "three"), asked, strict=True):
             again = ended(server.ask(key))
             assert turn is None or again is turn or turn.error is not None
-        wait_for(lambda: not server.service.busy(), PATIENCE_S, "the end of the lane")
+        wait_for(lambda: not server.service.busy(), PATIENCE_S, "the end of the queue")
         assert leaks or not server.pool.leased
         assert server.store.claim(P) is not None
         assert server.quota.held == 0
