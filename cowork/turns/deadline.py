@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.errors import ClaudeTimeout
 from cowork.turns.turn import Turn
 

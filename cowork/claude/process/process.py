@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from cowork.claude import orphans
-from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.stderr import StderrTail
 from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
 from cowork.claude.process.stdout import read_blocks

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.session_files import SessionFiles
 from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.claude.transcript import Transcripts

@@ -9,7 +9,7 @@ import weakref
 import orjson
 import pytest
 
-from cowork.claude.process.reply import PendingAnswer
+from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.stream_json.answer import AnswerParser, Result
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
