@@ -19,7 +19,7 @@ class Deadline:
     def at(self, reply: PendingAnswer | None = None) -> float:
         """When it is, as things stand now; monotonic."""
         if reply is not None and self._turn.question.streaming:
-            return reply.process.last_heard + self._seconds
+            return reply.process.last_activity + self._seconds
         return (self._turn.started_monotonic or 0.0) + self._seconds
 
     def check(self, reply: PendingAnswer | None = None) -> bool:

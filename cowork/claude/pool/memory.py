@@ -41,7 +41,7 @@ def _cgroup_free() -> int | None:
         return None
 
 
-def tree_rss(pid: int) -> int | None:
+def tree_pss(pid: int) -> int | None:
     """Bytes that a process and its descendants take; None where that cannot be read.
 
     Their proportional share (PSS), or their resident size where the kernel keeps that from us.

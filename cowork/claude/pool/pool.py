@@ -140,7 +140,7 @@ class Pool:
         with self._changed:
             if self._slots.closed:
                 raise ShuttingDown("the server is shutting down")
-            waiter = self._slots.join(wanted)
+            waiter = self._slots.enqueue(wanted)
         try:
             while waiter.slot is None:
                 self._await_slot(waiter, begun, given_up)
@@ -164,18 +164,18 @@ class Pool:
                 if waiter.slot is not None or waiter.victim is not None:
                     return  # just now
             raise _at_capacity()
-        # It is told; this is for who gives up.  Hundreds that wait must not keep us busy.
-        assert waiter.told is not None  # noqa: S101 - it was not served at once
-        waiter.told.wait(min(left, POLL_INTERVAL_S + self._slots.waiting / 1000))
-        waiter.told.clear()
+        # It is woken; this is for who gives up.  Hundreds that wait must not keep us busy.
+        assert waiter.woken is not None  # noqa: S101 - it was not served at once
+        waiter.woken.wait(min(left, POLL_INTERVAL_S + self._slots.waiting / 1000))
+        waiter.woken.clear()
         with self._changed:
             if self._slots.closed and waiter.slot is None and waiter.victim is None:
                 raise ShuttingDown("the server is shutting down")
-            self._slots.look_again(waiter)
+            self._slots.recheck(waiter)
 
     def _give_up_waiting(self, waiter: Waiter) -> None:
         with self._changed:
-            self._slots.leave(waiter)
+            self._slots.withdraw(waiter)
         if waiter.victim is not None:
             self._slots.end(waiter.victim)
         if waiter.slot is not None and waiter.slot.process is not None:

@@ -100,7 +100,7 @@ class IdleReaper:
             pids = [each.process.pid for each in old if each.process]
             if not pids:
                 return
-            found = run_in_native_thread(lambda: [memory.tree_rss(pid) for pid in pids])
+            found = run_in_native_thread(lambda: [memory.tree_pss(pid) for pid in pids])
             for slot, taken in zip(old, found, strict=True):
                 slot.memory, slot.measured = taken, now
 

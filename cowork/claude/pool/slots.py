@@ -162,13 +162,13 @@ class Slot:
 class Waiter:
     """Somebody who needs a process: it has its `slot`, or a `victim` to end for one, or waits.
 
-    `told`, which only who is not served at once has, is set when there is something new for it.
+    `woken`, which only who is not served at once has, is set when there is something new for it.
     While it is `held` no slot would do: its project's or its session's own process is in the way.
     """
 
     wanted: LeaseRequest
     number: int
-    told: threading.Event | None = None
+    woken: threading.Event | None = None
     slot: Slot | None = None
     victim: Slot | None = None
     held: bool = False
@@ -181,17 +181,17 @@ class Waiter:
     def get(self, slot: Slot) -> None:
         """The slot is its own from now on."""
         self.slot = slot
-        self.tell()
+        self.wake()
 
     def make_room(self, victim: Slot) -> None:
         """It is to end that process, and then has a slot."""
         self.victim = victim
-        self.tell()
+        self.wake()
 
-    def tell(self) -> None:
+    def wake(self) -> None:
         """Wake it, if it waits."""
-        if self.told is not None:
-            self.told.set()
+        if self.woken is not None:
+            self.woken.set()
 
 
 class Slots:
@@ -304,16 +304,16 @@ class Slots:
         """How many are queued."""
         return len(self._queue)
 
-    def join(self, wanted: LeaseRequest) -> Waiter:
+    def enqueue(self, wanted: LeaseRequest) -> Waiter:
         """Stand in the queue; whoever is served at once has its slot already."""
         waiter = Waiter(wanted, next(self._numbers))
         self._place(waiter)
         self._serve()
         if waiter.slot is None:
-            waiter.told = threading.Event()
+            waiter.woken = threading.Event()
         return waiter
 
-    def leave(self, waiter: Waiter) -> None:
+    def withdraw(self, waiter: Waiter) -> None:
         """It needs no slot any more; one that it has is free again."""
         if waiter.queued:
             self._unqueue(waiter)
@@ -326,7 +326,7 @@ class Slots:
         else:
             self._settle(waiter.wanted.project)
 
-    def look_again(self, waiter: Waiter) -> None:
+    def recheck(self, waiter: Waiter) -> None:
         """Whether what it is held by is gone; whoever ends that says so, and this is in case."""
         if waiter.held:
             self._settle(waiter.wanted.project)
@@ -335,7 +335,7 @@ class Slots:
         """Nobody gets a slot from now on."""
         self.closed = True
         for waiter in [*self._queue, *(each for held in self._held.values() for each in held)]:
-            waiter.tell()
+            waiter.wake()
         self.changed.notify_all()
 
     def _settle(self, project: Project | None) -> None:
@@ -352,7 +352,7 @@ class Slots:
         waiter.held = self.is_held(wanted)
         if waiter.held:
             self._held.setdefault(wanted.project, []).append(waiter)
-        elif (own := self.take(wanted)) is not None:
+        elif (own := self.take_own(wanted)) is not None:
             waiter.get(own)
         elif (old := self.evict_unfit(wanted)) is not None:
             self._making_room.add(waiter)
@@ -423,7 +423,7 @@ class Slots:
         has.update(waiter.owner for waiter in self._making_room)
         return has
 
-    def take(self, wanted: LeaseRequest) -> Slot | None:
+    def take_own(self, wanted: LeaseRequest) -> Slot | None:
         """The project's own idle process, now busy, if it fits; else None."""
         for slot in self._theirs(wanted.project):
             if slot.state == State.IDLE and slot.fits(wanted) and slot.usable:

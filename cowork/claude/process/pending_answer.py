@@ -14,7 +14,9 @@ from cowork.runtime.condition import PredicateCondition
 class Interruptible(Protocol):
     """What a reply needs of its process."""
 
-    last_heard: float
+    @property
+    def last_activity(self) -> float:
+        """When it was last asked or wrote something (monotonic)."""
 
     def interrupt(self, reply: PendingAnswer) -> None:
         """Interrupt this reply's turn, and no other."""

@@ -13,14 +13,15 @@ from dataclasses import replace
 from typing import IO, Any
 
 from cowork.claude import orphans
+from cowork.claude.process.escalation import Escalation
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.stderr import StderrTail
 from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
-from cowork.claude.process.stdout import read_blocks
+from cowork.claude.process.stdout_reader import StdoutReader
 from cowork.claude.stream_json import failures, protocol
 from cowork.claude.stream_json.answer import AnswerParser, Result
-from cowork.claude.stream_json.pairing import Past, names_a_question
-from cowork.claude.stream_json.protocol import Lines, LineTooLong, Message, TextRun
+from cowork.claude.stream_json.pairing import EarlierTurns, names_a_question
+from cowork.claude.stream_json.protocol import Message, TextRun
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Emitted
 from cowork.log import logger, masked
@@ -30,17 +31,8 @@ from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
-# The steps of the escalation that ends a process.
+# The first step of the escalation that ends a process; the others are in `escalation.py`.
 INTERRUPT_STEP_S = 1.0
-STDIN_STEP_S = 5.0
-HUNG_STDIN_STEP_S = 1.0
-TERM_STEP_S = 2.0
-KILL_STEP_S = 2.0
-SHORTENED_STEP_S = 0.5
-# How often a child is looked at that is to end; seconds.
-FIRST_POLL_S, LAST_POLL_S = 0.002, 0.05
-# A loop that is never left for longer than this starves other streams.
-WORK_SLICE_S = 0.002
 IDLE_TIMEOUT_S = 2.0
 # A CLI that is idle and has not ended its turn by then never will.
 RESULT_GRACE_S = 5.0
@@ -74,17 +66,18 @@ class ClaudeProcess:
         self.pid = child.pid
         self.session_id = session_id
         self.cwd = cwd
-        self.started = self.last_used = self.last_heard = time.monotonic()
+        self.started = self.last_used = self._asked_at = time.monotonic()
         self.turns = 0
         self.skills: tuple[str, ...] | None = None
         self.remote_control: bool | None = None
         self._child = child
+        self._escalation = Escalation(child)
         self._marker = orphans.marker(process_id)
         self._condition = PredicateCondition()
         self._ending = threading.Lock()
         self._reply: PendingAnswer | None = None
-        self._past = Past(resumed=resumed)
-        self._ready = self._tells_state = self._timeouts_shortened = self._read_all = False
+        self._earlier = EarlierTurns(resumed=resumed)
+        self._ready = self._tells_state = self._read_all = False
         self._idle = True
         self._failure: ClaudeError | None = None
         self._spoke = False
@@ -94,6 +87,14 @@ class ClaudeProcess:
         self._stderr = StderrTail(self._pipe(child.stderr))
         self._watcher = watcher
         self._first = protocol.control_request("initialize", "initialize", **(initialize or {}))
+        self._stdout_reader = StdoutReader(
+            child.pid,
+            self._pipe(child.stdout),
+            before=self._send_first,
+            on_lines=self._take,
+            on_failure=self._on_unreadable,
+            on_end=self._on_stdout_end,
+        )
         self._begin_reading()
 
     def _begin_reading(self) -> None:
@@ -101,13 +102,9 @@ class ClaudeProcess:
         watched = False
         try:
             watched = self._watcher.watch(self._stderr)
-            self._stdout_reader = threading.Thread(
-                target=self._read_stdout, name=f"claude-{self.pid}", daemon=True
-            )
-            self._stdout_reader.start()
+            self._stdout_reader.thread.start()
         except RuntimeError:
-            self._child.kill()
-            self._exits_within(KILL_STEP_S)
+            self._escalation.kill()
             self._stdin.close()
             self._pipe(self._child.stdout).close()
             if watched:
@@ -121,6 +118,11 @@ class ClaudeProcess:
     def alive(self) -> bool:
         """Whether it can be asked: it has not ended, failed or begun to end."""
         return self._failure is None
+
+    @property
+    def last_activity(self) -> float:
+        """When it was last asked or wrote something (monotonic)."""
+        return max(self._asked_at, self._stdout_reader.last_output)
 
     @property
     def busy(self) -> bool:
@@ -142,13 +144,13 @@ class ClaudeProcess:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
         uuid = new_id()
-        reply = PendingAnswer(self, AnswerParser(uuid, self._past), on_events)
+        reply = PendingAnswer(self, AnswerParser(uuid, self._earlier), on_events)
         with self._condition:
             if self._failure is not None:
                 raise ProcessGone("the Claude CLI has ended")
             self._reply = reply
             self._idle = False
-        self.last_used = self.last_heard = time.monotonic()
+        self.last_used = self._asked_at = time.monotonic()
         self.turns += 1
         if not self._send(protocol.user_message(prompt, uuid)):
             with self._condition:
@@ -177,7 +179,7 @@ class ClaudeProcess:
     def _tell(self, content: str | list[Any], timeout: float) -> PendingAnswer:
         """The reply to a message that the model is not asked about."""
         with self._condition:
-            answer = AnswerParser(new_id(), self._past)
+            answer = AnswerParser(new_id(), self._earlier)
             reply = self._reply = PendingAnswer(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
@@ -210,42 +212,10 @@ class ClaudeProcess:
 
     # -- reading
 
-    def _read_stdout(self) -> None:
-        try:
-            self._send_first()
-            self._read_lines(self._pipe(self._child.stdout))
-        except LineTooLong:
-            self.shorten_timeouts()  # nobody reads what it would say on its way out
-            self._fail(ClaudeFailed("the Claude CLI wrote a line of more than 16 MiB"))
-        except Exception:
-            # A message of a shape that nobody foresaw, or a pipe that broke: the turn must end.
-            log.exception("reading the CLI failed", pid=self.pid)
-            self._fail(ClaudeFailed("the Claude CLI's output could not be read"))
-        finally:
-            try:
-                self._at_end()
-            finally:
-                # By its reader alone: closed by another, under a read, it would never be free.
-                self._pipe(self._child.stdout).close()
-                with self._condition:
-                    self._read_all = True
-                    self._condition.notify()
-
     def _send_first(self) -> None:
         """From the reader's thread: a CLI that hangs may not even read it, where it is large."""
         first, self._first = self._first, {}
         self._send(first)
-
-    def _read_lines(self, stdout: IO[bytes]) -> None:
-        lines = Lines()
-        worked = 0.0
-        for block in read_blocks(stdout):
-            begun = self.last_heard = time.monotonic()
-            self._take(lines.feed(block))
-            worked += time.monotonic() - begun
-            if worked > WORK_SLICE_S:
-                time.sleep(0.0001)
-                worked = 0.0
 
     def _take(self, lines: bytes) -> None:
         reply = self._reply
@@ -285,7 +255,7 @@ class ClaudeProcess:
             self._control(message)
         reply = self._reply
         if reply is None:
-            self._past.pass_over(message)
+            self._earlier.record_unowned(message)
             return
         answer = reply.answer
         events += answer.read(message)
@@ -321,7 +291,7 @@ class ClaudeProcess:
 
     def overdue(self, reply: PendingAnswer) -> None:
         """End a turn whose result does not come, once the CLI is silent."""
-        silent_at = self.last_heard + RESULT_GRACE_S
+        silent_at = self.last_activity + RESULT_GRACE_S
         if silent_at > time.monotonic():
             reply.expect_end(silent_at)
         elif self._idle and self._reply is reply:
@@ -399,15 +369,26 @@ class ClaudeProcess:
 
     # -- the end
 
-    def _at_end(self) -> None:
-        """Standard output has ended: find out why, and tell whoever waits."""
-        self._await_exit(lambda: 1.0)
-        self._stderr.ended.wait(0.5)
-        code, stderr = self._child.poll(), self._stderr.text
-        failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
-        if self._failure is None and stderr.strip():
-            log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
-        self._fail(failure, died=True)
+    def _on_unreadable(self, failure: ClaudeFailed) -> None:
+        self.shorten_timeouts()  # nobody reads what it would say on its way out
+        self._fail(failure)
+
+    def _on_stdout_end(self) -> None:
+        """Find out why standard output has ended, and tell whoever waits."""
+        try:
+            self._escalation.await_exit(lambda: 1.0)
+            self._stderr.ended.wait(0.5)
+            code, stderr = self._child.poll(), self._stderr.text
+            failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
+            if self._failure is None and stderr.strip():
+                log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
+            self._fail(failure, died=True)
+        finally:
+            # By its reader alone: closed by another, under a read, it would never be free.
+            self._pipe(self._child.stdout).close()
+            with self._condition:
+                self._read_all = True
+                self._condition.notify()
 
     def _fail(self, failure: ClaudeError, *, died: bool = False) -> None:
         """Mark the process as unusable; the first reason is the one that counts."""
@@ -429,11 +410,7 @@ class ClaudeProcess:
             hung = not self._end_turn()
             self._fail(ClaudeFailed("the Claude CLI was stopped"))
             self._stdin.close()
-            if not self._exits_within(HUNG_STDIN_STEP_S if hung else STDIN_STEP_S):
-                self._child.terminate()
-                if not self._exits_within(TERM_STEP_S):
-                    self._child.kill()
-                    self._exits_within(KILL_STEP_S)
+            self._escalation.run(hung=hung)
             try:
                 self.sweep()
             finally:
@@ -452,28 +429,7 @@ class ClaudeProcess:
 
     def shorten_timeouts(self) -> None:
         """Shorten every step of the escalation, also of one that is under way."""
-        self._timeouts_shortened = True
-
-    def _exits_within(self, timeout: float) -> bool:
-        """Whether the CLI exits within a step."""
-        return self._await_exit(
-            lambda: min(timeout, SHORTENED_STEP_S) if self._timeouts_shortened else timeout
-        )
-
-    def _await_exit(self, seconds: Callable[[], float]) -> bool:
-        """Whether the child ends within `seconds()`, which may become fewer meanwhile.
-
-        It is looked at, not waited on: of two that wait on one child, gevent forgets one for ever
-        when the other's time is up in the moment of the exit.
-        """
-        begun, pause = time.monotonic(), FIRST_POLL_S
-        while self._child.poll() is None:
-            left = begun + seconds() - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, LAST_POLL_S)
-        return True
+        self._escalation.shorten()
 
     def sweep(self) -> None:
         """Kill what carries our marker and is not the CLI or a server that it keeps.

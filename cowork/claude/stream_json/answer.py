@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from cowork.claude.stream_json import billing, failures
-from cowork.claude.stream_json.pairing import Pairing, Past
+from cowork.claude.stream_json.pairing import EarlierTurns, Pairing
 from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, text_of, whole_text
 from cowork.errors import CoworkError
 from cowork.events import Event, Replace, Status, Thinking, Token, TokenBatch, ToolResult, ToolUse
@@ -52,19 +52,19 @@ class AnswerParser:
 
     `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
     A result that says nothing is `unsure`: some CLIs print one before the model speaks, so that it
-    is the end only if nothing follows.  `past` is what earlier turns of the process have shown.
+    is the end only if nothing follows.  `earlier` is what the process's former turns have shown.
     The text kept is `_settled` (confirmed blocks, separators included) and `_live` (the deltas of
     the block that is being written).
     """
 
-    def __init__(self, uuid: str, past: Past | None = None) -> None:
+    def __init__(self, uuid: str, earlier: EarlierTurns | None = None) -> None:
         self.result: Result | None = None
         self.unsure: Result | None = None
         self.skills: tuple[str, ...] | None = None
         self.used_tools = False
         self.uuid = uuid
-        self._past = past or Past()
-        self.pairing = Pairing(uuid, self._past)
+        self._earlier = earlier or EarlierTurns()
+        self.pairing = Pairing(uuid, self._earlier)
         self._tools: set[str] = set()
         self._settled: list[str] = []
         self._live = StringIO()
@@ -104,8 +104,8 @@ class AnswerParser:
 
     def read_run(self, run: TextRun) -> TokenBatch | None:
         """What many deltas at once add, the same as `read` of each; None where not all are ours."""
-        stamp, literals = self.pairing.stamp, run.literals
-        if stamp is None or (stamp and run.lines.count(stamp) != len(literals)):
+        line_tag, literals = self.pairing.line_tag, run.literals
+        if line_tag is None or (line_tag and run.lines.count(line_tag) != len(literals)):
             return None
         if self._prefix or self._half:
             before = self._take_prefix() + self._take_half()
@@ -334,7 +334,10 @@ class AnswerParser:
         total = message.get("total_cost_usd")
         if not isinstance(total, int | float):
             return told
-        before, self._past.total_cost_usd = self._past.total_cost_usd, float(total)
+        before, self._earlier.total_cost_usd = (
+            self._earlier.total_cost_usd,
+            float(total),
+        )
         return told if told is not None else billing.share(float(total), before, message)
 
     def _structured(self, message: Message) -> list[Event]:

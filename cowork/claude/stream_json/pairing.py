@@ -22,7 +22,7 @@ def names_a_question(message: Message) -> bool:
     return bool(message.get("user_message_uuids") or message.get("user_message_uuid"))
 
 
-class Past:
+class EarlierTurns:
     """What one process's turns have shown so far.
 
     `names` is whether its CLI names questions in `init`, `names_messages` whether in the first
@@ -50,7 +50,7 @@ class Past:
         elif message.get("subtype") == "init":
             self.names = True
 
-    def pass_over(self, message: Message) -> None:
+    def record_unowned(self, message: Message) -> None:
         """Remember a message that begins while no question's turn is under way: it is no one's."""
         if names_a_question(message):
             self.see_named(message)
@@ -64,24 +64,25 @@ class Past:
 class Pairing:
     """Decides for one question, message by message.
 
-    `stamp` is what each line of the message that is being written holds (b"" where this CLI writes
-    no such thing), or None while there is none of ours.  `open` is whether what comes may be ours,
-    `sure` whether the CLI has said so, `self_started` whether it was at a turn of its own.
+    `line_tag` is what each line of the message that is being written holds (b"" where this CLI
+    writes no such thing), or None while there is none of ours.  `open` is whether what comes may
+    be ours, `sure` whether the CLI has said so, `self_started` whether it was at a turn of its
+    own.
     """
 
-    def __init__(self, uuid: str, past: Past) -> None:
+    def __init__(self, uuid: str, earlier: EarlierTurns) -> None:
         self.uuid = uuid
-        self.stamp: bytes | None = None
+        self.line_tag: bytes | None = None
         self.open = self.sure = self.self_started = False
-        self._past = past
-        self._astray = True
+        self._earlier = earlier
+        self._outside_message = True
         self._message_id: str | None = None
 
     def takes(self, message: Message) -> bool:
         """Whether the message is part of our turn; a result, whether it ends that."""
         kind, ours = message["type"], self._is_named(message)
         if ours is not None:
-            self._past.see_named(message)
+            self._earlier.see_named(message)
         if kind == "system" and message.get("subtype") == "init":
             self._take_init(message, ours)
         elif kind == "result" and ours is None and not self._is_end(message):
@@ -91,7 +92,7 @@ class Pairing:
         elif ours is False and not self.sure:
             self.close()  # we were reading another's turn
         if ours is False or not self.open:
-            self._past.pass_over(message)
+            self._earlier.record_unowned(message)
             if _is_start(message):
                 self._lose_message()
             return False
@@ -102,13 +103,13 @@ class Pairing:
     def close(self) -> None:
         """What follows is not ours, until something says that it is."""
         self.open = self.sure = False
-        self.stamp = self._message_id = None
-        self._astray = True
+        self.line_tag = self._message_id = None
+        self._outside_message = True
 
     def _lose_message(self) -> None:
         """Another message begins; of ours only what is stamped can still be told."""
-        self._astray = True
-        self.stamp = self.stamp or None
+        self._outside_message = True
+        self.line_tag = self.line_tag or None
 
     def _is_named(self, message: Message) -> bool | None:
         """Whether the message names our question; None where it names none."""
@@ -127,38 +128,38 @@ class Pairing:
             self.open = self.sure = True
         elif ours is False:
             self._lose_message()
-        elif self._past.names:
+        elif self._earlier.names:
             self.self_started = True
             self.close()
         else:
             # One that was heard before is an earlier turn's, printed twice.
-            self.open = self._past.owner(message.get("uuid"), self.uuid) == self.uuid
+            self.open = self._earlier.owner(message.get("uuid"), self.uuid) == self.uuid
 
     def _is_end(self, message: Message) -> bool:
         """Whether a result that names no question is ours, as far as can be told."""
         if "origin" in message:
             self.self_started = True
             return False
-        known = self._past.owner(message.get("uuid"), self.uuid) == self.uuid
-        return known and not self._past.names
+        known = self._earlier.owner(message.get("uuid"), self.uuid) == self.uuid
+        return known and not self._earlier.names
 
     def _takes_event(self, message: Message, *, named: bool) -> bool:
         event, written = message.get("event"), message.get("api_message_id")
         if not isinstance(event, dict) or not _is_start(message):
             if not isinstance(written, str):
-                return not self._astray
+                return not self._outside_message
             if written != self._message_id:
                 # Its beginning was lost, or it is late; what follows of it is of the same turn.
-                self._past.owner(written, self.uuid)
+                self._earlier.owner(written, self.uuid)
             return written == self._message_id
         name = _id_of(event.get("message"))
         if not self._knows(name, named=named):
             self._lose_message()
             return False
-        self._astray = False
-        self._message_id, self.stamp = name, b""
+        self._outside_message = False
+        self._message_id, self.line_tag = name, b""
         if isinstance(written, str):
-            self._message_id, self.stamp = written, _stamp(written)
+            self._message_id, self.line_tag = written, _line_tag(written)
         return True
 
     def _knows(self, name: str | None, *, named: bool) -> bool:
@@ -167,8 +168,8 @@ class Pairing:
         Only where this CLI names questions: behind some gateways all messages have one id.
         """
         if named and name is not None:
-            self._past.owners.pop(name, None)
-        return self._past.owner(name, self.uuid) == self.uuid or not self._past.names_messages
+            self._earlier.owners.pop(name, None)
+        return self._earlier.owner(name, self.uuid) == self.uuid or not self._earlier.names_messages
 
 
 def _is_start(message: Message) -> bool:
@@ -176,7 +177,7 @@ def _is_start(message: Message) -> bool:
     return isinstance(event, dict) and event.get("type") == "message_start"
 
 
-def _stamp(message_id: str) -> bytes:
+def _line_tag(message_id: str) -> bytes:
     return b'"api_message_id":"%b"' % message_id.encode(errors="replace")
 
 

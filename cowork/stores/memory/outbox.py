@@ -156,7 +156,7 @@ class MemoryOutbox:
     def dead_of(self, owner: str) -> list[tuple[DeadLetter, int, ChatMessage]]:
         return [kept for kept in self._dead.values() if kept[0].project.owner == owner]
 
-    def revive(self, owner: str) -> int:
+    def requeue(self, owner: str) -> int:
         found = self.dead_of(owner)
         for letter, arrival, message in reversed(found):
             del self._dead[letter.id]

@@ -268,7 +268,7 @@ class MemoryStore:
 
     def requeue_dead_letters(self, owner: str) -> int:
         with self._lock:
-            return self._outbox.revive(owner)
+            return self._outbox.requeue(owner)
 
     def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         with self._lock:

@@ -38,7 +38,7 @@ def note_try(connection: sqlite3.Connection, message_id: str, *, tried: bool) ->
     connection.execute("UPDATE outbox SET tried = ? WHERE id = ?", (int(tried), message_id))
 
 
-def drop(connection: sqlite3.Connection, message_id: str) -> None:
+def delete(connection: sqlite3.Connection, message_id: str) -> None:
     connection.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
 
 
@@ -73,7 +73,7 @@ def move_to_dead_letters(
         " SELECT id, place, owner, name, body, ?, ? FROM outbox WHERE id = ?",
         (why, died.isoformat(), message_id),
     )
-    drop(connection, message_id)
+    delete(connection, message_id)
     dropped: list[str] = []
     while True:
         dead = held(connection, "dead")
@@ -96,7 +96,7 @@ def dead_of(connection: sqlite3.Connection, owner: str) -> list[DeadLetter]:
     return [letter_of(message_of(body), why, died) for body, why, died in rows]
 
 
-def revive(connection: sqlite3.Connection, owner: str) -> int:
+def requeue(connection: sqlite3.Connection, owner: str) -> int:
     done = connection.execute(
         "INSERT OR IGNORE INTO outbox (place, id, owner, name, body, tried)"
         " SELECT place, id, owner, name, body, 0 FROM dead_letters WHERE owner = ?",

@@ -14,8 +14,8 @@ from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slots import State
 from cowork.claude.process.launcher import Launcher
-from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.process.pending_answer import PendingAnswer
+from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 from tests.fake_claude import Lifelines, configure, read_log
 from tests.patience import PATIENCE_S

@@ -104,7 +104,7 @@ class Process:
 
     def __init__(self, *, silent: bool, deaf: bool) -> None:
         self.session_id = str(uuid4())
-        self.last_heard = time.monotonic()
+        self.last_activity = time.monotonic()
         self._silent = silent
         self._deaf = deaf
 

@@ -20,8 +20,8 @@ def running(**question):
     return turn
 
 
-def reply(last_heard):
-    return SimpleNamespace(process=SimpleNamespace(last_heard=last_heard))
+def reply(last_activity):
+    return SimpleNamespace(process=SimpleNamespace(last_activity=last_activity))
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(None, 300), (20, 20), (900, 300)])

@@ -39,18 +39,18 @@ def running(*arguments):
 
 def test_what_a_process_takes_is_measured():
     with running(HOLD, "40") as pid:
-        assert 40 * MB < memory.tree_rss(pid) < 120 * MB
+        assert 40 * MB < memory.tree_pss(pid) < 120 * MB
 
 
 def test_what_its_children_take_is_counted_in():
     with running(PARENT, "40", HOLD) as pid:
-        assert memory.tree_rss(pid) > 40 * MB
+        assert memory.tree_pss(pid) > 40 * MB
 
 
 def test_nothing_is_said_of_a_process_that_is_gone():
     child = subprocess.Popen([sys.executable, "-S", "-c", ""])
     child.wait()
-    assert memory.tree_rss(child.pid) is None
+    assert memory.tree_pss(child.pid) is None
 
 
 def test_measuring_is_done_in_a_thread_of_its_own_where_there_is_a_loop():

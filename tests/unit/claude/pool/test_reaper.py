@@ -21,11 +21,11 @@ def measured(monkeypatch):
     """The pids that were measured, in order."""
     found = []
 
-    def tree_rss(pid):
+    def tree_pss(pid):
         found.append(pid)
         return BYTES
 
-    monkeypatch.setattr(memory, "tree_rss", tree_rss)
+    monkeypatch.setattr(memory, "tree_pss", tree_pss)
     return found
 
 

@@ -53,7 +53,7 @@ class House(Slots):
         """Somebody needs a process of a new session, of a new project unless one is named."""
         named = next(NUMBERS) if name is None else name
         with self.changed:
-            return self.join(LeaseRequest(project(owner, named), CWD, **wanted))
+            return self.enqueue(LeaseRequest(project(owner, named), CWD, **wanted))
 
     def begin(self, waiter: Waiter) -> Slot:
         """The waiter's process is there, after what it has to end has ended."""
@@ -158,12 +158,12 @@ def test_the_slot_of_one_who_gave_up_is_the_next_ones():
     slot = house.begin(house.ask("a"))
     first, second, third = house.ask("a"), house.ask("a"), house.ask("b")
     with house.changed:
-        house.leave(second)
+        house.withdraw(second)
     house.done(slot)
     assert served(first, third) == [True, False]
     house.end(first.victim, new_owner=first)
     with house.changed:
-        house.leave(first)
+        house.withdraw(first)
     assert served(third) == [True]
     assert len(house) == 1
 
@@ -241,7 +241,7 @@ class Play:
     def give_up(self, waiter: Waiter) -> None:
         before = self.before()
         with self.house.changed:
-            self.house.leave(waiter)
+            self.house.withdraw(waiter)
         if waiter.victim is not None:
             self.house.end(waiter.victim)
         self.waiting.remove(waiter)

@@ -282,7 +282,7 @@ def test_questions_are_tried_while_the_breaker_is_open_and_one_success_closes_it
 # -- rehearsals
 
 
-def test_a_spare_has_rehearsed_and_nothing_of_that_is_in_its_session(new_pool, home):
+def test_a_spare_has_warmed_up_and_nothing_of_that_is_in_its_session(new_pool, home):
     pool = new_pool()
     wait_spares(pool)
     assert len(pool.did("told")) == 1
@@ -348,7 +348,7 @@ def test_a_process_is_ended_whose_rehearsal_breaks():
     assert process.ended
 
 
-def test_a_process_that_is_warmed_for_a_new_session_rehearses(new_pool):
+def test_a_process_that_is_started_for_a_new_session_warms_up(new_pool):
     pool = new_pool(spares=0)
     project = Project("", "p")
     pool.warm(project, str(pool.folder), None)

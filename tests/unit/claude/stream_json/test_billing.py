@@ -6,7 +6,7 @@ import pytest
 
 from cowork.claude.stream_json import billing
 from cowork.claude.stream_json.answer import AnswerParser
-from cowork.claude.stream_json.pairing import Past
+from cowork.claude.stream_json.pairing import EarlierTurns
 
 
 def model(tokens, cost, **more):
@@ -17,50 +17,59 @@ def usage(tokens):
     return {"input_tokens": tokens, "output_tokens": 1, "service_tier": "standard"}
 
 
-def ended(past, **fields):
+def ended(earlier, **fields):
     """The result of a turn that says "x"."""
-    answer = AnswerParser("u", past)
+    answer = AnswerParser("u", earlier)
     answer.read({"type": "system", "subtype": "init"})
     answer.read({"type": "result", "is_error": False, "result": "x", **fields})
     return answer.result
 
 
 def test_fault_t6_a_turn_is_billed_by_what_its_models_took_since_the_last_result():
-    past, models = Past(resumed=True), {"big": model(10, 0.05), "small": model(7, 0.01)}
-    result = ended(past, total_cost_usd=9.0, usage=usage(10), model_usage_since_last_result=models)
+    earlier, models = (
+        EarlierTurns(resumed=True),
+        {"big": model(10, 0.05), "small": model(7, 0.01)},
+    )
+    result = ended(
+        earlier, total_cost_usd=9.0, usage=usage(10), model_usage_since_last_result=models
+    )
     assert result.cost_usd == pytest.approx(0.06)
     assert (result.spent["input_tokens"], result.spent["output_tokens"]) == (17, 2)
     assert result.usage == usage(10)
 
 
 def test_fault_t6_a_turn_that_asked_no_model_costs_nothing():
-    result = ended(Past(resumed=True), total_cost_usd=9.0, model_usage_since_last_result={})
+    result = ended(EarlierTurns(resumed=True), total_cost_usd=9.0, model_usage_since_last_result={})
     assert result.cost_usd == 0
 
 
 def test_fault_t6_totals_alone_are_told_by_what_is_added():
-    past = Past()
-    assert ended(past, total_cost_usd=0.5).cost_usd == pytest.approx(0.5)
-    assert ended(past, total_cost_usd=0.75).cost_usd == pytest.approx(0.25)
+    earlier = EarlierTurns()
+    assert ended(earlier, total_cost_usd=0.5).cost_usd == pytest.approx(0.5)
+    assert ended(earlier, total_cost_usd=0.75).cost_usd == pytest.approx(0.25)
 
 
 def test_fault_t6_a_total_that_was_carried_over_is_not_billed_again():
-    past = Past(resumed=True)
-    carried = ended(past, total_cost_usd=3.0, usage=usage(10), modelUsage={"big": model(500, 3.0)})
+    earlier = EarlierTurns(resumed=True)
+    carried = ended(
+        earlier, total_cost_usd=3.0, usage=usage(10), modelUsage={"big": model(500, 3.0)}
+    )
     assert carried.cost_usd is None
-    assert ended(past, total_cost_usd=3.5).cost_usd == pytest.approx(0.5)
+    assert ended(earlier, total_cost_usd=3.5).cost_usd == pytest.approx(0.5)
 
 
 def test_fault_t6_a_total_of_this_turn_alone_is_its_cost():
     models = {"big": model(10, 0.05)}
-    result = ended(Past(resumed=True), total_cost_usd=0.05, usage=usage(10), modelUsage=models)
+    result = ended(
+        EarlierTurns(resumed=True), total_cost_usd=0.05, usage=usage(10), modelUsage=models
+    )
     assert result.cost_usd == pytest.approx(0.05)
 
 
 def test_a_total_that_begins_anew_is_no_gift():
-    past = Past()
-    ended(past, total_cost_usd=0.5)
-    assert ended(past, total_cost_usd=0.1).cost_usd == pytest.approx(0.1)
+    earlier = EarlierTurns()
+    ended(earlier, total_cost_usd=0.5)
+    assert ended(earlier, total_cost_usd=0.1).cost_usd == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("odd", [None, 5, [], "x", {"m": None}, {"m": {"costUSD": "much"}}])

@@ -78,7 +78,7 @@ def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
         yield process
     finally:
         child.close()
-        process._stdout_reader.join(PATIENCE_S)
+        process._stdout_reader.thread.join(PATIENCE_S)
         process.shorten_timeouts()
         process.end()
         watcher.close()
@@ -155,16 +155,16 @@ class Turn:
         self.add("result", named=True, subtype="success", is_error=False, **fields)
 
     def stream(self, event: dict[str, Any], name: str, *, named: bool = False) -> None:
-        stamp = {"api_message_id": name} if self.manners.names else {}
+        line_tag = {"api_message_id": name} if self.manners.names else {}
         anchored = event["type"] == "message_start" and not named
-        self.add("stream_event", named=named, anchored=anchored, event=event, **stamp)
+        self.add("stream_event", named=named, anchored=anchored, event=event, **line_tag)
 
     def add(self, kind: str, *, named: bool = False, anchored: bool = False, **fields: Any) -> None:
-        stamp = fields.pop("api_message_id", None)
+        line_tag = fields.pop("api_message_id", None)
         line = {"type": kind, **fields, "session_id": "s", "parent_tool_use_id": None}
         line["uuid"] = f"line-{next(_numbers)}"
-        if stamp is not None:
-            line["api_message_id"] = stamp
+        if line_tag is not None:
+            line["api_message_id"] = line_tag
         if named and self.manners.names:
             line["user_message_uuids"] = [self.uuid]
         self.lines.append(Line(line, anchored))
@@ -342,7 +342,7 @@ def test_fault_t2_a_model_that_is_slow_to_speak_is_waited_for_while_the_cli_is_a
         early = next(n for n, line in enumerate(lines) if line.fields["type"] == "result") + 1
         for line in lines[:early]:
             process._take(line.data)
-        until = process.last_heard + 0.3
+        until = process.last_activity + 0.3
         while time.monotonic() < until:
             assert talk.replies[0].wait(until) is None
         for line in lines[early:]:
@@ -401,7 +401,7 @@ def test_fault_t10_a_cli_that_is_idle_without_a_result_ends_its_turn_in_seconds(
                 process._take(line.data)
         reply = talk.replies[0]
         for _ in range(100):
-            if reply.wait(process.last_heard + 20) is not None:
+            if reply.wait(process.last_activity + 20) is not None:
                 break
         assert isinstance(reply.result.error, ClaudeFailed)
         assert "without a result" in reply.result.error.message
@@ -420,7 +420,7 @@ def test_an_end_that_is_late_is_waited_for_while_the_cli_speaks(monkeypatch):
         process.overdue(reply)
         assert reply.result is None
         process._take(result.data)
-        assert reply.wait(process.last_heard + 20).text == "whole-a whole-b"
+        assert reply.wait(process.last_activity + 20).text == "whole-a whole-b"
 
 
 def test_tokens_of_one_block_go_to_their_own_messages():
