@@ -279,7 +279,7 @@ def test_questions_are_tried_while_the_breaker_is_open_and_one_success_closes_it
     wait_spares(pool)
 
 
-# -- rehearsals
+# -- warm-up
 
 
 def test_a_spare_has_warmed_up_and_nothing_of_that_is_in_its_session(new_pool, home):
@@ -288,7 +288,7 @@ def test_a_spare_has_warmed_up_and_nothing_of_that_is_in_its_session(new_pool, h
     assert len(pool.did("told")) == 1
     assert list(home.glob(".claude/projects/*/*.jsonl")) == []
     process = pool.get()
-    assert (process.turns, process._past.total_cost_usd) == (0, 0)
+    assert (process.turns, process._earlier.total_cost_usd) == (0, 0)
     assert answer(process, "[[count]] one") == "I see 1 questions: one"
     assert len(pool.did("asked")) == 1
 
@@ -301,7 +301,7 @@ def test_a_spare_tells_the_skills(new_pool, home):
     assert len(pool.did("start")) == 1
 
 
-def test_a_cli_that_knows_no_rehearsal_has_spares_all_the_same(new_pool):
+def test_a_cli_that_knows_no_warm_up_has_spares_all_the_same(new_pool):
     pool = new_pool(limit=8, config={"asks_always": True})
     for starts in (2, 4, 6, 7, 8):  # after three tries it is asked no more
         wait_spares(pool)
@@ -316,8 +316,8 @@ class Killed(BaseException):
     """What is thrown into a thread from outside, as gevent's GreenletExit is."""
 
 
-class Rehearsing:
-    """A process whose starter is ended while it rehearses."""
+class WarmingUp:
+    """A process whose starter is ended while it warms up."""
 
     ended = False
 
@@ -341,8 +341,8 @@ class LauncherOf(Launcher):
         return self._process
 
 
-def test_a_process_is_ended_whose_rehearsal_breaks():
-    process = Rehearsing()
+def test_a_process_is_ended_whose_warm_up_fails():
+    process = WarmingUp()
     with pytest.raises(Killed):
         LauncherOf(process).start_prewarmed("/", given_up=lambda: False, on_spawn=lambda _: None)
     assert process.ended
@@ -358,7 +358,7 @@ def test_a_process_that_is_started_for_a_new_session_warms_up(new_pool):
     assert len(pool.did("start")) == 1
 
 
-def test_a_session_that_is_resumed_by_warming_does_not_rehearse(new_pool):
+def test_a_session_that_is_resumed_does_not_warm_up(new_pool):
     pool = new_pool(spares=0)
     process = pool.get()
     answer(process, "one")
