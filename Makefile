@@ -7,7 +7,7 @@ VENV ?= .venv
 NAME ?= me
 MINUTES ?= 10
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
 STAMPS := $(VENV)/.stamps
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
@@ -24,10 +24,10 @@ install-cli: $(STAMPS)/requirements ## Install the claude CLI into the virtualen
 	     $(PIP) --no-deps --require-hashes -r requirements-cli.txt; }
 
 run: install-cli ## Run the server: gunicorn with the gevent worker
-	@exec $(BIN)/python -m cowork
+	@exec $(BIN)/python -m cowork serve
 
 demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
-	@exec $(BIN)/python -m demo
+	@exec $(BIN)/python -m cowork demo
 
 test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
 	@exec $(BIN)/python -m tests $(PARTS)
@@ -61,7 +61,7 @@ attack: $(STAMPS)/requirements-dev ## Take the attacker's tour of a running serv
 	$(BIN)/python -m tests.attack
 
 key: ## Print a new API key for a file of keys: make key NAME=web >> keys
-	@$(PYTHON) -c 'import secrets; print("$(NAME)=" + secrets.token_urlsafe(32))'
+	@$(PYTHON) -m cowork key $(NAME)
 
 bench: install-cli ## Measure the server against the bare CLI and its promises (minutes)
 	@$(BIN)/python -m bench $(SUITES)

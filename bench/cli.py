@@ -40,7 +40,9 @@ class Model:
 
     def __enter__(self) -> Self:
         self._child = subprocess.Popen(
-            proc.tied([sys.executable, "-m", "demo.model", "--port", "0", "--delay-ms", "0"]),
+            proc.tied(
+                [sys.executable, "-m", "cowork.demo.model", "--port", "0", "--delay-ms", "0"]
+            ),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

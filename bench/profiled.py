@@ -1,4 +1,4 @@
-"""gunicorn.conf.py with a sampler, for `python -m bench --profile`: where the CPU time goes.
+"""gunicorn_conf.py with a sampler, for `python -m bench --profile`: where the CPU time goes.
 
 Looks at the stack at each tick of the worker's CPU time (the kernel's, often 4 ms) and, at the end,
 writes two lists to `PROFILE_OUT`: functions by their own samples, and by those in which they stood
@@ -20,7 +20,7 @@ _SHOWN = 40
 _own: Counter[CodeType] = Counter()
 _within: Counter[CodeType] = Counter()
 
-exec((_ROOT / "gunicorn.conf.py").read_text(encoding="utf-8"))  # noqa: S102 - our own file
+exec((_ROOT / "cowork" / "server" / "gunicorn_conf.py").read_text(encoding="utf-8"))  # noqa: S102 - our own file
 
 
 def _sample(_number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The server as it runs in production: gunicorn, gunicorn.conf.py, one gevent worker."""
+"""The server as it runs in production: gunicorn, gunicorn_conf.py, one gevent worker."""
 
 from __future__ import annotations
 

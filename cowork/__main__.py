@@ -1,19 +1,74 @@
-"""`python -m cowork`: the server, as `make run` starts it."""
+"""The command `xo-cowork`, and `python -m cowork`: serve, try it out, make a key."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from cowork import __version__
 
-def main() -> None:
-    """Become gunicorn with our configuration; arguments are passed on, `.env` is read from here."""
-    root = Path(__file__).resolve().parent.parent
-    configuration = str(root / "gunicorn.conf.py")
-    gunicorn = [sys.executable, "-m", "gunicorn", "--pythonpath", str(root), "-c", configuration]
-    os.execv(sys.executable, [*gunicorn, *sys.argv[1:], "wsgi:app"])  # noqa: S606 - no shell
+PACKAGE = Path(__file__).resolve().parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the first word says (none: `serve`); the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
+        given.insert(0, "serve")
+    if given[0] == "serve":
+        serve(given[1:])
+    asked = _parser().parse_args(given)
+    if asked.word == "key":
+        print(f"{asked.name}={secrets.token_urlsafe(32)}")
+        return 0
+    from cowork.demo import launch  # noqa: PLC0415 - `key` needs nothing but Python
+
+    return launch.main(_checkout())
+
+
+def serve(arguments: Sequence[str] = ()) -> None:
+    """Become gunicorn with our configuration and these arguments; `.env` is read from here."""
+    configuration = PACKAGE / "server" / "gunicorn_conf.py"
+    command = [sys.executable, "-m", "gunicorn", "-c", str(configuration)]
+    if (checkout := _checkout()) is not None:
+        command += ["--pythonpath", str(checkout)]
+    os.execv(sys.executable, [*command, *arguments, "cowork.server.wsgi:app"])  # noqa: S606
+
+
+def _checkout() -> Path | None:
+    """The checkout that this is part of, which Python may not know of; None where installed."""
+    return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xo-cowork",
+        description="REST and server-sent events for the local claude CLI, a session per project.",
+        epilog="Settings are environment variables, or lines of `.env` in the current folder.",
+    )
+    parser.add_argument("--version", action="version", version=f"xo-cowork {__version__}")
+    words = parser.add_subparsers(dest="word", metavar="serve | demo | key", required=True)
+    words.add_parser(
+        "serve",
+        help="run the server (the default); further arguments are gunicorn's",
+        add_help=False,
+    )
+    words.add_parser("demo", help="run it on a demo model, which needs no account, and ask it")
+    key = words.add_parser("key", help="print a new API key, a line for a file of keys")
+    key.add_argument("name", nargs="?", default="me", type=_name, help="whose it is (me)")
+    return parser
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise argparse.ArgumentTypeError("expected letters, digits and . _ -, at most 64")
+    return text
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -133,12 +133,12 @@ class Served(Client):
 
 
 class Gunicorn(Client):
-    """Real gunicorn with gunicorn.conf.py and the gevent worker, as `make run` starts it."""
+    """Real gunicorn with gunicorn_conf.py and the gevent worker, as `make run` starts it."""
 
     def __init__(
         self, environ: Mapping[str, str], *, log: Path, config: Path | None = None
     ) -> None:
-        """`config` takes the place of gunicorn.conf.py."""
+        """`config` takes the place of gunicorn_conf.py."""
         self.log = log
         self.environ = dict(environ)
         self.port = int(environ["PORT"])

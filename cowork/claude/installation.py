@@ -41,9 +41,10 @@ _VERSIONS = (
     re.compile(r"^[ \t]*(\d+\.\d+\S*)", re.MULTILINE),
 )
 _OBJECT = re.compile(r"^[ \t]*\{", re.MULTILINE)
+CLI_WHEEL = "claude-agent-sdk"
 INSTALL_ADVICE = (
-    "set CLAUDE_CLI_PATH, put `claude` on PATH, or run `make install-cli` to get the one that "
-    "comes in the claude-agent-sdk wheel"
+    "set CLAUDE_CLI_PATH, put `claude` on PATH, or install the one that comes in a wheel, with "
+    f"`make install-cli` or `pip install {CLI_WHEEL}`"
 )
 
 

@@ -14,10 +14,10 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from demo import wire
-from demo.record import Ending, Exchange, Record
-from demo.script import Failure, Scene, direct
-from demo.server import hang_up, pause
+from cowork.demo import wire
+from cowork.demo.record import Ending, Exchange, Record
+from cowork.demo.script import Failure, Scene, direct
+from cowork.demo.server import hang_up, pause
 
 _NOT_FOUND = 404
 

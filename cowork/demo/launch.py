@@ -1,4 +1,4 @@
-"""`python -m demo` (`make demo`): the real server and the real CLI on the demo model.
+"""`xo-cowork demo` (`make demo`): the real server and the real CLI on the demo model.
 
 Starts the model, then the server pointed at it with a HOME of its own, asks one question so that
 tokens can be seen to arrive, and serves until Ctrl-C.  Everything lives in a temporary folder and
@@ -21,9 +21,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from demo.model import serve
+from cowork.claude.installation import CLI_WHEEL, bundled
+from cowork.demo.model import serve
 
-ROOT = Path(__file__).resolve().parent.parent
+# The wheel holds the CLI's binary.
+NO_CLI = (
+    f"the Claude CLI was not found; this installs it: {sys.executable} -m pip install {CLI_WHEEL}"
+)
 START_S = 60.0
 STOP_S = 35.0
 QUESTION = "Hello! Who are you, and what is 2+2?"
@@ -32,14 +36,23 @@ SCRUBBED = ("ANTHROPIC_", "CLAUDE_", "COWORK_", "XO_", "CHAT_API_")
 KEPT = ("CLAUDE_CLI_PATH", "COWORK_LOG_LEVEL", "COWORK_LOG_FORMAT", "COWORK_PROJECT_DIRS")
 
 
-def main() -> int:
-    """Run the demo until Ctrl-C; the exit status."""
+def main(checkout: Path | None = None) -> int:
+    """Run the demo until Ctrl-C; the exit status.
+
+    `checkout` is where the package is imported from, where it is not installed.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
         signal.signal(number, _stop)
+    if not _has_cli():
+        print(NO_CLI)
+        return 1
     port = int(os.environ.get("PORT") or 5002)
     with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
         print(f"demo model    {model.url}")
-        with _server(Path(folder), model.url, port) as server, suppress(KeyboardInterrupt):
+        with (
+            _server(_environment(Path(folder), model.url, port, checkout)) as server,
+            suppress(KeyboardInterrupt),
+        ):
             if not _wait_live(server, port):
                 return 1
             print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
@@ -49,19 +62,24 @@ def main() -> int:
     return 0
 
 
+def _has_cli() -> bool:
+    named = os.environ.get("CLAUDE_CLI_PATH") or "claude"
+    return shutil.which(named) is not None or (named == "claude" and bundled() is not None)
+
+
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
-def _server(folder: Path, model_url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _server(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The server, ended with all that it started."""
     died_with_us = shutil.which("setpriv")
     wrapper = [died_with_us, "--pdeathsig", "TERM", "--"] if died_with_us else []
     server = subprocess.Popen(
-        [*wrapper, sys.executable, "-m", "cowork"],
-        cwd=folder,
-        env=_environment(folder, model_url, port),
+        [*wrapper, sys.executable, "-m", "cowork", "serve"],
+        cwd=environ["HOME"],
+        env=environ,
         stdin=subprocess.DEVNULL,
         # Ctrl-C comes to us; we end the server before the model.
         start_new_session=True,
@@ -78,7 +96,7 @@ def _server(folder: Path, model_url: str, port: int) -> Iterator[subprocess.Pope
             server.wait()
 
 
-def _environment(folder: Path, model_url: str, port: int) -> dict[str, str]:
+def _environment(folder: Path, model_url: str, port: int, checkout: Path | None) -> dict[str, str]:
     home = folder / "home"
     home.mkdir()
     ours = {
@@ -86,10 +104,11 @@ def _environment(folder: Path, model_url: str, port: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(SCRUBBED) or name in KEPT
     }
+    if checkout is not None:
+        ours["PYTHONPATH"] = str(checkout)
     return {
         "COWORK_LOG_LEVEL": "warning",
         **ours,
-        "PYTHONPATH": str(ROOT),
         "HOME": str(home),
         "CLAUDE_CONFIG_DIR": str(home / ".claude"),
         "COWORK_WORKSPACE": str(folder / "workspace"),
@@ -116,7 +135,7 @@ def _wait_live(server: subprocess.Popen[bytes], port: int) -> bool:
             if live and server.poll() is None:
                 return True
         time.sleep(0.1)
-    print(f"the server did not start; is port {port} taken? Try: PORT=5003 make demo")
+    print(f"the server did not start; is port {port} taken? Set PORT to another")
     return False
 
 
@@ -144,7 +163,3 @@ try           curl -N http://localhost:{port}/ask_question_streaming \\
                    -d '{{"project_name": "test", "question": "Hello!"}}'
 stop          Ctrl-C
 """)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -23,10 +23,10 @@ from typing import IO, Any
 
 import orjson
 
-from demo.app import create_app
-from demo.directives import TABLE
-from demo.record import Exchange, Record, Word
-from demo.server import Server
+from cowork.demo.app import create_app
+from cowork.demo.directives import TABLE
+from cowork.demo.record import Exchange, Record, Word
+from cowork.demo.server import Server
 
 
 class Model:

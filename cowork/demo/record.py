@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from werkzeug.datastructures import Headers
 
-from demo.transcript import is_side_request, read
+from cowork.demo.transcript import is_side_request, read
 
 Kind = Literal["question", "agent", "side"]
 Ending = Literal["running", "whole", "failed", "cut", "left"]

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demo import talk
-from demo.directives import ToolCall, Wanted, parse
-from demo.transcript import Context, ToolResult, is_side_request, read
+from cowork.demo import talk
+from cowork.demo.directives import ToolCall, Wanted, parse
+from cowork.demo.transcript import Context, ToolResult, is_side_request, read
 
 BREAK_AFTER = 3
 """After so many pieces of text a scene stalls or is cut."""

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import orjson
 
-from demo.directives import ToolCall
-from demo.script import BREAK_AFTER, Failure, Scene
+from cowork.demo.directives import ToolCall
+from cowork.demo.script import BREAK_AFTER, Failure, Scene
 
 LAST_EVENT = "message_stop"
 """After this event an answer is whole."""

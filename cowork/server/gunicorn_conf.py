@@ -1,4 +1,4 @@
-"""How gunicorn serves `wsgi:app`; address and limits come from the same settings as the rest.
+"""How gunicorn serves `cowork.server.wsgi:app`; its settings are those of all the rest.
 
 Read in the master, before gevent patches anything: nothing here may import what makes threads,
 sockets or locks.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cowork import log as _log
 from cowork.settings import settings as _settings

@@ -1,4 +1,4 @@
-"""What gunicorn and flask serve: `wsgi:app`.
+"""What gunicorn and flask serve: `cowork.server.wsgi:app`.
 
 It is made when it is first asked for: to import this file opens no store and starts no thread.
 """

@@ -1,7 +1,8 @@
 """Every setting, typed, in one place.
 
 `load()` reads the environment over a `.env` file, checks every variable and reports all faults at
-once.  `composition.py` and `gunicorn.conf.py` are its only callers; all else is handed values.
+once.  `server/wsgi.py` and `server/gunicorn_conf.py` are its only callers; all else is handed
+values.
 To add a setting: a line in `Settings`, a row in the README's table, a line in `.env.example`
 (a test fails until all three are there).
 """

@@ -17,8 +17,8 @@ from typing import Any
 import requests
 
 from cowork.claude import orphans
-from demo.model import Model, serve
-from demo.record import Exchange
+from cowork.demo.model import Model, serve
+from cowork.demo.record import Exchange
 from tests.serving import Client, Frame, Gunicorn, frames, free_port, wait_for
 
 DELAY_S = 0.01

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cowork.claude.stream_json import protocol
-from demo.model import serve
+from cowork.demo.model import serve
 from tests.fake_claude import install
 from tests.fake_claude.driver import Cli, Event, costs, outline, result_of
 

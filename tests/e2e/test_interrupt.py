@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from demo.model import Model
+from cowork.demo.model import Model
 from tests.background import BackgroundCalls
 from tests.contract.replies import problem
 from tests.e2e.environment import Stage, Timed, at_long_tool, long_tool, open_stage, timed

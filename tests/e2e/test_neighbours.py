@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from demo.record import Exchange
+from cowork.demo.record import Exchange
 from tests.background import BackgroundCalls
 from tests.e2e.environment import Stage, at_long_tool, long_tool
 from tests.fake_claude.driver import Cli, Event, result_of

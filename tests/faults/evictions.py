@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-from demo.model import serve
+from cowork.demo.model import serve
 from tests import program
 from tests.faults import probe
 from tests.faults.environment import Ground, compare, fresh

@@ -23,8 +23,8 @@ from random import Random
 import requests
 
 from cowork.claude import orphans as sweep
+from cowork.demo.model import serve
 from cowork.web.problems import STATUS
-from demo.model import serve
 from tests import program
 from tests.faults.environment import Ground, Held, code_of, compare, error_of, fresh
 from tests.faults.report import Report, Row

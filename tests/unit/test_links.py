@@ -21,7 +21,7 @@ INSIDE += [name for name in GUIDES if name.startswith("docs/decisions/")]
 README_LINES = 200
 
 # What a path of ours begins with; from `web` on relative to `cowork/`, as the architecture has it.
-FOLDERS = "cowork|tests|docs|bench|demo|deploy|\\.ci|\\.github|"
+FOLDERS = "cowork|tests|docs|bench|deploy|\\.ci|\\.github|"
 FOLDERS += "web|turns|history|xo|claude|stores|upstream|settings|server|runtime"
 PATH = re.compile(
     rf"(?<![\w./<~-])((?:{FOLDERS})/(?:[\w.-]+/)*(?:[\w-]+(?:\.\w+)+)?(?![\w*<{{])"

@@ -16,11 +16,11 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo import talk, wire
-from demo.directives import ALWAYS, TABLE, ToolCall, parse
-from demo.model import serve
-from demo.script import Scene, direct, pieces
-from demo.transcript import ToolResult, is_side_request, read
+from cowork.demo import talk, wire
+from cowork.demo.directives import ALWAYS, TABLE, ToolCall, parse
+from cowork.demo.model import serve
+from cowork.demo.script import Scene, direct, pieces
+from cowork.demo.transcript import ToolResult, is_side_request, read
 
 ROOT = Path(__file__).parents[3]
 REMINDER = "<system-reminder>\nAttribution.\n</system-reminder>\n"
@@ -199,7 +199,7 @@ def test_a_poisoned_session_is_refused_from_then_on():
 def test_every_directive_is_tried_above_and_is_in_the_help():
     here = Path(__file__).read_text(encoding="utf-8")
     shown = subprocess.run(
-        [sys.executable, "-m", "demo.model", "--help"],
+        [sys.executable, "-m", "cowork.demo.model", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -561,7 +561,7 @@ def test_as_a_program_it_tells_its_address_logs_each_request_and_ends_on_sigterm
     log = tmp_path / "log.jsonl"
     arguments = ["--port", "0", "--delay-ms", "0", "--log", str(log)]
     with subprocess.Popen(
-        [sys.executable, "-m", "demo.model", *arguments],
+        [sys.executable, "-m", "cowork.demo.model", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
