@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from flask import Blueprint, Flask, Response
@@ -14,7 +15,6 @@ from flask.json.provider import JSONProvider
 
 from cowork import log as logging
 from cowork.composition import Services
-from cowork.runtime.ids import new_hex
 from cowork.web import (
     ask,
     client_address,
@@ -103,7 +103,7 @@ def _register_requests(app: Flask) -> None:
     def begin() -> None:
         asked, kept = request_ctx.request, app_ctx.g
         given = asked.headers.get("X-Request-ID", "")
-        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_hex()
+        kept.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         kept.begun = time.monotonic()
         logging.request_id.set(kept.request_id)
 
