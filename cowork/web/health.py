@@ -9,8 +9,8 @@ from typing import Any
 from flask import Response, g, jsonify
 
 from cowork import __version__
-from cowork.composition import Services
 from cowork.errors import StoreUnavailable
+from cowork.services import Services
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.outbox import status_reply
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply

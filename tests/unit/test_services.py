@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cowork.composition import Services
 from cowork.errors import StoreUnavailable
+from cowork.services import Services
 
 ORDER = (
     *("turn_service.stop_accepting", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
