@@ -190,7 +190,7 @@ def test_t01_a_key_that_is_too_easy_is_refused_at_start(short: str, tmp_path: Pa
 def test_t01_make_key_prints_a_good_one() -> None:
     make = str(shutil.which("make"))
     made = [subprocess.check_output([make, "-s", "key", f"NAME={name}"], cwd=ROOT) for name in "ab"]
-    found = api_keys.pairs(b"".join(made).decode().splitlines())
+    found = api_keys.parse_pairs(b"".join(made).decode().splitlines())
     assert found.keys() == {"a", "b"}
     assert min(map(len, found.values())) >= 43
 

@@ -867,6 +867,7 @@ def test_senders_outlive_a_store_that_goes_away_for_a_while(open_outbox, lines):
     store.fault = None
     box.add(message(2))
     until(lambda: history.taken["p"] == ["1", "2"])
+    until(lambda: len(lines) == len(OUTAGE))
     assert [line["event"] for line in lines] == OUTAGE
 
 
