@@ -137,7 +137,7 @@ def _claude(
         shared_workspace=not settings.project_dirs,
         retries=settings.cli_retries,
         setpriv=find_setpriv(),
-        account=settings.claude_user,
+        cli_user=settings.claude_user,
         passed=settings.cli_env,
     )
     cli = ClaudeCli(settings.claude_cli_path, environ=environ, launch_config=launch_config)
@@ -183,13 +183,13 @@ def _quotas(settings: Settings, owners: Callable[[], int]) -> tuple[Quota, Quota
     transfer = settings.transfer_bytes or default
     waiting = Quota(
         "waiting questions",
-        most=settings.waiting_turns,
-        most_bytes=settings.waiting_bytes or default,
+        max_count=settings.waiting_turns,
+        max_bytes=settings.waiting_bytes or default,
         owners=owners,
-        share=QueueFull,
+        share_error=QueueFull,
     )
-    bodies = Quota("bytes of bodies", most_bytes=transfer, owners=owners)
-    return waiting, bodies, Quota("bytes of replies", most_bytes=transfer, owners=owners)
+    bodies = Quota("bytes of bodies", max_bytes=transfer, owners=owners)
+    return waiting, bodies, Quota("bytes of replies", max_bytes=transfer, owners=owners)
 
 
 def _upstream(settings: Settings) -> tuple[UpstreamClient | None, ChatHistory, XoUpstream]:

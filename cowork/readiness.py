@@ -54,7 +54,7 @@ def find_launch_problem(
     launch_config: command.LaunchConfig, environ: Mapping[str, str]
 ) -> str | None:
     """Why the CLI refuses to start with these settings; None where it does not."""
-    if launch_config.permission_mode != "bypassPermissions" or launch_config.account is not None:
+    if launch_config.permission_mode != "bypassPermissions" or launch_config.cli_user is not None:
         return None
     given = command.environment(environ, marker="", launch_config=launch_config)
     sandboxed = given.get("IS_SANDBOX") == "1"

@@ -77,7 +77,7 @@ class LaunchConfig:
 
     `shared_workspace` is whether sessions of several projects work in one directory.
     `setpriv` is the path of util-linux's tool, or None where there is none: it makes the kernel
-    end the CLI when we die, and takes the rights of `account` where that is not our own user.
+    end the CLI when we die, and takes the rights of `cli_user` where that is not our own user.
     `retries` bounds the CLI's own tries at a failing model API.
     """
 
@@ -86,11 +86,11 @@ class LaunchConfig:
     shared_workspace: bool = True
     retries: int = 2
     setpriv: str | None = None
-    account: UnixUser | None = None
+    cli_user: UnixUser | None = None
     passed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.account is not None and self.setpriv is None:
+        if self.cli_user is not None and self.setpriv is None:
             raise ValueError("without setpriv the CLI would run as root")
 
 
@@ -140,7 +140,7 @@ def settings(environ: Mapping[str, str], launch_config: LaunchConfig) -> dict[st
     sessions = [f"{own}/projects/**"]
     # In `plan` it reads whatever there is, unasked, and not only what its own session put aside.
     if launch_config.shared_workspace or launch_config.permission_mode == "plan":
-        uid = os.getuid() if launch_config.account is None else launch_config.account.uid
+        uid = os.getuid() if launch_config.cli_user is None else launch_config.cli_user.uid
         temporary = temporary_folders(environ)
         shared += sessions + [f"{_pattern(folder)}/claude-{uid}/**" for folder in temporary]
     denied = [f"Read({path})" for path in shared]
@@ -167,13 +167,18 @@ def _pattern(folder: str) -> str:
 
 def privilege_prefix(launch_config: LaunchConfig, cwd: str) -> tuple[list[str], str]:
     """What stands before a command, and the directory to start all of it in."""
-    account = launch_config.account
+    cli_user = launch_config.cli_user
     if launch_config.setpriv is None:
         return [], cwd
-    if account is None:
+    if cli_user is None:
         return [launch_config.setpriv, "--pdeathsig", "TERM", "--"], cwd
     # setpriv asks for the signal after the change of user, which would take it away.
-    rights = [f"--reuid={account.uid}", f"--regid={account.gid}", "--init-groups", "--no-new-privs"]
+    rights = [
+        f"--reuid={cli_user.uid}",
+        f"--regid={cli_user.gid}",
+        "--init-groups",
+        "--no-new-privs",
+    ]
     # Goes there with the rights that it has by then: a link in a workspace leads nowhere new.
     go = ["env", f"--chdir={cwd}"]
     return [launch_config.setpriv, *rights, "--pdeathsig", "TERM", "--", *go], "/"
@@ -189,13 +194,13 @@ def environment(
     passed = {
         name: value for name, value in environ.items() if _is_passed(name, launch_config.passed)
     }
-    if launch_config.account is not None:
-        user, home = launch_config.account.name, str(launch_config.account.home)
+    if launch_config.cli_user is not None:
+        user, home = launch_config.cli_user.name, str(launch_config.cli_user.home)
         passed |= {
             "HOME": home,
             "USER": user,
             "LOGNAME": user,
-            "SHELL": launch_config.account.shell,
+            "SHELL": launch_config.cli_user.shell,
         }
     return {
         **passed,

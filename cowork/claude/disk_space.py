@@ -18,9 +18,9 @@ MAX_AGE_S = 5.0
 class DiskSpace:
     """Looks at some folders, each with a name for a person, for the user who writes there."""
 
-    def __init__(self, folders: Mapping[str, Path], account: UnixUser | None) -> None:
+    def __init__(self, folders: Mapping[str, Path], cli_user: UnixUser | None) -> None:
         self._folders = folders
-        self._account = account
+        self._cli_user = cli_user
         self._lock = threading.Lock()
         self._looked = float("-inf")
         self._found: list[str] = []
@@ -49,6 +49,6 @@ class DiskSpace:
         return None
 
     def _may_write(self, path: Path) -> bool:
-        if self._account is None:
+        if self._cli_user is None:
             return os.access(path, os.W_OK | os.X_OK)
-        return can_access(self._account, path, os.W_OK | os.X_OK)
+        return can_access(self._cli_user, path, os.W_OK | os.X_OK)

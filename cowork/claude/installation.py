@@ -110,10 +110,10 @@ class ClaudeCli:
             raise ClaudeUnavailable(
                 f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
             )
-        path, account = Path(found).absolute(), self._launch_config.account
-        if account is not None and not unix_user.can_access(account, path, os.R_OK | os.X_OK):
+        path, cli_user = Path(found).absolute(), self._launch_config.cli_user
+        if cli_user is not None and not unix_user.can_access(cli_user, path, os.R_OK | os.X_OK):
             raise ClaudeUnavailable(
-                f"{account.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
+                f"{cli_user.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
                 "install it where every user can get"
             )
         self._found = str(path)

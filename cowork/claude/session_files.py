@@ -81,16 +81,16 @@ class _Walk:
 class SessionFiles:
     """The CLI's files, in its folder and in its temporary ones.
 
-    `account` is whose rights they are removed with, where the CLI runs as another user.
+    `cli_user` is whose rights they are removed with, where the CLI runs as another user.
     """
 
     def __init__(
-        self, config: Path, temporary: Sequence[Path], account: UnixUser | None = None
+        self, config: Path, temporary: Sequence[Path], cli_user: UnixUser | None = None
     ) -> None:
         self._config = config
-        self._uid = os.geteuid() if account is None else account.uid
+        self._uid = os.geteuid() if cli_user is None else cli_user.uid
         self._temporary = [folder / f"claude-{self._uid}" for folder in temporary]
-        self._account = account
+        self._cli_user = cli_user
 
     def remove(self, session_id: str, unless: list[bool] | None = None) -> None:
         """Remove what there is of the session; its process has to be over.
@@ -115,7 +115,7 @@ class SessionFiles:
     def _some(self, steps: Iterator[None]) -> bool:
         """Go on for a slice; whether there is more to do."""
         until = time.monotonic() + SLICE_S
-        with rights_of(self._account):
+        with rights_of(self._cli_user):
             for _ in steps:
                 if time.monotonic() >= until:
                     return True

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from cowork.runtime.backoff import Backoff
 
-THRESHOLD = 5
+FAILURE_THRESHOLD = 5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 # So many pauses long nobody else tries, while one who was let through has not told how it went.
@@ -22,17 +22,17 @@ class CircuitBreaker:
     def __init__(
         self,
         *,
-        threshold: int = THRESHOLD,
-        first_pause: float = FIRST_PAUSE_S,
-        longest_pause: float = LONGEST_PAUSE_S,
+        threshold: int = FAILURE_THRESHOLD,
+        first_pause_s: float = FIRST_PAUSE_S,
+        longest_pause_s: float = LONGEST_PAUSE_S,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threshold = threshold
-        self._probe_timeout = PROBE_PAUSES * first_pause
+        self._probe_timeout_s = PROBE_PAUSES * first_pause_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._backoff = Backoff(first_pause, longest_pause, jitter)
+        self._backoff = Backoff(first_pause_s, longest_pause_s, jitter)
         self._failures = 0
 
     @property
@@ -41,37 +41,37 @@ class CircuitBreaker:
         return self._failures
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether there were too many failures in a row."""
         return self._failures >= self._threshold
 
-    def wait(self) -> float:
+    def retry_in(self) -> float:
         """Seconds until the next try may be made; 0 means now."""
         with self._lock:
             return self._backoff.left(self._clock())
 
-    def let_through(self) -> bool:
+    def allows_try(self) -> bool:
         """Whether a try may be made now: any while closed, and one after each pause while open."""
-        if not self.open:
+        if not self.is_open:
             return True
         with self._lock:
             now = self._clock()
             if self._backoff.left(now):
                 return False
-            self._backoff.until = now + self._probe_timeout
+            self._backoff.until = now + self._probe_timeout_s
             return True
 
     def failed(self) -> None:
         """A try failed."""
         with self._lock:
             self._failures += 1
-            if self.open:
+            if self.is_open:
                 self._backoff.failed(self._clock())
 
     def succeeded(self) -> bool:
         """A try succeeded: the breaker is closed; True when it was open."""
         with self._lock:
-            was_open = self.open
+            was_open = self.is_open
             self._failures = 0
             self._backoff.reset()
             return was_open

@@ -14,6 +14,7 @@ from cowork.log import logger
 log = logger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
+SELECT_TIMEOUT_S = 60.0
 
 
 class Watchable(Protocol):
@@ -74,7 +75,7 @@ class FdWatcher:
             return True
 
     def _wake(self) -> None:
-        with suppress(BlockingIOError):  # it rings already
+        with suppress(BlockingIOError):  # a wake is pending
             self._wake_w.send(b"!")
 
     def _run(self) -> None:
@@ -82,7 +83,7 @@ class FdWatcher:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_r, selectors.EVENT_READ)
             while not self._closed:
-                for key, _ in selector.select(60.0):
+                for key, _ in selector.select(SELECT_TIMEOUT_S):
                     if key.data is None:
                         with suppress(BlockingIOError):
                             self._wake_r.recv(4096)

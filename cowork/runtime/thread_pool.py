@@ -1,4 +1,8 @@
-"""CachedThreadPool that are kept for the next call: to start one costs more than most calls do."""
+"""A cached thread pool: idle threads are reused, because starting one costs more than most calls.
+
+`concurrent.futures.ThreadPoolExecutor` takes twice as long for a call under gevent (23 us, not 11),
+keeps idle threads for ever, and never has more than a fixed number.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class CachedThreadPool:
         self._name = name
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # CachedThreadPool that wait and have not been promised a call yet.
+        # Threads that wait and have not been promised a call yet.
         self._idle = 0
         self._closed = False
 

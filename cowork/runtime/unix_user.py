@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = 0
-PRIVATE = 0o700
+PRIVATE_MODE = 0o700
 CAP_SYS_PTRACE = 19
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # On the way to a folder, as many as the kernel follows.
-_LINKS = 40
+_MAX_LINKS = 40
 # Groups are those of all threads, so that one thread at a time may change them.
 _groups_lock = threading.Lock()
 
@@ -67,7 +67,7 @@ def can_read_foreign_environ(status_file: Path = Path("/proc/self/status")) -> b
 def make_folder(path: Path, user: UnixUser | None) -> None:
     """Make a folder and those above it that are missing, for its user alone; raises OSError.
 
-    For another user's user it is made with that user's rights, so that a link which that user
+    For another user it is made with that user's rights, so that a link which that user
     has put on the way leads to nothing new.  Only the topmost, where that user may make none, is
     made by root and given away: in a folder that is got to by nobody's links but root's.
     """
@@ -86,7 +86,7 @@ def make_folder(path: Path, user: UnixUser | None) -> None:
 def _make(path: Path) -> None:
     for folder in reversed([path, *path.parents]):
         try:
-            folder.mkdir(mode=PRIVATE)
+            folder.mkdir(mode=PRIVATE_MODE)
         except OSError:
             # What is there is none of our business, though we might not have been let make it.
             if not folder.is_dir():
@@ -129,25 +129,25 @@ def _chown_topmost(path: Path, user: UnixUser) -> None:
     with ExitStack() as handles:
 
         def enter(name: str, at: int | None) -> int:
-            handle = os.open(name, _FOLDER, dir_fd=at)
+            handle = os.open(name, _OPEN_FOLDER, dir_fd=at)
             handles.callback(os.close, handle)
             return handle
 
         root = here = enter("/", None)
         while parts:
-            _check_not_theirs(here, user)
+            _check_not_writable_by(here, user)
             name = parts.popleft()
             try:
                 found = os.stat(name, dir_fd=here, follow_symlinks=False)
             except FileNotFoundError:
-                os.mkdir(name, PRIVATE, dir_fd=here)
-                _give(enter(name, here), user)
+                os.mkdir(name, PRIVATE_MODE, dir_fd=here)
+                _chown(enter(name, here), user)
                 return
             if not stat.S_ISLNK(found.st_mode):
                 here = enter(name, here)
                 continue
             links += 1
-            if links > _LINKS or found.st_uid != ROOT or not _is_roots_alone(os.fstat(here)):
+            if links > _MAX_LINKS or found.st_uid != ROOT or not _only_root_writes(os.fstat(here)):
                 raise _refused("a link of another user is on the way")
             target = os.readlink(name, dir_fd=here)
             here = root if target.startswith("/") else here
@@ -158,20 +158,20 @@ def _refused(why: str) -> PermissionError:
     return PermissionError(errno.EPERM, why)
 
 
-def _check_not_theirs(folder: int, user: UnixUser) -> None:
+def _check_not_writable_by(folder: int, user: UnixUser) -> None:
     found = os.fstat(folder)
     writes = _allows(user, found, os.W_OK) and not found.st_mode & stat.S_ISVTX
     if writes or found.st_uid == user.uid:
         raise _refused("the folder that it should be made in can be changed by that user")
 
 
-def _is_roots_alone(folder: os.stat_result) -> bool:
+def _only_root_writes(folder: os.stat_result) -> bool:
     """Whether a name in that folder that is root's was put there by root."""
     open_to_others = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return folder.st_uid == ROOT and not (open_to_others and not folder.st_mode & stat.S_ISVTX)
 
 
-def _give(folder: int, user: UnixUser) -> None:
+def _chown(folder: int, user: UnixUser) -> None:
     # Whoever owns the folder above could have put another one in its place by now.
     if os.fstat(folder).st_uid != ROOT or os.listdir(folder):
         raise _refused("a folder that was just made is another")

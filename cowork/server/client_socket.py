@@ -9,7 +9,7 @@ import gevent.socket
 
 from cowork.errors import AtCapacity
 from cowork.model import NO_OWNER
-from cowork.runtime.quota import SMALL, Quota
+from cowork.runtime.quota import SMALL_BODY_BYTES, Quota
 
 # A client has so long (s), or longer at this rate, to take what the kernel did not take at once.
 MIN_SEND_TIMEOUT_S = 300.0
@@ -59,10 +59,10 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc] # gevent has no 
 
     def _send_rest(self, rest: memoryview, flags: int) -> None:
         size, owner = len(rest), self.owner
-        quota = self.unsent_quota if size > SMALL and not self.is_charged else None
+        quota = self.unsent_quota if size > SMALL_BODY_BYTES and not self.is_charged else None
         if quota is not None:
             try:
-                quota.take(owner, size, 0)
+                quota.acquire(owner, size, 0)
             except AtCapacity as fault:
                 raise TimeoutError(fault.message) from None
         try:
@@ -72,4 +72,4 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc] # gevent has no 
                 rest = rest[self.send(rest, flags, max(deadline - time.monotonic(), 0.001)) :]
         finally:
             if quota is not None:
-                quota.give_back(owner, size, 0)
+                quota.release(owner, size, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
-from cowork.runtime.quota import SMALL
+from cowork.runtime.quota import SMALL_BODY_BYTES
 
 
 class BufferedResponse(wsgi.Response):  # type: ignore[misc] # gunicorn has no types
@@ -23,7 +23,7 @@ class BufferedResponse(wsgi.Response):  # type: ignore[misc] # gunicorn has no t
 
     def write(self, arg: bytes) -> None:
         """Write a piece of the body, behind the head where that is still to be written."""
-        if self.headers_sent or len(arg) > SMALL:
+        if self.headers_sent or len(arg) > SMALL_BODY_BYTES:
             super().write(arg)
             return
         sock, self.sock = self.sock, _WriteBuffer()

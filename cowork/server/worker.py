@@ -245,9 +245,9 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def _trim_when_due(self) -> None:
         """Give the system what large bodies and replies took; freed in between, it stays ours."""
         services = self.wsgi.extensions["cowork"]
-        returned = services.body_quota.returned + services.reply_quota.returned
-        if returned - self._bytes_at_trim >= TRIM_AFTER_BYTES:
-            self._bytes_at_trim = returned
+        released = services.body_quota.released_bytes + services.reply_quota.released_bytes
+        if released - self._bytes_at_trim >= TRIM_AFTER_BYTES:
+            self._bytes_at_trim = released
             gevent.get_hub().threadpool.spawn(_trim_heap)
 
     def handle_quit(self, sig: int, frame: Any) -> None:

@@ -19,10 +19,10 @@ from cowork import log as logging
 
 log = logging.logger(__name__)
 
-KEY_LENGTH = 32
-KEY_LIMIT = 1024
-FILE_LIMIT = 2**20
-# The file is looked at so often at most, and only when a request comes.
+MIN_KEY_CHARS = 32
+MAX_KEY_CHARS = 1024
+MAX_FILE_BYTES = 2**20
+# The file is checked so often at most, and only when a request comes.
 RELOAD_INTERVAL_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY = re.compile(r"[!-~]*")
@@ -42,8 +42,8 @@ def parse_pairs(items: Iterable[str]) -> dict[str, str]:
         name, _, key = item.partition("=")
         if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
             raise ValueError("expected name=key pairs, names of letters, digits and . _ -")
-        if not KEY_LENGTH <= len(key) <= KEY_LIMIT:
-            raise ValueError(f"expected keys of at least {KEY_LENGTH} characters")
+        if not MIN_KEY_CHARS <= len(key) <= MAX_KEY_CHARS:
+            raise ValueError(f"expected keys of at least {MIN_KEY_CHARS} characters")
         if name in keys or key in keys.values():
             raise ValueError("expected each name and each key once")
         keys[name] = key
@@ -56,9 +56,9 @@ def read_file(file: Path) -> dict[str, str]:
     Raises OSError, and ValueError as `parse_pairs` does.
     """
     with file.open("rb") as source:
-        content = source.read(FILE_LIMIT + 1)
-    if len(content) > FILE_LIMIT:
-        raise ValueError(f"expected at most {FILE_LIMIT} bytes")
+        content = source.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"expected at most {MAX_FILE_BYTES} bytes")
     try:
         lines = [line.strip() for line in content.decode().splitlines()]
     except UnicodeDecodeError:
@@ -85,10 +85,10 @@ class ApiKeys:
         self._file = file
         self._now = now
         self._lock = threading.Lock()
-        self._stamp: object = None
-        self._next = float("-inf")
+        self._file_version: object = None
+        self._next_check = float("-inf")
         self._names = _digests(given)
-        self._on_read: Callable[[], None] = lambda: None
+        self._on_reload: Callable[[], None] = lambda: None
         self._reload_if_changed()
 
     @property
@@ -96,16 +96,16 @@ class ApiKeys:
         """Whether a key that is good now may be none later."""
         return self._file is not None
 
-    def on_read(self, call: Callable[[], None]) -> None:
+    def on_reload(self, call: Callable[[], None]) -> None:
         """Have `call` called, from any thread, whenever the file was read again."""
-        self._on_read = call
+        self._on_reload = call
 
     def __len__(self) -> int:
         return len(self._names)
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that keys have, as of the last look."""
+        """The names that keys have, as of the last reload."""
         return frozenset(self._names.values())
 
     def find(self, key: str) -> KeyOwner | None:
@@ -125,13 +125,17 @@ class ApiKeys:
 
     def _reload_if_changed(self) -> None:
         """Read the file again where it has changed; never twice at once."""
-        if self._file is None or self._now() < self._next or not self._lock.acquire(blocking=False):
+        if (
+            self._file is None
+            or self._now() < self._next_check
+            or not self._lock.acquire(blocking=False)
+        ):
             return
         try:
-            self._next = self._now() + RELOAD_INTERVAL_S
-            stamp = _stamp(self._file)
-            if stamp != self._stamp:
-                self._stamp = stamp
+            self._next_check = self._now() + RELOAD_INTERVAL_S
+            version = _file_version(self._file)
+            if version != self._file_version:
+                self._file_version = version
                 self._reload(self._file)
         finally:
             self._lock.release()
@@ -142,12 +146,12 @@ class ApiKeys:
             if found.keys() & self._given.keys() or set(found.values()) & set(self._given.values()):
                 raise ValueError("expected no name and no key of COWORK_API_KEYS")  # noqa: TRY301
         except (OSError, ValueError) as fault:
-            log.error("the file of keys cannot be used; its last good content counts", error=fault)
+            log.error("API keys file unusable, the last valid keys stay in force", error=fault)
             return
         logging.register_secret(*found.values())
         self._names = _digests({**self._given, **found})
-        log.info("the file of keys was read", keys=len(found))
-        self._on_read()
+        log.info("API keys file reloaded", keys=len(found))
+        self._on_reload()
 
 
 class Operators:
@@ -161,7 +165,7 @@ class Operators:
         self._keys = keys
         self._admins = frozenset(admins)
         self._login = frozenset(login)
-        keys.on_read(self.check)
+        keys.on_reload(self.check)
 
     def may_administer(self, key_owner: KeyOwner | None) -> bool:
         """Whether this caller, whom the guard let in, is an operator."""
@@ -192,7 +196,7 @@ class Operators:
         ):
             if unknown := named - names:
                 log.warning(
-                    "a setting has names that no key has",
+                    "setting names unknown API keys",
                     setting=variable,
                     names=", ".join(sorted(unknown)),
                 )
@@ -211,7 +215,7 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _stamp(file: Path) -> object:
+def _file_version(file: Path) -> object:
     """What changes with the file's content; None where there is no file."""
     try:
         seen = os.stat(file)  # noqa: PTH116 - a hot path

@@ -3,7 +3,7 @@
 `load()` reads the environment over a `.env` file, checks every variable and reports all faults at
 once.  `server/wsgi.py` and `server/gunicorn_conf.py` are its only callers; all else is handed
 values.
-To add a setting: a line in `Settings`, a row in the README's table, a line in `.env.example`
+To add a setting: a line in `Settings`, a row in docs/configuration.md, a line in `.env.example`
 (a test fails until all three are there).
 """
 
@@ -51,7 +51,7 @@ class SettingsError(Exception):
     """One or more variables cannot be used; `faults` has a line for each."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(["the settings cannot be used:", *(f"  {f}" for f in faults)]))
+        super().__init__("\n".join(["invalid settings:", *(f"  {f}" for f in faults)]))
         self.faults = faults
 
 

@@ -102,13 +102,13 @@ class TurnService:
         size = question.size
 
         def on_end(turn: Turn) -> None:
-            self._quota.give_back(project.owner, size)
+            self._quota.release(project.owner, size)
             self.registry.on_turn_ended(turn)
 
         with self.registry.rejecting(turn), ExitStack() as undo:
             self._check_free_elsewhere(project, on_busy)
-            self._quota.take(project.owner, size)
-            undo.callback(self._quota.give_back, project.owner, size)
+            self._quota.acquire(project.owner, size)
+            undo.callback(self._quota.release, project.owner, size)
             place = self._queues.reserve(turn, on_busy)
             undo.callback(self._queues.withdraw, place)
             self._recorder.record_accepted(turn, key)

@@ -20,7 +20,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.model import NO_OWNER
-from cowork.settings.api_keys import KEY_LIMIT, ApiKeys, KeyOwner
+from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
@@ -117,7 +117,7 @@ class Guard:
         given = _key_of(caller)
         if not given:
             raise Unauthorized(_NEEDS_KEY)
-        key_owner = self.keys.find(given) if len(given) <= KEY_LIMIT else None
+        key_owner = self.keys.find(given) if len(given) <= MAX_KEY_CHARS else None
         if key_owner is None:
             source = self._addresses.source(caller.environ)
             wait = self._failed_keys.record_failure(source)

@@ -17,7 +17,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
-from cowork.runtime.quota import SMALL
+from cowork.runtime.quota import SMALL_BODY_BYTES
 from cowork.web.problems import InvalidBody
 from cowork.web.transfer_limits import count_body
 
@@ -59,10 +59,10 @@ def read_json(request: Request) -> Any:
 
 def _read_all(request: Request) -> bytes | bytearray:
     """All of the body; a large one is counted as it comes.  Raises `AtCapacity`."""
-    if request.content_length is not None and request.content_length <= SMALL:
+    if request.content_length is not None and request.content_length <= SMALL_BODY_BYTES:
         return request.get_data(cache=False)
     counted, body = count_body(), bytearray()
-    while piece := request.stream.read(SMALL):
+    while piece := request.stream.read(SMALL_BODY_BYTES):
         body += piece
         counted.grow(len(body))
     return body

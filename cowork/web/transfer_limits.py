@@ -13,7 +13,7 @@ from flask import Flask, Response
 from flask.globals import app_ctx, request_ctx
 
 from cowork.errors import AtCapacity
-from cowork.runtime.quota import SMALL, Quota
+from cowork.runtime.quota import SMALL_BODY_BYTES, Quota
 from cowork.web.problems import problem
 
 
@@ -27,15 +27,15 @@ class BodyBytes:
 
     def grow(self, size: int) -> None:
         """The body has `size` bytes now; raises `AtCapacity`."""
-        if size > SMALL:
-            self._quota.take(self._owner, size - self._held, 0)
+        if size > SMALL_BODY_BYTES:
+            self._quota.acquire(self._owner, size - self._held, 0)
             self._held = size
 
     def release(self) -> None:
         """Nobody holds it any more; safe to call twice."""
         held, self._held = self._held, 0
         if held:
-            self._quota.give_back(self._owner, held, 0)
+            self._quota.release(self._owner, held, 0)
 
 
 def count_body() -> BodyBytes:
@@ -61,7 +61,7 @@ def register(app: Flask, replies: Quota) -> None:
         if hasattr(sock, "is_charged"):
             sock.owner = owner  # for the pieces of a stream
         size = 0 if reply.is_streamed else reply.calculate_content_length() or 0
-        return reply if size <= SMALL else _charge_reply(reply, replies, owner, size)
+        return reply if size <= SMALL_BODY_BYTES else _charge_reply(reply, replies, owner, size)
 
     @app.teardown_request
     def forget(_fault: BaseException | None) -> None:
@@ -70,7 +70,7 @@ def register(app: Flask, replies: Quota) -> None:
 
 def _charge_reply(reply: Response, replies: Quota, owner: str, size: int) -> Response:
     try:
-        replies.take(owner, size, 0)
+        replies.acquire(owner, size, 0)
     except AtCapacity as fault:
         reply.close()
         return problem(fault)
@@ -83,6 +83,6 @@ def _charge_reply(reply: Response, replies: Quota, owner: str, size: int) -> Res
 
 
 def _release_reply(replies: Quota, owner: str, size: int, sock: Any) -> None:
-    replies.give_back(owner, size, 0)
+    replies.release(owner, size, 0)
     if sock is not None:
         sock.is_charged = False

@@ -90,7 +90,7 @@ class Spares:
     @property
     def problem(self) -> str | None:
         """Why there are none now, where the CLI is to blame."""
-        if not self._breaker.open:
+        if not self._breaker.is_open:
             return None
         return f"the Claude CLI failed to start {self._breaker.failures} times in a row"
 
@@ -153,7 +153,7 @@ class Spares:
             return CHECK_INTERVAL_S
         if not Path(self._wanted.cwd).is_dir():
             return CHECK_INTERVAL_S  # it is for the operator to bring back
-        return max(self._breaker.wait(), self._missing_since + START_DELAY_S - now, 0.0)
+        return max(self._breaker.retry_in(), self._missing_since + START_DELAY_S - now, 0.0)
 
     def _prepare(self, slot: Slot) -> None:
         given_up = _GiveUp(self._slots, self._thread)
@@ -172,7 +172,7 @@ class Spares:
                     "spare process failed to start",
                     why=fault.message,
                     failures=self._breaker.failures,
-                    next_try_in=round(self._breaker.wait(), 1),
+                    next_try_in=round(self._breaker.retry_in(), 1),
                 )
             return
         self._on_ready(process)

@@ -24,9 +24,9 @@ class StartProbe:
     process for nobody and tells of it here as every start does.
     """
 
-    def __init__(self, probe: Callable[[], None], *, first_pause: float = FIRST_PAUSE_S) -> None:
+    def __init__(self, probe: Callable[[], None], *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._probe = probe
-        self._breaker = CircuitBreaker(threshold=1, first_pause=first_pause)
+        self._breaker = CircuitBreaker(threshold=1, first_pause_s=first_pause_s)
         self._lock = threading.Lock()
         self._why: str | None = None
         self._closed = False
@@ -50,7 +50,7 @@ class StartProbe:
         if why is None:
             return None
         with self._lock:
-            if self._breaker.wait() <= 0:
+            if self._breaker.retry_in() <= 0:
                 self._begin_try()
         return f"the last start of the Claude CLI failed: {why}"
 

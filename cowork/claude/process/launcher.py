@@ -174,7 +174,7 @@ class Launcher:
         )
         try:
             if not resume:  # a session that goes on in a new, empty folder would not know it
-                make_folder(Path(cwd), self.launch_config.account)
+                make_folder(Path(cwd), self.launch_config.cli_user)
             privilege_prefix, start = command.privilege_prefix(self.launch_config, cwd)
             untraced = [] if throwaway is None else [NO_PERSISTENCE]
             child = self._spawner.spawn([*privilege_prefix, *argv, *untraced], env=env, cwd=start)
@@ -206,7 +206,7 @@ class Launcher:
     def session_files(self) -> SessionFiles:
         """What the CLI keeps of its sessions, to be removed."""
         temporary = map(Path, command.temporary_folders(self._given()))
-        return SessionFiles(self.config_folder(), list(temporary), self.launch_config.account)
+        return SessionFiles(self.config_folder(), list(temporary), self.launch_config.cli_user)
 
     def _given(self) -> dict[str, str]:
         return command.environment(self._environ, marker="", launch_config=self.launch_config)

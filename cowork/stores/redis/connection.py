@@ -70,7 +70,7 @@ class RedisConnection:
         self._client = client
         self._scripts: dict[str, Any] = {}
         self._breaker = CircuitBreaker(
-            threshold=1, first_pause=PAUSE_S, longest_pause=PAUSE_S, jitter=lambda: 0.0
+            threshold=1, first_pause_s=PAUSE_S, longest_pause_s=PAUSE_S, jitter=lambda: 0.0
         )
 
     def script(self, lua: str, arguments: Sequence[Any] = ()) -> Any:
@@ -89,7 +89,7 @@ class RedisConnection:
         self._client.connection_pool.disconnect()
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        if not self._breaker.let_through():
+        if not self._breaker.allows_try():
             raise StoreUnavailable("redis unavailable", retry_after=1)
         try:
             result = call()

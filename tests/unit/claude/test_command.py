@@ -131,7 +131,7 @@ def test_a_folders_name_cannot_change_the_rule_that_it_stands_in():
 
 
 def test_the_other_users_files_are_meant_where_the_cli_is_another_users():
-    rules = denied({}, account=OTHER, setpriv="/bin/setpriv")
+    rules = denied({}, cli_user=OTHER, setpriv="/bin/setpriv")
     assert f"Read(//tmp/claude-{OTHER.uid}/**)" in rules
 
 
@@ -155,7 +155,7 @@ OTHER = UnixUser("cowork", 1234, 1235, Path("/home/cowork"), "/bin/sh", frozense
 
 
 def test_another_user_goes_to_its_folder_with_its_own_rights():
-    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", account=OTHER)
+    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", cli_user=OTHER)
     found, cwd = command.privilege_prefix(launch_config, "/work/p")
     assert found == [
         *("/usr/bin/setpriv", "--reuid=1234", "--regid=1235", "--init-groups", "--no-new-privs"),
@@ -165,7 +165,7 @@ def test_another_user_goes_to_its_folder_with_its_own_rights():
 
 
 def test_another_user_gets_its_own_home():
-    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", account=OTHER)
+    launch_config = LaunchConfig(setpriv="/usr/bin/setpriv", cli_user=OTHER)
     ours = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/zsh"}
     found = command.environment(ours, marker="m", launch_config=launch_config)
     assert found["HOME"] == "/home/cowork"
@@ -174,7 +174,7 @@ def test_another_user_gets_its_own_home():
 
 def test_without_setpriv_there_is_no_other_user():
     with pytest.raises(ValueError, match="root"):
-        LaunchConfig(account=OTHER)
+        LaunchConfig(cli_user=OTHER)
 
 
 def environment(environ, **launch_config):

@@ -9,7 +9,7 @@ import pytest
 
 from cowork.claude import session_files
 from cowork.claude.session_files import PLACES, NotRemoved, SessionFiles
-from tests.unit.runtime.test_unix_user import NOBODY, account, as_root
+from tests.unit.runtime.test_unix_user import NOBODY, as_root, cli_user
 
 ID = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d7"
 OTHER = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d8"
@@ -101,7 +101,7 @@ def test_t18_what_the_clis_user_may_not_remove_stays_and_is_told_of(shared):
     keep(shared / "config", ID, NOBODY.pw_uid)
     for path in (shared / "config", *(shared / "config").rglob("*")):
         own(path)
-    removed = SessionFiles(shared / "config", [shared / "config" / "tmp"], account())
+    removed = SessionFiles(shared / "config", [shared / "config" / "tmp"], cli_user())
     roots = shared / "config" / "file-history" / ID / "roots"
     roots.mkdir(mode=0o755)
     (roots / "file").write_text("x")

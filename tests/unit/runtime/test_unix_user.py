@@ -17,7 +17,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 NOBODY = pwd.getpwnam("nobody")
 
 
-def account(home="/", *, uid=NOBODY.pw_uid, groups=(NOBODY.pw_gid,)):
+def cli_user(home="/", *, uid=NOBODY.pw_uid, groups=(NOBODY.pw_gid,)):
     return UnixUser("nobody", uid, NOBODY.pw_gid, Path(home), "/bin/sh", frozenset(groups))
 
 
@@ -37,7 +37,7 @@ def test_a_user_is_found_with_what_the_cli_needs():
 @as_root
 def test_a_folder_is_made_for_its_user_alone(shared):
     path = shared / "a" / "b"
-    unix_user.make_folder(path, account())
+    unix_user.make_folder(path, cli_user())
     for folder in (path, path.parent):
         found = folder.stat()
         assert (found.st_uid, found.st_gid) == (NOBODY.pw_uid, NOBODY.pw_gid)
@@ -56,7 +56,7 @@ def test_a_link_that_lies_where_a_folder_should_be_gives_nothing_away(shared):
     secret = shared / "secret"
     secret.mkdir(mode=0o700)
     (shared / "link").symlink_to(secret)
-    unix_user.make_folder(shared / "link", account())
+    unix_user.make_folder(shared / "link", cli_user())
     assert secret.stat().st_uid == 0
 
 
@@ -104,7 +104,7 @@ def test_fault_s6_nothing_is_made_in_roots_folders_by_way_of_the_users(theirs, r
         if path != roots:
             os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid, follow_symlinks=False)
     with contextlib.suppress(PermissionError):
-        unix_user.make_folder(workspace / below, account())
+        unix_user.make_folder(workspace / below, cli_user())
     assert as_before(roots)
     assert os.geteuid() == 0
     (roots / "ours again").mkdir()
@@ -127,7 +127,7 @@ def test_fault_s6_nor_where_roots_group_may_write(theirs, roots):
     roots.chmod(0o775)
     (theirs / "workspace").symlink_to(roots)
     with contextlib.suppress(PermissionError):
-        unix_user.make_folder(theirs / "workspace" / "p", account())
+        unix_user.make_folder(theirs / "workspace" / "p", cli_user())
     assert list(roots.iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_a_folder_is_made_where_a_group_of_the_users_may_write(shared):
     group = 54321
     os.chown(shared, 0, group)
     shared.chmod(0o775)
-    unix_user.make_folder(shared / "p", account(groups=(NOBODY.pw_gid, group)))
+    unix_user.make_folder(shared / "p", cli_user(groups=(NOBODY.pw_gid, group)))
     assert (shared / "p").stat().st_uid == NOBODY.pw_uid
 
 
@@ -146,7 +146,7 @@ def test_fault_s6_a_link_that_root_has_made_is_followed(shared, roots):
     """As where /home is a link to another disk."""
     (shared / "home").symlink_to("roots")
     (roots / "deep").symlink_to(shared / "home")
-    unix_user.make_folder(shared / "home" / "deep" / "a" / "b", account())
+    unix_user.make_folder(shared / "home" / "deep" / "a" / "b", cli_user())
     for name in ("a", "a/b"):
         assert (roots / name).stat().st_uid == NOBODY.pw_uid
 
@@ -157,13 +157,13 @@ def test_fault_s6_a_link_where_everybody_may_put_one_is_not(shared, roots):
     (shared / "link").symlink_to(roots)
     os.chown(shared / "link", NOBODY.pw_uid, -1, follow_symlinks=False)
     with pytest.raises(PermissionError):
-        unix_user.make_folder(shared / "link" / "p", account())
+        unix_user.make_folder(shared / "link" / "p", cli_user())
     assert as_before(roots)
 
 
 @as_root
 def test_a_folder_in_the_users_own_is_made_with_that_users_rights(theirs):
-    unix_user.make_folder(theirs / "a" / "b", account())
+    unix_user.make_folder(theirs / "a" / "b", cli_user())
     assert {path.stat().st_uid for path in theirs.rglob("*")} == {NOBODY.pw_uid}
     assert {path.stat().st_gid for path in theirs.rglob("*")} == {NOBODY.pw_gid}
 
@@ -188,15 +188,15 @@ def test_rights_are_the_owners_the_groups_or_everybodys(shared, case):
     path.mkdir()
     os.chown(path, owner, group)
     path.chmod(mode)
-    assert unix_user.can_access(account(), path, wanted) is may
+    assert unix_user.can_access(cli_user(), path, wanted) is may
 
 
 @as_root
 def test_nobody_gets_past_a_closed_folder(shared):
     (shared / "closed").mkdir(mode=0o700)
     (shared / "closed" / "open").mkdir(mode=0o777)
-    assert not unix_user.can_access(account(), shared / "closed" / "open", os.X_OK)
-    assert not unix_user.can_access(account(), shared / "nothing", os.X_OK)
+    assert not unix_user.can_access(cli_user(), shared / "closed" / "open", os.X_OK)
+    assert not unix_user.can_access(cli_user(), shared / "nothing", os.X_OK)
 
 
 def faults(tmp_path, **environ):

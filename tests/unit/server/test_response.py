@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 
-from cowork.runtime.quota import SMALL
+from cowork.runtime.quota import SMALL_BODY_BYTES
 from cowork.server.response import BufferedResponse, http_date
 
 
@@ -60,7 +60,7 @@ def test_a_reply_without_a_body_has_a_head():
 
 
 def test_a_large_body_is_not_copied_behind_its_head():
-    body = b"x" * (SMALL + 1)
+    body = b"x" * (SMALL_BODY_BYTES + 1)
     reply, sock = new_reply(("Content-Length", str(len(body))))
     reply.write(body)
     assert sock.written[1] is body

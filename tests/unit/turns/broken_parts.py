@@ -219,7 +219,7 @@ class Server:
             Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(self.folder)),
         )
         registry = TurnRegistry(600.0, store, "a")
-        self.quota = Quota("turns", most_bytes=2**20, most=100)
+        self.quota = Quota("turns", max_bytes=2**20, max_count=100)
         self.service = TurnService(
             store,
             pool,

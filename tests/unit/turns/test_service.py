@@ -105,7 +105,7 @@ def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, f
         wait_for(lambda: not server.service.busy(), PATIENCE_S, "the end of the queue")
         assert leaks or not server.pool.leased
         assert server.store.claim(P) is not None
-        assert server.quota.held == 0
+        assert server.quota.held_bytes == 0
     finally:
         server.close()
 

@@ -15,7 +15,7 @@ class Probe:
     def __init__(self) -> None:
         self.mended = False
         self.tries = 0
-        self.starts = StartProbe(self, first_pause=0.05)
+        self.starts = StartProbe(self, first_pause_s=0.05)
 
     def __call__(self) -> None:
         self.tries += 1
