@@ -35,7 +35,6 @@ class PeriodicThread:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._begun = False
         self._failing = False
 
     @property
@@ -48,16 +47,11 @@ class PeriodicThread:
 
         Raises RuntimeError where there are no more threads; the next call tries again.
         """
-        if not self._begun:
-            self._begin()
-
-    def _begin(self) -> None:
         with self._lock:
-            if self._begun or self.stopped:
-                return
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-            self._begun = True
+            if self._thread is None and not self.stopped:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def wake(self) -> None:
         """Have the task called now, or once more where it is being called."""
@@ -75,7 +69,7 @@ class PeriodicThread:
 
     def join(self, timeout: float) -> None:
         """Wait for its end after `stop`, `timeout` seconds at most."""
-        if self._begun and self._thread is not None:
+        if self._thread is not None:
             self._thread.join(timeout)
 
     def _run(self) -> None:
