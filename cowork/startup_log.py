@@ -34,7 +34,7 @@ def log_access(settings: Settings, keys: ApiKeys, operators: Operators) -> None:
     )
     operators.check()
     if file is not None and file.stat().st_mode & 0o077:
-        log.warning("file of API keys is accessible to other users: chmod 600 it", file=str(file))
+        log.warning("API keys file is accessible to other users: chmod 600 it", file=str(file))
 
 
 def log_risks(settings: Settings, launch_problem: str | None) -> None:

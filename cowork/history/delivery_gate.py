@@ -36,7 +36,7 @@ class DeliveryGate:
         """Seconds until a message may go; None while one is finding out for all."""
         if self._probe is not None:
             return None
-        return self._backoff.left(now)
+        return self._backoff.retry_in(now)
 
     def choose(self, waiting: Iterable[Project], busy: set[Project], now: float) -> Project | None:
         """Whose message to send now: the project's tried longest ago, then the first waiting.

@@ -30,6 +30,6 @@ class Backoff:
         """Nothing is waited for any more, and the next wait is the first again."""
         self.until = self._wait_s = 0.0
 
-    def left(self, now: float) -> float:
+    def retry_in(self, now: float) -> float:
         """Seconds until the next try may be made; 0 means now."""
         return max(0.0, self.until - now)

@@ -12,7 +12,7 @@ from cowork.runtime.backoff import Backoff
 FAILURE_THRESHOLD = 5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
-# So many pauses long nobody else tries, while one who was let through has not told how it went.
+# How many pauses long a probe that has reported neither success nor failure keeps others out.
 PROBE_PAUSES = 2
 
 
@@ -48,7 +48,7 @@ class CircuitBreaker:
     def retry_in(self) -> float:
         """Seconds until the next try may be made; 0 means now."""
         with self._lock:
-            return self._backoff.left(self._clock())
+            return self._backoff.retry_in(self._clock())
 
     def allows_try(self) -> bool:
         """Whether a try may be made now: any while closed, and one after each pause while open."""
@@ -56,7 +56,7 @@ class CircuitBreaker:
             return True
         with self._lock:
             now = self._clock()
-            if self._backoff.left(now):
+            if self._backoff.retry_in(now):
                 return False
             self._backoff.until = now + self._probe_timeout_s
             return True

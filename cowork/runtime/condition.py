@@ -1,6 +1,6 @@
 """A condition variable that is cheap to wait on, for what is waited on once for every token.
 
-`threading.Condition` wakes all waiters, to let them look, and makes a lock for every wait.  Under
+`threading.Condition` wakes all waiters, to have them check, and makes a lock for every wait.  Under
 gevent, where a lock is Python and waking somebody a round of the event loop, that costs more than
 reading the token.  Here whoever changes something evaluates the waiters' predicates, and wakes
 only those whose predicate holds.

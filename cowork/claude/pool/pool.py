@@ -65,7 +65,7 @@ class Pool:
         self._changed = self._slots.changed
         self._generation = 0
         self._reaper = IdleReaper(
-            self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_look=self._renew
+            self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_tick=self._renew
         )
         self._cwd = spare_cwd
         self._start_probe = StartProbe(self._probe)
@@ -82,7 +82,7 @@ class Pool:
             count=spares,
             cwd=spare_cwd,
             on_ready=self._is_ready,
-            on_look=self._renew,
+            on_tick=self._renew,
         )
 
     def start(self) -> None:

@@ -27,7 +27,7 @@ class IdleReaper:
     """Reaps from a `thread` of its own, to be started and stopped by whoever has this.
 
     A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
-    over; `idle_timeout` and `interval` are seconds.  `on_look` is called first.
+    over; `idle_timeout` and `interval` are seconds.  `on_tick` is called first.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class IdleReaper:
         idle_timeout: float,
         memory_limit: int,
         interval: float = REAP_INTERVAL_S,
-        on_look: Callable[[], None] = lambda: None,
+        on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
         self._idle_timeout = idle_timeout
         self._memory_limit = memory_limit
-        self._on_look = on_look
+        self._on_tick = on_tick
         self._interval = min(interval, max(0.05, idle_timeout))
         self._measuring = threading.Lock()
         self.thread = PeriodicThread(
@@ -50,7 +50,7 @@ class IdleReaper:
         )
 
     def _reap_once(self) -> float:
-        self._on_look()
+        self._on_tick()
         if self._memory_limit:
             with self._slots.changed:
                 now = time.monotonic()

@@ -59,14 +59,14 @@ class Spares:
         count: int,
         cwd: str | None,
         on_ready: Callable[[ClaudeProcess], None] = lambda _process: None,
-        on_look: Callable[[], None] = lambda: None,
+        on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._slots = slots
         self._launcher = launcher
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
         self._wanted = LeaseRequest(None, cwd or "")
         self._on_ready = on_ready
-        self._on_look = on_look
+        self._on_tick = on_tick
         self._breaker = CircuitBreaker()
         self._missing_since: float | None = float("-inf")
         self._ready_at: dict[Slot, float] = {}
@@ -102,7 +102,7 @@ class Spares:
 
     def _step(self) -> float:
         """Do what is due; the seconds until something may be due again."""
-        self._on_look()
+        self._on_tick()
         dead = self._take_dead()
         if dead:
             for each in dead:

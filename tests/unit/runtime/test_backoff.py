@@ -11,12 +11,12 @@ def waits(backoff, failures, **more):
     found = []
     for _ in range(failures):
         backoff.failed(100.0, **more)
-        found.append(backoff.left(100.0))
+        found.append(backoff.retry_in(100.0))
     return found
 
 
 def test_nothing_is_waited_for_before_a_failure():
-    assert Backoff(1.0, 60.0).left(100.0) == 0
+    assert Backoff(1.0, 60.0).retry_in(100.0) == 0
 
 
 def test_waits_double_up_to_the_longest():
@@ -35,10 +35,10 @@ def test_a_wait_that_somebody_named_is_kept_where_it_is_longer():
 def test_time_goes_by_and_a_success_starts_anew():
     backoff = Backoff(1.0, 60.0, lambda: 0.0)
     waits(backoff, 3)
-    assert backoff.left(103.0) == 1
-    assert backoff.left(105.0) == 0
+    assert backoff.retry_in(103.0) == 1
+    assert backoff.retry_in(105.0) == 0
     backoff.reset()
-    assert backoff.left(100.0) == 0
+    assert backoff.retry_in(100.0) == 0
     assert waits(backoff, 1) == [1]
 
 
