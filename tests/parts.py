@@ -49,8 +49,8 @@ def folders() -> list[str]:
 
 # The longest first.
 PARTS = (
-    Part("loads", only=LOADS),
     Part("e2e", only=("e2e",)),
+    Part("loads", only=LOADS),
     Part("patched", patched=True, without=(*PROGRAMS, "unit")),
     Part("plain", without=(*PROGRAMS, "unit")),
     Part("patched-unit", patched=True, only=("unit",)),

@@ -51,6 +51,8 @@ exec {fake} "$@"
 """
 # The allocator has seen everything after five minutes.
 WARM_UP_S = (8.0, 300.0)
+# Between two things that a client does; a short load leaves the machine to other tests.
+PAUSE_S = {True: 0.0, False: 0.25}
 # By how much memory may grow; a short load ends before the allocator has seen everything.
 WHOLE_MINUTES = 10.0
 GROWTH = {True: 0.05, False: 0.1}
@@ -99,10 +101,11 @@ def run(seed: int, minutes: float) -> Report:
     report.rows.append(row)
     with _ground(seed) as ground:
         seconds = minutes * 60
-        _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 2)))
+        pause = PAUSE_S[minutes >= WHOLE_MINUTES]
+        _load(ground, "warm-up", min(WARM_UP_S[1], max(WARM_UP_S[0], seconds / 2)), pause)
         before, workers = _quiet(ground), ground.server.workers()
         with _by_the_minute(workers) as memory:
-            tally = _load(ground, "load", seconds)
+            tally = _load(ground, "load", seconds, pause)
         after = _quiet(ground, before)
         _judge(row, tally, seconds)
         row.facts["worker's MB by the minute"] = " ".join(memory) or "less than a minute"
@@ -164,7 +167,7 @@ def _ground(seed: int) -> Iterator[Ground]:
         yield ground
 
 
-def _load(ground: Ground, phase: str, seconds: float) -> Tally:
+def _load(ground: Ground, phase: str, seconds: float, pause: float) -> Tally:
     """Every client does one thing after the other until the time is over."""
     tally, over = Tally(), time.monotonic() + seconds
 
@@ -172,6 +175,7 @@ def _load(ground: Ground, phase: str, seconds: float) -> Tally:
         dice = ground.dice(phase, number)
         kinds, weights = [*ACTIONS], [*ACTIONS.values()]
         while time.monotonic() < over:
+            time.sleep(pause)
             (action,) = dice.choices(kinds, weights)
             project = f"s{dice.randrange(PROJECTS)}"
             with closing(fresh(ground.server)) as client:
