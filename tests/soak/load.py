@@ -52,7 +52,7 @@ exec {fake} "$@"
 # The allocator has seen everything after five minutes.
 WARM_UP_S = (8.0, 300.0)
 # Between two things that a client does; a short load leaves the machine to other tests.
-PAUSE_S = {True: 0.0, False: 0.25}
+PAUSE_S = {True: 0.0, False: 1.0}
 # By how much memory may grow; a short load ends before the allocator has seen everything.
 WHOLE_MINUTES = 10.0
 GROWTH = {True: 0.05, False: 0.1}
