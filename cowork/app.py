@@ -14,7 +14,7 @@ from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 
 from cowork import log as logging
-from cowork.services import Services
+from cowork.lifecycle import Services
 from cowork.web import (
     ask,
     client_address,

@@ -23,10 +23,10 @@ from cowork.errors import QueueFull
 from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
+from cowork.lifecycle import Services
 from cowork.readiness import Readiness, find_launch_problem
 from cowork.runtime.fd_watcher import FdWatcher
 from cowork.runtime.quota import Quota
-from cowork.services import Services
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store

@@ -38,7 +38,7 @@ class Readiness:
         found = [
             *cli,
             "the server is shutting down" if self.stopping.is_set() else None,
-            "every Claude process is busy" if counts["busy"] >= counts["limit"] else None,
+            "every Claude process is busy" if counts.busy >= counts.limit else None,
             starting if cli == [None, None] else None,
             None if self._has_workspace() else f"workspace unavailable: {self.workspace}",
             *self.disk_space.reasons(),

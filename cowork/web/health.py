@@ -10,7 +10,7 @@ from flask import Response, g, jsonify
 
 from cowork import __version__
 from cowork.errors import StoreUnavailable
-from cowork.services import Services
+from cowork.lifecycle import Services
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.outbox import status_reply
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
@@ -70,7 +70,7 @@ def _health_reply(services: Services) -> dict[str, Any]:
         "ready": not reasons,
         "reasons": reasons,
         "claude": asdict(services.cli.state()),
-        "processes": services.pool.counts(),
+        "processes": asdict(services.pool.counts()),
         "chat_api": status_reply(services.outbox.status),
         "store": {
             "kind": settings.store.partition(":")[0],

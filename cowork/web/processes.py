@@ -8,7 +8,7 @@ from typing import Any
 from flask import g
 
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slots import ProcessInfo
+from cowork.claude.pool.slot import ProcessInfo
 from cowork.model import Project
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import ProcessesReply

@@ -68,7 +68,7 @@ def test_fault_t12_where_no_turn_comes_the_start_is_tried_beside(
     wait_for(lambda: reasons(served), PATIENCE_S, "what the try has shown")
     fakes.settings()
     wait_for(lambda: reasons(served) == [], PATIENCE_S, "readiness")
-    wait_for(lambda: served.services.pool.counts()["busy"] == 0, what="the end of the try")
+    wait_for(lambda: served.services.pool.counts().busy == 0, what="the end of the try")
 
 
 def test_a_turn_that_was_stopped_while_its_process_started_tells_nothing(

@@ -6,12 +6,13 @@ import threading
 from types import SimpleNamespace
 
 from cowork.claude.installation import CliState
+from cowork.claude.pool.slot import PoolCounts
 from cowork.readiness import Readiness
 
 
 def pool(busy=0, start_problem=None, spares_problem=None):
     spares = SimpleNamespace(problem=spares_problem)
-    counts = {"busy": busy, "limit": 1}
+    counts = PoolCounts(busy=busy, idle=0, spare=0, starting=0, limit=1)
     return SimpleNamespace(counts=lambda: counts, start_problem=start_problem, spares=spares)
 
 

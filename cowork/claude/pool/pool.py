@@ -14,7 +14,8 @@ from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
-from cowork.claude.pool.slots import LeaseRequest, ProcessInfo, Slot, Slots, State, Waiter
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, ProcessInfo, Slot, State, Waiter
+from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.start_probe import StartProbe
 from cowork.claude.process.launcher import POLL_INTERVAL_S, Launcher, Throwaway
@@ -326,8 +327,8 @@ class Pool:
         with self._changed:
             return any(slot.project == project and slot.state == State.BUSY for slot in self._slots)
 
-    def counts(self) -> dict[str, int]:
-        """How many processes are `busy`, `idle`, `spare` and `starting`, and the `limit` of all."""
+    def counts(self) -> PoolCounts:
+        """How many processes there are now."""
         with self._changed:
             return self._slots.counts()
 

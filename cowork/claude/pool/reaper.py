@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from cowork.claude.pool import memory
-from cowork.claude.pool.slots import Slot, Slots, State
+from cowork.claude.pool.slot import Slot, State
+from cowork.claude.pool.slots import Slots
 from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
 from cowork.runtime.periodic import PeriodicThread

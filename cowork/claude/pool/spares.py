@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowork.claude.pool.slots import LeaseRequest, Slot, Slots, State
+from cowork.claude.pool.slot import LeaseRequest, Slot, State
+from cowork.claude.pool.slots import Slots
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
 from cowork.errors import CoworkError

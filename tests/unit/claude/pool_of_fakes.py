@@ -12,7 +12,7 @@ from uuid import uuid4
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slots import State
+from cowork.claude.pool.slot import PoolCounts, State
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.process import ClaudeProcess
@@ -22,7 +22,7 @@ from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 from tests.unit.claude.captured import Heard
 
-EMPTY = {"busy": 0, "idle": 0, "spare": 0, "starting": 0}
+EMPTY = PoolCounts(busy=0, idle=0, spare=0, starting=0, limit=0)
 
 
 class PoolOfFakes(Pool):
@@ -68,7 +68,8 @@ class PoolOfFakes(Pool):
 
     def count(self, state: str) -> int:
         """How many processes are in that state."""
-        return self.counts()[state]
+        found: int = getattr(self.counts(), state)
+        return found
 
     def did(self, event: str) -> list[dict[str, Any]]:
         """What the fakes have logged of that kind."""

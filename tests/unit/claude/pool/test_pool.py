@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_process_that_died_while_idle_is_replaced(new_pool):
     second = pool.again(process)
     assert second.pid != process.pid
     assert answer(second, "[[count]]b").startswith("I see 2 questions")
-    assert pool.counts()["busy"] == 1
+    assert pool.counts().busy == 1
 
 
 def test_a_process_that_missed_turns_of_its_session_is_replaced(new_pool):
@@ -115,7 +116,7 @@ def test_whoever_waits_for_a_slot_gets_the_next_that_is_free(new_pool, backgroun
     assert not waiting.done()
     end(pool, process)
     assert waiting.result(PATIENCE_S).alive
-    assert pool.counts()["busy"] == 1
+    assert pool.counts().busy == 1
 
 
 def test_a_wait_for_a_slot_can_be_given_up(new_pool):
@@ -164,7 +165,7 @@ def test_a_forgotten_session_has_no_process_any_more(new_pool):
     pool.give_back(process)
     pool.forget(pool.projects[process.session_id], process.session_id)
     pool.forget(PROJECT, "no-such-session")
-    assert pool.counts()["idle"] == 0
+    assert pool.counts().idle == 0
     assert pool.lines.wait_for(0)
 
 
@@ -173,7 +174,7 @@ def test_a_process_that_idles_too_long_is_ended(new_pool):
     process = pool.get()
     pool.give_back(process)
     assert pool.lines.wait_for(0)
-    wait_for(lambda: pool.counts() == {**EMPTY, "limit": 2}, what="an empty pool")
+    wait_for(lambda: pool.counts() == replace(EMPTY, limit=2), what="an empty pool")
     assert not process.alive
 
 
@@ -277,7 +278,7 @@ def test_a_process_that_nobody_can_read_is_ended(new_pool):
     with pytest.raises(ClaudeUnavailable):
         pool.get()
     assert pool.lines.wait_for(0)
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
     launcher._watcher = watching
     answer(pool.get(), "a")
 
@@ -338,7 +339,7 @@ def test_a_cli_that_cannot_be_started_is_unavailable_and_costs_nothing(
         fail()
     # What standard error was read from is closed by another thread, a moment later.
     wait_for(lambda: descriptors() <= before, what="the end of every descriptor")
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
 
 
 def test_a_cli_that_is_mended_is_used_without_a_restart(new_pool, fake_environ, tmp_path):
@@ -355,7 +356,7 @@ def test_a_cli_that_hangs_at_its_start_is_ended_in_time(new_pool):
     pool = new_pool(config={"start": "hang"}, start_timeout=0.3)
     assert seconds(pytest.raises, ClaudeUnavailable, pool.get) < 4
     assert pool.lines.wait_for(0)
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
 
 
 def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool):
@@ -364,7 +365,7 @@ def test_a_cli_that_does_not_even_read_what_it_is_told_is_ended_in_time(new_pool
     call = functools.partial(pool.get, options=options)
     assert seconds(pytest.raises, ClaudeUnavailable, call) < 10
     assert pool.lines.wait_for(0)
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
 
 
 def test_fault_s9_a_start_that_hangs_does_not_keep_others_from_starting(
@@ -397,7 +398,7 @@ def test_a_project_whose_directory_is_broken_does_not_make_the_server_unready(ne
         pool.lease(PROJECT, str(tmp_path / "file"))
     assert pool.start_problem is None
     wait_for(lambda: pool.did("start"), what="a try beside")
-    wait_for(lambda: pool.counts() == {**EMPTY, "limit": 2}, what="its end")
+    wait_for(lambda: pool.counts() == replace(EMPTY, limit=2), what="its end")
     assert pool.start_problem is None
 
 
@@ -438,7 +439,7 @@ def test_the_skills_are_those_that_the_cli_lists_and_are_asked_for_once(new_pool
         assert pool.has_skill(skill, str(pool.folder)) is there
         assert pool.has_skill(skill, "/anywhere/else") is there
     assert len(pool.did("start")) == 1
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
     assert pool.lines.wait_for(0)
 
 
@@ -466,7 +467,7 @@ def test_fault_s10_while_it_is_not_known_what_the_cli_brings_along_nothing_is_le
     for _ in range(2):
         with pytest.raises(ClaudeUnavailable):
             pool.has_skill("verify", "/x")
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
 
 
 def test_skills_that_a_turn_has_told_need_no_process(new_pool):
@@ -512,4 +513,4 @@ def test_skills_that_could_not_be_asked_for_are_asked_for_again(new_pool):
         with pytest.raises(ClaudeUnavailable):
             pool.has_skill("verify", str(pool.folder))
     assert len(pool.did("start")) == 2
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0

@@ -9,7 +9,8 @@ import pytest
 
 from cowork.claude.pool import memory, reaper
 from cowork.claude.pool.reaper import IdleReaper
-from cowork.claude.pool.slots import LeaseRequest, Slots, State
+from cowork.claude.pool.slot import LeaseRequest, State
+from cowork.claude.pool.slots import Slots
 from cowork.model import Project
 from tests.serving import wait_for
 

@@ -15,7 +15,8 @@ import pytest
 from cowork.claude.command import LaunchConfig
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slots import LeaseRequest, Slot, Slots, State, Waiter
+from cowork.claude.pool.slot import LeaseRequest, Slot, State, Waiter
+from cowork.claude.pool.slots import Slots
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue, FairSemaphore
@@ -459,7 +460,7 @@ def test_hundreds_that_wait_are_all_served_or_give_up_and_keep_no_slot(waiters):
     ]
     answered = [call.result(60) for call in calls]
     assert answered.count(True) > 450
-    assert pool.counts()["busy"] == pool.counts()["starting"] == 0
+    assert pool.counts().busy == pool.counts().starting == 0
     pool.close()
 
 

@@ -7,11 +7,13 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.pool.slot import PoolCounts
 from cowork.claude.pool.spares import Spares
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ProcessGone
@@ -52,7 +54,7 @@ def test_a_new_session_takes_the_spare_and_another_is_made(new_pool):
     assert process is spare
     assert answer(process, "[[count]]a").startswith("I see 1 questions")
     wait_spares(pool)
-    assert pool.counts() == {**EMPTY, "busy": 1, "spare": 1, "limit": 4}
+    assert pool.counts() == replace(EMPTY, busy=1, spare=1, limit=4)
     pool.give_back(process)
     assert pool.again(process) is process
     assert len(pool.did("start")) == 2
@@ -108,7 +110,7 @@ def test_spares_leave_a_slot_for_a_turn(new_pool, limit, spares):
 def test_there_are_none_where_nobody_said_where(new_pool):
     pool = new_pool(spare_cwd=None)
     assert not [thread for thread in threading.enumerate() if thread.name == "claude-spares"]
-    assert pool.counts() == {**EMPTY, "limit": 4}
+    assert pool.counts() == replace(EMPTY, limit=4)
 
 
 def test_a_spare_goes_before_an_idle_process(new_pool):
@@ -120,9 +122,9 @@ def test_a_spare_goes_before_an_idle_process(new_pool):
     pool.give_back(second)
     wait_spares(pool)
     third = pool.get(options=LaunchOptions(system_prompt="be brief"))
-    assert pool.counts() == {"busy": 1, "idle": 1, "spare": 1, "starting": 0, "limit": 3}
+    assert pool.counts() == PoolCounts(busy=1, idle=1, spare=1, starting=0, limit=3)
     resumed = pool.again(first)
-    assert pool.counts() == {"busy": 2, "idle": 1, "spare": 0, "starting": 0, "limit": 3}
+    assert pool.counts() == PoolCounts(busy=2, idle=1, spare=0, starting=0, limit=3)
     assert all(process.alive for process in (second, third, resumed))
 
 
@@ -199,7 +201,7 @@ def test_closing_ends_spares_and_starts_no_more(new_pool):
     wait_spares(pool, 2)
     pool.close()
     assert pool.lines.wait_for(0)
-    assert pool.counts() == {**EMPTY, "limit": 4}
+    assert pool.counts() == replace(EMPTY, limit=4)
     assert len(pool.did("start")) == 2
 
 
@@ -216,7 +218,7 @@ def test_no_more_are_made_once_that_was_stopped(new_pool):
     pool.spares.stop()
     process = pool.get()
     answer(process, "[[say x]]")
-    assert pool.counts() == {**EMPTY, "busy": 1, "limit": 4}
+    assert pool.counts() == replace(EMPTY, busy=1, limit=4)
     assert len(pool.did("start")) == 1
 
 
@@ -237,7 +239,7 @@ def test_twenty_new_sessions_at_once_stay_within_the_limit(new_pool):
     assert [call.result(PATIENCE_S) for call in calls] == [str(number) for number in range(20)]
     threads.close()
     assert max(most) <= 3
-    assert pool.counts()["busy"] == 0
+    assert pool.counts().busy == 0
 
 
 # -- a broken CLI

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_closing_ends_every_process_in_a_hurry(new_pool, background):
     assert pool.lines.wait_for(0)
     for call in held:
         call.result(PATIENCE_S)
-    assert pool.counts() == {**EMPTY, "limit": 4}
+    assert pool.counts() == replace(EMPTY, limit=4)
     with pytest.raises(ShuttingDown):
         pool.get()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cowork.errors import StoreUnavailable
-from cowork.services import Services
+from cowork.lifecycle import Services
 
 ORDER = (
     *("turn_service.stop_accepting", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
