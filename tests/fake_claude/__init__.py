@@ -79,7 +79,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """What the fakes that share this log did, oldest first; nothing before the first start."""
     if not path.exists():
         return []
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # The last line may be on its way.
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    entries = [json.loads(line) for line in lines]
     return sorted(entries, key=lambda entry: entry["at"])
 
 
