@@ -9,9 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Request, Response
 from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.routing import MapAdapter
 
 from cowork import log as logging
 from cowork.lifecycle import Services
@@ -47,11 +49,36 @@ class _Json(JSONProvider):
         return orjson.loads(s)
 
 
+class _NoCookieSession(SessionInterface):
+    """No session of Flask's: nothing here is kept in a cookie."""
+
+    _null = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        del app, request
+        return self._null
+
+    def is_null_session(self, obj: object) -> bool:
+        return obj is self._null
+
+
 class _App(Flask):
-    """Flask, without asking a dozen times a request whether what it calls of ours is async."""
+    """Flask, without what it asks of each request though we know: what is async, Host, cookies."""
+
+    session_interface = _NoCookieSession()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """As Flask's for one site: routes do not go by the Host, which is the guard's to look at.
+
+        Flask looks at it twice.
+        """
+        if request is None:
+            return super().create_url_adapter(None)
+        method, scheme = request.method, request.scheme
+        return MapAdapter(self.url_map, "localhost", "/", "", scheme, request.path, method)
 
 
 def create_app(services: Services) -> Flask:
