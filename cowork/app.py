@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from flask import Blueprint, Flask, Request, Response
@@ -17,6 +16,7 @@ from werkzeug.routing import MapAdapter
 
 from cowork import log as logging
 from cowork.lifecycle import Services
+from cowork.runtime.ids import new_hex
 from cowork.web import (
     ask,
     client_address,
@@ -130,7 +130,7 @@ def _register_requests(app: Flask) -> None:
     def begin() -> None:
         asked, kept = request_ctx.request, app_ctx.g
         given = asked.headers.get("X-Request-ID", "")
-        kept.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_hex()
         kept.begun = time.monotonic()
         logging.request_id.set(kept.request_id)
 

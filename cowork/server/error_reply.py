@@ -8,10 +8,11 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from http import HTTPStatus
-from uuid import uuid4
 
 import orjson
 from gunicorn.http import errors as faults
+
+from cowork.runtime.ids import new_hex
 
 SEND_TIMEOUT_S = 1.0
 
@@ -66,7 +67,7 @@ def describe_error(fault: BaseException) -> tuple[HTTPStatus, str, str]:
 def send_error(sock: socket.socket, fault: BaseException) -> tuple[int, str]:
     """Answer a client that the application never saw; the status and the request id."""
     status, code, sentence = describe_error(fault)
-    request_id = uuid4().hex
+    request_id = new_hex()
     body = orjson.dumps({"detail": {"error": sentence, "code": code}})
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from sys import getsizeof
-from uuid import uuid4
 
 from cowork.errors import ClaudeFailed, CoworkError, TurnInterrupted
 from cowork.events import Done, Emitted, Failed, Status, Token, TokenBatch
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import PredicateCondition
+from cowork.runtime.ids import new_id
 from cowork.turns.event_log import Batch, EventLog
 from cowork.turns.outcome import (
     State,
@@ -54,7 +54,7 @@ class Turn:
     """
 
     def __init__(self, project: Project, question: Question, *, grace: float = -1.0) -> None:
-        self.id = str(uuid4())
+        self.id = new_id()
         self.project = project
         self.question = question
         self.request_id = request_id.get()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
-from uuid import uuid4
 
 from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
@@ -25,6 +24,7 @@ from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.log import logger
 from cowork.model import Project
+from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
@@ -200,7 +200,7 @@ class Pool:
                 self._is_ready(process)
             else:
                 process = self._launcher.start(
-                    wanted.session_id or str(uuid4()),
+                    wanted.session_id or new_id(),
                     wanted.cwd,
                     resume=wanted.session_id is not None,
                     options=wanted.options,
@@ -351,7 +351,7 @@ class Pool:
 
     def _ask_bundled(self) -> tuple[str, ...]:
         """What a process says that finds nothing of the user's."""
-        empty = str(Path(gettempdir()) / f"cowork-{uuid4().hex}")
+        empty = str(Path(gettempdir()) / f"cowork-{new_hex()}")
         try:
             return self._ask_skills(empty, Throwaway(config=empty))
         finally:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import uuid4
 
 from cowork.claude import command, orphans
 from cowork.claude.installation import ClaudeCli
@@ -20,6 +19,7 @@ from cowork.errors import AtCapacity, ClaudeUnavailable
 from cowork.log import logger
 from cowork.runtime.fair_queue import FairSemaphore
 from cowork.runtime.fd_watcher import FdWatcher
+from cowork.runtime.ids import new_hex, new_id
 from cowork.runtime.unix_user import make_folder
 
 log = logger(__name__)
@@ -118,7 +118,7 @@ class Launcher:
         """A process for a session that is yet to begin, which has been warmed up.  As `start`."""
 
         def start() -> ClaudeProcess:
-            new = str(uuid4())
+            new = new_id()
             return self.start(
                 new, cwd, resume=False, given_up=given_up, owner=owner, on_spawn=on_spawn
             )
@@ -160,7 +160,7 @@ class Launcher:
         options: LaunchOptions,
         throwaway: Throwaway | None,
     ) -> ClaudeProcess:
-        process_id = uuid4().hex
+        process_id = new_hex()
         launch_config = self.launch_config
         if options.permission_mode is not None:
             launch_config = replace(launch_config, permission_mode=options.permission_mode)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import IO, Any
-from uuid import uuid4
 
 from cowork.claude import orphans
 from cowork.claude.process.escalation import Escalation
@@ -28,6 +27,7 @@ from cowork.events import Emitted
 from cowork.log import logger, masked
 from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.fd_watcher import FdWatcher
+from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
@@ -143,7 +143,7 @@ class ClaudeProcess:
     def ask(self, prompt: str, on_events: Callable[[list[Emitted]], None]) -> PendingAnswer:
         """Send a question.  Raises `ProcessGone` where it certainly was not read."""
         self._wait_idle()
-        uuid = str(uuid4())
+        uuid = new_id()
         reply = PendingAnswer(self, AnswerParser(uuid, self._earlier), on_events)
         with self._condition:
             if self._failure is not None:
@@ -179,7 +179,7 @@ class ClaudeProcess:
     def _tell(self, content: str | list[Any], timeout: float) -> PendingAnswer:
         """The reply to a message that the model is not asked about."""
         with self._condition:
-            answer = AnswerParser(str(uuid4()), self._earlier)
+            answer = AnswerParser(new_id(), self._earlier)
             reply = self._reply = PendingAnswer(self, answer, lambda _events: None)
         message = protocol.user_message(content, reply.answer.uuid)
         self._send({**message, "shouldQuery": False}, timeout)
@@ -208,7 +208,7 @@ class ClaudeProcess:
         return self._stdin.send(protocol.encode(message), timeout)
 
     def _send_interrupt(self) -> None:
-        self._send(protocol.control_request(f"interrupt-{uuid4().hex}", "interrupt"), timeout=1.0)
+        self._send(protocol.control_request(f"interrupt-{new_hex()}", "interrupt"), timeout=1.0)
 
     # -- reading
 
