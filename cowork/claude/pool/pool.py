@@ -141,6 +141,9 @@ class Pool:
         with self._changed:
             if self._slots.closed:
                 raise ShuttingDown("the server is shutting down")
+            own = self._slots.take_own(wanted)  # nearly always: nobody else could have it
+            if own is not None:
+                return own
             waiter = self._slots.enqueue(wanted)
         try:
             while waiter.slot is None:

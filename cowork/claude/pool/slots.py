@@ -243,12 +243,16 @@ class Slots:
         return has
 
     def take_own(self, wanted: LeaseRequest) -> Slot | None:
-        """The project's own idle process, now busy, if it fits; else None."""
+        """The project's own idle process, now busy, if it fits and nothing holds it; else None."""
+        own = None
         for slot in self._theirs(wanted.project):
-            if slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
-                slot.state, slot.wanted = State.BUSY, wanted
-                return slot
-        return None
+            if self._holds(slot, wanted):
+                return None
+            if own is None and slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
+                own = slot
+        if own is not None:
+            own.state, own.wanted = State.BUSY, wanted
+        return own
 
     def _take_spare(self, wanted: LeaseRequest) -> Slot | None:
         """A spare that fits, now the project's and busy; None where there is none."""
