@@ -55,7 +55,11 @@ class StdoutReader:
             log.exception("reading the CLI's output failed", pid=self._pid)
             self._on_failure(ClaudeFailed("the Claude CLI's output could not be read"))
         finally:
-            self._on_end()
+            on_end = self._on_end
+            # They are methods of the process that has us: else only the garbage collector, which
+            # comes rarely, would free what it held.
+            del self._before, self._on_lines, self._on_failure, self._on_end
+            on_end()
 
     def _read(self) -> None:
         lines, on_lines = Lines(), self._on_lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
@@ -142,6 +143,23 @@ def test_what_is_to_be_checked_before_a_start_is_so_then_alone_and_keeps_no_slot
     again = pool.again(process, before_start=refuse)
     assert again is process
     assert checked == ["before a start"]
+
+
+def test_a_process_that_has_ended_is_freed_at_once_and_not_by_the_garbage_collector(new_pool):
+    """That comes rarely to a worker, and a question may take mebibytes."""
+    pool = new_pool()
+    process = pool.get()
+    answer(process, "a")
+    ended = weakref.ref(process)
+    gc.collect()
+    gc.disable()
+    try:
+        pool.discard(process)
+        pool.projects.clear()
+        del process
+        wait_for(lambda: ended() is None, what="the process object's end")
+    finally:
+        gc.enable()
 
 
 def test_there_are_never_more_processes_than_the_limit(new_pool, background):
