@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
