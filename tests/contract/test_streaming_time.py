@@ -132,7 +132,7 @@ def test_a_stream_may_last_longer_than_the_timeout_while_it_speaks(
 
 
 def test_a_stream_that_falls_silent_times_out(serve: Callable[..., Served]) -> None:
-    served = serve(CLAUDE_TIMEOUT="0.5")
+    served = serve(CLAUDE_TIMEOUT="2")
     *tokens, error, last = served.streamed("[[stall]] [[words 9]]")
     assert joined(tokens) == "w1 w2 w3 "
     assert error.data["code"] == "claude_timeout"
