@@ -112,7 +112,13 @@ def test_a_session_is_resumed_by_warming_and_remembers(staged: Callable[..., Sta
     stage = staged()
     first = stage.server.ask("[[say one]] alpha").json()
     kill(stage.cli(first["session_id"]))
-    assert stage.server.post("/sessions/p/warm").status_code == 204
+
+    def warmed() -> bool:
+        # The server may not have heard of the end of the former one yet.
+        assert stage.server.post("/sessions/p/warm").status_code == 204
+        return bool(stage.clis())
+
+    wait_for(warmed, 20, "a process")
     pid = stage.cli(first["session_id"])
     assert f"--resume={first['session_id']}" in argv_of(pid)
     reply = stage.server.ask("[[count]]").json()
