@@ -80,13 +80,13 @@ class ClaudeCli:
         self._lock = threading.Lock()
         self._state = CliState()
         self._checked = float("-inf")
-        self._checked_stamp: object = None
+        self._checked_fingerprint: object = None
         # What the last turn has shown of the login, and whether any has shown that it works: that
         # is all there is where the CLI does not say.
         self._shown: bool | None = None
         self._worked = False
         self._found: str | None = None
-        self._stamp: object = None
+        self._fingerprint: object = None
         self._generation = 0
         self._proving = False
         self._prove_after = float("-inf")
@@ -125,7 +125,7 @@ class ClaudeCli:
         One that was replaced is asked for its version first, while others go on with what they
         have: it counts when it runs.  One that is gone leaves the number as it is.
         """
-        if self._found is not None and _stamp(self._found) == self._stamp:
+        if self._found is not None and _fingerprint(self._found) == self._fingerprint:
             return self._generation
         # Where there is none, a start says so, and so does the state.
         with suppress(ClaudeUnavailable):
@@ -134,11 +134,15 @@ class ClaudeCli:
 
     def _prove(self, path: str) -> None:
         """See whether what is there now runs."""
-        stamp = _stamp(path)
+        fingerprint = _fingerprint(path)
         with self._lock:
-            if self._stamp is None:
-                self._stamp = stamp
-            if stamp == self._stamp or self._proving or time.monotonic() < self._prove_after:
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint
+            if (
+                fingerprint == self._fingerprint
+                or self._proving
+                or time.monotonic() < self._prove_after
+            ):
                 return
             self._proving = True
         runs = False
@@ -149,31 +153,31 @@ class ClaudeCli:
             with self._lock:
                 self._proving = False
                 if runs:
-                    self._replaced(stamp)
+                    self._replaced(fingerprint)
                 else:
                     self._prove_after = time.monotonic() + PROVE_RETRY_S
-            log.info("the CLI's executable has changed", path=path, runs=runs)
+            log.info("CLI executable changed", path=path, runs=runs)
         self.state()
 
-    def _replaced(self, stamp: object) -> None:
+    def _replaced(self, fingerprint: object) -> None:
         """Another CLI is in use from now on, of which nothing is known; the caller has the lock."""
-        self._stamp = stamp
+        self._fingerprint = fingerprint
         self._generation += 1
         self._checked = float("-inf")
         self._state = replace(self._state, version=None)
 
     def state(self) -> CliState:
         """What is known; starts a check in the background when that is old.  Never waits."""
-        stamp = _stamp(self._found)
+        fingerprint = _fingerprint(self._found)
         with self._lock:
             age = STATE_MAX_AGE_S if self._state.problem is None else PROBLEM_MAX_AGE_S
-            old = time.monotonic() - self._checked > age or stamp != self._checked_stamp
+            old = time.monotonic() - self._checked > age or fingerprint != self._checked_fingerprint
             if old and self._checking is None and not self._closed:
                 checking = threading.Thread(target=self.check, name="cli-check", daemon=True)
                 checking.start()  # may fail, and is tried again by the next who asks then
                 self._checking = checking
             state = self._state
-        if stamp is None and state.problem is None and self._found is not None:
+        if fingerprint is None and state.problem is None and self._found is not None:
             return replace(state, problem=self._missing())
         return state
 
@@ -188,10 +192,10 @@ class ClaudeCli:
     def check(self) -> CliState:
         """Ask the CLI for its version and its login; takes about a second."""
         state = CliState(problem="the Claude CLI could not be checked; see the server's log")
-        stamp, generation = None, self._generation
+        fingerprint, generation = None, self._generation
         try:
             path = self.path()
-            stamp = _stamp(path)
+            fingerprint = _fingerprint(path)
             version = _version(self._run(path, "--version")[1])
             self._warn_of(version)
             state = self._judged(CliState(path, version, *self._login(path)))
@@ -203,7 +207,7 @@ class ClaudeCli:
                 if current and None not in (known, state.version) and known != state.version:
                     # The same file runs another CLI than before: it is a wrapper.
                     self._generation += 1
-                self._state, self._checked_stamp, self._checking = state, stamp, None
+                self._state, self._checked_fingerprint, self._checking = state, fingerprint, None
                 self._checked = time.monotonic() if current else float("-inf")
         return state
 
@@ -224,7 +228,7 @@ class ClaudeCli:
         self._warned = version
         found = re.match(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version or "")
         if found is None:
-            log.warning("the CLI does not tell its version")
+            log.warning("CLI version unknown")
         elif tuple(map(int, found.groups())) < OLDEST_VERSION:
             oldest = ".".join(map(str, OLDEST_VERSION))
             log.warning(
@@ -279,7 +283,7 @@ class ClaudeCli:
                 [*privilege_prefix, path, *arguments], environment, start, timeout
             )
         except (OSError, subprocess.TimeoutExpired) as fault:
-            log.warning("the CLI could not be run", arguments=arguments, error=str(fault))
+            log.warning("could not run the CLI", arguments=arguments, error=str(fault))
             raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
 
     def _output_of(
@@ -329,7 +333,7 @@ def bundled() -> str | None:
     return None
 
 
-def _stamp(path: str | None) -> object:
+def _fingerprint(path: str | None) -> object:
     """What changes with an executable, behind all links; None where there is none."""
     try:
         found = os.stat(path) if path is not None else None  # noqa: PTH116 - with each lease

@@ -1,4 +1,4 @@
-"""`/xo-auth/*` when the upstream refuses, fails, lies or leads astray."""
+"""`/xo-auth/*` when the upstream refuses, fails, sends false replies or redirects."""
 
 from __future__ import annotations
 

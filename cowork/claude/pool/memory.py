@@ -48,13 +48,13 @@ def tree_pss(pid: int) -> int | None:
     The kernel walks every page of them: about 4 ms for a process of 200 MB, so not on the event
     loop.
     """
-    own = _process_rss(pid)
+    own = _process_pss(pid)
     if own is None:
         return None
-    return own + sum(_process_rss(each) or 0 for each in _descendants(pid))
+    return own + sum(_process_pss(each) or 0 for each in _descendants(pid))
 
 
-def _process_rss(pid: int) -> int | None:
+def _process_pss(pid: int) -> int | None:
     share = _field(_PROC / str(pid) / "smaps_rollup", "Pss:")
     return share if share is not None else _field(_PROC / str(pid) / "status", "VmRSS:")
 

@@ -158,7 +158,7 @@ class Pool:
         """Wait for a while, or do what is to be done for the slot; raises when time is up."""
         if waiter.victim is not None:
             process = waiter.victim.process
-            log.info("ending a process to make room", pid=process and process.pid)
+            log.info("evicting a process", pid=process and process.pid)
             self._slots.end(waiter.victim, new_owner=waiter)
             return
         own = self._launcher.timeout + OWN_PROCESS_TIMEOUT_S
@@ -383,7 +383,7 @@ class Pool:
                 self._generation = generation
                 self._slots.retire()
                 self._skills.forget()
-                log.info("the CLI was replaced; no process of the former one is kept")
+                log.info("CLI replaced, its former processes end when idle")
 
     @property
     def start_problem(self) -> str | None:
@@ -405,13 +405,13 @@ class Pool:
         self.discard(process)
 
     def close(self) -> None:
-        """End every process, all at once and in a hurry: in about two seconds."""
+        """End every process, all at once, with the short timeouts: in about two seconds."""
         self.spares.stop()
         self._start_probe.close()
         self._reaper.thread.stop()
         with self._changed:
             self._slots.close()
-            ends = [self._ended_in_a_hurry(slot) for slot in self._slots if slot.process]
+            ends = [self._shutdown_thread(slot) for slot in self._slots if slot.process]
         for end in ends:
             end.start()
         for end in ends:
@@ -424,7 +424,7 @@ class Pool:
         orphans.sweep_own()
         self._launcher.close()
 
-    def _ended_in_a_hurry(self, slot: Slot) -> threading.Thread:
+    def _shutdown_thread(self, slot: Slot) -> threading.Thread:
         """A thread, not begun yet, that ends the slot's process."""
         process = slot.process
         assert process is not None  # noqa: S101 - the caller has looked

@@ -98,7 +98,7 @@ class Spares:
     def saw_success(self) -> None:
         """A process that was started has shown that it works."""
         if self._breaker.failures and self._breaker.succeeded():
-            log.info("the CLI starts again")
+            log.info("CLI start recovered")
             self._slots.spares_due.set()
 
     def _step(self) -> float:

@@ -69,7 +69,7 @@ class StartProbe:
         try:
             thread.start()
         except RuntimeError as fault:  # there are no more threads
-            log.warning("whether the CLI starts could not be tried", why=str(fault))
+            log.warning("could not start a thread to probe the CLI", why=str(fault))
         else:
             self._thread = thread
 
@@ -77,7 +77,7 @@ class StartProbe:
         try:
             self._probe()
         except CoworkError as fault:
-            log.info("the CLI still does not start", why=fault.message)
+            log.info("CLI start probe failed", why=fault.message)
 
     def close(self) -> None:
         """Try no more."""

@@ -179,7 +179,7 @@ class Launcher:
             untraced = [] if throwaway is None else [NO_PERSISTENCE]
             child = self._spawner.spawn([*privilege_prefix, *argv, *untraced], env=env, cwd=start)
         except (OSError, RuntimeError) as fault:
-            log.error("the CLI could not be started", cwd=cwd, error=str(fault))
+            log.error("could not start the CLI", cwd=cwd, error=str(fault))
             raise ClaudeUnavailable(
                 "the Claude CLI could not be started; see the server's log", retry_after=5
             ) from fault
@@ -194,7 +194,9 @@ class Launcher:
                 initialize=options.initialize(),
             )
         except RuntimeError as fault:  # there are no more threads
-            log.error("a CLI that was started has no reader", pid=child.pid, error=str(fault))
+            log.error(
+                "could not start a reader thread for a CLI process", pid=child.pid, error=str(fault)
+            )
             raise ClaudeUnavailable(
                 "the server has no thread for a process", retry_after=5
             ) from fault

@@ -29,7 +29,7 @@ class PendingAnswer:
     """The answer to one question while it is being written.
 
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
-    that there are no more.  `heard` is whether the CLI has said anything since it was asked,
+    that there are no more.  `saw_output` is whether the CLI has said anything since it was asked,
     `running` whether it has said that it is at work.
     """
 

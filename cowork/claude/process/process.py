@@ -155,7 +155,7 @@ class ClaudeProcess:
         if not self._send(protocol.user_message(prompt, uuid)):
             with self._condition:
                 self._reply = None
-            raise ProcessGone("the Claude CLI took no question")
+            raise ProcessGone("the Claude CLI did not accept the question")
         return reply
 
     def list_skills(self) -> tuple[str, ...] | None:
@@ -195,7 +195,7 @@ class ClaudeProcess:
                 lambda: self._idle or self._failure is not None, time.monotonic() + IDLE_TIMEOUT_S
             )
         if not idle:
-            raise ProcessGone("the Claude CLI has not come to rest")
+            raise ProcessGone("timeout: the Claude CLI did not become idle")
 
     def interrupt(self, reply: PendingAnswer) -> None:
         """Interrupt the turn of `reply`; nothing happens when another turn runs by now."""
@@ -283,7 +283,7 @@ class ClaudeProcess:
         if result.session_id == self.session_id:
             result = replace(result, session_id=None)
         elif result.session_id is not None:
-            log.info("the CLI went on to another session", pid=self.pid, now=result.session_id)
+            log.info("CLI switched to another session", pid=self.pid, now=result.session_id)
             self.session_id = result.session_id
         if reply.answer.pairing.self_started:
             self._end_self_started()
@@ -307,7 +307,7 @@ class ClaudeProcess:
         """
         if self._failure is None:
             log.warning("CLI is running a self-started turn, killing it", pid=self.pid)
-        self._fail(ProcessGone("the Claude CLI began a turn that nobody asked for"))
+        self._fail(ProcessGone("the Claude CLI started a turn by itself"))
         self._child.kill()
 
     def _control(self, message: Message) -> None:
@@ -344,8 +344,10 @@ class ClaudeProcess:
         if not isinstance(response, dict) or response.get("request_id") != "initialize":
             return
         if response.get("subtype") == "error":
-            log.error("the CLI refused to begin", pid=self.pid, why=masked(str(response)[:500]))
-            self._fail(ClaudeUnavailable("the Claude CLI refused what it was to begin with"))
+            log.error(
+                "CLI rejected the initialize request", pid=self.pid, why=masked(str(response)[:500])
+            )
+            self._fail(ClaudeUnavailable("the Claude CLI rejected the initialize request"))
         else:
             self.remote_control = protocol.offers_remote_control(response.get("response"))
             self._become_ready()
@@ -360,7 +362,7 @@ class ClaudeProcess:
             self._garbage += 1
             if self._garbage == 1:
                 shown = masked(line[:200].decode(errors="replace"))
-                log.warning("the CLI wrote a line that is no message", pid=self.pid, line=shown)
+                log.warning("CLI wrote a line that is not a message", pid=self.pid, line=shown)
 
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -381,7 +383,9 @@ class ClaudeProcess:
             code, stderr = self._child.poll(), self._stderr.text
             failure = failures.from_death(code, stderr, spoke=self._spoke and self._ready)
             if self._failure is None and stderr.strip():
-                log.warning("the CLI ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:]))
+                log.warning(
+                    "CLI process ended", pid=self.pid, code=code, stderr=masked(stderr[-2000:])
+                )
             self._fail(failure, died=True)
         finally:
             # By its reader alone: closed by another, under a read, it would never be free.
@@ -398,7 +402,7 @@ class ClaudeProcess:
             self._condition.notify()
         if reply is not None:
             if died and not reply.saw_output:
-                failure = ProcessGone("the Claude CLI died before it heard the question")
+                failure = ProcessGone("the Claude CLI died before it read the question")
             reply.finish(Result(text=reply.answer.text, error=failure))
 
     def end(self) -> None:
@@ -440,7 +444,7 @@ class ClaudeProcess:
         own = None if self._child.poll() is not None else self.pid
         killed = orphans.sweep(self._marker, spare=lambda pid: orphans.session_of(pid) == own)
         if killed:
-            log.info("swept what a turn left behind", pid=self.pid, killed=len(killed))
+            log.info("killed leftover processes of a turn", pid=self.pid, killed=len(killed))
 
     def _close_pipes(self) -> None:
         self._watcher.unwatch(self._stderr)

@@ -26,7 +26,7 @@ class EarlierTurns:
     """What one process's turns have shown so far.
 
     `names` is whether its CLI names questions in `init`, `names_messages` whether in the first
-    message; `owners` tells which question a message's id, or a line's uuid, was heard with.
+    message; `owners` tells which question a message's id, or a line's uuid, was first seen with.
     `total_cost_usd` is the total of the latest result, None where it may be of other processes.
     """
 
@@ -36,7 +36,7 @@ class EarlierTurns:
         self.owners: dict[str, str] = {}
 
     def owner(self, name: Any, question: str) -> str:
-        """Whose it is: the first question's that it was heard with."""
+        """Whose it is: the first question's that it was first seen with."""
         if not isinstance(name, str) or not name:
             return question
         if len(self.owners) > REMEMBERED:
@@ -107,7 +107,7 @@ class Pairing:
         self._outside_message = True
 
     def _lose_message(self) -> None:
-        """Another message begins; of ours only what is stamped can still be told."""
+        """Another message begins; of ours only lines that carry its id can still be told apart."""
         self._outside_message = True
         self.line_tag = self.line_tag or None
 
@@ -132,7 +132,7 @@ class Pairing:
             self.self_started = True
             self.close()
         else:
-            # One that was heard before is an earlier turn's, printed twice.
+            # One that was seen before is an earlier turn's, printed twice.
             self.open = self._earlier.owner(message.get("uuid"), self.uuid) == self.uuid
 
     def _is_end(self, message: Message) -> bool:
@@ -163,7 +163,7 @@ class Pairing:
         return True
 
     def _knows(self, name: str | None, *, named: bool) -> bool:
-        """Whether a message is not one that was heard with an earlier question.
+        """Whether a message is not one that was first seen with an earlier question.
 
         Only where this CLI names questions: behind some gateways all messages have one id.
         """

@@ -127,7 +127,7 @@ def test_a_busy_project_refuses_as_it_is_told(queues):
         submit(queues, Moody(), "queue")
 
 
-def test_a_shut_lane_lets_nobody_in(queues):
+def test_a_closed_queue_lets_nobody_in(queues):
     queues.close()
     with pytest.raises(ShuttingDown):
         submit(queues, Moody(), "queue")

@@ -67,7 +67,7 @@ def folder(begun):
 
 
 @pytest.fixture
-def _short_rungs(monkeypatch):
+def _short_timeouts(monkeypatch):
     monkeypatch.setattr("cowork.turns.runner.INTERRUPT_STEP_S", 0.03)
     monkeypatch.setattr("cowork.turns.service.STOP_TIMEOUT_S", 0.3)
 
@@ -85,7 +85,7 @@ def is_kept(server, turn):
 
 
 @pytest.mark.parametrize(("part", "told"), WAYS, ids=str)
-def test_fault_t1_whatever_breaks_a_turn_ends_and_its_lane_goes_on(part, told, folder):
+def test_fault_t1_whatever_breaks_a_turn_ends_and_its_queue_goes_on(part, told, folder):
     server, leaks = open_server(folder, part, told)
     try:
         asked = [server.ask(key) for key in ("one", "two", "three")]
@@ -129,7 +129,7 @@ def test_the_store_learns_how_a_turn_ended_whatever_broke(part, told, folder):
     ("part", "told"), tuple(breaks("process.interrupt", "pool.discard")), ids=str
 )
 @pytest.mark.parametrize("deaf", [False, True])
-@pytest.mark.usefixtures("_short_rungs")
+@pytest.mark.usefixtures("_short_timeouts")
 def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
     server, _ = open_server(
         folder, part, told, launch_config={"silent": True, "deaf": deaf}, timeout=0.05
@@ -142,7 +142,7 @@ def test_a_turn_whose_time_is_up_ends_whatever_breaks(part, told, deaf, folder):
         server.close()
 
 
-@pytest.mark.usefixtures("_short_rungs")
+@pytest.mark.usefixtures("_short_timeouts")
 def test_all_turns_are_stopped_though_the_stop_of_one_breaks(folder):
     server = Server(folder, launch_config={"silent": True})
     try:

@@ -95,7 +95,7 @@ def test_many_may_end_a_process_at_once(new_pool, background):
     assert not process.alive
 
 
-def test_closing_ends_every_process_in_a_hurry(new_pool, background):
+def test_closing_ends_every_process_with_short_timeouts(new_pool, background):
     pool = new_pool(limit=4)
     idle, deaf, stalled = pool.get(), pool.get(), pool.get()
     pool.give_back(idle)

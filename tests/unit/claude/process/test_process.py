@@ -109,7 +109,7 @@ def test_every_event_is_there_before_the_result_is(start):
     assert heard[-1] == Token("w300")
 
 
-def test_a_wait_ends_at_its_time_or_at_a_nudge(start):
+def test_a_wait_ends_at_its_time_or_when_it_is_woken(start):
     reply = begin_turn(start(), "[[stall]] [[words 9]]", 3)
     begun = time.monotonic()
     assert reply.wait(begun + 0.1) is None
