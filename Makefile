@@ -19,7 +19,7 @@ install: $(STAMPS)/requirements ## Make the virtualenv and install what the serv
 
 install-cli: $(STAMPS)/requirements ## Install the claude CLI into the virtualenv, unless there is one
 	@command -v "$${CLAUDE_CLI_PATH:-claude}" >/dev/null 2>&1 \
-	|| test -x "$$($(BIN)/python -c 'from cowork.claude.installation import bundled; print(bundled() or "")')" \
+	|| test -x "$$($(BIN)/python -c 'from cowork.claude.executable import bundled; print(bundled() or "")')" \
 	|| { echo "installing the claude CLI (about 100 MB, once) ..."; \
 	     $(PIP) --no-deps --require-hashes -r requirements-cli.txt; }
 

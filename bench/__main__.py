@@ -19,7 +19,7 @@ from types import FrameType
 from bench import fake, proc
 from bench.figures import Measure, table
 from bench.setup import Report, Setup
-from cowork.claude.installation import bundled
+from cowork.claude.executable import bundled
 
 LOOK_S = 0.5
 QUIET = 0.1

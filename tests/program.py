@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from cowork.claude.installation import bundled
+from cowork.claude.executable import bundled
 
 
 def arguments(prog: str, doc: str | None) -> argparse.Namespace:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
 import re
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from cowork.claude import command, orphans
-from cowork.claude.command import UMASK
+from cowork.claude.command import LaunchConfig
+from cowork.claude.executable import find, fingerprint_of
+from cowork.claude.one_shot import OneShotCommands, login_status_in, version_in
 from cowork.claude.stream_json import failures
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
-from cowork.runtime import unix_user
 
 log = logger(__name__)
 
-CHECK_TIMEOUT_S = 15.0
 # A turn may wait so long for what took the executable's place; seconds.
 PROVE_TIMEOUT_S = 5.0
 PROVE_RETRY_S = 2.0
@@ -35,17 +27,6 @@ PROBLEM_MAX_AGE_S = 15.0
 # backslash within an option's name hid it: one session could read another's transcript.  Before
 # 2.1.299 it had no switch for `@/any/file` in a question either.
 OLDEST_VERSION = (2, 1, 319)
-# What a wrapper prints before the CLI does is no version: "Now using node v20.1.0".
-_VERSIONS = (
-    re.compile(r"(\d+\.\d+\S*) \(Claude Code\)"),
-    re.compile(r"^[ \t]*(\d+\.\d+\S*)", re.MULTILINE),
-)
-_OBJECT = re.compile(r"^[ \t]*\{", re.MULTILINE)
-CLI_WHEEL = "claude-agent-sdk"
-INSTALL_ADVICE = (
-    "set CLAUDE_CLI_PATH, put `claude` on PATH, or install the one that comes in a wheel, with "
-    f"`make install-cli` or `pip install {CLI_WHEEL}`"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +53,12 @@ class ClaudeCli:
     """
 
     def __init__(
-        self, configured: str, *, environ: Mapping[str, str], launch_config: command.LaunchConfig
+        self, configured: str, *, environ: Mapping[str, str], launch_config: LaunchConfig
     ) -> None:
         self.configured = configured
         self._environ = environ
         self._launch_config = launch_config
+        self._commands = OneShotCommands(environ, launch_config)
         self._lock = threading.Lock()
         self._state = CliState()
         self._checked = float("-inf")
@@ -91,7 +73,6 @@ class ClaudeCli:
         self._proving = False
         self._prove_after = float("-inf")
         self._checking: threading.Thread | None = None
-        self._asked: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._warned: str | None = ""
         self._remote: bool | None = None
@@ -102,21 +83,7 @@ class ClaudeCli:
 
         Raises `ClaudeUnavailable` with what to do.
         """
-        named = self._environ.get("PATH", os.defpath)
-        found = shutil.which(os.path.expanduser(self.configured), path=named)  # noqa: PTH111
-        if found is None and self.configured == "claude":
-            found = bundled()
-        if found is None:
-            raise ClaudeUnavailable(
-                f"the Claude CLI was not found or cannot be executed: {INSTALL_ADVICE}"
-            )
-        path, cli_user = Path(found).absolute(), self._launch_config.cli_user
-        if cli_user is not None and not unix_user.can_access(cli_user, path, os.R_OK | os.X_OK):
-            raise ClaudeUnavailable(
-                f"{cli_user.name} of COWORK_CLAUDE_USER may not run the Claude CLI at {path}: "
-                "install it where every user can get"
-            )
-        self._found = str(path)
+        self._found = find(self.configured, self._environ, self._launch_config.cli_user)
         return self._found
 
     def generation(self) -> int:
@@ -125,7 +92,7 @@ class ClaudeCli:
         One that was replaced is asked for its version first, while others go on with what they
         have: it counts when it runs.  One that is gone leaves the number as it is.
         """
-        if self._found is not None and _fingerprint(self._found) == self._fingerprint:
+        if self._found is not None and fingerprint_of(self._found) == self._fingerprint:
             return self._generation
         # Where there is none, a start says so, and so does the state.
         with suppress(ClaudeUnavailable):
@@ -134,7 +101,7 @@ class ClaudeCli:
 
     def _prove(self, path: str) -> None:
         """See whether what is there now runs."""
-        fingerprint = _fingerprint(path)
+        fingerprint = fingerprint_of(path)
         with self._lock:
             if self._fingerprint is None:
                 self._fingerprint = fingerprint
@@ -147,7 +114,7 @@ class ClaudeCli:
             self._proving = True
         runs = False
         try:
-            code, said = self._run(path, "--version", timeout=PROVE_TIMEOUT_S)
+            code, said = self._commands.run(path, "--version", timeout=PROVE_TIMEOUT_S)
             runs = code == 0 and bool(said.strip())
         finally:
             with self._lock:
@@ -168,7 +135,7 @@ class ClaudeCli:
 
     def state(self) -> CliState:
         """What is known; starts a check in the background when that is old.  Never waits."""
-        fingerprint = _fingerprint(self._found)
+        fingerprint = fingerprint_of(self._found)
         with self._lock:
             age = STATE_MAX_AGE_S if self._state.problem is None else PROBLEM_MAX_AGE_S
             old = time.monotonic() - self._checked > age or fingerprint != self._checked_fingerprint
@@ -195,8 +162,8 @@ class ClaudeCli:
         fingerprint, generation = None, self._generation
         try:
             path = self.path()
-            fingerprint = _fingerprint(path)
-            version = _version(self._run(path, "--version")[1])
+            fingerprint = fingerprint_of(path)
+            version = version_in(self._commands.run(path, "--version")[1])
             self._warn_of(version)
             state = self._judged(CliState(path, version, *self._login(path)))
         except ClaudeUnavailable as fault:
@@ -263,100 +230,17 @@ class ClaudeCli:
 
     def _login(self, path: str) -> tuple[bool | None, str | None]:
         """Whether it says that it is logged in, None where it does not say, and how."""
-        said = _first_object(self._run(path, "auth", "status")[1])
+        said = login_status_in(self._commands.run(path, "auth", "status")[1])
         if said is None:
             return None, None
         method = said.get("authMethod")
         return said.get("loggedIn") is True, method if isinstance(method, str) else None
 
-    def _run(
-        self, path: str, *arguments: str, timeout: float = CHECK_TIMEOUT_S
-    ) -> tuple[int | None, str]:
-        """Its exit code and what it wrote; raises `ClaudeUnavailable`."""
-        environment = command.environment(
-            self._environ, marker=orphans.marker("check"), launch_config=self._launch_config
-        )
-        try:
-            # Not our own directory: its settings are none of the CLI's business.
-            privilege_prefix, start = command.privilege_prefix(self._launch_config, "/")
-            return self._output_of(
-                [*privilege_prefix, path, *arguments], environment, start, timeout
-            )
-        except (OSError, subprocess.TimeoutExpired) as fault:
-            log.warning("could not run the CLI", arguments=arguments, error=str(fault))
-            raise ClaudeUnavailable(f"the Claude CLI could not be run: {INSTALL_ADVICE}") from fault
-
-    def _output_of(
-        self, argv: list[str], environment: dict[str, str], cwd: str, timeout: float
-    ) -> tuple[int | None, str]:
-        child = subprocess.Popen(
-            argv,
-            env=environment,
-            cwd=cwd,
-            umask=UMASK,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        with child:
-            with self._lock:
-                self._asked = child
-                closed = self._closed
-            try:
-                said = child.communicate(timeout=0.0 if closed else timeout)[0]
-                return child.returncode, said.decode(errors="replace")
-            finally:
-                child.kill()
-
     def close(self, timeout: float = 2.0) -> None:
         """End a check that is under way."""
         with self._lock:
             self._closed = True
-            checking, asked = self._checking, self._asked
-        if asked is not None:
-            asked.kill()
+            checking = self._checking
+        self._commands.close()
         if checking is not None:
             checking.join(timeout)
-
-
-def bundled() -> str | None:
-    """The binary inside an installed claude-agent-sdk wheel, if there is one."""
-    try:
-        spec = importlib.util.find_spec("claude_agent_sdk")
-    except (ImportError, ValueError):
-        return None
-    for place in (spec.submodule_search_locations or []) if spec is not None else []:
-        binary = Path(place) / "_bundled" / "claude"
-        if os.access(binary, os.X_OK):
-            return str(binary)
-    return None
-
-
-def _fingerprint(path: str | None) -> object:
-    """What changes with an executable, behind all links; None where there is none."""
-    try:
-        found = os.stat(path) if path is not None else None  # noqa: PTH116 - with each lease
-    except OSError:
-        return None
-    if found is None:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode
-
-
-def _version(said: str) -> str | None:
-    """The version in what the CLI printed, whatever else stands there."""
-    found = next((match for each in _VERSIONS if (match := each.search(said))), None)
-    return found.group(1) if found is not None else None
-
-
-def _first_object(said: str) -> dict[str, Any] | None:
-    """The first JSON object that begins a line and speaks of a login."""
-    for begins in _OBJECT.finditer(said):
-        try:
-            found, _ = json.JSONDecoder().raw_decode(said, begins.end() - 1)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict) and "loggedIn" in found:
-            return found
-    return None

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from cowork.claude.installation import CLI_WHEEL, bundled
+from cowork.claude.executable import CLI_WHEEL, bundled
 from cowork.demo.model import serve
 
 # The wheel holds the CLI's binary.

@@ -12,7 +12,8 @@ import pytest
 
 from cowork.claude import orphans
 from cowork.claude.command import LaunchConfig
-from cowork.claude.installation import ClaudeCli, bundled
+from cowork.claude.executable import bundled
+from cowork.claude.installation import ClaudeCli
 from cowork.errors import ClaudeUnavailable
 from tests.fake_claude import configure
 from tests.patience import PATIENCE_S
