@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from cowork.claude.stream_json.answer import Result
+from cowork.claude.stream_json.result import Result
 from cowork.errors import CoworkError, Internal
 from cowork.events import Done
 from cowork.log import logger

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from cowork.claude.process.process import ClaudeProcess
-from cowork.claude.stream_json.answer import Result
 from cowork.claude.stream_json.failures import RequestRefused
+from cowork.claude.stream_json.result import Result
 from cowork.claude.transcript import Transcripts
 from cowork.errors import SessionUnusable
 from cowork.events import Done

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from cowork.claude.stream_json.answer import AnswerParser, Result
+from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.stream_json.result import Result
 from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition
 

@@ -19,9 +19,10 @@ from cowork.claude.process.stderr import StderrTail
 from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
 from cowork.claude.process.stdout_reader import StdoutReader
 from cowork.claude.stream_json import failures, protocol
-from cowork.claude.stream_json.answer import AnswerParser, Result
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.pairing import EarlierTurns, names_a_question
 from cowork.claude.stream_json.protocol import Message, TextRun
+from cowork.claude.stream_json.result import Result
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Emitted
 from cowork.log import logger, masked

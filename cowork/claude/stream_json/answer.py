@@ -8,43 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import orjson
 
-from cowork.claude.stream_json import billing, failures
+from cowork.claude.stream_json import billing, failures, notices
+from cowork.claude.stream_json.answer_text import SEPARATOR, AnswerText
 from cowork.claude.stream_json.pairing import EarlierTurns, Pairing
-from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, text_of, whole_text
+from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, whole_text
+from cowork.claude.stream_json.result import Result
 from cowork.errors import CoworkError
-from cowork.events import Event, Replace, Status, Thinking, Token, TokenBatch, ToolResult, ToolUse
+from cowork.events import Event, Thinking, TokenBatch, ToolResult
 
-_SEPARATOR = "\n\n"
-_TOOL_RESULT_LIMIT = 64 * 1024
 _SESSION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How the CLI ended a turn; `error` is None for an answer.
-
-    `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
-    whether the CLI stopped because it was told to.  `cost_usd` is this turn's, and so are `spent`,
-    the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
-    `session_id` is what the CLI will resume, where it is not the session that was asked.
-    `structured_output` is the answer to a question with a schema; `text` is then its JSON.
-    """
-
-    text: str
-    error: CoworkError | None = None
-    interrupted: bool = False
-    replaced: bool = False
-    usage: dict[str, Any] | None = None
-    cost_usd: float | None = None
-    spent: dict[str, Any] | None = None
-    session_id: str | None = None
-    structured_output: Any = None
 
 
 class AnswerParser:
@@ -53,8 +29,6 @@ class AnswerParser:
     `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
     A result that says nothing is `unsure`: some CLIs print one before the model speaks, so that it
     is the end only if nothing follows.  `earlier` is what the process's former turns have shown.
-    The text kept is `_settled` (confirmed blocks, separators included) and `_live` (the deltas of
-    the block that is being written).
     """
 
     def __init__(self, uuid: str, earlier: EarlierTurns | None = None) -> None:
@@ -66,16 +40,12 @@ class AnswerParser:
         self._earlier = earlier or EarlierTurns()
         self.pairing = Pairing(uuid, self._earlier)
         self._tools: set[str] = set()
-        self._settled: list[str] = []
-        self._live = StringIO()
-        self._message_from = 0
+        self._text = AnswerText()
         self._message_open = False
         self._message_id: str | None = None
         self._stop_reason: str | None = None
-        self._prefix = ""
         # The first half of a character whose second one is in the next delta.
-        self._half = self._half_thought = ""
-        self._replaced = False
+        self._half_thought = ""
         self._said_by_cli: list[str] = []
         self._failure_kind: str | None = None
         self._resets_at: float | None = None
@@ -83,7 +53,7 @@ class AnswerParser:
     @property
     def text(self) -> str:
         """The answer so far."""
-        return "".join(self._settled) + self._live.getvalue()
+        return self._text.value
 
     def read(self, message: Message) -> list[Event]:
         """What this message adds.
@@ -107,10 +77,11 @@ class AnswerParser:
         line_tag, literals = self.pairing.line_tag, run.literals
         if line_tag is None or (line_tag and run.lines.count(line_tag) != len(literals)):
             return None
-        if self._prefix or self._half:
-            before = self._take_prefix() + self._take_half()
+        written = self._text
+        if written.prefix or written.half:
+            before = written.take_prefix() + written.take_half()
             literals = [orjson.dumps(before)[:-1] + literals[0][1:], *literals[1:]]
-        self._live.write(run.text)
+        written.live.write(run.text)
         return TokenBatch(literals)
 
     # -- what the model is writing
@@ -136,33 +107,15 @@ class AnswerParser:
             return []
         text = delta.get("text")
         if isinstance(text, str) and text and delta.get("type") == "text_delta":
-            text, self._half = whole_text(self._half + text)
-            return [self._write(text)] if text else []
+            text, self._text.half = whole_text(self._text.half + text)
+            return [self._text.write(text)] if text else []
         if delta.get("type") == "thinking_delta" and isinstance(delta.get("thinking"), str):
             thought, self._half_thought = whole_text(self._half_thought + delta["thinking"])
             return [Thinking(thought)]
         return []
 
-    def _write(self, text: str) -> Token:
-        self._live.write(text)
-        return Token(self._take_prefix() + text)
-
-    def _take_prefix(self) -> str:
-        prefix, self._prefix = self._prefix, ""
-        if prefix:
-            self._settled.append(prefix)
-        return prefix
-
-    def _take_half(self) -> str:
-        """Half a character whose other half does not come."""
-        half, self._half = self._half, ""
-        if not half:
-            return ""
-        self._live.write("\ufffd")
-        return "\ufffd"
-
     def _message_start(self, event: Message) -> list[Event]:
-        events = self._abandon() if self._message_open else []
+        events = self._text.drop_message() if self._message_open else []
         body = event.get("message")
         self._message_id = body.get("id") if isinstance(body, dict) else None
         self._begin_message()
@@ -170,34 +123,18 @@ class AnswerParser:
 
     def _message_stop(self, message: Message) -> list[Event]:
         self._message_open = False
-        if message.get("abandoned_blocks") is None or not self._live.tell():
+        if message.get("abandoned_blocks") is None or not self._text.live.tell():
             return []
         # The connection broke in a block that was never confirmed: it is asked for again.
-        self._live = StringIO()
-        del self._settled[self._message_from :]
-        return self._replace()
+        return self._text.drop_message()
 
     def _begin_message(self) -> None:
-        self._half = self._half_thought = ""
-        self._settle_live()
+        # A message that was cut by max_tokens goes on in the next one.
+        self._text.begin_message(continues=self._stop_reason == "max_tokens")
+        self._half_thought = ""
         self.unsure = None
-        # A message that was cut by max_tokens goes on in the next one, in mid-sentence.
-        continues = self._stop_reason == "max_tokens"
-        self._prefix = _SEPARATOR if self._settled and not continues else ""
-        self._message_from = len(self._settled)
         self._message_open = True
         self._stop_reason = None
-
-    def _abandon(self) -> list[Event]:
-        """A message that never ended is followed by another: its text is void."""
-        had_text = bool(self._live.tell()) or len(self._settled) > self._message_from
-        del self._settled[self._message_from :]
-        self._live = StringIO()
-        return self._replace() if had_text else []
-
-    def _replace(self) -> list[Event]:
-        self._replaced = True
-        return [Replace(self.text)]
 
     # -- what the CLI confirms
 
@@ -210,16 +147,16 @@ class AnswerParser:
         events: list[Event] = []
         if body.get("id") != self._message_id:
             # Asked again without streaming: the message comes whole, with neither start nor stop.
-            events += self._abandon() if self._message_open else []
+            events += self._text.drop_message() if self._message_open else []
             self._message_id = body.get("id")
             self._begin_message()
             self._message_open = False
         for block in content_blocks(message):
             if block.get("type") == "text" and isinstance(block.get("text"), str):
-                events += self._confirm(block["text"])
+                events += self._text.confirm(block["text"])
             elif block.get("type") == "tool_use":
                 self.used_tools = True
-                use = _tool_use(block)
+                use = notices.tool_use(block)
                 self._tools.add(use.id)
                 events.append(use)
         return events
@@ -231,25 +168,6 @@ class AnswerParser:
         texts = (block.get("text") for block in content_blocks(message))
         self._said_by_cli += [text for text in texts if isinstance(text, str)]
         return []
-
-    def _confirm(self, final: str) -> list[Event]:
-        self._half = ""  # the whole text is here
-        streamed = self._live.getvalue()
-        if final.strip() == streamed.strip():
-            self._settle_live()
-            return []
-        if final.startswith(streamed):
-            token = self._write(final[len(streamed) :])
-            self._settle_live()
-            return [token]
-        self._live = StringIO(final)
-        self._settle_live()
-        return self._replace()
-
-    def _settle_live(self) -> None:
-        if streamed := self._live.getvalue():
-            self._settled.append(streamed)
-            self._live = StringIO()
 
     # -- what happens besides
 
@@ -268,36 +186,23 @@ class AnswerParser:
         if not isinstance(tool, str) or tool not in self._tools:
             return None
         self._tools.remove(tool)
-        text = text_of(block.get("content"))
-        return ToolResult(
-            id=tool,
-            content=text[:_TOOL_RESULT_LIMIT],
-            is_error=block.get("is_error") is True,
-            truncated=cut or len(text) > _TOOL_RESULT_LIMIT,
-        )
+        return notices.tool_result(tool, block, cut=cut)
 
     def _system(self, message: Message) -> list[Event]:
-        subtype = message.get("subtype")
-        if subtype == "init":
-            skills = message.get("skills")
-            if isinstance(skills, list):
-                self.skills = tuple(skill for skill in skills if isinstance(skill, str))
-        elif subtype == "status" and isinstance(message.get("status"), str):
-            return [Status(message["status"])]
-        elif subtype == "api_retry":
-            return [Status("api_retry", _facts(message, _RETRY_FACTS))]
-        elif subtype in ("compact_boundary", "model_fallback"):
-            return [Status(str(subtype))]
+        if message.get("subtype") != "init":
+            return notices.system_status(message)
+        skills = message.get("skills")
+        if isinstance(skills, list):
+            self.skills = tuple(skill for skill in skills if isinstance(skill, str))
         return []
 
     def _rate_limit(self, message: Message) -> list[Event]:
         info = message.get("rate_limit_info")
         if not isinstance(info, dict):
             return []
-        resets_at = info.get("resetsAt")
-        if info.get("status") == "rejected" and isinstance(resets_at, int | float):
-            self._resets_at = float(resets_at)
-        return [Status("rate_limit", _facts(info, _LIMIT_FACTS))]
+        until = notices.rejected_until(info)
+        self._resets_at = self._resets_at if until is None else until
+        return [notices.rate_limit(info)]
 
     # -- the end
 
@@ -316,7 +221,7 @@ class AnswerParser:
             text=self.text,
             error=error,
             interrupted=interrupted,
-            replaced=self._replaced,
+            replaced=self._text.was_replaced,
             usage=usage if isinstance(usage, dict) else None,
             cost_usd=self._cost(message),
             spent=billing.tokens(message),
@@ -346,32 +251,16 @@ class AnswerParser:
         text = (
             said if isinstance(said, str) else orjson.dumps(message["structured_output"]).decode()
         )
-        if not self.text:
-            return [self._write(text)]
-        if self.text == text:
-            return []
-        self._settled, self._live = [text], StringIO()
-        return self._replace()
+        return self._text.set(text)
 
     def _unstreamed(self, message: Message) -> list[Event]:
         """The answer of a turn in which the model wrote nothing, such as a command's."""
-        said = _SEPARATOR.join(self._said_by_cli) or message.get("result")
-        return [self._write(said)] if isinstance(said, str) and said else []
+        said = SEPARATOR.join(self._said_by_cli) or message.get("result")
+        return [self._text.write(said)] if isinstance(said, str) and said else []
 
     def _start_over(self) -> list[Event]:
-        had_text = bool(self.text)
-        self._settled, self._live, self._message_from = [], StringIO(), 0
-        self._message_open, self._prefix, self._said_by_cli = False, "", []
-        return self._replace() if had_text else []
-
-
-def _tool_use(block: Message) -> ToolUse:
-    given = block.get("input")
-    return ToolUse(
-        id=str(block.get("id", "")),
-        name=str(block.get("name", "")),
-        input=given if isinstance(given, dict) else {},
-    )
+        self._message_open, self._said_by_cli = False, []
+        return self._text.clear()
 
 
 def _session_of(message: Message) -> str | None:
@@ -380,14 +269,8 @@ def _session_of(message: Message) -> str | None:
     return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
 
 
-def _facts(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: message[name] for name in names if message.get(name) is not None}
-
-
 # What says that a turn begins.
 _BEGINS = frozenset({"system", "command_lifecycle"})
-_RETRY_FACTS = ("attempt", "max_retries", "retry_delay_ms", "error_status", "error")
-_LIMIT_FACTS = ("status", "resetsAt", "rateLimitType", "utilization")
 _READERS: dict[str, Callable[[AnswerParser, Message], list[Event]]] = {
     "stream_event": AnswerParser._stream_event,  # noqa: SLF001 - its own table
     "assistant": AnswerParser._assistant,  # noqa: SLF001

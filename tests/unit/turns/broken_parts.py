@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.session_files import SessionFiles
-from cowork.claude.stream_json.answer import AnswerParser, Result
+from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.stream_json.result import Result
 from cowork.claude.transcript import Transcripts
 from cowork.claude.workspace import Workspace
 from cowork.errors import ClaudeFailed, CoworkError

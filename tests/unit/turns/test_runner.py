@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from cowork.claude.process.pending_answer import PendingAnswer
-from cowork.claude.stream_json.answer import AnswerParser, Result
+from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.stream_json.result import Result
 from cowork.errors import TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey

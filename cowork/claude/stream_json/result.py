@@ -1,0 +1,30 @@
+"""How the CLI ended a turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cowork.errors import CoworkError
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the CLI ended a turn; `error` is None for an answer.
+
+    `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
+    whether the CLI stopped because it was told to.  `cost_usd` is this turn's, and so are `spent`,
+    the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
+    `session_id` is what the CLI will resume, where it is not the session that was asked.
+    `structured_output` is the answer to a question with a schema; `text` is then its JSON.
+    """
+
+    text: str
+    error: CoworkError | None = None
+    interrupted: bool = False
+    replaced: bool = False
+    usage: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    spent: dict[str, Any] | None = None
+    session_id: str | None = None
+    structured_output: Any = None
