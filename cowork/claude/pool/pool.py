@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
-from tempfile import gettempdir
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
+from cowork.claude.pool.acquirer import SlotAcquirer
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
-from cowork.claude.pool.slot import LeaseRequest, PoolCounts, ProcessInfo, Slot, State, Waiter
+from cowork.claude.pool.skill_listing import SkillListing
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, ProcessInfo, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
-from cowork.claude.pool.start_probe import StartProbe
-from cowork.claude.process.launcher import POLL_INTERVAL_S, Launcher, Throwaway
+from cowork.claude.pool.starter import ProcessStarter
+from cowork.claude.process.launcher import Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess
-from cowork.claude.skills import Bundled, Skills
 from cowork.claude.stream_json.failures import SessionMissing
-from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
+from cowork.errors import AtCapacity
 from cowork.log import logger
 from cowork.model import Project
-from cowork.runtime.ids import new_hex, new_id
 
 log = logger(__name__)
 
@@ -33,7 +30,6 @@ CLOSE_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 1.0
 # Longer than the escalation of an end may take; a project's own process may besides have to start.
 OWN_PROCESS_TIMEOUT_S = 30.0
-THROWAWAY = Throwaway()
 
 
 class Pool:
@@ -60,7 +56,6 @@ class Pool:
         bundled_skills: bool = False,
     ) -> None:
         self._launcher = launcher
-        self._slot_timeout = slot_timeout
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
@@ -68,21 +63,28 @@ class Pool:
         self._reaper = IdleReaper(
             self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_tick=self._renew
         )
-        self._cwd = spare_cwd
-        self._start_probe = StartProbe(self._probe)
-        self._skills = Skills(
-            self._ask_skills,
-            per_directory=launcher.launch_config.trust_projects,
-            bundled=None if bundled_skills else Bundled(self._ask_bundled, launcher.generation),
-            is_own=self._is_own,
+        self._acquirer = SlotAcquirer(
+            self._slots,
+            timeout=slot_timeout,
+            own_timeout=launcher.timeout + OWN_PROCESS_TIMEOUT_S,
+            give_back=self.give_back,
         )
+        listing = SkillListing(launcher, self._throwaway_process)
+        self._skills = listing.skills(bundled_skills=bundled_skills)
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
+        self._starter = ProcessStarter(
+            self._slots,
+            launcher,
+            cwd=spare_cwd,
+            on_skills=self.saw_skills,
+            on_success=self._saw_success,
+        )
         self.spares = Spares(
             self._slots,
             launcher,
             count=spares,
             cwd=spare_cwd,
-            on_ready=self._is_ready,
+            on_ready=self._starter.saw_prewarmed,
             on_tick=self._renew,
         )
 
@@ -122,7 +124,7 @@ class Pool:
         ahead: bool = False,
     ) -> ClaudeProcess:
         self._renew()
-        slot = self._slot_for(wanted, given_up)
+        slot = self._acquirer.acquire(wanted, given_up)
         if slot.process is None:
             try:
                 before_start()
@@ -130,115 +132,13 @@ class Pool:
                 with self._changed:
                     self._slots.free(slot)
                 raise
-            return self._fill(slot, given_up, ahead=ahead)
+            return self._starter.fill(slot, given_up, ahead=ahead)
         if slot.process.turns == 0:
-            self.spares.saw_success()
+            self._saw_success()
         return slot.process
 
-    def _slot_for(self, wanted: LeaseRequest, given_up: Callable[[], bool]) -> Slot:
-        """A slot that is ours: with a process that fits, or with none yet."""
-        begun = time.monotonic()
-        with self._changed:
-            if self._slots.closed:
-                raise ShuttingDown("the server is shutting down")
-            own = self._slots.take_own(wanted)  # nearly always: nobody else could have it
-            if own is not None:
-                return own
-            waiter = self._slots.enqueue(wanted)
-        try:
-            while waiter.slot is None:
-                self._await_slot(waiter, begun, given_up)
-            _check_wanted(waiter.slot, given_up)
-        except BaseException:
-            self._give_up_waiting(waiter)
-            raise
-        return waiter.slot
-
-    def _await_slot(self, waiter: Waiter, begun: float, given_up: Callable[[], bool]) -> None:
-        """Wait for a while, or do what is to be done for the slot; raises when time is up."""
-        if waiter.victim is not None:
-            process = waiter.victim.process
-            log.info("evicting a process", pid=process and process.pid)
-            self._slots.end(waiter.victim, new_owner=waiter)
-            return
-        own = self._launcher.timeout + OWN_PROCESS_TIMEOUT_S
-        left = begun + (own if waiter.held else self._slot_timeout) - time.monotonic()
-        if left <= 0 or given_up():
-            with self._changed:
-                if waiter.slot is not None or waiter.victim is not None:
-                    return  # just now
-            raise _at_capacity()
-        # It is woken; this is for who gives up.  Hundreds that wait must not keep us busy.
-        assert waiter.woken is not None  # noqa: S101 - it was not served at once
-        waiter.woken.wait(min(left, POLL_INTERVAL_S + self._slots.waiting / 1000))
-        waiter.woken.clear()
-        with self._changed:
-            if self._slots.closed and waiter.slot is None and waiter.victim is None:
-                raise ShuttingDown("the server is shutting down")
-            self._slots.recheck(waiter)
-
-    def _give_up_waiting(self, waiter: Waiter) -> None:
-        with self._changed:
-            self._slots.withdraw(waiter)
-        if waiter.victim is not None:
-            self._slots.end(waiter.victim)
-        if waiter.slot is not None and waiter.slot.process is not None:
-            self.give_back(waiter.slot.process)
-
-    def _fill(
-        self,
-        slot: Slot,
-        given_up: Callable[[], bool],
-        *,
-        ahead: bool = False,
-        throwaway: Throwaway | None = None,
-    ) -> ClaudeProcess:
-        """Start the process of a new slot, for a question that waits or (`ahead`) is to come."""
-        wanted = slot.wanted
-        try:
-            if ahead and wanted.suits_spare:
-                process = self._launcher.start_prewarmed(
-                    wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.attach
-                )
-                self._is_ready(process)
-            else:
-                process = self._launcher.start(
-                    wanted.session_id or new_id(),
-                    wanted.cwd,
-                    resume=wanted.session_id is not None,
-                    options=wanted.options,
-                    given_up=given_up,
-                    throwaway=throwaway,
-                    owner=wanted.owner,
-                    on_spawn=slot.attach,
-                )
-        except BaseException as fault:
-            with self._changed:
-                self._slots.free(slot)
-            if isinstance(fault, ClaudeUnavailable) and not given_up():
-                self._tell_failed(wanted, fault)
-            raise
-        self._start_probe.succeeded()
+    def _saw_success(self) -> None:
         self.spares.saw_success()
-        with self._changed:
-            self._slots.begun(slot, State.BUSY)
-            slot.known_turns = wanted.turns
-            closed = self._slots.closed
-        if closed:
-            self.discard(process)
-            raise ShuttingDown("the server is shutting down")
-        return process
-
-    def _tell_failed(self, wanted: LeaseRequest, fault: ClaudeUnavailable) -> None:
-        if wanted.cwd == self._cwd:
-            self._start_probe.failed(fault.message)
-        else:
-            self._start_probe.doubt()
-
-    def _is_ready(self, process: ClaudeProcess) -> None:
-        """A process that was started ahead has told what it knows."""
-        self._start_probe.succeeded()
-        self.saw_skills(process.cwd, process.skills)
 
     def give_back(self, process: ClaudeProcess, turns: int | None = None) -> None:
         """Keep the process for its session's next turn, or end it if it is no longer fit.
@@ -260,10 +160,7 @@ class Pool:
 
     def discard(self, process: ClaudeProcess) -> None:
         """End a leased process and free its slot; takes as long as its escalation."""
-        with self._changed:
-            slot = self._slots.ending(self._slots.of(process))
-        if slot is not None:
-            self._slots.end(slot)
+        self._starter.end_leased(process)
 
     def forget(self, project: Project, session_id: str | None) -> None:
         """End the process of a session that is no more, at once or when its turn is over.
@@ -345,33 +242,16 @@ class Pool:
         self._reaper.measure(shown, MEMORY_MAX_AGE_S)
         return [info for slot in shown if (info := slot.info()) is not None]
 
-    def _is_own(self, skill: str, cwd: str) -> bool:
-        """Whether the skill is a folder of the user's, or of a project's that is trusted."""
-        folders = [self._launcher.config_folder()]
-        if self._launcher.launch_config.trust_projects:
-            folders.append(Path(cwd, ".claude"))
-        return any((folder / "skills" / skill).is_dir() for folder in folders)
-
-    def _ask_bundled(self) -> tuple[str, ...]:
-        """What a process says that finds nothing of the user's."""
-        empty = str(Path(gettempdir()) / f"cowork-{new_hex()}")
+    @contextmanager
+    def _throwaway_process(self, cwd: str, throwaway: Throwaway) -> Iterator[ClaudeProcess]:
+        """A process of a session that nobody goes on with, ended behind the `with`."""
+        slot = self._acquirer.acquire(LeaseRequest(None, cwd), lambda: False)
+        process = self._starter.fill(slot, lambda: False, throwaway=throwaway)
         try:
-            return self._ask_skills(empty, Throwaway(config=empty))
-        finally:
-            shutil.rmtree(empty, ignore_errors=True)
-
-    def _ask_skills(self, cwd: str, throwaway: Throwaway = THROWAWAY) -> tuple[str, ...]:
-        """What a process of a throwaway session says of its skills."""
-        slot = self._slot_for(LeaseRequest(None, cwd), lambda: False)
-        process = self._fill(slot, lambda: False, throwaway=throwaway)
-        try:
-            skills = process.list_skills()
+            yield process
         finally:
             process.shorten_timeouts()
             self.discard(process)
-        if skills is None:
-            raise ClaudeUnavailable("the Claude CLI did not say which skills it has")
-        return skills
 
     def _renew(self) -> None:
         """Have the processes of a CLI that was replaced end when they are idle."""
@@ -388,26 +268,12 @@ class Pool:
     @property
     def start_problem(self) -> str | None:
         """Why the last process that was wanted did not start, if it did not.  Never waits."""
-        return self._start_probe.problem
-
-    def _probe(self) -> None:
-        """Start a process for nobody, where there is room for it, and end it."""
-        with self._changed:
-            there = self._cwd is not None and Path(self._cwd).is_dir()
-            room = there and self._slots.room and not self._slots.waiting
-            if not room or self._slots.closed:
-                return
-            slot = self._slots.add(LeaseRequest(None, self._cwd or ""))
-        process = self._fill(
-            slot, lambda: self._slots.closed or self._slots.waiters > 0, throwaway=THROWAWAY
-        )
-        process.shorten_timeouts()
-        self.discard(process)
+        return self._starter.probe.problem
 
     def close(self) -> None:
         """End every process, all at once, with the short timeouts: in about two seconds."""
         self.spares.stop()
-        self._start_probe.close()
+        self._starter.probe.close()
         self._reaper.thread.stop()
         with self._changed:
             self._slots.close()
@@ -420,7 +286,7 @@ class Pool:
             self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT_S)
         self._reaper.thread.join(JOIN_TIMEOUT_S)
         self.spares.join()
-        self._start_probe.join()
+        self._starter.probe.join()
         orphans.sweep_own()
         self._launcher.close()
 
@@ -434,13 +300,3 @@ class Pool:
             return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
         # Whoever leased it gives it back when its turn has ended, and frees the slot.
         return threading.Thread(target=process.end, daemon=True)
-
-
-def _check_wanted(slot: Slot, given_up: Callable[[], bool]) -> None:
-    """Raise where a process would be started for nobody."""
-    if slot.process is None and given_up():
-        raise _at_capacity()
-
-
-def _at_capacity() -> AtCapacity:
-    return AtCapacity("every Claude process is busy", retry_after=5)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
 
+from cowork.claude.pool.eviction import find_lru, find_unfit
 from cowork.claude.pool.slot import LeaseRequest, PoolCounts, Slot, State, Waiter
 from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
@@ -268,8 +269,7 @@ class Slots:
     def evict_unfit(self, wanted: LeaseRequest) -> Slot | None:
         """An idle process of the project that is of no use to it any more, now ending."""
         mine = () if wanted.project is None else self._theirs(wanted.project)
-        idle = (slot for slot in mine if slot.state == State.IDLE)
-        return self.ending(next((slot for slot in idle if _is_useless(slot, wanted)), None))
+        return self.ending(find_unfit(mine, wanted))
 
     def evict_lru(self, owner: str | None) -> Slot | None:
         """The process that makes room for another of the owner's, now ending.
@@ -284,8 +284,7 @@ class Slots:
             return None
         has = self._by_owner(State.STARTING, State.BUSY, State.IDLE)
         has[owner] += 1
-        above = [slot for slot in idle if has[slot.wanted.owner] > self.share]
-        return self.ending(min(above or idle, key=_last_used))
+        return self.ending(find_lru(idle, has, self.share))
 
     @staticmethod
     def ending(slot: Slot | None) -> Slot | None:
@@ -304,13 +303,3 @@ class Slots:
             starting=found[State.STARTING],
             limit=self.limit,
         )
-
-
-def _is_useless(slot: Slot, wanted: LeaseRequest) -> bool:
-    if wanted.session_id is not None and slot.is_prewarmed and slot.usable:
-        return False  # the session may turn out to be lost
-    return not (slot.fits(wanted) and slot.usable)
-
-
-def _last_used(slot: Slot) -> float:
-    return slot.process.last_used if slot.process is not None else 0.0

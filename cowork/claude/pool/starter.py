@@ -1,0 +1,131 @@
+"""Starts the processes of new slots, and learns from each whether the CLI starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cowork.claude.pool.slot import LeaseRequest, Slot, State
+from cowork.claude.pool.slots import Slots
+from cowork.claude.pool.start_probe import StartProbe
+from cowork.claude.process.launcher import Launcher, Throwaway
+from cowork.claude.process.process import ClaudeProcess
+from cowork.errors import ClaudeUnavailable, ShuttingDown
+from cowork.runtime.ids import new_id
+
+THROWAWAY = Throwaway()
+
+
+class ProcessStarter:
+    """Starts processes for leases, and for the `probe` that tries where no lease does.
+
+    `cwd` is where a start that fails is nobody's project's fault.  `on_skills` gets a directory
+    and the skills that a process has listed there; `on_success` is called after each start that
+    went well.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        launcher: Launcher,
+        *,
+        cwd: str | None,
+        on_skills: Callable[[str, tuple[str, ...] | None], None],
+        on_success: Callable[[], None],
+    ) -> None:
+        self._slots = slots
+        self._launcher = launcher
+        self._cwd = cwd
+        self._on_skills = on_skills
+        self._on_success = on_success
+        self.probe = StartProbe(self._probe)
+
+    def fill(
+        self,
+        slot: Slot,
+        given_up: Callable[[], bool],
+        *,
+        ahead: bool = False,
+        throwaway: Throwaway | None = None,
+    ) -> ClaudeProcess:
+        """Start the process of a new slot, for a question that waits or (`ahead`) is to come.
+
+        Raises as `Launcher.start` does, and `ShuttingDown`; the slot is free then.
+        """
+        wanted = slot.wanted
+        try:
+            process = self._start(slot, given_up, ahead=ahead, throwaway=throwaway)
+        except BaseException as fault:
+            with self._slots.changed:
+                self._slots.free(slot)
+            if isinstance(fault, ClaudeUnavailable) and not given_up():
+                self._report_failure(wanted, fault)
+            raise
+        self.probe.succeeded()
+        self._on_success()
+        with self._slots.changed:
+            self._slots.begun(slot, State.BUSY)
+            slot.known_turns = wanted.turns
+            closed = self._slots.closed
+        if closed:
+            self.end_leased(process)
+            raise ShuttingDown("the server is shutting down")
+        return process
+
+    def _start(
+        self,
+        slot: Slot,
+        given_up: Callable[[], bool],
+        *,
+        ahead: bool,
+        throwaway: Throwaway | None,
+    ) -> ClaudeProcess:
+        wanted = slot.wanted
+        if ahead and wanted.suits_spare:
+            process = self._launcher.start_prewarmed(
+                wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.attach
+            )
+            self.saw_prewarmed(process)
+            return process
+        return self._launcher.start(
+            wanted.session_id or new_id(),
+            wanted.cwd,
+            resume=wanted.session_id is not None,
+            options=wanted.options,
+            given_up=given_up,
+            throwaway=throwaway,
+            owner=wanted.owner,
+            on_spawn=slot.attach,
+        )
+
+    def _report_failure(self, wanted: LeaseRequest, fault: ClaudeUnavailable) -> None:
+        if wanted.cwd == self._cwd:
+            self.probe.failed(fault.message)
+        else:
+            self.probe.doubt()
+
+    def saw_prewarmed(self, process: ClaudeProcess) -> None:
+        """A process that was started ahead is ready, and has listed its skills."""
+        self.probe.succeeded()
+        self._on_skills(process.cwd, process.skills)
+
+    def end_leased(self, process: ClaudeProcess) -> None:
+        """End a leased process and free its slot; takes as long as its escalation."""
+        with self._slots.changed:
+            slot = self._slots.ending(self._slots.of(process))
+        if slot is not None:
+            self._slots.end(slot)
+
+    def _probe(self) -> None:
+        """Start a process for nobody, where there is room for it, and end it."""
+        with self._slots.changed:
+            there = self._cwd is not None and Path(self._cwd).is_dir()
+            room = there and self._slots.room and not self._slots.waiting
+            if not room or self._slots.closed:
+                return
+            slot = self._slots.add(LeaseRequest(None, self._cwd or ""))
+        process = self.fill(
+            slot, lambda: self._slots.closed or self._slots.waiters > 0, throwaway=THROWAWAY
+        )
+        process.shorten_timeouts()
+        self.end_leased(process)
