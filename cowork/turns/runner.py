@@ -12,8 +12,13 @@ from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.pending_answer import PendingAnswer
-from cowork.claude.process.process import INTERRUPT_STEP_S, ClaudeProcess, ProcessGone
-from cowork.claude.stream_json.failures import RequestRefused, SessionInUse, SessionMissing
+from cowork.claude.process.process import INTERRUPT_STEP_S, ClaudeProcess
+from cowork.claude.stream_json.failures import (
+    ProcessGone,
+    RequestRefused,
+    SessionInUse,
+    SessionMissing,
+)
 from cowork.claude.stream_json.result import Result
 from cowork.claude.transcript import Transcripts
 from cowork.errors import (

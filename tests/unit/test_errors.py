@@ -7,8 +7,7 @@ import re
 import pytest
 
 from cowork import errors
-from cowork.claude.process.process import ProcessGone
-from cowork.claude.stream_json.failures import SessionInUse, SessionMissing
+from cowork.claude.stream_json.failures import ProcessGone, SessionInUse, SessionMissing
 from cowork.errors import CoworkError
 from cowork.web import problems
 

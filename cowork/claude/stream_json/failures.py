@@ -45,6 +45,10 @@ class RequestRefused(ClaudeApiError):
     """The model's service refused what it was sent: the question, or what was said before it."""
 
 
+class ProcessGone(ClaudeFailed):
+    """The process was dead before it had read the question, so asking another one is safe."""
+
+
 class SessionInUse(ClaudeFailed):
     """`--session-id` of a session that the CLI already has."""
 

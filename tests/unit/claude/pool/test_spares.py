@@ -16,7 +16,7 @@ from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.pool.slot import PoolCounts
 from cowork.claude.pool.spares import Spares
 from cowork.claude.process.launcher import Launcher
-from cowork.claude.process.process import ProcessGone
+from cowork.claude.stream_json.failures import ProcessGone
 from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
 from tests.background import BackgroundCalls

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cowork.claude.process.process import ProcessGone
+from cowork.claude.stream_json.failures import ProcessGone
 from cowork.errors import ClaudeFailed, ShuttingDown
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for

@@ -15,9 +15,9 @@ import pytest
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.process.launcher import Launcher
-from cowork.claude.process.process import ClaudeProcess, ProcessGone
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.process.stderr import TAIL
-from cowork.claude.stream_json.failures import SessionInUse, SessionMissing
+from cowork.claude.stream_json.failures import ProcessGone, SessionInUse, SessionMissing
 from cowork.errors import ClaudeFailed, ClaudeUnavailable
 from cowork.events import Replace, Token, ToolResult
 from tests.fake_claude import configure, read_log

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cowork.claude.process.process import ClaudeProcess, ProcessGone
+from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.stream_json.failures import ProcessGone
 from cowork.errors import ClaudeFailed
 from cowork.events import Replace, Token
 from cowork.runtime.fd_watcher import FdWatcher
@@ -73,7 +74,7 @@ def a_process(**settings: Any) -> Iterator[ClaudeProcess]:
         watcher=watcher,
         **settings,
     )
-    process._become_ready()
+    process._dispatcher._become_ready()
     try:
         yield process
     finally:
@@ -186,7 +187,7 @@ class Conversation:
             for event in events:
                 log.append(event)
 
-        self.process._idle = True  # a CLI that never says so is waited for elsewhere
+        self.process._dispatcher._is_idle = True  # a CLI that never says so is waited for elsewhere
         reply = self.process.ask("?", take)
         self.told.append(log)
         self.replies.append(reply)
@@ -273,7 +274,7 @@ def test_fault_t2_no_answer_reaches_another_question(data, names, states, premat
             note(f"{manners}: {[line.data for line in rest]}")
             asked_at_once = draw(st.booleans())
             while rest and not (talk.over and asked_at_once):
-                process._take(b"".join(line.data for line in rest[:size]))
+                process._dispatcher.take(b"".join(line.data for line in rest[:size]))
                 rest = rest[size:]
             if not talk.over:
                 break  # its time runs out, and its process goes with it
@@ -291,19 +292,19 @@ def test_fault_t2_a_message_whose_beginning_was_lost_is_not_the_next_answers(ope
     with a_process() as process:
         talk = Conversation(process)
         for line in Turn(Manners(), talk.ask(), "shown").whole(1):
-            process._take(line.data)  # that this CLI names questions in messages
+            process._dispatcher.take(line.data)  # that this CLI names questions in messages
         whole = Turn(Manners(), talk.ask(), "first").whole(1)
         first = next(n for n, line in enumerate(whole) if line.fields["type"] == "stream_event")
         named, called = (n for n, line in enumerate(whole) if line.fields["type"] == "assistant")
         for number, line in enumerate(whole):
             opens = line.fields["type"] in ("command_lifecycle", "system") and not open_
             if number not in (first, named, called) and not opens:
-                process._take(line.data)
+                process._dispatcher.take(line.data)
         assert talk.over
         for line in Turn(Manners(), talk.ask(), "second").whole(1):
-            process._take(line.data)
+            process._dispatcher.take(line.data)
             if line.fields.get("subtype") == "init":
-                process._take(whole[called].data)
+                process._dispatcher.take(whole[called].data)
         assert talk.replies[2].result.text == "second-a second-b"
         assert "first" not in talk.heard(2)
 
@@ -317,7 +318,7 @@ def test_fault_t2_a_conversation_in_order_is_told_whole(names, states):
             text = f"text-of-{number}"
             lines = Turn(Manners(names=names, states=states), talk.ask(), text).whole(2)
             for line in lines:
-                process._take(line.data)
+                process._dispatcher.take(line.data)
             message = f"{text}-a {text}-b"
             assert talk.replies[-1].result.text == f"{message}\n\n{message}"
             assert f"{text}-tool" in talk.heard(number)
@@ -330,23 +331,23 @@ def test_fault_t2_a_result_before_the_model_speaks_is_not_the_end(names):
         talk = Conversation(process)
         lines = Turn(Manners(names=names, premature=True), talk.ask(), "true").whole(1)
         for line in lines:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         assert talk.replies[0].result.text == "true-a true-b"
 
 
 def test_fault_t2_a_model_that_is_slow_to_speak_is_waited_for_while_the_cli_is_at_work(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.05)
+    monkeypatch.setattr("cowork.claude.process.dispatcher.RESULT_GRACE_S", 0.05)
     with a_process() as process:
         talk = Conversation(process)
         lines = Turn(Manners(names=False, premature=True), talk.ask(), "true").whole(1)
         early = next(n for n, line in enumerate(lines) if line.fields["type"] == "result") + 1
         for line in lines[:early]:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         until = process.last_activity + 0.3
         while time.monotonic() < until:
             assert talk.replies[0].wait(until) is None
         for line in lines[early:]:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         assert talk.replies[0].result.text == "true-a true-b"
 
 
@@ -356,11 +357,11 @@ def test_fault_t2_what_comes_after_an_end_is_not_the_next_answer():
     with a_process() as process:
         talk = Conversation(process)
         init, early, *rest = Turn(manners, talk.ask(), "first").whole(1)
-        process._take(init.data + early.data)
+        process._dispatcher.take(init.data + early.data)
         assert talk.replies[0].result.text == ""
         second = Turn(replace(manners, premature=False), talk.ask(), "second").whole(1)
         for line in [*rest, *second]:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         assert talk.replies[1].result.text == "second-a second-b"
         assert "first" not in talk.heard(1)
 
@@ -369,10 +370,10 @@ def test_fault_s1_a_turn_of_the_clis_own_is_no_answer_to_a_question_that_came_me
     with a_process() as process:
         talk = Conversation(process)
         for line in Turn(Manners(), talk.ask(), "first").whole(1):
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         talk.ask()
         for line in Turn(replace(Manners(), names=False), "", "unbidden").whole(1):
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         assert isinstance(talk.replies[1].result.error, ProcessGone)
         assert "unbidden" not in talk.heard(1)
         assert process._child.returncode == -9
@@ -385,20 +386,20 @@ def test_a_result_that_says_nothing_is_the_end_when_the_cli_is_idle():
         turn.whole(0)
         turn.lines[-2].fields["result"] = ""
         for line in turn.lines[:-1]:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         assert not talk.over
-        process._take(turn.lines[-1].data)
+        process._dispatcher.take(turn.lines[-1].data)
         assert (talk.replies[0].result.text, talk.replies[0].result.error) == ("", None)
 
 
 def test_fault_t10_a_cli_that_is_idle_without_a_result_ends_its_turn_in_seconds(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.1)
+    monkeypatch.setattr("cowork.claude.process.dispatcher.RESULT_GRACE_S", 0.1)
     with a_process() as process:
         talk = Conversation(process)
         lines = Turn(Manners(), talk.ask(), "half").whole(1)
         for line in lines:
             if line.fields["type"] != "result":
-                process._take(line.data)
+                process._dispatcher.take(line.data)
         reply = talk.replies[0]
         for _ in range(100):
             if reply.wait(process.last_activity + 20) is not None:
@@ -410,16 +411,16 @@ def test_fault_t10_a_cli_that_is_idle_without_a_result_ends_its_turn_in_seconds(
 
 
 def test_an_end_that_is_late_is_waited_for_while_the_cli_speaks(monkeypatch):
-    monkeypatch.setattr("cowork.claude.process.process.RESULT_GRACE_S", 0.2)
+    monkeypatch.setattr("cowork.claude.process.dispatcher.RESULT_GRACE_S", 0.2)
     with a_process() as process:
         talk = Conversation(process)
         *lines, result, idle = Turn(Manners(), talk.ask(), "whole").whole(1)
         for line in [*lines, idle]:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         reply = talk.replies[0]
         process.overdue(reply)
         assert reply.result is None
-        process._take(result.data)
+        process._dispatcher.take(result.data)
         assert reply.wait(process.last_activity + 20).text == "whole-a whole-b"
 
 
@@ -429,12 +430,14 @@ def test_tokens_of_one_block_go_to_their_own_messages():
         talk = Conversation(process)
         first = Turn(Manners(), talk.ask(), "first").whole(1)
         for line in first:
-            process._take(line.data)
+            process._dispatcher.take(line.data)
         late = [line for line in first if "text_delta" in json.dumps(line.fields)]
         second = Turn(Manners(), talk.ask(), "second").whole(1)
         begin = next(n for n, line in enumerate(second) if "text_delta" in str(line.fields))
-        process._take(b"".join(line.data for line in second[:begin]))
-        process._take(b"".join(line.data for line in [second[begin], *late, second[begin + 1]]))
+        process._dispatcher.take(b"".join(line.data for line in second[:begin]))
+        process._dispatcher.take(
+            b"".join(line.data for line in [second[begin], *late, second[begin + 1]])
+        )
         assert [*talk.told[1].read(0)] == [Token("second-a "), Token("second-b")]
         assert not any(isinstance(event, Replace) for event in talk.told[1].read(0))
 
