@@ -154,15 +154,7 @@ class Runner:
         project's former ones.
         """
         turn.check_not_stopped()
-        process = self._pool.lease(
-            turn.project,
-            known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
-            session_id=known.id if known is not None else None,
-            turns=known.turns if known is not None else None,
-            options=turn.question.options,
-            before_start=partial(self._check_directory, known),
-            given_up=self._deadline(turn).check,
-        )
+        process = self._lease(turn, known)
         fit, turns = True, None
         try:
             session = known or new_session(turn.project, process, given_up)
@@ -171,25 +163,20 @@ class Runner:
             missed = self._untold_history(turn, session, process)
             size = self._transcripts.size(session.cwd, session.id)
             fit = False
-            turn.on_stop(None)
             reply = self._send(turn, process, session, claim, earlier or missed)
             result = self._wait_for_result(turn, reply)
-            if isinstance(result.error, ProcessGone) and turn.stop_reason is None:
-                raise result.error
-            if known is not None and turn.stop_reason is None:
-                _check_not_refused(reply, result)
+            if turn.stop_reason is None:
+                _check_answered(reply, result, is_known=known is not None)
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._error_of(turn, result)
             if error is None:
                 session = with_transcript_checked(
                     session, self._transcripts, size, was_told=bool(missed)
                 )
-            if refused is not None and isinstance(error, RequestRefused):
+            elif refused is not None and isinstance(error, RequestRefused):
                 # The question itself may be the cause: the session is not to be lost by it.
-                error, session = (
-                    session_unusable(turn, refused, error),
-                    with_tried(refused, session),
-                )
+                error = session_unusable(turn, refused, error)
+                session = with_tried(refused, session)
             kept = self._finisher.finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
             # A process that has seen no login would not notice a new one.
@@ -198,6 +185,18 @@ class Runner:
                 process.sweep()
         finally:
             self._return_process(process, turns, fit=fit)
+
+    def _lease(self, turn: Turn, known: Session | None) -> ClaudeProcess:
+        """A process of the session, or of a new one where the project has none."""
+        return self._pool.lease(
+            turn.project,
+            known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
+            session_id=known.id if known is not None else None,
+            turns=known.turns if known is not None else None,
+            options=turn.question.options,
+            before_start=partial(self._check_directory, known),
+            given_up=self._deadline(turn).check,
+        )
 
     def _check_directory(self, known: Session | None) -> None:
         """Raise where there is none to start a process in; one that has a process is there."""
@@ -235,6 +234,7 @@ class Runner:
         earlier: list[Exchange],
     ) -> PendingAnswer:
         """Send the question; from here on the session is the project's."""
+        turn.on_stop(None)
         question = turn.question
         turn.check_not_stopped()  # after its end the turn has no text any more
         said = command.prompt(
@@ -278,10 +278,14 @@ class Runner:
         return result.error
 
 
-def _check_not_refused(reply: PendingAnswer, result: Result) -> None:
-    """Raise `RequestRefused` where a session's history may be the cause, and nothing has happened.
+def _check_answered(reply: PendingAnswer, result: Result, *, is_known: bool) -> None:
+    """Raise `ProcessGone` or `RequestRefused` where another process or session may do better.
 
-    Where the model has begun to answer, it has taken the history.
+    The latter where a known session's history may be the cause, and nothing has happened: where
+    the model has begun to answer, it has taken the history.
     """
-    if isinstance(result.error, RequestRefused) and not (result.text or reply.answer.used_tools):
+    if isinstance(result.error, ProcessGone):
+        raise result.error
+    nothing_happened = not (result.text or reply.answer.used_tools)
+    if is_known and isinstance(result.error, RequestRefused) and nothing_happened:
         raise result.error
