@@ -23,7 +23,7 @@ TURN_LIMIT = 60.0
 SPARE_WAIT = 20.0
 # A process that has just started is still busy with itself.
 SETTLE = 1.0
-_LAST = re.compile(rb'"done":true.*"success":(true|false)')
+_LAST = re.compile(rb'"done": true.*"success": (true|false)')
 
 
 class Target(Protocol):

@@ -87,9 +87,10 @@ class Client:
         return self.post("/ask_question", {"project_name": project, "question": question, **body})
 
     def stream(self, question: str, project: str = "p", **body: Any) -> requests.Response:
-        """`POST /ask_question_streaming`, its frames not read yet."""
+        """`POST /ask_question_streaming` by a client of server-sent events, not read yet."""
         asked = {"project_name": project, "question": question, **body}
-        return self.post("/ask_question_streaming", asked, stream=True)
+        headers = {"Accept": "text/event-stream"}
+        return self.post("/ask_question_streaming", asked, headers=headers, stream=True)
 
     def streamed(self, question: str, project: str = "p", **body: Any) -> list[Frame]:
         """All frames of a streamed answer."""

@@ -129,7 +129,7 @@ class Settings:
     waiting_turns: int = setting("COWORK_WAITING_TURNS", "2000", integer(2, 10**6))
     waiting_bytes: int = setting("COWORK_WAITING_BYTES", "0", integer(0, 2**40))
     first_event_wait: float = setting("COWORK_FIRST_EVENT_WAIT", "10", seconds(0.0))
-    keepalive: float = setting("COWORK_KEEPALIVE", "15", seconds(0.05))
+    keepalive: float = setting("COWORK_KEEPALIVE", "4", seconds(0.05))
     disconnect_grace: float = setting("COWORK_DISCONNECT_GRACE", "30", seconds(-1.0))
     turn_retention: float = setting("COWORK_TURN_RETENTION", "600", seconds(1.0))
     read_timeout: float = setting("COWORK_READ_TIMEOUT", "10", seconds(0.1, 3600.0))

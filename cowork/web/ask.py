@@ -12,15 +12,19 @@ from flask.globals import app_ctx
 
 from cowork.claude.launch_options import LaunchOptions
 from cowork.model import Project, TurnKey
-from cowork.turns.question import Question
+from cowork.turns.question import Question, digest_of
+from cowork.turns.registry import TurnRegistry
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects, Watch
 from cowork.web.frames import structured
+from cowork.web.framing import PLAIN, NumberedFraming, knows_event_streams
+from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest, InvalidBody
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream
+from cowork.web.timestamps import founding
 from cowork.web.transfer_limits import release_body
 
 MAX_KEY_LENGTH = 255
@@ -71,11 +75,21 @@ def blueprint(
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
-        wanted = frozenset(body["events"])
-        turn = _submit(turn_service, body, streaming=True)
-        stream = Stream(turn, wanted, keepalive=keepalive, disconnects=disconnects)
+        wanted = frozenset(body["events"] or ())
+        is_numbered = body["events"] is not None or knows_event_streams(request)
+        found = _turn_to_resume(turn_service.registry, body)
+        turn, after = found or (_submit(turn_service, body, streaming=True), 0)
+        stream = Stream(
+            turn,
+            wanted,
+            NumberedFraming(turn.id) if is_numbered else PLAIN,
+            keepalive=keepalive,
+            disconnects=disconnects,
+            after=after,
+        )
         try:
-            stream.start(first_event_wait)
+            if found is None:
+                stream.start(first_event_wait)
         except BaseException:
             stream.close()
             raise
@@ -91,6 +105,27 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
+def _turn_to_resume(registry: TurnRegistry, body: dict[str, Any]) -> tuple[Turn, int] | None:
+    """The turn that `Last-Event-ID` is of, if it is this question's, and the last frame read.
+
+    Where all of it was read, the last frame is sent once more: a library that repeats its POST
+    would repeat it for ever.  Raises `TurnExpired`: to ask again is for the client to decide.
+    """
+    given = request.headers.get("Last-Event-ID")
+    turn = find_turn(registry, app_ctx.g.owner, given)
+    if turn is None or turn.project.name != body["project_name"]:
+        return None
+    if not turn.question.is_text(body["question"]):
+        return None
+    after = number_of(turn, given, ["header", "Last-Event-ID"])
+    if turn.ended(after):
+        after = turn.event_count - 1
+    body.clear()
+    release_body()
+    app_ctx.g.turn_id = turn.id
+    return turn, after
+
+
 def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
@@ -100,6 +135,8 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
         message_type=body["message_type"],
         streaming=streaming,
         timeout=body["timeout"],
+        events=tuple(body["events"] or ()),
+        digest=digest_of(body["question"]),
         options=LaunchOptions(
             system_prompt=body["system_prompt"] or None,
             output_schema=body["output_schema"],
@@ -126,7 +163,9 @@ def _idempotency_key(body: dict[str, Any], given: str | None) -> TurnKey | None:
         sentence = f"Input should be 1 to {MAX_KEY_LENGTH} ASCII characters"
         place = ["header", "Idempotency-Key"]
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
-    digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    # To ask for no events is to say nothing of them, and was so before.
+    asked = {**body, "events": body["events"] or []}
+    digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return TurnKey(g.owner, given, digest)
 
 
@@ -171,7 +210,7 @@ def _answer_of(turn: Turn) -> dict[str, Any]:
         "user_id": turn.question.user_id,
         "session_id": done.session_id,
         "is_new_session": done.is_new_session,
-        "timestamp": turn.ended_at.isoformat(),
+        "timestamp": founding(turn.ended_at),
         "turn_id": turn.id,
         "usage": done.usage,
         "total_cost_usd": done.cost_usd,

@@ -1,10 +1,13 @@
-"""What the frames of a stream say: each event of a turn as JSON."""
+"""What the frames of a stream say: each event of a turn as JSON.
+
+Written as the founding document writes it, with a blank after each colon and comma, since some
+clients search for `"done": true`.
+"""
 
 from __future__ import annotations
 
+from json import JSONEncoder
 from typing import Any
-
-import orjson
 
 from cowork.events import (
     Done,
@@ -18,39 +21,57 @@ from cowork.events import (
     ToolUse,
 )
 from cowork.turns.event_log import Batch
+from cowork.turns.outcome import State
+from cowork.turns.turn import Turn
+
+_ENCODE = JSONEncoder(ensure_ascii=False).encode
 
 
 def frame_data(event: Event, wanted: frozenset[str], turn_id: str) -> bytes | None:
     """The JSON of an event's frame, or None where this client gets none; for all but tokens."""
-    if isinstance(event, Done):
-        return orjson.dumps(_last_frame(event, turn_id))
-    body = _body_of(event, wanted)
-    return None if body is None else orjson.dumps(body)
+    body = _last_frame(event, turn_id) if isinstance(event, Done) else _body_of(event, wanted)
+    return None if body is None else _ENCODE(body).encode()
+
+
+def turn_frame_data(turn: Turn) -> bytes:
+    """The JSON of the frame that tells how a turn stands."""
+    waits = turn.state is State.QUEUED
+    body = {
+        "type": "turn",
+        "turn_id": turn.id,
+        "project_id": turn.project.name,
+        "state": turn.state.value,
+        "position": turn.queue_position if waits else 0,
+    }
+    return _ENCODE(body).encode()
 
 
 def _body_of(event: Event, wanted: frozenset[str]) -> dict[str, Any] | None:  # noqa: PLR0911
     if isinstance(event, Failed):
-        return {**event.facts, "type": "error", "error": event.message, "code": event.code}
+        said = {"type": "error", "error": event.message, "code": event.code}
+        return {**said, **event.facts, **said}
     if isinstance(event, Replace):
         return {"type": "replace", "text": event.text} if wanted else None
     if isinstance(event, Thinking) and "thinking" in wanted:
         return {"type": "thinking", "text": event.text}
     if isinstance(event, Status) and "status" in wanted:
-        return {**event.facts, "type": "status", "status": event.state}
+        said = {"type": "status", "status": event.state}
+        return {**said, **event.facts, **said}
     if isinstance(event, ToolUse) and "tool" in wanted:
         return {"type": "tool_use", "id": event.id, "name": event.name, "input": event.input}
     if isinstance(event, ToolResult) and "tool" in wanted:
-        said = {"content": event.content, "is_error": event.is_error}
+        result = {"content": event.content, "is_error": event.is_error}
         cut = {"truncated": True} if event.truncated else {}
-        return {"type": "tool_result", "id": event.id, **said, **cut}
+        return {"type": "tool_result", "id": event.id, **result, **cut}
     return None
 
 
 def _last_frame(done: Done, turn_id: str) -> dict[str, Any]:
     body = {
         "done": True,
-        "turn_id": turn_id,
+        "type": "done",
         "success": done.success,
+        "turn_id": turn_id,
         "session_id": done.session_id,
         "is_new_session": done.is_new_session,
         "usage": done.usage,

@@ -14,6 +14,7 @@ from cowork.lifecycle import Services
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.outbox import status_reply
 from cowork.web.schemas import HealthReply, ReadyReply, RootReply
+from cowork.web.timestamps import founding
 from cowork.web.xo_auth import state_reply
 
 
@@ -61,7 +62,7 @@ def _health_reply(services: Services) -> dict[str, Any]:
     reasons, settings = services.readiness.reasons(), services.settings
     return {
         "status": "healthy",
-        "timestamp": datetime.now(UTC).isoformat(),
+        "timestamp": founding(datetime.now(UTC)),
         "chat_api_url": settings.chat_api_base_url,
         "auth": _auth(services),
         "ai_provider": "claude",

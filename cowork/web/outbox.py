@@ -11,6 +11,7 @@ from cowork.history.outbox import Outbox, OutboxStatus
 from cowork.model import NO_OWNER, DeadLetter, OutboxCounts
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import OutboxReply, RetryReply
+from cowork.web.timestamps import rfc3339
 
 
 def blueprint(outbox: Outbox) -> CoworkBlueprint:
@@ -74,6 +75,6 @@ def _dead_letter_reply(letter: DeadLetter) -> dict[str, Any]:
         "type": letter.type,
         "status": letter.status,
         "why": letter.why,
-        "created_at": letter.created.isoformat(),
-        "died_at": letter.died.isoformat(),
+        "created_at": rfc3339(letter.created),
+        "died_at": rfc3339(letter.died),
     }

@@ -12,6 +12,7 @@ from cowork.claude.pool.slot import ProcessInfo
 from cowork.model import Project
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import ProcessesReply
+from cowork.web.timestamps import rfc3339
 
 
 def blueprint(pool: Pool) -> CoworkBlueprint:
@@ -36,7 +37,7 @@ def blueprint(pool: Pool) -> CoworkBlueprint:
 def _process_reply(info: ProcessInfo) -> dict[str, Any]:
     used = None
     if info.idle is not None:
-        used = (datetime.now(UTC) - timedelta(seconds=info.idle)).isoformat()
+        used = rfc3339(datetime.now(UTC) - timedelta(seconds=info.idle))
     return {
         "pid": info.pid,
         "project": info.project.name if info.project is not None else None,

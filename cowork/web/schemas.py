@@ -57,7 +57,7 @@ class AskBody(_Schema):
     )
     events = Choices(
         EVENTS,
-        load_default=list,
+        load_default=None,
         metadata={"description": "Which events besides tokens the stream should carry."},
     )
 
@@ -147,7 +147,10 @@ class TurnReply(_Schema):
 
 class EventsQuery(_Schema):
     after = Text(load_default=None, metadata={"description": "As `Last-Event-ID`."})
-    events = Text(load_default="", metadata={"description": "tool, thinking, status"})
+    events = Text(
+        load_default=None,
+        metadata={"description": "tool, thinking, status; without it what the question asked for."},
+    )
 
 
 class InterruptReply(_Schema):

@@ -1,8 +1,8 @@
 """A turn's event log as `text/event-stream`.
 
 Whatever is in the log is written in one go, and what comes while the stream waits is written
-directly, by the thread that reads it (`direct_write.py`).  Where nothing comes, a comment keeps the
-connection open.
+directly, by the thread that reads it (`direct_write.py`).  Where nothing comes, what `framing.py`
+fills silence with keeps the connection open.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
 from cowork.web.direct_write import DirectWriter, direct_writer
 from cowork.web.disconnects import PROBE_INTERVAL_S, Disconnects, Watch
-from cowork.web.frames import frame_data, has_content
+from cowork.web.frames import frame_data, has_content, turn_frame_data
+from cowork.web.framing import Framing
 from cowork.web.problems import ClientClosedRequest
 
-KEEP_ALIVE = b": keep-alive\n\n"
 WATCH_AFTER_S = 0.2
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache",
+    # Nor compressed on the way, which would hold back frames until there is enough to compress.
+    "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
 
@@ -38,6 +39,7 @@ class Stream:
         self,
         turn: Turn,
         wanted: frozenset[str],
+        framing: Framing,
         *,
         keepalive: float,
         disconnects: Disconnects,
@@ -49,12 +51,10 @@ class Stream:
         self._keepalive = keepalive
         self._disconnects = disconnects
         self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
-        self._after = after
-        self._first_frames = preamble
-        self._frame = b"id: %b.%%d\ndata: %%b\n\n" % turn.id.encode()
-        self._token_frame = self._frame.replace(
-            b"data: %b", b'data: {"type": "token", "token": %b}'
-        )
+        self._after = self._begun_after = after
+        self._framing = framing
+        self._preamble = preamble
+        self._first_frames = b""
         self._written = time.monotonic()
         self._watch: Watch | None = None
         self._direct: DirectWriter | None = None
@@ -80,7 +80,7 @@ class Stream:
             self._first_frames = self._frames(events)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._first_frames or KEEP_ALIVE
+        yield self._beginning() or self._framing.keep_alive
         self._written = time.monotonic()
         self._direct = direct_writer(self._request.environ)
         while not self._turn.ended(self._after):
@@ -91,14 +91,21 @@ class Stream:
                 yield frames
             elif self._client_has_half_closed():
                 # Two writes tell: after the first, a peer that is gone refuses the second.
-                yield KEEP_ALIVE
+                yield self._framing.keep_alive
                 time.sleep(PROBE_INTERVAL_S)
-                yield KEEP_ALIVE
+                yield self._framing.keep_alive
             elif time.monotonic() < self._written + self._keepalive:
                 continue  # what came was written, or this client did not ask for it
             else:
-                yield KEEP_ALIVE
+                yield self._framing.keep_alive
             self._written = time.monotonic()
+
+    def _beginning(self) -> bytes:
+        """What there is to say at once: how the turn stands comes before its events."""
+        frames, self._first_frames = self._first_frames, b""
+        if "status" in self._wanted:
+            frames = self._framing.frame(turn_frame_data(self._turn), self._begun_after) + frames
+        return self._preamble + frames
 
     def _read(self, until: float) -> Batch:
         """The next events; none at `until`, or when the client has half-closed."""
@@ -154,12 +161,12 @@ class Stream:
         parts: list[bytes] = []
         for run in events.runs():
             if isinstance(run, list):
-                parts += map(self._token_frame.__mod__, enumerate(run, number))
+                parts.append(self._framing.tokens(run, number))
                 number += len(run)
                 continue
             data = frame_data(run, self._wanted, self._turn.id)
             if data is not None:
-                parts.append(self._frame % (number, data))
+                parts.append(self._framing.frame(data, number))
             number += 1
         self._after += len(events)
         return b"".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from flask import Response, g, request
@@ -13,6 +12,8 @@ from cowork.web.ask import streamed
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.frames import structured
+from cowork.web.framing import NumberedFraming
+from cowork.web.last_event_id import number_of
 from cowork.web.problems import InvalidBody
 from cowork.web.schemas import (
     EVENTS,
@@ -23,8 +24,9 @@ from cowork.web.schemas import (
     TurnReply,
 )
 from cowork.web.sse import Stream
+from cowork.web.timestamps import rfc3339
 
-RETRY_FIELD = b"retry: 1000\n\n"
+RETRY_FIELD = b"retry: 1000\n"
 
 
 def blueprint(
@@ -50,13 +52,15 @@ def blueprint(
         """The turn's frames behind `Last-Event-ID` or `after`, then live."""
         turn = turn_service.registry.get(g.owner, turn_id)
         after = _last_event(turn, query["after"])
+        kinds = turn.question.events if query["events"] is None else _kinds_in(query["events"])
         if turn.ended(after):
             # Without content a standard EventSource stops coming back.
             return Response(status=204)
         g.turn_id = turn.id
         stream = Stream(
             turn,
-            _event_kinds(query["events"]),
+            frozenset(kinds),
+            NumberedFraming(turn.id),
             keepalive=keepalive,
             disconnects=disconnects,
             after=after,
@@ -87,9 +91,9 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
         "session_id": turn.session_id,
         "is_new_session": turn.is_new_session,
         "session_recovered": turn.session_recovered,
-        "created_at": turn.created.isoformat(),
-        "started_at": turn.started.isoformat() if turn.started else None,
-        "ended_at": turn.ended_at.isoformat() if turn.ended_at else None,
+        "created_at": rfc3339(turn.created),
+        "started_at": rfc3339(turn.started) if turn.started else None,
+        "ended_at": rfc3339(turn.ended_at) if turn.ended_at else None,
         "usage": done.usage if done else None,
         "total_cost_usd": done.cost_usd if done else None,
         "duration_ms": done.duration_ms if done else None,
@@ -99,21 +103,13 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
 
 
 def _last_event(turn: Turn, query: str | None) -> int:
-    """The number of the last frame the client has: `<turn id>.<n>`, or just n."""
-    given = query if query is not None else request.headers.get("Last-Event-ID")
-    if given is None or not given.strip():
-        return 0
-    found = re.fullmatch(rf"(?:{re.escape(turn.id)}\.)?([0-9]{{1,12}})", given.strip())
-    if found is not None and int(found[1]) > turn.event_count and not turn.log_is_complete:
-        return 0  # what it has read is lost, and it is to learn how the turn ended
-    if found is None or int(found[1]) > turn.event_count:
-        place = ["query", "after"] if query is not None else ["header", "Last-Event-ID"]
-        sentence = "Input should be the id of a frame of this turn"
-        raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
-    return int(found[1])
+    """The number of the last frame the client has; the query counts before the header."""
+    if query is not None:
+        return number_of(turn, query, ["query", "after"])
+    return number_of(turn, request.headers.get("Last-Event-ID"), ["header", "Last-Event-ID"])
 
 
-def _event_kinds(given: str) -> frozenset[str]:
+def _kinds_in(given: str) -> frozenset[str]:
     wanted = frozenset(word.strip() for word in given.split(",") if word.strip())
     if not wanted <= set(EVENTS):
         sentence = f"Input should be among {', '.join(EVENTS)}"

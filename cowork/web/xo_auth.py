@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any
 
 from flask import Response, g, jsonify, request
@@ -21,6 +20,7 @@ from cowork.web.schemas import (
     ProblemReply,
     WhoamiReply,
 )
+from cowork.web.timestamps import founding
 from cowork.xo.login import XoLogin
 
 _REFUSED = "The key is among neither COWORK_ADMIN_KEYS nor COWORK_LOGIN_KEYS"
@@ -107,7 +107,7 @@ def state_reply(token: XoToken | None = None, is_usable: bool = False) -> dict[s
     return {
         "authenticated": is_usable,
         "user_id": token.user_id,
-        "expires_at": None if expires is None else expires.astimezone(UTC).isoformat(),
+        "expires_at": None if expires is None else founding(expires),
         "auth_session_id": token.auth_session_id,
         "token_source": "dynamic_or_env",
     }

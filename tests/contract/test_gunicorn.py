@@ -35,7 +35,7 @@ def test_gunicorn_streams_as_it_goes_and_takes_large_questions(
     server = gunicorn()
     with server.stream("[[delay 60]] [[words 6]]") as reply:
         assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["Cache-Control"] == "no-cache, no-transform"
         assert reply.headers["X-Accel-Buffering"] == "no"
         seen = [(time.monotonic(), frame) for frame in frames(reply)]
     assert joined([frame for _, frame in seen]) == "w1 w2 w3 w4 w5 w6"

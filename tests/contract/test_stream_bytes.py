@@ -51,11 +51,13 @@ def tokens_of(body: bytes) -> list[str]:
     return [data["token"] for data in found if data.get("type") == "token"]
 
 
+@pytest.mark.parametrize("is_numbered", [False, True])
 def test_chunks_are_whole_frames_and_the_connection_goes_on(
-    gunicorn: Callable[..., Gunicorn], dial: Callable[..., Line]
+    is_numbered: bool, gunicorn: Callable[..., Gunicorn], dial: Callable[..., Line]
 ) -> None:
     server = gunicorn()
-    line = dial(server, ASK_STREAMING, question("[[delay 20]] [[words 30]]"))
+    accept = {"Accept": "text/event-stream"} if is_numbered else {}
+    line = dial(server, ASK_STREAMING, question("[[delay 20]] [[words 30]]"), **accept)
     line.until(b"\r\n0\r\n\r\n")
     chunks, rest = body_of(line.received)
     assert rest == b""
@@ -63,14 +65,18 @@ def test_chunks_are_whole_frames_and_the_connection_goes_on(
     assert len(chunks) > 15  # they came as they were said
     body = b"".join(chunks)
     assert tokens_of(body) == [f"w{n}" + " " * (n < 30) for n in range(1, 31)]
-    ids = [int(number) for number in re.findall(rb"(?m)^id: \S+\.(\d+)$", body)]
-    assert all(first < second for first, second in pairwise(ids))
+    if is_numbered:
+        ids = [int(number) for number in re.findall(rb"(?m)^id: \S+\.(\d+)$", body)]
+        assert len(ids) == 31
+        assert all(first < second for first, second in pairwise(ids))
+    else:
+        assert re.fullmatch(rb"(?:data: [^\n]+\n\n)+", body)
     line.received = b""
     line.socket.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b" 200 OK\r\n" in line.until(b"}")
 
 
-def test_an_old_client_gets_frames_without_chunks(gunicorn: Callable[..., Gunicorn]) -> None:
+def test_a_client_of_http_1_0_gets_frames_without_chunks(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn()
     asked = json.dumps(question("[[delay 20]] [[words 30]]")).encode()
     told = tell(
@@ -81,7 +87,7 @@ def test_an_old_client_gets_frames_without_chunks(gunicorn: Callable[..., Gunico
     assert "transfer-encoding" not in told.headers
     body = told.raw.partition(b"\r\n\r\n")[2]
     assert "".join(tokens_of(body)) == " ".join(f"w{n}" for n in range(1, 31))
-    assert re.fullmatch(rb"(?:id: \S+\ndata: [^\n]+\n\n|: keep-alive\n\n)+", body)
+    assert re.fullmatch(rb"(?:data: [^\n]+\n\n|\n\n)+", body)
 
 
 def test_a_client_that_reads_in_fits_and_starts_gets_every_byte(

@@ -29,6 +29,7 @@ BROKEN = {1: NINE, 2: f"Asked again: {NINE}"}
 ASKED_FOR = {"tool": "[[tool]]", "thinking": "[[think 3]]", "status": "[[retry 2 10]]"}
 DONE = {
     "done",
+    "type",
     "success",
     "session_id",
     "turn_id",
@@ -43,7 +44,7 @@ def test_a_stream_has_the_headers_that_old_clients_and_proxies_know(served: Serv
     with served.stream("hi") as reply:
         assert reply.status_code == 200
         assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["Cache-Control"] == "no-cache, no-transform"
         assert reply.headers["X-Accel-Buffering"] == "no"
         assert is_uuid(reply.headers["X-Turn-ID"])
         assert reply.headers["X-Request-ID"]
@@ -149,12 +150,15 @@ def test_other_events_come_to_those_who_ask_for_them(served: Served, wanted: str
         seen = served.streamed(f"{scene} [[words 3]]", events=[wanted])
         return [kind for kind in (str(frame.data.get("type")) for frame in seen) if kind != "token"]
 
-    kinds = others(ASKED_FOR[wanted])[:-1]  # The last frame has no type.
-    assert kinds
-    assert all(kind.startswith(wanted) for kind in kinds), kinds
+    # How the turn stands belongs to `status`, before all else.
+    first = ["turn"] if wanted == "status" else []
+    *kinds, last = others(ASKED_FOR[wanted])
+    assert (kinds[: len(first)], last) == (first, "done")
+    assert kinds[len(first) :]
+    assert all(kind.startswith(wanted) for kind in kinds[len(first) :]), kinds
     # Who asks for one kind is not sent the other two.
     for scene in (scene for kind, scene in ASKED_FOR.items() if kind != wanted):
-        found = others(scene)[:-1]
+        found = others(scene)[len(first) : -1]
         assert all(kind.startswith(wanted) for kind in found), (scene, found)
 
 

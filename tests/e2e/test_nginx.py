@@ -62,7 +62,7 @@ def test_tokens_arrive_one_by_one(stage: Stage, client: Client) -> None:
 def test_a_stream_says_what_it_is_and_its_headers_survive(client: Client) -> None:
     with client.stream("[[words 2]]") as reply:
         assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert reply.headers["Cache-Control"] == "no-cache"
+        assert reply.headers["Cache-Control"] == "no-cache, no-transform"
         assert reply.headers["Transfer-Encoding"] == "chunked"
         assert reply.headers["X-Turn-ID"]
         assert reply.headers["X-Request-ID"]

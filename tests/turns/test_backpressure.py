@@ -79,7 +79,7 @@ def test_a_flood_arrives_whole_and_holds_no_other_stream(
         reading = frames(reply)
         next(reading)
         flood = dial(server, ASK_STREAMING, question(f"[[flood {FLOOD}]]", "flood"))
-        drained = background(flood.until, b'"done":true')
+        drained = background(flood.until, b'"done": true')
         came = [time.monotonic() for _ in reading]
     received = drained.result(30)
     assert received.count(b'"type": "token"') == FLOOD
@@ -101,7 +101,7 @@ def test_a_reader_that_never_reads_costs_little_and_can_come_back(
     assert server.ask("hi", "other").status_code == 200
     assert peak.grown < 64 * MEGABYTE
     again = dial(server, f"/turns/{turn_id}/events")
-    assert again.until(b'"done":true').count(b'"type": "token"') == FLOOD
+    assert again.until(b'"done": true').count(b'"type": "token"') == FLOOD
     wait_for(
         lambda: "send timeout" in server.log.read_text(), timeout=15, what="the reader's dismissal"
     )
@@ -114,7 +114,7 @@ def test_a_stopped_reader_gets_the_rest_when_it_reads_again(
     line = dial(server, ASK_STREAMING, question("[[flood 30000]]", "slow"), buffer=4096)
     turn_id = turn_in(line)
     ended(server, turn_id)
-    assert line.until(b'"done":true').count(b'"type": "token"') == 30_000
+    assert line.until(b'"done": true').count(b'"type": "token"') == 30_000
 
 
 def test_an_answer_of_ten_megabytes_is_whole_in_both_forms(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -98,9 +99,9 @@ def test_a_reader_that_reads_slowly_holds_neither_the_turn_nor_other_readers(
         slow = dial(served, f"/turns/{turn_id}/events", buffer=4096)
         assert slow.socket.recv(10)
         quick = dial(served, f"/turns/{turn_id}/events")
-        quick.until(b'"done":true')
+        quick.until(b'"done": true')
         assert turn_of(served, turn_id)["state"] == "succeeded"
-    slow.until(b'"done":true')
+    slow.until(b'"done": true')
     assert slow.received.count(b"data: ") == quick.received.count(b"data: ")
 
 
@@ -121,7 +122,7 @@ def test_the_stream_has_the_headers_of_a_stream(served: Served) -> None:
     turn_id, _ = asked(served, "hi")
     headers = served.get(f"/turns/{turn_id}/events").headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "no-cache, no-transform"
     assert headers["X-Accel-Buffering"] == "no"
     assert headers["X-Turn-ID"] == turn_id
 
@@ -141,12 +142,29 @@ def test_a_failed_turn_replays_its_text_its_error_and_its_end(served: Served) ->
 
 def test_a_reader_chooses_the_kinds_of_events_and_the_numbers_stay(served: Served) -> None:
     kinds = ["tool", "thinking", "status"]
-    turn_id, seen = asked(served, "[[tool]] [[words 5]]", events=kinds)
-    assert events(served, turn_id, query="?events=tool,thinking,status") == seen
-    plain = events(served, turn_id)
+    turn_id, (first, *seen) = asked(served, "[[tool]] [[words 5]]", events=kinds)
+    again = events(served, turn_id, query="?events=tool,thinking,status")
+    assert again[1:] == seen
+    assert again[0].id == first.id == f"{turn_id}.0"
+    plain = events(served, turn_id, query="?events=")
     assert {frame.data.get("type") for frame in plain[:-1]} == {"token"}
     assert plain == [frame for frame in seen if frame in plain]
     invalid(served.get(f"/turns/{turn_id}/events?events=nonsense"), "query", "events")
+
+
+def test_fault_w5_a_resume_has_the_events_that_its_question_asked_for(served: Served) -> None:
+    turn_id, (_, *seen) = asked(served, "[[tool]] [[words 5]]", events=["tool", "status"])
+    assert {"tool_use", "tool_result"} <= {frame.data["type"] for frame in seen}
+    (turn, *again) = events(served, turn_id, seen[1].id)
+    assert again == seen[2:]
+    assert turn.id == seen[1].id
+    assert turn.data == {
+        "type": "turn",
+        "turn_id": turn_id,
+        "project_id": "p",
+        "state": "succeeded",
+        "position": 0,
+    }
 
 
 def test_silence_is_filled_with_comments(serve: Callable[..., Served]) -> None:
@@ -154,8 +172,8 @@ def test_silence_is_filled_with_comments(serve: Callable[..., Served]) -> None:
     with served.stream("[[pause 400]] hi", events=["status"]) as reply:
         turn_id = reply.headers["X-Turn-ID"]
         text = served.get(f"/turns/{turn_id}/events").text
-    assert text.count(": keep-alive\n\n") >= 2
-    assert '"done":true' in text
+    assert len(re.findall(r"^: keep-alive\n(?!\n)", text, re.MULTILINE)) >= 2
+    assert '"done": true' in text
 
 
 @pytest.mark.parametrize("path", ["", "/events"])
