@@ -80,7 +80,8 @@ class Stream:
             self._first_frames = self._frames(events)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._beginning() or self._framing.keep_alive
+        what_is_there = self._beginning() or self._frames(self._turn.read(self._after, 0.0))
+        yield what_is_there or self._framing.keep_alive
         self._written = time.monotonic()
         self._direct = direct_writer(self._request.environ)
         while not self._turn.ended(self._after):

@@ -13,6 +13,7 @@ DIRECTIONS = {
     # How it is said.
     "delay": "MS between tokens",
     "pause": "MS before the first token",
+    "linger": "MS between the last token and the result",
     "think": "N thoughts first",
     "tool": "[SECONDS] a Bash call first; with SECONDS really a `sleep` in its own session",
     "background": "SECONDS: a Bash call that leaves a detached `sleep` behind",

@@ -104,6 +104,7 @@ class Turn(Performer):
         else:
             self.scene("answer")
         self._keep_answer()
+        self.process.wait(script.number("linger") / 1000)
         self.scene("success")
         self.process.failed_last = False
         return "completed"
