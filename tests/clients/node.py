@@ -1,0 +1,29 @@
+"""Runs the JavaScript of this folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.conftest import missing
+from tests.serving import TIMEOUT_S
+
+HERE = Path(__file__).resolve().parent
+MODULES = HERE / "node_modules"
+
+
+def node(program: str, *arguments: str, timeout: float = TIMEOUT_S) -> str:
+    """What the program prints; fails with what it complains of."""
+    binary = shutil.which("node")
+    if binary is None:
+        missing("node", "apt-get install nodejs")
+    done = subprocess.run(  # noqa: PLW1510 - asserted below
+        [str(binary), str(HERE / program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{program} {arguments}: {done.stderr}"
+    return done.stdout

@@ -1,0 +1,54 @@
+// Readers of a stream as people write them in JavaScript, with fetch and nothing else.
+// usage: node readers.mjs URL READER JSON-HEADERS JSON-BODY; prints the answer's text as JSON.
+const [url, reader, given, body] = process.argv.slice(2);
+
+const readers = {
+  // Line by line; the last, which is not whole, waits for the next chunk.
+  async "by line"(chunks) {
+    let text = "", rest = "";
+    for await (const chunk of chunks) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        if (!line.startsWith("data: ")) continue;
+        const data = JSON.parse(line.slice(6));
+        if (data.done) return text;
+        text += data.token;
+      }
+    }
+  },
+  // Event by event; each is `data: ` and JSON.
+  async "by blank line"(chunks) {
+    let text = "", rest = "";
+    for await (const chunk of chunks) {
+      rest += chunk;
+      let at;
+      while ((at = rest.indexOf("\n\n")) >= 0) {
+        const event = rest.slice(0, at).trim();
+        rest = rest.slice(at + 2);
+        if (!event) continue;
+        const data = JSON.parse(event.replace(/^data: /, ""));
+        if (data.done) return text;
+        if (data.type === "token") text += data.token;
+      }
+    }
+  },
+  // All of it, then a regular expression.
+  async "by match"(chunks) {
+    let whole = "";
+    for await (const chunk of chunks) {
+      whole += chunk;
+      if (whole.includes('"done": true')) break;
+    }
+    return [...whole.matchAll(/^data: (\{"type": "token".*\})$/gm)]
+      .map((found) => JSON.parse(found[1]).token)
+      .join("");
+  },
+};
+
+const headers = { "Content-Type": "application/json", ...JSON.parse(given) };
+const reply = await fetch(url, { method: "POST", headers, body });
+if (reply.status !== 200) throw new Error(`${reply.status}: ${await reply.text()}`);
+const text = await readers[reader](reply.body.pipeThrough(new TextDecoderStream()));
+process.stdout.write(JSON.stringify(text));
+process.exit(0);
