@@ -27,6 +27,7 @@ from cowork.web import (
     problems,
     processes,
     sessions,
+    tickets,
     transfer_limits,
     turns,
     url_segments,
@@ -89,6 +90,7 @@ def create_app(services: Services) -> Flask:
     settings = services.settings
     app.config["COWORK_MAX_BODY"] = settings.max_body
     _register_requests(app)
+    issued = tickets.Tickets(services.store, services.keys)
     guard.register(
         app,
         guard.Guard(
@@ -96,25 +98,26 @@ def create_app(services: Services) -> Flask:
             hosts=settings.allowed_hosts,
             origins=settings.allowed_origins,
             addresses=client_address.ClientAddresses(settings.trusted_proxies),
+            tickets=issued,
         ),
     )
     transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces
-    for blueprint in _blueprints(services):
+    for blueprint in _blueprints(services, issued):
         api.register_blueprint(blueprint)
     return app
 
 
-def _blueprints(services: Services) -> list[Blueprint]:
+def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
     turn_service, keepalive = services.turn_service, services.settings.keepalive
     disconnects = Disconnects(services.client_watcher)
     first_wait = services.settings.first_event_wait
     return [
         health.blueprint(services),
         ask.blueprint(turn_service, disconnects, first_event_wait=first_wait, keepalive=keepalive),
-        turns.blueprint(turn_service, disconnects, keepalive=keepalive),
+        turns.blueprint(turn_service, disconnects, issued, keepalive=keepalive),
         sessions.blueprint(turn_service, services.store),
         processes.blueprint(services.pool),
         xo_auth.blueprint(services.login, services.operators),

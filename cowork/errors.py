@@ -28,6 +28,7 @@
     ├── AccessError
     │   ├── Unauthorized            unauthorized
     │   ├── TooManyAttempts         too_many_attempts         wrong keys
+    │   ├── TooManyTickets          too_many_tickets          of one turn
     │   └── Forbidden               forbidden
     └── LoginError                                            the XO login and its upstream
         ├── MissingAuthSession      missing_auth_session
@@ -171,6 +172,10 @@ class Unauthorized(AccessError):
 
 class TooManyAttempts(AccessError):
     code = "too_many_attempts"
+
+
+class TooManyTickets(AccessError):
+    code = "too_many_tickets"
 
 
 class Forbidden(AccessError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 # The owner of every request where no API key is configured.
 NO_OWNER = ""
@@ -103,6 +103,26 @@ class XoToken:
     def __repr__(self) -> str:
         """Say whose it is, never what it is."""
         return f"XoToken(user_id={self.user_id!r}, expires_at={self.expires_at!r})"
+
+
+# A ticket must be used for the first time within so many seconds.
+TICKET_TTL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to read the events of one turn, by the digest of what was handed out.
+
+    `owner` and `fingerprint` tell which key it was made with.
+    """
+
+    # Of one turn.
+    LIMIT: ClassVar[int] = 8
+
+    turn_id: str
+    digest: str
+    owner: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ class KeyOwner(NamedTuple):
     name: str
     digest: bytes
 
+    @property
+    def fingerprint(self) -> str:
+        """What a store may keep of the key."""
+        return hashlib.blake2b(self.digest, digest_size=16).hexdigest()
+
 
 def parse_pairs(items: Iterable[str]) -> dict[str, str]:
     """Keys by name from `name=key` items; raises ValueError, which names no part of any."""
@@ -117,6 +122,12 @@ class ApiKeys:
             if hmac.compare_digest(known, digest):
                 found = KeyOwner(name, known)
         return found
+
+    def find_by_fingerprint(self, name: str, fingerprint: str) -> KeyOwner | None:
+        """Whoever holds the key of this name and fingerprint, None where it is no longer valid."""
+        self._reload_if_changed()
+        found = (KeyOwner(name, digest) for digest, each in self._names.items() if each == name)
+        return next((each for each in found if each.fingerprint == fingerprint), None)
 
     def is_valid(self, key_owner: KeyOwner) -> bool:
         """Whether the key that was shown is good yet."""

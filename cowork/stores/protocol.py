@@ -17,6 +17,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    Ticket,
     TurnEnd,
     TurnKey,
     TurnRecord,
@@ -124,6 +125,16 @@ class TurnStore(Protocol):
         """Remove what was kept long enough, `limit` turns at most; how many it was."""
 
 
+class TicketStore(Protocol):
+    """Tickets for the events of turns; they go with their turn."""
+
+    def put_ticket(self, ticket: Ticket) -> bool:
+        """Keep a ticket that is used within `TICKET_TTL_S`; False where its turn has `LIMIT`."""
+
+    def use_ticket(self, turn_id: str, digest: str) -> Ticket | None:
+        """The turn's ticket of this digest, unless it is too late; no deadline from now on."""
+
+
 class TokenStore(Protocol):
     """The XO token."""
 
@@ -187,8 +198,8 @@ class OutboxStore(Protocol):
         """
 
 
-class Store(SessionStore, TurnStore, TokenStore, OutboxStore, Protocol):
-    """Sessions, claims, turns, what was said, the token and the outbox.
+class Store(SessionStore, TurnStore, TicketStore, TokenStore, OutboxStore, Protocol):
+    """Sessions, claims, turns, what was said, tickets, the token and the outbox.
 
     `shared` tells whether another process may use the same store.  A store is opened under the
     name of its `holder`, the process that uses it; claims and turns belong to one, and those of a

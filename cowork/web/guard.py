@@ -24,6 +24,7 @@ from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
 from cowork.web.problems import problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
+from cowork.web.tickets import Tickets, ticket_of
 
 log = logger(__name__)
 
@@ -57,8 +58,10 @@ class Guard:
         hosts: tuple[str, ...] = (),
         origins: tuple[str, ...] = (),
         addresses: ClientAddresses | None = None,
+        tickets: Tickets | None = None,
     ) -> None:
         self.keys = keys
+        self._tickets = tickets
         self.has_allowed_origins = bool(origins)
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
@@ -71,6 +74,9 @@ class Guard:
         Raises `Unauthorized`, `TooManyAttempts` or `Forbidden`.
         """
         self.check_source(caller)
+        given = ticket_of(caller) if self._tickets is not None else None
+        if given is not None:
+            return self._admit_ticket(caller, *given)
         return self._authenticate(caller) if self.keys.required else None
 
     def check_source(self, caller: Request) -> None:
@@ -119,15 +125,29 @@ class Guard:
             raise Unauthorized(_NEEDS_KEY)
         key_owner = self.keys.find(given) if len(given) <= MAX_KEY_CHARS else None
         if key_owner is None:
-            source = self._addresses.source(caller.environ)
-            wait = self._failed_keys.record_failure(source)
-            if wait is not None:
-                raise TooManyAttempts(
-                    "too many failed authentications from this address", retry_after=wait
-                )
-            log.warning("authentication failed: wrong API key", source=source)
+            self._record_failure(caller, "wrong API key")
             raise Unauthorized(_NEEDS_KEY)
         return key_owner
+
+    def _admit_ticket(self, caller: Request, turn_id: str, ticket: str) -> KeyOwner | None:
+        assert self._tickets is not None  # noqa: S101 - there is one only where they are
+        if _key_of(caller):
+            raise Unauthorized("send a key or a ticket, not both")
+        try:
+            return self._tickets.admit(turn_id, ticket)
+        except Unauthorized:
+            self._record_failure(caller, "wrong ticket")
+            raise
+
+    def _record_failure(self, caller: Request, why: str) -> None:
+        """Count it against the caller's address; raises `TooManyAttempts`."""
+        source = self._addresses.source(caller.environ)
+        wait = self._failed_keys.record_failure(source)
+        if wait is not None:
+            raise TooManyAttempts(
+                "too many failed authentications from this address", retry_after=wait
+            )
+        log.warning("authentication failed", why=why, source=source)
 
     def _check_host(self, given: str) -> None:
         host = _host_name(given)

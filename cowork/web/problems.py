@@ -46,6 +46,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.Internal: 500,
     errors.Unauthorized: 401,
     errors.TooManyAttempts: 429,
+    errors.TooManyTickets: 429,
     errors.Forbidden: 403,
     errors.MissingAuthSession: 400,
     errors.NotLoggedIn: 401,

@@ -11,6 +11,7 @@ from flask.globals import request_ctx
 def add_security_headers(reply: Response) -> None:
     """Have browsers neither guess what a reply is, nor keep it, nor show it in another's page."""
     reply.headers["X-Content-Type-Options"] = "nosniff"
+    reply.headers["Referrer-Policy"] = "no-referrer"  # a query string may have a ticket
     reply.headers.setdefault("Cache-Control", "no-store")
     if reply.mimetype == "text/html":
         reply.headers["X-Frame-Options"] = "DENY"

@@ -151,6 +151,19 @@ class EventsQuery(_Schema):
         load_default=None,
         metadata={"description": "tool, thinking, status; without it what the question asked for."},
     )
+    ticket = Text(
+        load_default=None, metadata={"description": "In place of a key; see `create_ticket`."}
+    )
+
+
+class TicketReply(_Schema):
+    """The right to read one turn's events without a key."""
+
+    ticket = fields.String()
+    expires_at = fields.String(
+        metadata={"description": "RFC 3339; until then it must be used for the first time."}
+    )
+    url = fields.String(metadata={"description": "Of the events, the ticket in its query."})
 
 
 class InterruptReply(_Schema):

@@ -21,16 +21,18 @@ from cowork.web.schemas import (
     EventsQuery,
     InterruptReply,
     ProblemReply,
+    TicketReply,
     TurnReply,
 )
 from cowork.web.sse import Stream
+from cowork.web.tickets import Tickets
 from cowork.web.timestamps import rfc3339
 
 RETRY_FIELD = b"retry: 1000\n"
 
 
 def blueprint(
-    turn_service: TurnService, disconnects: Disconnects, *, keepalive: float
+    turn_service: TurnService, disconnects: Disconnects, tickets: Tickets, *, keepalive: float
 ) -> CoworkBlueprint:
     """The caller's own turns; another owner's are not there."""
     routes = CoworkBlueprint("turns", __name__, description="Turns, while they run and after")
@@ -67,6 +69,20 @@ def blueprint(
             preamble=RETRY_FIELD,
         )
         return streamed(stream)
+
+    @routes.post("/turns/<turn_id>/ticket")
+    @routes.response(201, TicketReply)
+    @routes.alt_response(404, schema=ProblemReply)
+    @routes.alt_response(429, schema=ProblemReply, description="The turn has too many")
+    def create_ticket(turn_id: str) -> dict[str, Any]:
+        """Let somebody without a key read the turn's events, as a browser's `EventSource`."""
+        turn = turn_service.registry.get(g.owner, turn_id)
+        ticket, expires_at = tickets.issue(turn, g.key_owner)
+        return {
+            "ticket": ticket,
+            "expires_at": rfc3339(expires_at),
+            "url": f"/turns/{turn.id}/events?ticket={ticket}",
+        }
 
     @routes.post("/turns/<turn_id>/interrupt")
     @routes.response(200, InterruptReply)

@@ -12,6 +12,7 @@ from time import monotonic
 
 from cowork.log import logger
 from cowork.model import (
+    TICKET_TTL_S,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -19,6 +20,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    Ticket,
     TurnEnd,
     TurnKey,
     TurnRecord,
@@ -26,6 +28,7 @@ from cowork.model import (
 )
 from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 from cowork.stores.memory.outbox import MemoryOutbox
+from cowork.stores.memory.tickets import MemoryTickets
 
 log = logger(__name__)
 
@@ -93,6 +96,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._histories = _Histories()
         self._removals: dict[str, None] = {}
+        self._tickets = MemoryTickets()
         self._token: XoToken | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
@@ -210,6 +214,15 @@ class MemoryStore:
     def expire(self, limit: int) -> int:
         del limit
         return 0
+
+    def put_ticket(self, ticket: Ticket) -> bool:
+        now = monotonic()
+        with self._lock:
+            return self._tickets.put(ticket, now + TICKET_TTL_S, now)
+
+    def use_ticket(self, turn_id: str, digest: str) -> Ticket | None:
+        with self._lock:
+            return self._tickets.use(turn_id, digest, monotonic())
 
     def token(self) -> XoToken | None:
         with self._lock:

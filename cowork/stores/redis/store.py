@@ -11,6 +11,7 @@ from redis import Redis
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
 from cowork.model import (
+    TICKET_TTL_S,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -18,6 +19,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    Ticket,
     TurnEnd,
     TurnKey,
     TurnRecord,
@@ -28,6 +30,7 @@ from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import (
     DEAD_LIMIT,
     DEAD_SHARE,
+    KEY_KEEP,
     LOST_KEEP,
     OUTBOX_BYTES,
     REMOVALS_LIMIT,
@@ -35,7 +38,7 @@ from cowork.stores.limits import (
     remembered,
 )
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
-from cowork.stores.redis import outbox_scripts, session_scripts, turn_scripts
+from cowork.stores.redis import outbox_scripts, session_scripts, ticket_scripts, turn_scripts
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.serialization import (
     exchanges_json,
@@ -57,6 +60,8 @@ log = logger(__name__)
 VERSION = 2
 PREFIX = "cowork:"
 _SWAPS = 5
+# A turn's tickets are kept for twice as long as it can be when it has ended; milliseconds.
+_TICKETS_KEEP_MS = round(2000 * KEY_KEEP)
 _SCANNED = 200
 
 
@@ -278,6 +283,19 @@ class RedisStore:
             self._index_turn(each.decode().removeprefix(f"{PREFIX}turn:"))
         self._cursor = int(cursor) or None
         return 0 if self._cursor is None else limit
+
+    # -- tickets
+
+    def put_ticket(self, ticket: Ticket) -> bool:
+        limits = round(TICKET_TTL_S * 1000), ticket.LIMIT, _TICKETS_KEEP_MS
+        arguments = [ticket.turn_id, ticket.digest, *limits, ticket.owner, ticket.fingerprint]
+        return bool(self._run(ticket_scripts.PUT_TICKET, arguments))
+
+    def use_ticket(self, turn_id: str, digest: str) -> Ticket | None:
+        found = self._run(ticket_scripts.USE_TICKET, [turn_id, digest, _TICKETS_KEEP_MS])
+        return (
+            None if found is None else Ticket(turn_id, digest, *[each.decode() for each in found])
+        )
 
     # -- the token
 

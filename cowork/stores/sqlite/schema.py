@@ -154,6 +154,16 @@ MIGRATIONS = (
             WHERE id = NEW.id AND json_valid(body);
     END;
     """,
+    # Of those of a turn that is gone, nothing is left: no upsert and no REPLACE fires it.
+    """
+    CREATE TABLE tickets (
+        turn TEXT NOT NULL, digest TEXT NOT NULL, owner TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        until REAL, PRIMARY KEY (turn, digest)
+    );
+    CREATE TRIGGER turns_tickets AFTER DELETE ON turns BEGIN
+        DELETE FROM tickets WHERE turn = OLD.id;
+    END;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

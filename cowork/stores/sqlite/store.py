@@ -13,6 +13,7 @@ from typing import TypeVar
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
 from cowork.model import (
+    TICKET_TTL_S,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -20,6 +21,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    Ticket,
     TurnEnd,
     TurnKey,
     TurnRecord,
@@ -29,7 +31,7 @@ from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, OutboxBounds
 from cowork.stores.serialization import token_json, token_of
-from cowork.stores.sqlite import claims, outbox, sessions, turns
+from cowork.stores.sqlite import claims, outbox, sessions, tickets, turns
 from cowork.stores.sqlite import token as token_table
 from cowork.stores.sqlite.executor import Durability, Transactions
 from cowork.stores.sqlite.schema import is_clear, open_file
@@ -208,6 +210,17 @@ class SqliteStore:
 
     def expire(self, limit: int) -> int:
         return self._write(lambda connection: turns.expire(connection, time.time(), limit))
+
+    # -- tickets
+
+    def put_ticket(self, ticket: Ticket) -> bool:
+        now = time.time()
+        until = now + TICKET_TTL_S
+        return self._write(lambda connection: tickets.put(connection, ticket, until, now))
+
+    def use_ticket(self, turn_id: str, digest: str) -> Ticket | None:
+        now = time.time()
+        return self._write(lambda connection: tickets.use(connection, turn_id, digest, now))
 
     # -- the token
 

@@ -41,6 +41,7 @@ from tests.unit.stores.store_suite import (
     message,
     put_message,
     session,
+    ticket,
 )
 
 Open = Callable[..., Store]
@@ -192,6 +193,12 @@ class DurableBehaviour:
         end = ended(record(), log=b"\x00log\xff")
         assert store.end_turn(end) is True
         assert store.turn("", "turn-1") == (end.record, b"\x00log\xff")
+
+    def test_fault_w9_a_ticket_is_seen_from_everywhere(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        assert first.put_ticket(ticket(1))
+        assert second.use_ticket("turn-1", "digest-1") == ticket(1)
+        assert open_as("c").use_ticket("turn-1", "digest-1") == ticket(1)
 
     def test_a_turn_is_its_owners_alone(self, open_as: Open):
         store = open_as("a")

@@ -6,6 +6,7 @@ a `store` fixture: an empty one.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     Session,
+    Ticket,
     TurnRecord,
     XoToken,
 )
@@ -59,6 +61,10 @@ def message(number: int, project: Project = P, **fields: Any) -> ChatMessage:
     given = {"user_id": "u", "message": f"text {number}", "type": "@xo", "created": created}
     given |= fields
     return ChatMessage(f"{project.owner}-{project.name}-{number}", project, **given)
+
+
+def ticket(number: int, turn: str = "turn-1", *, owner: str = "", fingerprint: str = "") -> Ticket:
+    return Ticket(turn, f"digest-{number}", owner, fingerprint)
 
 
 def put_message(store: Store, waiting: ChatMessage) -> None:
@@ -509,3 +515,35 @@ class StoreBehaviour:
     def test_a_closed_store_may_be_closed_again(self, store):
         store.close()
         store.close()
+
+    # -- tickets
+
+    def test_fault_w9_a_ticket_is_of_its_turn_and_is_used_any_number_of_times(self, store: Store):
+        assert store.put_ticket(ticket(1))
+        assert store.put_ticket(ticket(2, owner="a.b-c_1", fingerprint="f"))
+        for _ in range(3):
+            assert store.use_ticket("turn-1", "digest-1") == ticket(1)
+        assert store.use_ticket("turn-1", "digest-2") == ticket(2, owner="a.b-c_1", fingerprint="f")
+        assert store.use_ticket("turn-1", "digest-3") is None
+        assert store.use_ticket("turn-2", "digest-1") is None
+
+    def test_fault_w9_a_ticket_that_is_not_used_in_time_is_gone_one_that_was_stays(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sys.modules[type(store).__module__], "TICKET_TTL_S", 0.3)
+        assert store.put_ticket(ticket(1))
+        assert store.put_ticket(ticket(2))
+        assert store.use_ticket("turn-1", "digest-2") == ticket(2)
+        time.sleep(0.4)
+        assert store.use_ticket("turn-1", "digest-1") is None
+        assert store.use_ticket("turn-1", "digest-2") == ticket(2)
+
+    def test_fault_w9_a_turn_has_eight_tickets_those_not_counted_that_are_too_late(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert all(store.put_ticket(ticket(number)) for number in range(Ticket.LIMIT))
+        assert store.put_ticket(ticket(Ticket.LIMIT)) is False
+        assert store.use_ticket("turn-1", f"digest-{Ticket.LIMIT}") is None
+        assert store.put_ticket(ticket(1, "turn-2"))
+        monkeypatch.setattr(sys.modules[type(store).__module__], "TICKET_TTL_S", -1.0)
+        assert all(store.put_ticket(ticket(number, "turn-3")) for number in range(12))

@@ -7,11 +7,20 @@ import structlog.testing
 
 from cowork.model import Exchange, Project, TurnEnd
 from cowork.stores import open_store
-from cowork.stores.memory import outbox
+from cowork.stores.memory import outbox, tickets
 from cowork.stores.memory import store as memory
 from cowork.stores.memory.store import MemoryStore
 from tests.unit.stores.durable_suite import record
-from tests.unit.stores.store_suite import NOW, P, Q, StoreBehaviour, heads, message, put_message
+from tests.unit.stores.store_suite import (
+    NOW,
+    P,
+    Q,
+    StoreBehaviour,
+    heads,
+    message,
+    put_message,
+    ticket,
+)
 
 
 class TestMemoryStore(StoreBehaviour):
@@ -127,3 +136,14 @@ def test_fault_s4_what_was_said_last_is_bounded_over_all_projects(monkeypatch):
     for number in range(400):
         store.delete_session(Project("loud", f"p{number}"))
     assert store._histories._sizes.total() < 200
+
+
+def test_fault_w9_beyond_its_limit_of_turns_the_tickets_of_who_has_most_go_first(monkeypatch):
+    monkeypatch.setattr(tickets, "TURN_LIMIT", 3)
+    store = MemoryStore()
+    assert store.put_ticket(ticket(1, "few", owner="few"))
+    for number in range(9):
+        assert store.put_ticket(ticket(1, f"many-{number}", owner="many"))
+    assert store.use_ticket("few", "digest-1") is not None
+    kept = [n for n in range(9) if store.use_ticket(f"many-{n}", "digest-1") is not None]
+    assert kept == [7, 8]

@@ -7,8 +7,8 @@ import pytest
 from cowork.stores.encryption import Encryption
 from cowork.stores.sqlite import claims, outbox
 from cowork.stores.sqlite.store import SqliteStore
-from tests.unit.stores.durable_suite import DurableBehaviour
-from tests.unit.stores.store_suite import StoreBehaviour
+from tests.unit.stores.durable_suite import DurableBehaviour, ended, record
+from tests.unit.stores.store_suite import StoreBehaviour, ticket
 
 
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):
@@ -33,3 +33,14 @@ class TestSqliteStore(DurableBehaviour, StoreBehaviour):
     @pytest.fixture
     def store(self, open_as):
         return open_as("h/1:2:3")
+
+
+def test_fault_w9_a_turns_tickets_go_with_it(tmp_path):
+    store = SqliteStore(tmp_path / "state" / "c.db", Encryption(tmp_path / "key"), holder="a")
+    store.put_turn(record(), None, None)
+    assert store.put_ticket(ticket(1))
+    store.end_turn(ended(record(), keep=0.0))
+    assert store.use_ticket("turn-1", "digest-1") == ticket(1)
+    assert store.expire(10) == 1
+    assert store.use_ticket("turn-1", "digest-1") is None
+    store.close()
