@@ -50,7 +50,7 @@ class Stream:
             return
         now = time.monotonic_ns()
         if not block:
-            self._finish("" if b'"success":true' in self._end else f"ended with {self._end!r}")
+            self._finish("" if b'"success": true' in self._end else f"ended with {self._end!r}")
             return
         if not self.first_at:
             self.first_at = now

@@ -76,7 +76,8 @@ def compressed_log(turn: Turn) -> bytes | None:
 
 def from_record(record: TurnRecord, compressed: bytes | None) -> Turn:
     """The turn of another run or process; it may still run there: see `apply_record`."""
-    question = Question(**_known_fields(Question, record.body["question"]))
+    asked = _known_fields(Question, record.body["question"])
+    question = Question(**{**asked, "events": tuple(asked.get("events", ()))})
     turn = Turn(record.project, question)
     turn.restore(record.id, record.created, record.body["request_id"])
     apply_record(turn, record, compressed)

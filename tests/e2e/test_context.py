@@ -89,7 +89,7 @@ def test_a_process_killed_in_mid_turn_is_told_and_its_project_goes_on(stage: Sta
         kill(process)
         rest = b"\n".join(lines)
     assert b'"code":"claude_failed"' in rest.replace(b'": "', b'":"')
-    assert b'"success":false' in rest.rpartition(b"data: ")[2]
+    assert b'"success": false' in rest.rpartition(b"data: ")[2]
     after = stage.server.ask("[[count]]", "died").json()
     assert '"[[say one]] alpha"' in after["message"]
     assert after["session_id"] == first["session_id"]

@@ -40,6 +40,7 @@ DECIDED = {
     "GET /processes": "owner",
     "GET /turns/<turn_id>": "owner",
     "GET /turns/<turn_id>/events": "owner",
+    "POST /turns/<turn_id>/ticket": "owner",
     "POST /turns/<turn_id>/interrupt": "owner",
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
@@ -233,7 +234,7 @@ def test_t01_a_removed_key_is_of_no_use_any_more_nor_is_its_stream(
         next(lines)
         file.write_text(f"you={OTHER}\n")
         rest = b"\n".join(lines)
-        assert '"success":true' in yours.text
+        assert '"success": true' in yours.text
     assert b'"code": "unauthorized"' in rest
     assert b'{"done": true, "success": false}' in rest
     wait_for(lambda: me.get("/sessions").status_code == 401, 5, "the end of the key")

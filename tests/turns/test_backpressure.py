@@ -130,7 +130,7 @@ def test_an_answer_of_ten_megabytes_is_whole_in_both_forms(
         pieces = [piece for piece in reply.iter_content(65536) if piece]
     received = b"".join(pieces)
     assert received.count(word.encode()) == 40
-    assert b'"success":true' in received
+    assert b'"success": true' in received
     assert peak.grown < 400 * MEGABYTE
     turn_id = reply.headers["X-Turn-ID"]
     assert turn_of(server, turn_id)["message"] == text

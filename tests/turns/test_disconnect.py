@@ -72,7 +72,7 @@ def test_gunicorn_notices_leaving_in_every_way_and_no_half_close(
     for line in lines:
         line.half_close()
     assert b"You said: hi" in lines[0].until(b"You said: hi")
-    assert b'"success":true' in lines[1].until(b'"success":true')
+    assert b'"success": true' in lines[1].until(b'"success": true')
     assert len(interrupts(fakes)) == before
 
 
@@ -115,7 +115,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(
     served = serve(**fakes.settings(), COWORK_DISCONNECT_GRACE="0")
     line = dial(served, path, question(f"[[pause {pause}]] [[words 8]] [[delay 40]]"))
     line.half_close()
-    received = line.until(b'"success":true' if path == ASK_STREAMING else b"w8")
+    received = line.until(b'"success": true' if path == ASK_STREAMING else b"w8")
     assert b"200 OK" in received
     assert b"w8" in received
     assert interrupts(fakes) == []
