@@ -29,7 +29,7 @@ run: install-cli ## Run the server: gunicorn with the gevent worker
 demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
 	@exec $(BIN)/python -m cowork demo
 
-test: $(STAMPS)/requirements-dev install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
+test: $(STAMPS)/requirements-dev $(STAMPS)/node_modules install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
 	@exec $(BIN)/python -m tests $(PARTS)
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
@@ -75,6 +75,11 @@ $(BIN)/python:
 $(STAMPS)/requirements: requirements.txt | $(BIN)/python
 	@echo "installing what the server needs ..."
 	$(PIP) --require-hashes -r requirements.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+# Other people's clients in JavaScript; without npm their tests are skipped.
+$(STAMPS)/node_modules: tests/clients/package-lock.json | $(BIN)/python
+	@if command -v npm >/dev/null; then npm ci --silent --prefix tests/clients; fi
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 # Loads on a server of their own: few tests, each of which takes long.
 LOADS = ("attack", "bench", "faults", "soak")
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
-PROGRAMS = (*LOADS, "e2e")
+PROGRAMS = (*LOADS, "clients", "e2e")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def folders() -> list[str]:
 # The longest first.
 PARTS = (
     Part("e2e", only=("e2e",)),
-    Part("loads", only=LOADS),
+    Part("loads", only=(*LOADS, "clients")),
     Part("patched", patched=True, without=(*PROGRAMS, "unit")),
     Part("plain", without=(*PROGRAMS, "unit")),
     Part("patched-unit", patched=True, only=("unit",)),

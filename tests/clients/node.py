@@ -18,6 +18,8 @@ def node(program: str, *arguments: str, timeout: float = TIMEOUT_S) -> str:
     binary = shutil.which("node")
     if binary is None:
         missing("node", "apt-get install nodejs")
+    if not MODULES.is_dir():
+        missing("tests/clients/node_modules", "npm ci --prefix tests/clients")
     done = subprocess.run(  # noqa: PLW1510 - asserted below
         [str(binary), str(HERE / program), *arguments],
         capture_output=True,

@@ -1,0 +1,121 @@
+"""W2, W3, W9 in Chromium, from a page of another origin: one question is asked once, and the text
+comes once, whatever happens to the tab or the connection.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.node import node
+from tests.clients.page_server import page_server
+from tests.clients.proxy import cutting
+from tests.conftest import missing
+from tests.serving import Client, Gunicorn
+
+KEY = "a-key-of-the-page-0123456789-abcdefgh"
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+WORDS = 30
+ANSWER = " ".join(f"w{n}" for n in range(1, WORDS + 1))
+# Said for about a second, with a silence longer than a keep-alive.
+QUESTION = f"[[pause 300]] [[delay 25]] [[words {WORDS}]]"
+RETENTION_S = 2
+CUTS = (700, 900)
+
+
+def in_browser(tmp_path: Path, page: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the clients have seen, each in a tab of its own, all at once."""
+    binary = shutil.which("chromium")
+    if binary is None:
+        missing("chromium", "apt-get install chromium")
+    said = node("browser.mjs", str(binary), str(tmp_path / "chromium"), page, json.dumps(runs))
+    seen: list[dict[str, Any]] = json.loads(said)
+    return seen
+
+
+def asked(client: Client, project: str) -> int:
+    """How many questions the project's session has taken."""
+    message = client.ask("[[count]]", project).json()["message"]
+    return int(message.split()[2]) - 1
+
+
+@pytest.fixture
+def server(gunicorn: Callable[..., Gunicorn]) -> Callable[[str], Gunicorn]:
+    def start(page: str) -> Gunicorn:
+        return gunicorn(
+            COWORK_API_KEYS=f"page={KEY}",
+            COWORK_ALLOWED_ORIGINS=page,
+            COWORK_KEEPALIVE="0.15",
+            COWORK_FIRST_EVENT_WAIT="0.1",
+            COWORK_TURN_RETENTION=str(RETENTION_S),
+        )
+
+    return start
+
+
+def test_fault_w2_w3_w9_pages_of_another_origin_ask_once_and_get_the_text_once(
+    server: Callable[[str], Gunicorn], another: Callable[..., Client], tmp_path: Path
+) -> None:
+    with page_server() as page, page_server() as stranger:
+        running = server(page)
+        # The question of the EventSource is not to be cut, its events once.
+        with cutting(running.port, *CUTS) as cut, cutting(running.port, 2**30, 900) as cut_source:
+            runs: dict[str, dict[str, Any]] = {
+                "fetch": {"name": "plainFetch"},
+                "library": {"name": "library"},
+                "hidden in mid-answer": {"name": "library", "hideAt": 9, "hideFor": 300},
+                "hidden with a key": {
+                    "name": "library",
+                    "hideAt": 9,
+                    "hideFor": 300,
+                    "headers": {**AUTHORIZED, "Idempotency-Key": "k"},
+                },
+                "hidden after the last frame": {
+                    "name": "library",
+                    "hideAt": "done",
+                    "hideFor": 200,
+                },
+                "hidden for too long": {
+                    "name": "library",
+                    "hideAt": 9,
+                    "hideFor": 2000 + 1000 * RETENTION_S,
+                },
+                "cut": {"name": "library", "url": cut.url},
+                "EventSource": {"name": "eventSource", "url": cut_source.url},
+                "stranger": {"name": "refused", "at": stranger},
+            }
+            given = [
+                {
+                    "url": running.url,
+                    "headers": AUTHORIZED,
+                    "body": {"project_name": name, "question": QUESTION},
+                    **run,
+                }
+                for name, run in runs.items()
+            ]
+            seen = dict(zip(runs, in_browser(tmp_path, page, given), strict=True))
+            assert (cut.streams, cut_source.streams) == (3, 4), seen
+    client = another(running, KEY)
+    too_long = seen.pop("hidden for too long")
+    assert too_long["opened"] == [200, 410]
+    assert ANSWER.startswith(too_long["text"])
+    assert too_long["errors"][-1].startswith("ended: Error: status 410")
+    assert asked(client, "hidden for too long") == 1
+    assert "Failed to fetch" in seen.pop("stranger")["error"]
+    assert client.get("/sessions").json()["sessions"].keys() == {*seen, "hidden for too long"}
+    for name, each in seen.items():
+        assert each["text"] == ANSWER, (name, each)
+        assert each["done"]["success"] is True, (name, each)
+        more = 1 if name == "hidden after the last frame" else 0  # it comes once more
+        assert each["messages"] == WORDS + 1 + more, (name, each)
+        assert asked(client, name) == 1, name
+    assert seen["library"]["opened"] == [200]
+    assert (
+        seen["hidden in mid-answer"]["opened"] == seen["hidden with a key"]["opened"] == [200] * 2
+    )
+    assert seen["EventSource"]["status"] == 201
