@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from cowork import log as _log
+from cowork.server.handover import handover as _handover
 from cowork.settings import settings as _settings
 
 try:
@@ -76,6 +77,18 @@ def nworkers_changed(server: Any, new: int, old: int | None) -> None:
         server.log.error(_ONE_WORKER)
         server.cfg.set("workers", 1)
         server.num_workers = 1
+
+
+def on_reload(server: Any) -> None:
+    """The workers that there are go on until new ones accept."""
+    del server
+    _handover.begin()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Say that this worker is on its way."""
+    del server, worker
+    _handover.starting()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -36,6 +36,7 @@ from cowork.server.connection import (
     discard_body,
 )
 from cowork.server.error_reply import send_error
+from cowork.server.handover import handover
 
 log = logger(__name__)
 
@@ -74,6 +75,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         super().__init__(*args, **kwargs)
         self.alive: bool
         self._fast_shutdown = False
+        self._told_to_end: float | None = None
         self._open_requests = self._bytes_at_trim = 0
         self._without_request: set[ClientConnection] = set()
 
@@ -81,8 +83,10 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         """Accept until a signal comes, then drain and close."""
         self._tune()
         servers = [self._serve(listener) for listener in self.sockets]
+        handover.serving()
         while self.alive:
             self._notify_and_sleep()
+            self._end_when_replaced()
         for server in servers:
             server.close()  # accepts no more; requests under way go on
         begun = time.monotonic()
@@ -91,6 +95,17 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             self._notify_and_sleep()
         for server in servers:
             server.stop(timeout=0)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """TERM: drain and end, in a reload when a new worker accepts; a second one: without."""
+        if self._told_to_end is None and handover.is_underway:
+            self._told_to_end = time.monotonic()
+            return
+        super().handle_exit(sig, frame)
+
+    def _end_when_replaced(self) -> None:
+        if self._told_to_end is not None and not handover.must_wait(self._told_to_end):
+            self.alive = False
 
     def _tune(self) -> None:
         """Have the process, and gunicorn's own code, cost each request less."""

@@ -1,7 +1,8 @@
 """Access: API keys, or loopback clients alone where no key is configured; Host and Origin.
 
-Decided before a body is read.  Docs and health are no exception, but for `/health/live` and
-`/health/ready` without its reasons: a monitor has no key and any Host.
+Decided before a body is read.  `/health/live`, and `/health/ready` without its reasons, are for
+all: a monitor has no key and any Host.  What a browser needs to get to where a key can be typed in
+is for everybody whom Host and Origin let through; nothing of it tells of this server.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from cowork.log import logger
 from cowork.model import NO_OWNER
 from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
-from cowork.web.problems import problem
+from cowork.web.problems import UnsupportedContentEncoding, problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
 from cowork.web.tickets import Tickets, ticket_of
 
 log = logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/health/live"})
+# To be read without a key.
+OPEN_ROUTES = frozenset(
+    {"/", "/docs", "/docs/assets/<name>", "/docs/assets/start.js", "/openapi.json"}
+)
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
@@ -39,6 +44,7 @@ _LOOPBACK_ONLY = (
 )
 _NEEDS_KEY = "missing or invalid API key: send `Authorization: Bearer <key>`"
 _NO_BODY = frozenset({None, "", "0"})
+_NOT_ENCODED = frozenset({"", "identity"})
 _KEY_REVOKED = (
     b'data: {"type": "error", "error": "the API key is no longer valid", "code": "unauthorized"}'
     b'\n\ndata: {"done": true, "success": false}\n\n'
@@ -178,6 +184,9 @@ def register(app: Flask, guard: Guard) -> None:
         if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
             kept.hides_reasons = not guard.may_see_reasons(asked)
             return None
+        if _is_open(asked):
+            guard.check_source(asked)
+            return None
         if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
             guard.check_source(asked)
             return Response(status=204)  # it carries no key
@@ -195,8 +204,13 @@ def register(app: Flask, guard: Guard) -> None:
         return add_cors_headers(reply, guard.allows_origin, has_allowed_origins=has_allowed)
 
 
+def _is_open(caller: Request) -> bool:
+    rule = caller.url_rule
+    return rule is not None and rule.rule in OPEN_ROUTES and caller.method in {"GET", "HEAD"}
+
+
 def _check_type(caller: Request) -> None:
-    """Refuse a body that does not call itself JSON, on routes that take none too.
+    """Refuse a body that does not call itself JSON, or is compressed, on routes that take none too.
 
     A page of another site can send any other type without asking first.
     """
@@ -207,6 +221,8 @@ def _check_type(caller: Request) -> None:
         return
     if not caller.is_json:
         raise UnsupportedMediaType
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in _NOT_ENCODED:
+        raise UnsupportedContentEncoding
 
 
 def _revocable(reply: Response, keys: ApiKeys, key_owner: KeyOwner) -> Response:

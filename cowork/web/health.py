@@ -26,9 +26,11 @@ def blueprint(services: Services) -> CoworkBlueprint:
 
     @routes.get("/")
     @routes.response(200, RootReply)
-    def root() -> dict[str, str]:
+    def root() -> Response:
         """The service runs."""
-        return {"status": "XO Cowork API running"}
+        reply = jsonify({"status": "XO Cowork API running"})
+        reply.vary.add("Accept")  # a browser will get a page
+        return reply
 
     @routes.get("/health")
     @routes.response(200, HealthReply)

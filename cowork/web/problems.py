@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 from marshmallow import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from cowork import errors
 from cowork.errors import CoworkError
@@ -64,6 +64,16 @@ _HTTP_CODES = {
 
 class ClientClosedRequest(Exception):
     """The client disconnected before its reply (nginx's 499)."""
+
+
+class UnsupportedContentEncoding(UnsupportedMediaType):
+    """A body that is compressed."""
+
+    description = "the body must not be compressed: send it without Content-Encoding"
+
+    def get_headers(self, *given: Any, **named: Any) -> list[tuple[str, str]]:
+        """As RFC 9110, 12.5.3, has it for a 415 by the coding."""
+        return [*super().get_headers(*given, **named), ("Accept-Encoding", "identity")]
 
 
 class InvalidBody(Exception):
@@ -165,9 +175,11 @@ def _http_problem(error: HTTPException) -> Response:
     else:
         default = (error.name.lower().replace(" ", "_"), error.name)
         code, sentence = _HTTP_CODES.get(error.code, default)
+        if isinstance(error, UnsupportedContentEncoding):
+            sentence = error.description
         reply = jsonify({"detail": {"error": sentence, "code": code}})
     reply.status_code = error.code
     for name, value in error.get_headers():
-        if name in {"Allow", "Retry-After"}:
+        if name in {"Accept-Encoding", "Allow", "Retry-After"}:
             reply.headers[name] = value
     return reply

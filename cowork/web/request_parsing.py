@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any
@@ -42,12 +43,12 @@ def read_json(request: Request) -> Any:
         return {}
     if not request.is_json:
         raise UnsupportedMediaType
+    body = body.removeprefix(codecs.BOM_UTF8)
     outline = _outline(body) if len(body) > OUTLINE_ABOVE_BYTES else body
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as fault:
-        place = ["body", fault.pos]
-        raise InvalidBody([{"type": "json_invalid", "loc": place, "msg": fault.msg}]) from fault
+        raise InvalidBody([_json_fault(body, fault)]) from fault
     if not isinstance(value, dict):
         sentence = "Input should be a JSON object"
         raise InvalidBody([{"type": "dict_type", "loc": ["body"], "msg": sentence}])
@@ -55,6 +56,19 @@ def read_json(request: Request) -> Any:
         sentence = "Input should have each key once"
         raise InvalidBody([{"type": "json_invalid", "loc": ["body"], "msg": sentence}])
     return value
+
+
+def _json_fault(body: bytes | bytearray, fault: orjson.JSONDecodeError) -> dict[str, Any]:
+    """What is wrong with the body: it is no text in UTF-8, or no JSON."""
+    sentence, at = fault.msg, fault.pos
+    if not json.detect_encoding(body).startswith("utf-8"):
+        sentence, at = "the body is not UTF-8", 0
+    else:
+        try:
+            body.decode()
+        except UnicodeDecodeError as undecodable:
+            sentence, at = "the body is not UTF-8", undecodable.start
+    return {"type": "json_invalid", "loc": ["body", at], "msg": sentence}
 
 
 def _read_all(request: Request) -> bytes | bytearray:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from flask import Request, Response
 from flask.globals import request_ctx
+
+# Our own, which a page of an allowed origin may read.
+EXPOSED = ("Idempotent-Replayed", "Retry-After", "X-Request-ID", "X-Turn-ID")
+# SDKs send a dozen headers of their own.
+MAX_HEADER_NAMES = 64
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 def add_security_headers(reply: Response) -> None:
@@ -25,9 +32,7 @@ def add_cors_headers(
     origin = asked.environ.get("HTTP_ORIGIN")
     if origin is not None and allows(origin):
         reply.headers["Access-Control-Allow-Origin"] = origin
-        reply.headers["Access-Control-Expose-Headers"] = (
-            "X-Request-ID, X-Turn-ID, Idempotent-Replayed, Retry-After"
-        )
+        reply.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
         if is_preflight(asked):
             _add_preflight_headers(reply, asked)
     if origin is not None or has_allowed_origins:
@@ -36,10 +41,15 @@ def add_cors_headers(
 
 
 def _add_preflight_headers(reply: Response, asked: Request) -> None:
-    reply.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
-    reply.headers["Access-Control-Allow-Headers"] = (
-        "Authorization, Content-Type, X-API-Key, Last-Event-ID, Idempotency-Key"
-    )
+    """What the page asks for: the methods that the route has, and the headers that it names."""
+    adapter = request_ctx.url_adapter
+    methods = set(adapter.allowed_methods() if adapter is not None else ()) - {"HEAD", "OPTIONS"}
+    if methods:
+        reply.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(methods))
+    given = asked.headers.get("Access-Control-Request-Headers", "").split(",")
+    names = [name.strip() for name in given if _HEADER_NAME.fullmatch(name.strip())]
+    if names:
+        reply.headers["Access-Control-Allow-Headers"] = ", ".join(names[:MAX_HEADER_NAMES])
     reply.headers["Access-Control-Max-Age"] = "600"
     if "Access-Control-Request-Private-Network" in asked.headers:
         reply.headers["Access-Control-Allow-Private-Network"] = "true"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from cowork import __version__
 from cowork.app import create_app
 from cowork.composition import open_services
 from cowork.settings import api_keys
@@ -21,16 +22,17 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 # Who may call what, decided for each route: "owner" sees what is the key's own, "holder" is
 # anybody with a key and is served what belongs to the server as a whole, "login" is whom
-# COWORK_ADMIN_KEYS or COWORK_LOGIN_KEYS names, "all" needs no key.
+# COWORK_ADMIN_KEYS or COWORK_LOGIN_KEYS names, "open" is read without a key, where Host and Origin
+# let the caller through, "all" needs nothing.
 DECIDED = {
-    "GET /": "holder",
+    "GET /": "open",
     "GET /health": "holder",
     "GET /health/live": "all",
     "GET /health/ready": "all",
-    "GET /docs": "holder",
-    "GET /docs/assets/<name>": "holder",
-    "GET /docs/assets/start.js": "holder",
-    "GET /openapi.json": "holder",
+    "GET /docs": "open",
+    "GET /docs/assets/<name>": "open",
+    "GET /docs/assets/start.js": "open",
+    "GET /openapi.json": "open",
     "POST /ask_question": "owner",
     "POST /ask_question_streaming": "owner",
     "GET /sessions": "owner",
@@ -91,11 +93,54 @@ def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) 
                 else:
                     # Of the one whose answer differs by caller a GET alone is open.
                     assert reply.status_code in ({401} if "ready" in path else {200, 405})
+            elif DECIDED[name] == "open" and method in {"GET", "HEAD"}:
+                assert reply.status_code == (404 if path.endswith("/x") else 200)
             else:
                 assert reply.status_code == 401, f"{method} {path}"
                 assert reply.headers["WWW-Authenticate"]
             assert "Set-Cookie" not in reply.headers
             reply.close()
+
+
+OPEN = [path for _, path in (each.split(" ") for each in DECIDED if DECIDED[each] == "open")]
+OPEN[OPEN.index("/docs/assets/<name>")] = "/docs/assets/swagger-ui.css"
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_fault_w11_what_is_open_tells_nothing_of_this_server(guarded: Flask, path: str) -> None:
+    told = guarded.test_client().get(path)
+    assert told.status_code == 200
+    settings = guarded.extensions["cowork"].settings
+    secret = [KEY, OTHER, str(settings.workspace), settings.claude_cli_path, settings.store]
+    assert not [each for each in secret if each in told.text]
+    # swagger-ui's own files are the same everywhere.
+    assert path.startswith("/docs/assets/") or f'"{__version__}"' not in told.text
+    told.close()
+
+
+@pytest.mark.parametrize("path", OPEN)
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil/x"}],
+)
+def test_fault_w11_host_and_origin_are_checked_of_what_is_open_too(
+    guarded: Flask, path: str, headers: dict[str, str]
+) -> None:
+    assert guarded.test_client().get(path, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_fault_w11_without_keys_it_is_for_this_machine_alone(
+    fake_environ: dict[str, str], tmp_path: Path, path: str
+) -> None:
+    services = open_services(load(fake_environ, dotenv=tmp_path / "none"), fake_environ)
+    client = create_app(services).test_client()
+    there = {"REMOTE_ADDR": "203.0.113.9"}
+    reply = client.get(path)
+    assert reply.status_code == 200
+    reply.close()
+    assert client.get(path, environ_overrides=there).status_code == 401
+    services.close()
 
 
 def test_fault_s8_of_all_routes_a_key_that_is_not_named_is_refused_at_the_login_alone(
