@@ -3,6 +3,9 @@
 Says from the first second how far each part is, what failed as soon as it has, and in the end what
 failed and why.  Leaves no process and no folder behind, also when it is interrupted; the folders of
 tests that failed are kept.  Ends with 1 if any part is red.
+
+A few tests that fail beside all the others are asked again, alone.  One that passes then is FLAKY:
+told in the end with what it said, and to be mended, but the suite is not red by it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tests import parts, processes
@@ -30,6 +34,8 @@ REPORT_INTERVAL_S = 5.0
 POLL_INTERVAL_S = 0.02
 # How long an interrupted part may take to end what its tests have started.
 END_TIMEOUT_S = 20.0
+# Where more have failed it is not the machine.
+RETRY_LIMIT = 3
 PR_SET_CHILD_SUBREAPER = 36
 
 _OUTCOME = re.compile(r"^(tests/.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
@@ -49,6 +55,7 @@ class Run:
         self.count, self.seed = 0, ""
         self.outcomes: Counter[str] = Counter()
         self.red: list[str] = []
+        self.flaky: list[str] = []
         self._lines: list[str] = []
         # A session of its own: an interrupt at the terminal reaches us alone, and it once.
         self.process = subprocess.Popen(
@@ -75,6 +82,13 @@ class Run:
         self.code, self.cpu = code, cpu
         self.seconds = time.monotonic() - self.begun
         self._reader.join(END_TIMEOUT_S)
+
+    def settle(self, alone: Run) -> None:
+        """Of its red tests, those that have passed alone are flaky."""
+        self.flaky = [test for test in dict.fromkeys(self.red) if test not in alone.red]
+        self.red = [test for test in self.red if test in alone.red]
+        if alone.code == 0:
+            self.code = 0
 
     def interrupt(self) -> None:
         """Let it end what its tests have started."""
@@ -126,6 +140,17 @@ class Suite:
             self._reap()
             self._tell()
             time.sleep(POLL_INTERVAL_S)
+
+    def retry(self) -> None:
+        """Ask the tests that have failed again, alone, if they are few."""
+        red = [run for run in self.runs if run.code == 1 and run.red]
+        if not red or sum(len(set(run.red)) for run in red) > RETRY_LIMIT:
+            return
+        for run in red:
+            say(f"asking {len(set(run.red))} of {run.part.name} again, alone ...")
+            alone = replace(run.part, name=f"{run.part.name}, alone", tests=(*set(run.red),))
+            self.run([alone])
+            run.settle(self.runs.pop())
 
     def interrupt(self) -> None:
         """End what runs, and wait for that."""
@@ -194,8 +219,11 @@ def end_descendants() -> None:
 
 def summary(runs: list[Run]) -> None:
     """What there is to read when all is done: the reports of the red parts last, then their list."""
-    for run in sorted(runs, key=lambda run: run.code != 0):
+    for run in sorted(runs, key=lambda run: (run.code != 0, bool(run.flaky))):
         say(f"\n{'=' * 20} {run.part.name} {'=' * 20}\n{run.report()}".rstrip())
+    flaky = [(run.part.name, test) for run in runs for test in run.flaky]
+    for name, test in flaky:
+        say(f"\nFLAKY: {name}: failed beside the others, passed alone\n  {test}")
     red = [run for run in runs if run.code != 0]
     for run in red:
         say(f"\nRED: {run.part.name} (exit code {run.code})")
@@ -225,6 +253,7 @@ def main() -> int:
     suite = Suite(folder, told.at_a_time)
     try:
         suite.run(wanted)
+        suite.retry()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

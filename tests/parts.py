@@ -18,12 +18,13 @@ PROGRAMS = (*LOADS, "clients", "e2e")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One pytest: over these folders, or over all but those."""
+    """One pytest: over these folders, or over all but those, or over these `tests` of them alone."""
 
     name: str
     patched: bool = False
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
         """Its argv; run at the root of the checkout."""
@@ -32,7 +33,7 @@ class Part:
         )
         cache = ["-o", f"cache_dir=.pytest_cache/{self.name}"]
         left_out = [f"--ignore=tests/{folder}" for folder in self.folders_left_out()]
-        return [sys.executable, *program, "-v", *cache, *left_out]
+        return [sys.executable, *program, "-v", *cache, *(self.tests or left_out)]
 
     def folders_left_out(self) -> list[str]:
         """What is not its business; by exclusion, so that pytest takes it for the whole suite."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ from tests.patience import PATIENCE_S, SOON_S
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60.0
+# Below those that the system gives away (`ip_local_port_range`).
+PORTS = (10_000, 32_000)
+# Of its own: the suite seeds `random` anew for each test, in each part alike.
+_DICE = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +205,16 @@ class Gunicorn(Client):
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that the system gives to nobody who asks for any.
+
+    The suite's parts run side by side: a port of the system's could be another part's server before
+    it is ours, and a test would talk to that.
+    """
+    while True:
+        port = _DICE.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(condition: Any, timeout: float = SOON_S, what: str = "it") -> None:

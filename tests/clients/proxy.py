@@ -84,6 +84,11 @@ class CuttingProxy:
             if self._cuts:
                 state["left"] = self._cuts.pop(0)
 
+    @property
+    def cuts_left(self) -> int:
+        """How many are still to come."""
+        return len(self._cuts)
+
     def close(self) -> None:
         """Cut all there is, and end."""
         for each in (self._listener, *self._open):

@@ -148,6 +148,7 @@ def test_fault_w3_libraries_that_were_cut_go_on_when_the_server_was_restarted(
             for name, way in ways
         }
         begun = {which: call.result(TIMEOUT_S) for which, call in calls.items()}
+        wait_for(lambda: not proxy.cuts_left, what="the cut of npm's eventsource")
         proxy.is_down = True
         wait_for(lambda: client.get("/health").json()["turns"] == 0, what="the end of all turns")
         server.stop()

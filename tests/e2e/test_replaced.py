@@ -38,12 +38,12 @@ def test_fault_t12_an_update_under_a_running_server_is_used_for_the_next_questio
     assert again["message"].startswith('I see 2 questions: "[[say one]] alpha"')
     assert again["session_id"] == first["session_id"]
     assert "session_recovered" not in again
+    wait_for(lambda: not set(before) & set(stage.clis()), 20, "the end of what idled")
     if not any(again["session_id"] in " ".join(argv) for argv in stage.clis().values()):
         # The swap was noticed during the turn: its process ended with it.
         stage.server.ask("[[say more]]", "p")
     now = stage.cli(again["session_id"])
     assert f"--resume={first['session_id']}" in argv_of(now)
-    wait_for(lambda: not set(before) & set(stage.clis()), 20, "the end of what idled")
     assert stage.server.get("/health/ready").status_code == 200
     # And it goes on where nothing is there for a while.
     link.unlink()

@@ -16,12 +16,19 @@ from tests.serving import ROOT, wait_for
 
 SUITE = """
 import subprocess, tempfile, time
+from pathlib import Path
 
 def test_green():
     pass
 
 def test_red():
     assert 1 == 2
+
+def test_flaky():
+    seen = Path(__file__).with_name("seen")
+    was_seen = seen.exists()
+    seen.touch()
+    assert was_seen, "a bad moment"
 
 def test_long():
     tempfile.mkdtemp()
@@ -36,7 +43,7 @@ from tests import __main__ as runner, parts
 class Part(parts.Part):
     def command(self):
         return [sys.executable, "-m", "pytest", "-v", "-p", "no:randomly", "-p", "no:cacheprovider",
-                "-c", "/dev/null", "--rootdir", "tests", *self.only]
+                "-c", "/dev/null", "--rootdir", "tests", *(self.tests or self.only)]
 
 parts.HERE = Path(sys.argv.pop(1)) / "tests"
 parts.PARTS = (Part("one", only=("tests", *sys.argv[1:])), Part("two", only=("tests", "-k", "test_green")))
@@ -111,6 +118,17 @@ def test_what_is_red_is_said_at_once_and_in_the_end(begin, tmp_path):
     end = lines.index("RED: one (exit code 1)")
     assert lines[end + 1] == "  tests/test_it.py::test_red"
     assert len(left(tmp_path)) == 1, "what a red test wrote is kept"
+
+
+def test_what_fails_beside_the_others_and_not_alone_is_told_and_not_red(begin, tmp_path):
+    assert begin("-k", "test_green or test_flaky").wait(PATIENCE_S) == 0
+    lines = said(tmp_path).splitlines()
+    assert "FAILED (one) tests/test_it.py::test_flaky" in lines
+    told = lines.index("FLAKY: one: failed beside the others, passed alone")
+    assert lines[told + 1] == "  tests/test_it.py::test_flaky"
+    assert "AssertionError: a bad moment" in said(tmp_path)
+    assert lines[-1] == "all green"
+    assert left(tmp_path) == []
 
 
 def test_what_is_green_ends_with_nought_and_leaves_no_folder(begin, tmp_path):
