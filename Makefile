@@ -7,7 +7,12 @@ VENV ?= .venv
 NAME ?= me
 MINUTES ?= 10
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts
+# A dot for each package, so that a slow network is seen to work; what is wrong is said whole.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+DOTS := awk '/^(Collecting|Downloading|Installing)/ {printf "."; fflush()} \
+	/^(ERROR|error|WARNING: Retrying)/ {print} END {print ""}'
 STAMPS := $(VENV)/.stamps
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
@@ -21,7 +26,7 @@ install-cli: $(STAMPS)/requirements ## Install the claude CLI into the virtualen
 	@command -v "$${CLAUDE_CLI_PATH:-claude}" >/dev/null 2>&1 \
 	|| test -x "$$($(BIN)/python -c 'from cowork.claude.executable import bundled; print(bundled() or "")')" \
 	|| { echo "installing the claude CLI (about 100 MB, once) ..."; \
-	     $(PIP) --no-deps --require-hashes -r requirements-cli.txt; }
+	     $(PIP) --no-deps --require-hashes -r requirements-cli.txt 2>&1 | $(DOTS); }
 
 run: install-cli ## Run the server: gunicorn with the gevent worker
 	@exec $(BIN)/python -m cowork serve
@@ -70,11 +75,13 @@ clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is \
+	needed, $(PYTHON) is %d.%d: PYTHON=python3.12 make ..." % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)/requirements: requirements.txt | $(BIN)/python
-	@echo "installing what the server needs ..."
-	$(PIP) --require-hashes -r requirements.txt
+	@echo "installing what the server needs, about 30 packages ..."
+	@$(PIP) --require-hashes -r requirements.txt 2>&1 | $(DOTS)
 	@mkdir -p $(STAMPS) && touch $@
 
 # Other people's clients in JavaScript; without npm their tests are skipped.
@@ -83,6 +90,6 @@ $(STAMPS)/node_modules: tests/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements
-	@echo "installing what its tests need ..."
-	$(PIP) --require-hashes -r requirements-dev.txt
+	@echo "installing what its tests need, about 70 packages ..."
+	@$(PIP) --require-hashes -r requirements-dev.txt 2>&1 | $(DOTS)
 	@mkdir -p $(STAMPS) && touch $@

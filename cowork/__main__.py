@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cowork import __version__
+from cowork.runtime import address
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -33,11 +34,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(arguments: Sequence[str] = ()) -> None:
     """Become gunicorn with our configuration and these arguments; `.env` is read from here."""
+    _check_environment(arguments)
     configuration = PACKAGE / "server" / "gunicorn_conf.py"
     command = [sys.executable, "-m", "gunicorn", "-c", str(configuration)]
     if (checkout := _checkout()) is not None:
         command += ["--pythonpath", str(checkout)]
     os.execv(sys.executable, [*command, *arguments, "cowork.server.wsgi:app"])  # noqa: S606
+
+
+def _check_environment(arguments: Sequence[str]) -> None:
+    """End with one line where gunicorn would end with a traceback, or try a taken port five times.
+
+    An address that is given to gunicorn itself is gunicorn's to try.
+    """
+    from cowork.settings import settings  # noqa: PLC0415 - `key` needs nothing but Python
+
+    workers = os.environ.get("WEB_CONCURRENCY", "1")
+    if not re.fullmatch(r"\s*[0-9]{1,4}\s*", workers or "1"):
+        sys.exit(f"WEB_CONCURRENCY: expected a number of workers, got {workers!r}")
+    given = [*arguments, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
+    try:
+        loaded = settings.load()
+        if not any(word.startswith(("-b", "--bind")) for word in given):
+            address.check_free(loaded.host, loaded.port)
+    except (settings.SettingsError, ValueError) as fault:
+        sys.exit(str(fault))
 
 
 def _checkout() -> Path | None:

@@ -79,6 +79,7 @@ class Services:
         threading.Thread(
             target=self.login_at_start, args=(self.stopping,), name="login-at-start", daemon=True
         ).start()
+        startup_log.log_settings(self.settings)
         startup_log.log_access(self.settings, self.keys, self.operators)
         startup_log.log_risks(self.settings, self.readiness.launch_problem)
         return self

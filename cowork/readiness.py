@@ -32,7 +32,9 @@ class Readiness:
 
     def reasons(self) -> list[str]:
         """Why a question would not be answered now; empty when it would.  Never waits."""
-        cli = [self.launch_problem, self.cli.state().problem]
+        state = self.cli.state()
+        unknown = None if state.is_known else "the Claude CLI is still being looked at"
+        cli = [self.launch_problem, state.problem or unknown]
         counts = self.pool.counts()
         starting = self.pool.start_problem or self.pool.spares.problem
         found = [

@@ -1,9 +1,13 @@
-"""What the operator is told when the server starts: who is served, and what is risky."""
+"""What the operator is told when the server starts: where it is, who is served, what is risky.
+
+The CLI and its login have lines of their own as soon as they are known (`claude/installation.py`).
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cowork.log import logger
 from cowork.runtime import unix_user
@@ -11,6 +15,20 @@ from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 
 log = logger(__name__)
+
+
+def log_settings(settings: Settings) -> None:
+    """Where the server is to be found, where it keeps its state, and what looks wrong."""
+    for sentence in settings.warnings:
+        log.warning(sentence)
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    log.info("server address", url=url)
+    log.info("interactive docs", url=f"{url}/docs")
+    store = urlsplit(settings.store)
+    kept = "until the server stops" if store.scheme == "memory" else "durably"
+    place = f"{store.hostname}:{store.port or 6379}" if store.hostname else store.path
+    log.info("store", kind=store.scheme, place=place or None, keeps_state=kept)
 
 
 def log_access(settings: Settings, keys: ApiKeys, operators: Operators) -> None:

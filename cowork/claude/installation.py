@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cowork.claude.command import LaunchConfig
 from cowork.claude.executable import find, fingerprint_of
 from cowork.claude.one_shot import OneShotCommands, login_status_in, version_in
-from cowork.claude.stream_json import failures
+from cowork.claude.stream_json.failures import login_advice
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
 
@@ -45,6 +45,11 @@ class CliState:
     problem: str | None = None
     remote_control: bool | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was looked at."""
+        return self.path is not None or self.problem is not None
+
 
 class ClaudeCli:
     """The installed CLI: where it is (`path`) and what is known of it (`state`).
@@ -75,6 +80,7 @@ class ClaudeCli:
         self._checking: threading.Thread | None = None
         self._closed = False
         self._warned: str | None = ""
+        self._logged: tuple[object, ...] = ()
         self._remote: bool | None = None
         self._warned_remote: int | None = None
 
@@ -176,7 +182,21 @@ class ClaudeCli:
                     self._generation += 1
                 self._state, self._checked_fingerprint, self._checking = state, fingerprint, None
                 self._checked = time.monotonic() if current else float("-inf")
+        self._log_change(state)
         return state
+
+    def _log_change(self, state: CliState) -> None:
+        """Say what was found out, at the start and whenever it is another thing."""
+        found = state.path, state.version, state.logged_in, state.problem
+        if found == self._logged:
+            return
+        self._logged = found
+        if state.path is not None:
+            log.info("claude CLI", path=state.path, version=state.version)
+        if state.problem is not None:
+            log.warning("claude CLI is not ready", why=state.problem)
+        elif state.logged_in:
+            log.info("claude login", method=state.auth_method)
 
     def _judged(self, state: CliState) -> CliState:
         """With what is wrong with its login; what the CLI does not say, a turn may have shown."""
@@ -185,7 +205,7 @@ class ClaudeCli:
             known = True if self._shown else None
             silent = "the Claude CLI did not say whether it is logged in"
             return replace(state, logged_in=known, problem=None if self._worked else silent)
-        problem = None if state.logged_in else f"not logged in: {failures.LOGIN_ADVICE}"
+        problem = None if state.logged_in else f"not logged in: {login_advice(state.path)}"
         return replace(state, problem=problem)
 
     def _warn_of(self, version: str | None) -> None:
@@ -211,7 +231,7 @@ class ClaudeCli:
             self._worked = self._worked or works
             if works == self._state.logged_in:
                 return
-            problem = None if works else f"the login was refused: {failures.LOGIN_ADVICE}"
+            problem = None if works else f"the login was refused: {login_advice(self._found)}"
             self._state = replace(self._state, logged_in=works, problem=problem)
 
     def saw_remote_control(self, *, there: bool | None) -> None:

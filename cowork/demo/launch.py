@@ -23,6 +23,7 @@ from types import FrameType
 
 from cowork.claude.executable import CLI_WHEEL, bundled
 from cowork.demo.model import serve
+from cowork.runtime import address
 
 # The wheel holds the CLI's binary.
 NO_CLI = (
@@ -31,9 +32,23 @@ NO_CLI = (
 START_S = 60.0
 STOP_S = 35.0
 QUESTION = "Hello! Who are you, and what is 2+2?"
-# What the machine has set for the real service must not reach the demo.
-SCRUBBED = ("ANTHROPIC_", "CLAUDE_", "COWORK_", "XO_", "CHAT_API_")
-KEPT = ("CLAUDE_CLI_PATH", "COWORK_LOG_LEVEL", "COWORK_LOG_FORMAT", "COWORK_PROJECT_DIRS")
+# What the machine has set for the real service must not reach the demo: accounts, keys, state.
+SCRUBBED = (
+    "ANTHROPIC_",
+    "CHAT_API_",
+    "CLAUDE_",
+    "XO_",
+    "COWORK_ADMIN_KEYS",
+    "COWORK_API_KEYS",
+    "COWORK_CLAUDE_USER",
+    "COWORK_CLI_ENV",
+    "COWORK_LOGIN_KEYS",
+    "COWORK_STORE",
+    "COWORK_WORKSPACE",
+    "COWORK_XO_REFRESH_PATH",
+    "AI_WORKSPACE_ROOT",
+)
+KEPT = ("CLAUDE_CLI_PATH", "CLAUDE_TIMEOUT", "CLAUDE_PERMISSION_MODE")
 
 
 def main(checkout: Path | None = None) -> int:
@@ -46,7 +61,12 @@ def main(checkout: Path | None = None) -> int:
     if not _has_cli():
         print(NO_CLI)
         return 1
-    port = int(os.environ.get("PORT") or 5002)
+    try:
+        port = address.checked_port(os.environ.get("PORT") or "5002")
+        address.check_free("127.0.0.1", port)
+    except ValueError as fault:
+        print(fault)
+        return 1
     with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
         print(f"demo model    {model.url}")
         with (
@@ -135,7 +155,7 @@ def _wait_live(server: subprocess.Popen[bytes], port: int) -> bool:
             if live and server.poll() is None:
                 return True
         time.sleep(0.1)
-    print(f"the server did not start; is port {port} taken? Set PORT to another")
+    print("the server did not start; what it said stands above")
     return False
 
 

@@ -44,9 +44,11 @@ def parse_pairs(items: Iterable[str]) -> dict[str, str]:
     """Keys by name from `name=key` items; raises ValueError, which names no part of any."""
     keys: dict[str, str] = {}
     for item in items:
-        name, _, key = item.partition("=")
-        if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
+        name, equals, key = item.partition("=")
+        if not equals or not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
             raise ValueError("expected name=key pairs, names of letters, digits and . _ -")
+        if key[:1] in {'"', "'"} and key.endswith(key[0]):
+            raise ValueError("expected keys without quotes: they would be part of the key")
         if not MIN_KEY_CHARS <= len(key) <= MAX_KEY_CHARS:
             raise ValueError(f"expected keys of at least {MIN_KEY_CHARS} characters")
         if name in keys or key in keys.values():
@@ -65,10 +67,20 @@ def read_file(file: Path) -> dict[str, str]:
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"expected at most {MAX_FILE_BYTES} bytes")
     try:
-        lines = [line.strip() for line in content.decode().splitlines()]
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("expected UTF-8 text") from None  # the fault would quote it
-    return parse_pairs(line for line in lines if line and not line.startswith("#"))
+    pairs = []
+    for number, line in enumerate(text.splitlines(), 1):
+        pair = line.strip()
+        if not pair or pair.startswith("#"):
+            continue
+        pairs.append(pair)
+        try:
+            parse_pairs([pair])
+        except ValueError as fault:
+            raise ValueError(f"line {number}: {fault}") from None
+    return parse_pairs(pairs)
 
 
 class ApiKeys:

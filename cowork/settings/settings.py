@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
-
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import UnixUser
+from cowork.settings.environment import DotenvError, read
 from cowork.settings.parsers import (
     Network,
     absolute_path,
@@ -144,6 +143,9 @@ class Settings:
     )
     log_format: str = setting("COWORK_LOG_FORMAT", "auto", choice("auto", "json", "text"))
 
+    # What looks wrong in what is set, a sentence each; no setting itself.
+    warnings: tuple[str, ...] = ()
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret value held, for the log's mask."""
         password = urlsplit(self.store).password
@@ -167,12 +169,18 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
 
     Raises `SettingsError` naming every variable that cannot be used.
     """
-    found = dotenv_values(Path(".env") if dotenv is None else dotenv, interpolate=False)
-    given = {name: value for name, value in found.items() if value is not None}
-    given.update(os.environ if environ is None else environ)
-    values: dict[str, Any] = {}
+    try:
+        found = read(
+            os.environ if environ is None else environ,
+            Path(".env") if dotenv is None else dotenv,
+            {field.metadata["variable"] for field in setting_fields()},
+        )
+    except DotenvError as fault:
+        raise SettingsError([str(fault)]) from fault
+    given = found.values
+    values: dict[str, Any] = {"warnings": found.warnings}
     faults: list[str] = []
-    for field in dataclasses.fields(Settings):
+    for field in setting_fields():
         facts = field.metadata
         raw = given.get(facts["variable"], facts["default"])
         if not raw.strip() and facts["parse"] is not base_url:
@@ -181,7 +189,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
             values[field.name] = facts["parse"](raw)
         except ValueError as fault:
             shown = f", got {raw!r}" if facts["echoed"] else ""
-            faults.append(f"{facts['variable']}: {fault}{shown}")
+            name = found.source.get(facts["variable"], facts["variable"])
+            faults.append(f"{name}: {fault}{shown}")
     if values.get("claude_user") is not None and "workspace" in values:
         raw = given.get("COWORK_WORKSPACE", "").strip() or _field("workspace").metadata["default"]
         try:
@@ -193,8 +202,13 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     return Settings(**values)
 
 
+def setting_fields() -> list[dataclasses.Field[Any]]:
+    """The fields that an operator can set; the metadata of each is what `setting` was given."""
+    return [field for field in dataclasses.fields(Settings) if field.metadata]
+
+
 def _field(name: str) -> dataclasses.Field[Any]:
-    return next(field for field in dataclasses.fields(Settings) if field.name == name)
+    return next(field for field in setting_fields() if field.name == name)
 
 
 def _workspace_of(user: UnixUser, raw: str) -> Path:

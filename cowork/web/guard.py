@@ -43,6 +43,9 @@ _LOOPBACK_ONLY = (
     "on the server and send `Authorization: Bearer <key>`, or call from the machine itself"
 )
 _NEEDS_KEY = "missing or invalid API key: send `Authorization: Bearer <key>`"
+# Of Hosts and Origins that are refused, so many are told of in the log, each once.
+MAX_LOGGED_SOURCES = 64
+MAX_LOGGED_CHARS = 200
 _NO_BODY = frozenset({None, "", "0"})
 _NOT_ENCODED = frozenset({"", "identity"})
 _KEY_REVOKED = (
@@ -68,6 +71,7 @@ class Guard:
     ) -> None:
         self.keys = keys
         self._tickets = tickets
+        self._refused: set[tuple[str, str]] = set()
         self.has_allowed_origins = bool(origins)
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
@@ -162,6 +166,7 @@ class Guard:
         else:
             allowed = _is_loopback_name(host) or (self.keys.required and bool(host))
         if not allowed:
+            self._log_refused("COWORK_ALLOWED_HOSTS", given)
             raise Forbidden("Host not allowed; see COWORK_ALLOWED_HOSTS")
 
     def _check_origin(self, origin: str | None, site: str | None, host: str) -> None:
@@ -169,7 +174,16 @@ class Guard:
             return
         foreign = origin is not None and _authority(origin) != host
         if foreign or (site is not None and site.strip().lower() == "cross-site"):
+            self._log_refused("COWORK_ALLOWED_ORIGINS", origin or f"Sec-Fetch-Site: {site}")
             raise Forbidden("Origin not allowed; see COWORK_ALLOWED_ORIGINS")
+
+    def _log_refused(self, setting: str, given: str) -> None:
+        """Say once of each Host and Origin which setting would let it in."""
+        refused = setting, given[:MAX_LOGGED_CHARS]
+        if refused in self._refused or len(self._refused) >= MAX_LOGGED_SOURCES:
+            return
+        self._refused.add(refused)
+        log.warning("refused a Host or Origin", value=refused[1], allowed_by=setting)
 
 
 def register(app: Flask, guard: Guard) -> None:

@@ -81,6 +81,9 @@ def _health_reply(services: Services) -> dict[str, Any]:
         },
         "turns": services.turn_service.busy(),
         "version": __version__,
+        # Of the FastAPI service's later versions, whose clients look for them.
+        "stage": None,
+        "codex_cli": None,
     }
 
 

@@ -235,6 +235,8 @@ class HealthReply(_Schema):
     store = fields.Dict(metadata={"description": "`kind`, and whether it is there: `ok`."})
     turns = fields.Integer()
     version = fields.String()
+    stage = fields.Raw(metadata={"description": "Always null."})
+    codex_cli = fields.Raw(metadata={"description": "Always null."})
 
 
 class ReadyReply(_Schema):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -12,13 +11,11 @@ from cowork import errors
 from cowork.app import create_app
 from cowork.composition import open_services
 from cowork.errors import CoworkError
-from cowork.settings.settings import Settings, load
+from cowork.settings.settings import load, setting_fields
 from cowork.web import problems
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {
-    field.metadata["variable"]: field.metadata["default"] for field in dataclasses.fields(Settings)
-}
+SETTINGS = {field.metadata["variable"]: field.metadata["default"] for field in setting_fields()}
 CODES = sorted(
     {
         kind.code

@@ -69,6 +69,7 @@ class Spares:
         self._on_ready = on_ready
         self._on_tick = on_tick
         self._breaker = CircuitBreaker()
+        self._logged_fault = ""
         self._missing_since: float | None = float("-inf")
         self._ready_at: dict[Slot, float] = {}
         self._thread = PeriodicThread(
@@ -156,6 +157,19 @@ class Spares:
             return CHECK_INTERVAL_S  # it is for the operator to bring back
         return max(self._breaker.retry_in(), self._missing_since + START_DELAY_S - now, 0.0)
 
+    def _log_failure(self, fault: CoworkError) -> None:
+        """The first failures in a row and ever fewer of the later ones, or another fault."""
+        failures = self._breaker.failures
+        is_news = fault.message != self._logged_fault or failures & (failures - 1) == 0
+        self._logged_fault = fault.message
+        tell = log.warning if is_news else log.debug
+        tell(
+            "spare process failed to start",
+            why=fault.message,
+            failures=failures,
+            next_try_in=round(self._breaker.retry_in(), 1),
+        )
+
     def _prepare(self, slot: Slot) -> None:
         given_up = _GiveUp(self._slots, self._thread)
         try:
@@ -169,12 +183,7 @@ class Spares:
                 raise
             if not given_up.given_up:
                 self._breaker.failed()
-                log.warning(
-                    "spare process failed to start",
-                    why=fault.message,
-                    failures=self._breaker.failures,
-                    next_try_in=round(self._breaker.retry_in(), 1),
-                )
+                self._log_failure(fault)
             return
         self._on_ready(process)
         with self._slots.changed:

@@ -21,10 +21,6 @@ from cowork.errors import (
     ClaudeUnavailable,
 )
 
-LOGIN_ADVICE = (
-    "run `claude /login` as the user who runs the CLI, or set ANTHROPIC_API_KEY; "
-    "`make demo` needs no account"
-)
 _AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}
 _LIMITS = {"rate_limit", "billing_error"}
 _SENTENCE = 500
@@ -53,6 +49,14 @@ class SessionInUse(ClaudeFailed):
     """`--session-id` of a session that the CLI already has."""
 
 
+def login_advice(path: str | None = None) -> str:
+    """How to log the CLI in that is at this path."""
+    return (
+        f"run `{path or 'claude'} /login` as the user who runs the CLI, or set ANTHROPIC_API_KEY "
+        "in the server's environment; `make demo` needs no account"
+    )
+
+
 def from_result(result: dict[str, Any], kind: str | None, resets_at: float | None) -> ClaudeError:
     """The error of a `result` with `is_error`.
 
@@ -65,7 +69,7 @@ def from_result(result: dict[str, Any], kind: str | None, resets_at: float | Non
     if said.startswith("No conversation found"):
         return SessionMissing("the CLI has no such session")
     if kind in _AUTHENTICATION or status == 401 or said.startswith("Not logged in"):  # noqa: PLR2004
-        return ClaudeNotAuthenticated(f"the Claude CLI is not logged in: {LOGIN_ADVICE}")
+        return ClaudeNotAuthenticated(f"the Claude CLI is not logged in: {login_advice()}")
     if kind in _LIMITS or status in {402, 429}:
         return ClaudeRateLimited(
             f"Claude's usage limit is reached: {said}", retry_after=_seconds_until(resets_at)

@@ -1,0 +1,212 @@
+"""The first hour: what a newcomer's first commands print, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cowork.web import guard
+from tests.fakes import Fakes
+from tests.serving import ROOT, Gunicorn, Served, free_port, wait_for
+
+KEY = "k" * 32
+# Wrong settings, and the one line that each comes to.
+WRONG = {
+    "PORT=abc": "PORT: expected a whole number from 0 to 65535, got 'abc'",
+    "PORT=70000": "PORT: expected a whole number from 0 to 65535, got '70000'",
+    "HOST=nowhere.invalid": "HOST=nowhere.invalid, PORT=",
+    "CLAUDE_TIMEOUT=soon": "CLAUDE_TIMEOUT: expected seconds from 0.1 to 86400, got 'soon'",
+    "CHAT_API_BASE_URL=localhost:5001": "CHAT_API_BASE_URL: expected an http:// or https://",
+    "CHAT_API_TOKEN=a b": "CHAT_API_TOKEN: expected printable ASCII without spaces",
+    "XO_AUTH_START_PATH=start": "XO_AUTH_START_PATH: expected a path that begins with /",
+    "COWORK_API_KEYS=secret": "COWORK_API_KEYS: expected name=key pairs",
+    "COWORK_API_KEYS=me=short": "COWORK_API_KEYS: expected keys of at least 32 characters",
+    "COWORK_API_KEYS_FILE=/nonexistent": "COWORK_API_KEYS_FILE: expected a file that can be read",
+    "COWORK_ALLOWED_HOSTS=https://x": "COWORK_ALLOWED_HOSTS: expected names without scheme",
+    "COWORK_ALLOWED_ORIGINS=*": "COWORK_ALLOWED_ORIGINS: expected scheme://name[:port]",
+    "COWORK_TRUSTED_PROXIES=nginx": "COWORK_TRUSTED_PROXIES: expected addresses or networks",
+    "COWORK_STORE=postgres://x": "COWORK_STORE: expected memory://, sqlite:///path",
+    "COWORK_WORKSPACE=work": "COWORK_WORKSPACE: expected an absolute path",
+    "COWORK_PERMISSION_MODE=yolo": "COWORK_PERMISSION_MODE: expected one of acceptEdits",
+    "COWORK_PROJECT_DIRS=maybe": "COWORK_PROJECT_DIRS: expected true or false, got 'maybe'",
+    "COWORK_CLAUDE_USER=nobody-here": "COWORK_CLAUDE_USER: ",
+    "COWORK_MAX_BODY=1": "COWORK_MAX_BODY: expected a whole number from 1024",
+    "COWORK_LOG_LEVEL=loud": "COWORK_LOG_LEVEL: expected one of debug",
+    "COWORK_KEEPALIVE=0": "COWORK_KEEPALIVE: expected seconds from 0.05",
+    "XO_API_KEY=short": "XO_API_KEY: expected keys of at least 32 characters",
+    "WEB_CONCURRENCY=abc": "WEB_CONCURRENCY: expected a number of workers, got 'abc'",
+    "WEB_CONCURRENCY=2": "COWORK_STORE=memory:// is one worker's own memory",
+}
+
+
+def run(folder: Path, environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """What the command prints that does not come to serve."""
+    return subprocess.run(
+        [sys.executable, "-m", "cowork", *words],
+        cwd=folder,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def environ(fake_environ: dict[str, str]) -> dict[str, str]:
+    return {**fake_environ, "HOST": "127.0.0.1", "PORT": str(free_port())}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_fault_n6_a_wrong_setting_is_one_line_and_no_traceback(
+    tmp_path: Path, environ: dict[str, str], wrong: str
+) -> None:
+    name, _, value = wrong.partition("=")
+    done = run(tmp_path, {**environ, name: value})
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert done.returncode == 1, said
+    first = next(line for line in said if line != "invalid settings:")
+    assert first.startswith(WRONG[wrong])
+    assert len(said) <= 2, said
+
+
+@pytest.fixture
+def taken() -> socket.socket:
+    """A port that another program listens on."""
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("word", ["serve", "demo"])
+def test_fault_n1_a_taken_port_is_one_line_and_nothing_is_asked(
+    tmp_path: Path, environ: dict[str, str], taken: socket.socket, word: str
+) -> None:
+    port = taken.getsockname()[1]
+    done = run(tmp_path, {**environ, "PORT": str(port)}, word)
+    said = (done.stdout + done.stderr).splitlines()
+    assert said == [
+        f"port {port} is taken by another program: set PORT to a free one, e.g. PORT={port + 1}"
+    ]
+    assert done.returncode == 1
+    taken.settimeout(0.0)
+    with pytest.raises(BlockingIOError):
+        taken.accept()
+
+
+def test_fault_n1_a_port_that_is_none_is_one_line(tmp_path: Path, environ: dict[str, str]) -> None:
+    done = run(tmp_path, {**environ, "PORT": "abc"}, "demo")
+    said = (done.stdout + done.stderr).splitlines()
+    assert said == ["PORT: expected a number from 1 to 65535, got 'abc'"]
+    assert done.returncode == 1
+
+
+def test_fault_n5_the_start_says_where_it_is_and_what_it_has(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
+    server = gunicorn(COWORK_LOG_LEVEL="info", COWORK_KEEPALVE="3")
+    said = server.log.read_text
+    wait_for(lambda: "claude login" in said(), what="what is known of the CLI")
+    lines = [json.loads(line) for line in said().splitlines()]
+    told = {line["event"]: line for line in lines}
+    assert told["server address"]["url"] == f"http://127.0.0.1:{server.port}"
+    assert told["interactive docs"]["url"] == f"http://127.0.0.1:{server.port}/docs"
+    assert told["store"]["kind"] == "memory"
+    assert told["claude CLI"]["path"] == str(tmp_path / "bin" / "claude")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", told["claude CLI"]["version"])
+    assert told["claude login"]["method"]
+    assert any("did you mean COWORK_KEEPALIVE?" in event for event in told)
+    assert len(told) == len(lines), "each is said once"
+
+
+def test_fault_n5_who_is_not_logged_in_is_told_the_cure_with_the_real_path(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path, fakes: Fakes
+) -> None:
+    server = gunicorn(**fakes.settings(start="not_logged_in"), COWORK_LOG_LEVEL="info")
+    said = server.log.read_text
+    wait_for(lambda: "not logged in" in said(), what="what is known of the login")
+    assert f"run `{tmp_path / 'bin' / 'claude'} /login`" in said()
+
+
+def test_fault_n5_it_is_not_ready_before_it_is_known(served: Served) -> None:
+    readiness = served.services.readiness
+    unknown = type(served.services.cli.state())()
+    served.services.cli.__dict__["state"] = lambda: unknown
+    assert "the Claude CLI is still being looked at" in readiness.reasons()
+    assert served.get("/health/ready").status_code == 503
+    del served.services.cli.__dict__["state"]
+    wait_for(lambda: served.get("/health/ready").status_code == 200, what="readiness")
+
+
+def test_fault_n2_a_refused_page_is_logged_once(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        assert served.get("/sessions", headers={"Origin": "http://localhost:1"}).status_code == 403
+        assert served.get("/sessions", headers={"Host": "box.example"}).status_code == 403
+    for number in range(2 * guard.MAX_LOGGED_SOURCES):
+        served.get("/sessions", headers={"Origin": f"http://{number}.example"})
+    said = "".join(capsys.readouterr())
+    assert said.count("refused a Host or Origin") == guard.MAX_LOGGED_SOURCES
+    assert len(re.findall(r"COWORK_ALLOWED_ORIGINS +value=http://localhost:1\n", said)) == 1
+    assert len(re.findall(r"COWORK_ALLOWED_HOSTS +value=box.example\n", said)) == 1
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_fault_n8_make_says_which_python_it_needs_and_leaves_nothing_of_an_older_one(
+    version: str, tmp_path: Path
+) -> None:
+    """The first commands, of the real Makefile, in a folder with a blank in its name."""
+    python = _python(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    folder = tmp_path / "with a blank"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    done = subprocess.run(
+        ["make", ".venv/bin/python", f"PYTHON={python}"],  # noqa: S607
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
+    if version == "3.10":
+        assert done.returncode != 0
+        assert said == [
+            f"Python 3.11 or newer is needed, {python} is 3.10: PYTHON=python3.12 make ..."
+        ]
+        assert not (folder / ".venv").exists()
+    else:
+        assert (done.returncode, said) == (0, [])
+        assert (folder / ".venv" / "bin" / "python").exists()
+
+
+def _python(version: str) -> str | None:
+    """An interpreter of that version: on PATH, or one of pyenv's."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    places = [shutil.which(f"python{version}"), *map(str, kept.glob(f"{version}.*/bin/python3"))]
+    for place in places:
+        if place is None:
+            continue
+        asked = subprocess.run(
+            [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0 and asked.stdout.strip() == version:
+            return place
+    return None
