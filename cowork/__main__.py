@@ -37,9 +37,15 @@ def serve(arguments: Sequence[str] = ()) -> None:
     _check_environment(arguments)
     configuration = PACKAGE / "server" / "gunicorn_conf.py"
     command = [sys.executable, "-m", "gunicorn", "-c", str(configuration)]
+    environ = dict(os.environ)
     if (checkout := _checkout()) is not None:
-        command += ["--pythonpath", str(checkout)]
-    os.execv(sys.executable, [*command, *arguments, "cowork.server.wsgi:app"])  # noqa: S606
+        # Our configuration imports the package before gunicorn's own --pythonpath would count.
+        environ["PYTHONPATH"] = os.pathsep.join(
+            [str(checkout), *filter(None, [environ.get("PYTHONPATH")])]
+        )
+    os.execve(  # noqa: S606
+        sys.executable, [*command, *arguments, "cowork.server.wsgi:app"], environ
+    )
 
 
 def _check_environment(arguments: Sequence[str]) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from cowork.web import guard
+from tests.e2e import test_curl
 from tests.fakes import Fakes
 from tests.serving import ROOT, Gunicorn, Served, free_port, wait_for
 
@@ -210,3 +212,64 @@ def _python(version: str) -> str | None:
         if asked.returncode == 0 and asked.stdout.strip() == version:
             return place
     return None
+
+
+def test_fault_n7_the_founding_documents_lines_from_cp_to_curl(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """Typed as they stand there, in a folder with a blank; the port and the CLI are others."""
+    folder = tmp_path / "the old folder"
+    folder.mkdir()
+    for name in (".env.example", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    # As in the document's activated environment, in the checkout itself.
+    bin_folder = Path(sys.executable).parent
+    typed = {**environ, "PATH": f"{bin_folder}:{environ['PATH']}", "NO_PROXY": "*"}
+    port = environ["PORT"]
+
+    def shell(line: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", line.replace(":5002", f":{port}")],
+            cwd=folder,
+            env=typed,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shell("cp .env.example .env")
+    shell("pip install -r requirements.txt")
+    log = tmp_path / "server.log"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "server.py")],
+            cwd=folder,
+            env=typed,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        ) as server,
+    ):
+        try:
+            wait_for(lambda: _is_live(port) or server.poll() is not None, 60, "the server")
+            asked = json.loads(shell(test_curl.ASK))
+            assert asked["message"] == "You said: Hello!"
+            assert shell(test_curl.STREAM).startswith('data: {"type": "token", "token": "')
+            assert json.loads(shell(test_curl.SESSIONS))["count"] == 1
+            assert json.loads(shell(test_curl.CLEAR))["success"] is True
+        finally:
+            server.terminate()
+            server.wait(30)
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert not [line for line in said if ".env" in line["event"]], "the example is all right"
+
+
+def _is_live(port: str) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health/live", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
