@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import flask_swagger_ui
-from flask import Flask, Response, send_from_directory
+import orjson
+from flask import Flask, Response, current_app, send_from_directory
 from flask_smorest import Api
 
+from cowork.web.openapi import completed
 from cowork.web.schemas import ProblemReply
 
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -19,6 +21,7 @@ API_CONFIG: dict[str, Any] = {
     "OPENAPI_VERSION": "3.1.0",
     "OPENAPI_URL_PREFIX": "/",
     "OPENAPI_JSON_PATH": "openapi.json",
+    # The document is completed by `openapi.py`.
     "API_SPEC_OPTIONS": {
         "components": {
             "securitySchemes": {
@@ -35,30 +38,23 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>XO Cowork API</title>
-<link rel="icon" href="/docs/assets/favicon-32x32.png">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-</head>
-<body>
-<div id="page"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/assets/start.js"></script>
-</body>
-</html>
-"""
-# Without the validator, which would ask a server elsewhere.
-_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", validatorUrl: null});
-"""
+# Our own page; the rest of the assets is swagger-ui's.
+PAGE = Path(__file__).with_name("docs_page")
+_OWN = frozenset({"start.css", "start.js"})
 
 
 class _Api(Api):
     """flask-smorest's, with our shape of an error."""
 
     ERROR_SCHEMA = ProblemReply
+    _document: bytes | None = None
+
+    def _openapi_json(self) -> Response:
+        """The whole document, made when it is first asked for."""
+        if self._document is None:
+            found = completed(self.spec.to_dict(), current_app)
+            self._document = orjson.dumps(found, option=orjson.OPT_INDENT_2)
+        return Response(self._document, mimetype="application/json")
 
 
 def register(app: Flask) -> Api:
@@ -67,14 +63,12 @@ def register(app: Flask) -> Api:
 
     @app.get("/docs")
     def docs_page() -> Response:
-        return _with_csp(Response(_PAGE, mimetype="text/html"))
-
-    @app.get("/docs/assets/start.js")
-    def docs_start() -> Response:
-        return Response(_START, mimetype="text/javascript")
+        return _with_csp(send_from_directory(PAGE, "page.html"))
 
     @app.get("/docs/assets/<name>")
     def docs_asset(name: str) -> Response:
+        if name in _OWN:
+            return _with_csp(send_from_directory(PAGE, name))
         return _with_csp(send_from_directory(ASSETS, name, max_age=86400))
 
     api = _Api(app)

@@ -10,6 +10,11 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 MAX_NAME_LENGTH = 200
+# Not blank, no control characters.
+NAME_PATTERN = (
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f]"
+    r"[^\u0000-\u001f\u007f-\u009f]*$"
+)
 MAX_OBJECT_BYTES = 100_000
 # Of every text that has no bound of its own.
 MAX_TEXT_BYTES = 64 * 1024

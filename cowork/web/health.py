@@ -26,7 +26,7 @@ def blueprint(services: Services) -> CoworkBlueprint:
 
     @routes.get("/")
     @routes.response(200, RootReply)
-    def root() -> Response:
+    def read_root() -> Response:
         """The service runs."""
         reply = jsonify({"status": "XO Cowork API running"})
         reply.vary.add("Accept")  # a browser will get a page
@@ -34,20 +34,20 @@ def blueprint(services: Services) -> CoworkBlueprint:
 
     @routes.get("/health")
     @routes.response(200, HealthReply)
-    def health() -> dict[str, Any]:
+    def read_health() -> dict[str, Any]:
         """Whether the process serves (`status`), and the state of each part."""
         return _health_reply(services)
 
     @routes.get("/health/live")
     @routes.response(200, RootReply)
-    def live() -> dict[str, str]:
+    def read_liveness() -> dict[str, str]:
         """Liveness; needs no key and says nothing else."""
         return {"status": "live"}
 
     @routes.get("/health/ready")
     @routes.response(200, ReadyReply)
     @routes.alt_response(503, schema=ReadyReply, description="Not ready")
-    def ready() -> Response:
+    def read_readiness() -> Response:
         """Readiness: whether a question would be answered now; why not, to authorized callers."""
         reasons = services.readiness.reasons()
         told: dict[str, Any] = {"ready": not reasons}

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields, validate
 from cowork.claude.launch_options import REQUESTED_MODES
 from cowork.web.fields import (
     MAX_NAME_LENGTH,
+    NAME_PATTERN,
     Choices,
     Json,
     JsonObject,
@@ -24,6 +25,8 @@ from cowork.web.fields import (
 MAX_PROMPT_LENGTH = 100_000
 # Of the texts that name somebody or something.
 MAX_LABEL_BYTES = 1024
+# Of a value in a query string, which is bounded as a whole by the request line.
+MAX_QUERY_BYTES = 128
 ON_BUSY = ("queue", "reject", "interrupt")
 EVENTS = ("tool", "thinking", "status")
 NOT_DONE = "Another worker answers the project; nothing was done"
@@ -42,10 +45,19 @@ class AskBody(_Schema):
     project_name = Text(
         required=True,
         validate=valid_name,
-        metadata={"example": "my-project", "maxLength": MAX_NAME_LENGTH},
+        metadata={
+            "description": "Its session is begun by its first question.",
+            "examples": ["my-project"],
+            "minLength": 1,
+            "maxLength": MAX_NAME_LENGTH,
+            "pattern": NAME_PATTERN,
+        },
     )
     question = Text(
-        limit=None, required=True, validate=not_blank, metadata={"example": "What is 2+2?"}
+        limit=None,
+        required=True,
+        validate=not_blank,
+        metadata={"examples": ["What is 2+2?"], "minLength": 1, "pattern": r"\S"},
     )
     user_id = Text(limit=MAX_LABEL_BYTES, load_default="default_user", allow_none=True)
     message_type = Text(limit=MAX_LABEL_BYTES, load_default="@xo", allow_none=True)
@@ -58,6 +70,7 @@ class AskBody(_Schema):
     events = Choices(
         EVENTS,
         load_default=None,
+        allow_none=False,
         metadata={"description": "Which events besides tokens the stream should carry."},
     )
 
@@ -101,7 +114,12 @@ class AskBody(_Schema):
 class AskHeaders(_Schema):
     idempotency_key = fields.String(
         data_key="Idempotency-Key",
-        metadata={"description": "Makes a retry find its first turn instead of asking again."},
+        metadata={
+            "description": "Makes a retry find its first turn instead of asking again.",
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
+        },
     )
 
 
@@ -146,13 +164,18 @@ class TurnReply(_Schema):
 
 
 class EventsQuery(_Schema):
-    after = Text(load_default=None, metadata={"description": "As `Last-Event-ID`."})
+    after = Text(
+        limit=MAX_QUERY_BYTES, load_default=None, metadata={"description": "As `Last-Event-ID`."}
+    )
     events = Text(
+        limit=MAX_QUERY_BYTES,
         load_default=None,
         metadata={"description": "tool, thinking, status; without it what the question asked for."},
     )
     ticket = Text(
-        load_default=None, metadata={"description": "In place of a key; see `create_ticket`."}
+        limit=MAX_QUERY_BYTES,
+        load_default=None,
+        metadata={"description": "In place of a key; see `create_ticket`."},
     )
 
 
@@ -283,7 +306,11 @@ class AuthConsumeBody(_Schema):
 
 
 class AuthStatusQuery(_Schema):
-    poll_token = Text(required=True, validate=not_blank)
+    poll_token = Text(
+        required=True,
+        validate=not_blank,
+        metadata={"minLength": 1, "pattern": r"\S"},
+    )
 
 
 class AuthConsumeReply(_Schema):
@@ -303,7 +330,7 @@ class Problem(_Schema):
     """Every error that is not a validation error."""
 
     error = fields.String(metadata={"description": "One sentence for a person."})
-    code = fields.String(metadata={"description": "Stable; see the README's table."})
+    code = fields.String(metadata={"description": "Stable; `docs/api.md` has the table."})
 
 
 class ProblemReply(_Schema):

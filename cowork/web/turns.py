@@ -41,7 +41,7 @@ def blueprint(
     @routes.response(200, TurnReply)
     @routes.alt_response(404, schema=ProblemReply)
     @routes.alt_response(410, schema=ProblemReply, description="No longer kept")
-    def get_turn(turn_id: str) -> dict[str, Any]:
+    def read_turn(turn_id: str) -> dict[str, Any]:
         """State, text so far, usage, times and error of a turn."""
         return _turn_reply(turn_service.registry.get(g.owner, turn_id))
 
@@ -50,7 +50,7 @@ def blueprint(
     @routes.response(200, {"type": "string"}, content_type="text/event-stream")
     @routes.alt_response(204, description="Everything was read and the turn has ended")
     @routes.alt_response(404, schema=ProblemReply)
-    def get_events(query: dict[str, Any], turn_id: str) -> Response:
+    def stream_turn_events(query: dict[str, Any], turn_id: str) -> Response:
         """The turn's frames behind `Last-Event-ID` or `after`, then live."""
         turn = turn_service.registry.get(g.owner, turn_id)
         after = _last_event(turn, query["after"])

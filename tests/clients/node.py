@@ -13,15 +13,26 @@ HERE = Path(__file__).resolve().parent
 MODULES = HERE / "node_modules"
 
 
-def node(program: str, *arguments: str, timeout: float = TIMEOUT_S) -> str:
-    """What the program prints; fails with what it complains of."""
+def _node() -> str:
     binary = shutil.which("node")
     if binary is None:
         missing("node", "apt-get install nodejs")
     if not MODULES.is_dir():
         missing("tests/clients/node_modules", "npm ci --prefix tests/clients")
+    return str(binary)
+
+
+def node_binary(name: str) -> str:
+    """The path of a command of one of npm's packages."""
+    _node()
+    return str(MODULES / ".bin" / name)
+
+
+def node(program: str, *arguments: str, timeout: float = TIMEOUT_S) -> str:
+    """What the program prints; fails with what it complains of."""
+    binary = _node()
     done = subprocess.run(  # noqa: PLW1510 - asserted below
-        [str(binary), str(HERE / program), *arguments],
+        [binary, str(HERE / program), *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,

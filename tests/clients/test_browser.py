@@ -5,6 +5,7 @@ comes once, whatever happens to the tab or the connection.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +29,16 @@ RETENTION_S = 2
 CUTS = (700, 900)
 
 
-def in_browser(tmp_path: Path, page: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the clients have seen, each in a tab of its own, all at once."""
+def chromium() -> str:
     binary = shutil.which("chromium")
     if binary is None:
         missing("chromium", "apt-get install chromium")
-    said = node("browser.mjs", str(binary), str(tmp_path / "chromium"), page, json.dumps(runs))
+    return str(binary)
+
+
+def in_browser(tmp_path: Path, page: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the clients have seen, each in a tab of its own, all at once."""
+    said = node("browser.mjs", chromium(), str(tmp_path / "chromium"), page, json.dumps(runs))
     seen: list[dict[str, Any]] = json.loads(said)
     return seen
 
@@ -119,3 +124,30 @@ def test_fault_w2_w3_w9_pages_of_another_origin_ask_once_and_get_the_text_once(
         seen["hidden in mid-answer"]["opened"] == seen["hidden with a key"]["opened"] == [200] * 2
     )
     assert seen["EventSource"]["status"] == 201
+
+
+def test_fault_w10_w11_the_docs_page_gets_to_a_key_and_shows_the_tokens_as_they_come(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
+    running = gunicorn(COWORK_API_KEYS=f"page={KEY}")
+    said = node(
+        "docs.mjs",
+        chromium(),
+        str(tmp_path / "chromium"),
+        running.url,
+        KEY,
+        "[[delay 40]] [[words 40]]",
+        os.environ.get("SCREENSHOTS", ""),
+    )
+    seen = json.loads(said)
+    assert seen["problems"] == []
+    assert seen["operations"] >= 22
+    assert "API key" in seen["refused"]
+    assert seen["answer"] == " ".join(f"w{n}" for n in range(1, 41))
+    assert seen["facts"].startswith("first token after ")
+    assert " 40 tokens " in seen["facts"]
+    grew = [length for length in dict.fromkeys(seen["lengths"]) if 0 < length < len(seen["answer"])]
+    assert len(grew) >= 4, "the tokens came one after the other"
+    assert grew == sorted(grew)
+    assert seen["width"][0] <= seen["width"][1], "nothing is wider than a telephone"
+    assert "200" in seen["sessions"]

@@ -171,6 +171,8 @@ def _resolved(document: dict, part: object, depth: int = 6) -> object:
         return _resolved(document, found, depth - 1)
     if isinstance(part, dict):
         return {name: _resolved(document, value, depth) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_resolved(document, value, depth) for value in part]
     return part
 
 

@@ -33,7 +33,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     for name in SOURCES:
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for file in (ROOT / "cowork").rglob("*.py"):
+    files = (file for file in (ROOT / "cowork").rglob("*") if file.is_file())
+    for file in (file for file in files if file.suffix != ".pyc"):
         copy = source / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
