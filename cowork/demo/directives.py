@@ -1,6 +1,6 @@
 """What a question can tell the demo model to do: ``[[name argument]]``, anywhere in it.
 
-One table holds them all; ``python -m demo.model --help`` prints it.
+One table holds them all; ``python -m cowork.demo.model --help`` prints it.
 A name that is not in the table is ordinary text, since people write ``[[`` for other reasons too.
 A directive whose argument makes no sense is kept in ``Wanted.faults`` and said in the answer, so
 that a test with a typing error does not pass by luck.
@@ -51,6 +51,8 @@ class Wanted:
     poison: bool = False
     refuse: bool = False
     max_tokens: bool = False
+    question: ToolCall | None = None
+    """What to ask the user by a tool, where the CLI offers it; else ``say`` asks."""
     rest: str = ""
     """The question without its directives."""
     faults: tuple[str, ...] = field(default=())

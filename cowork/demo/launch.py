@@ -180,6 +180,7 @@ def _say_what_next(port: int) -> None:
 
 try           curl -N http://localhost:{port}/ask_question_streaming \\
                    -H "Content-Type: application/json" \\
-                   -d '{{"project_name": "test", "question": "Hello!"}}'
+                   -d '{{"project_name": "test", "question": "help"}}'
+or            http://localhost:{port}/docs
 stop          Ctrl-C
 """)

@@ -1,6 +1,6 @@
 """The demo model, run as a program or inside a test.
 
-    python -m demo.model --port 0
+    python -m cowork.demo.model --port 0
 
 In a test::
 
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m demo.model",
+        prog="python -m cowork.demo.model",
         description="A stand-in for the Anthropic Messages API that needs no account.",
         epilog="in a question:\n" + "\n".join(_directives()),
         formatter_class=argparse.RawDescriptionHelpFormatter,

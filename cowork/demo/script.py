@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cowork.demo import talk
 from cowork.demo.directives import ToolCall, Wanted, parse
+from cowork.demo.plain_words import understood
 from cowork.demo.transcript import Context, ToolResult, is_side_request, read
 
 BREAK_AFTER = 3
@@ -83,7 +84,7 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
     context = read(body.get("messages") or ())
     if any(parse(each).poison for each in context.questions[:-1]):
         return Scene(failure=_POISONED)
-    wanted = parse(context.question)
+    wanted = _offered(understood(parse(context.question)), body)
     if wanted.delay_ms is not None:
         delay_s = wanted.delay_ms / 1000
     if wanted.tools and not context.tool_results:
@@ -101,6 +102,15 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
         return Scene(hang_s=wanted.hang_s)
     cut = bool(body.get("stream")) and attempt <= wanted.cut_times
     return _answer(wanted, context, delay_s=delay_s, cut=cut)
+
+
+def _offered(wanted: Wanted, body: Mapping[str, Any]) -> Wanted:
+    """With its question to the user as a tool, where the CLI has that."""
+    asked = wanted.question
+    tools = [each.get("name") for each in body.get("tools") or () if isinstance(each, dict)]
+    if asked is None or asked.name not in tools:
+        return wanted
+    return replace(wanted, tools=(asked,), say=None)
 
 
 def pieces(text: str) -> tuple[str, ...]:
@@ -147,7 +157,7 @@ def _sentence(wanted: Wanted, context: Context) -> str:
     if context.tool_results:
         return "\n".join(map(_quoted_result, context.tool_results))
     earlier = [parse(text).rest or text for text in context.questions[:-1]]
-    return talk.reply(wanted.rest, earlier)
+    return talk.reply(wanted.rest, earlier, context.images)
 
 
 def _told(wanted: Wanted, context: Context) -> str | None:

@@ -12,10 +12,13 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from cowork.demo.directives import Wanted
+from cowork.demo.plain_words import understood
+
 _QUOTE_LENGTH = 200
 _HELLO = (
     "I am the demo model: I answer without any account, so that you can see how XO Cowork streams "
-    "an answer word by word. Ask me a sum, such as 2 + 2, or anything else."
+    "an answer word by word. Ask me a sum, such as 2 + 2, or say `help` for all that I can do."
 )
 _ABOUT_ME = (
     "I am the demo model: I need no account and I cannot think, but my words travel the whole "
@@ -35,6 +38,10 @@ _ASKED_SUM = re.compile(
 _WHO_ARE_YOU = re.compile(r"\b(?:who|what) are you\b", re.IGNORECASE)
 _MY_NAME_IS = re.compile(r"\bmy name is (?P<name>[^\W\d_][\w'-]*)", re.IGNORECASE)
 _WHO_AM_I = re.compile(r"\b(what is my name|what's my name|who am i)\b", re.IGNORECASE)
+_WHAT_BEFORE = re.compile(
+    r"\bwhat (?:did|have) (?:i|we) (?:ask(?:ed)?|say|said|talk(?:ed)? about)\b", re.IGNORECASE
+)
+_REMEMBERED = 10
 _OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fraction]]] = {
     ast.Add: ("+", operator.add),
     ast.Sub: ("-", operator.sub),
@@ -43,11 +50,21 @@ _OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], F
 }
 
 
-def reply(question: str, earlier: Sequence[str] = ()) -> str:
-    """Answer a question, knowing the earlier ones of the session, oldest first."""
+def reply(question: str, earlier: Sequence[str] = (), images: Sequence[str] = ()) -> str:
+    """Answer a question, knowing the earlier ones of the session, oldest first.
+
+    `images` says what each image shows that came with it.
+    """
     greeting = _GREETING.match(question)
     rest = question[greeting.end() :] if greeting else question
-    topics = (_introduction(rest, greeted=greeting is not None), _name(rest, earlier), _sum(rest))
+    topics = (
+        _introduction(rest, greeted=greeting is not None),
+        _seen(images),
+        _name(rest, earlier),
+        _before(rest, earlier),
+        _chosen(question, earlier),
+        _sum(rest),
+    )
     answers = [answer for answer in topics if answer] or [_anything(question, earlier)]
     if greeting:
         again = any(_GREETING.match(text) for text in earlier)
@@ -65,6 +82,29 @@ def _introduction(question: str, *, greeted: bool) -> str | None:
     if greeted and not question:
         return _HELLO
     return _ABOUT_ME if _WHO_ARE_YOU.search(question) else None
+
+
+def _seen(images: Sequence[str]) -> str | None:
+    if not images:
+        return None
+    return f"You sent me {', and '.join(images)}."
+
+
+def _before(question: str, earlier: Sequence[str]) -> str | None:
+    if not _WHAT_BEFORE.search(question):
+        return None
+    if not earlier:
+        return "This is your first question in this session."
+    asked = [f"{number}. {quoted(text)}" for number, text in enumerate(earlier, 1)]
+    skipped = len(asked) - _REMEMBERED
+    more = f" The last {_REMEMBERED} of {len(asked)}:" if skipped > 0 else ""
+    return "\n".join([f"In this session you asked:{more}", *asked[max(skipped, 0) :]])
+
+
+def _chosen(question: str, earlier: Sequence[str]) -> str | None:
+    """What was answered to a question of ours."""
+    asked = understood(Wanted(rest=earlier[-1])).question if earlier else None
+    return None if asked is None else f"You answered: {quoted(question)}. A good choice."
 
 
 def _sum(question: str) -> str | None:
@@ -129,5 +169,5 @@ def _anything(question: str, earlier: Sequence[str]) -> str:
         lines.append(
             f"This is question {number} of this session; the first was {quoted(earlier[0])}."
         )
-    lines.append("For real answers log in with `claude /login` and start without the demo.")
+    lines.append("Say `help` for what I can do; for real answers log in with `claude /login`.")
     return " ".join(lines)

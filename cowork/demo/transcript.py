@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cowork.demo import images
+
 # How the CLI asks for the rest of an answer that ran into ``max_tokens``.
 _CONTINUE = ("Output token limit hit", "Your response was cut off because it exceeded")
 # How the CLI asks for the summary that replaces a long history.
@@ -82,6 +84,8 @@ class Context:
     """The user's questions, oldest first; the last one is to be answered."""
     tool_results: tuple[ToolResult, ...] = ()
     """What tools gave back since the last question."""
+    images: tuple[str, ...] = ()
+    """What each image that came with the last question shows."""
     continued: bool = False
     """The answer to the last question was cut at ``max_tokens`` and the rest is wanted."""
     compact: bool = False
@@ -98,6 +102,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Context:
     questions: list[str] = []
     results: list[ToolResult] = []
     notes: list[str] = []
+    shown: list[Mapping[str, Any]] = []
     tools: dict[str, str] = {}
     for message in messages:
         blocks = _blocks(message)
@@ -105,6 +110,8 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Context:
             tools |= {b["id"]: b["name"] for b in blocks if b.get("type") == "tool_use"}
         elif message.get("role") == "user":
             results += [_result(b, tools) for b in blocks if b.get("type") == "tool_result"]
+            if any(is_question for _, is_question in _texts(blocks)):
+                shown = [b for b in blocks if b.get("type") == "image"]
             for text, is_question in _texts(blocks):
                 if is_question:
                     # What came before belongs to an earlier question.
@@ -116,6 +123,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Context:
     return Context(
         questions=tuple(questions),
         tool_results=tuple(results),
+        images=tuple(map(images.describe, shown)),
         continued=any(note.startswith(_CONTINUE) for note in notes),
         compact=bool(notes) and notes[-1].startswith(_COMPACT),
     )

@@ -1,0 +1,152 @@
+"""What can be asked of the demo model in plain words: the same as by directives.
+
+A question is understood as a whole or not at all, so that a word in an ordinary one means nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from cowork.demo.directives import ALWAYS, ToolCall, Wanted
+
+HELP = """\
+I am a demo model: I cannot think, but everything between my words and you is real. Try, in your \
+own words or in these:
+
+- 2 + 2, or: what is 12 * (3 + 4)?
+- my name is Ada - and later: what is my name?
+- what did I ask before?
+- list the files / read the file notes.txt / run date   (tools; ask for `"events": ["tool"]`)
+- think about the sea   (ask for `"events": ["thinking"]`)
+- write 300 words   (a long answer; interrupt it)
+- be silent for 10 seconds   (keep-alives)
+- fail / fail with 429   (errors)
+- ask me a question
+- send me an image, and I tell its size and colour
+
+A directive such as [[words 50]] or [[status 529]] says the same exactly: see docs/demo.md."""
+
+_TEXT = (
+    "Words come one after the other, as a river comes: first a few, then more, and each of them "
+    "passes the model, the command line, the server and the wire before it is here. Nothing of "
+    "this means anything, but every word of it was streamed."
+)
+_FILLER = _TEXT.split()
+_LONG = 200
+_MOST_WORDS = 5000
+_MOST_SECONDS = 60
+_THOUGHTS = 16
+_QUESTION = {
+    "question": "Which colour do you like best?",
+    "header": "Colour",
+    "options": [
+        {"label": "Red", "description": "Like a fire engine"},
+        {"label": "Green", "description": "Like a meadow"},
+        {"label": "Blue", "description": "Like the sea"},
+    ],
+    "multiSelect": False,
+}
+ASKED = f"{_QUESTION['question']} Red, green or blue? Say it as your next question."
+_POLITE = r"(?:please |can you |could you |will you |now )*"
+
+
+def _bash(command: str, description: str) -> ToolCall:
+    return ToolCall("Bash", {"command": command, "description": description})
+
+
+def _list(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    return replace(wanted, tools=(_bash("ls -la", "List files"),))
+
+
+def _read(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    return replace(wanted, tools=(_bash(f"cat {found['name']}", "Read a file"),))
+
+
+def _run(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    return replace(wanted, tools=(_bash(found["command"], "Run what was asked for"),))
+
+
+def _think(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    topic = found["topic"] or "nothing in particular"
+    said = f"I have thought about {topic}, in {_THOUGHTS} words, and come to no conclusion."
+    return replace(wanted, think=_THOUGHTS, say=said)
+
+
+def _write(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    count = min(int(found["count"] or found["length"] or _LONG), _MOST_WORDS)
+    words = (_FILLER * (count // len(_FILLER) + 1))[:count]
+    return replace(wanted, say=" ".join(words))
+
+
+def _be_silent(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    seconds = min(float(found["seconds"] or 5), float(_MOST_SECONDS))
+    said = f"I shall be silent for {seconds:g} seconds ... and here I am again."
+    return replace(wanted, stall_s=seconds, say=said)
+
+
+def _fail(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    status = int(found["status"] or 500)
+    after = 5 if status == 429 else None  # noqa: PLR2004 - a rate limit says when to come back
+    return replace(wanted, status=status, status_times=ALWAYS, retry_after_s=after)
+
+
+def _help(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    return replace(wanted, say=HELP)
+
+
+def _ask(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    return replace(
+        wanted, say=ASKED, question=ToolCall("AskUserQuestion", {"questions": [_QUESTION]})
+    )
+
+
+_TABLE: tuple[tuple[str, Callable[[Wanted, re.Match[str]], Wanted]], ...] = (
+    (
+        (
+            r"help( me)?|what (can|do) (you|i) (do|ask|understand)( you)?( here| for me)?"
+            r"|show me what you can do|examples?|commands?|what now"
+        ),
+        _help,
+    ),
+    (r"(list|show)( me)?( all)?( the| your| my)? files( here)?|what files are (there|here)", _list),
+    (r"(read|show|open|print)( me)?( the)? file (?P<name>[\w][\w./-]{0,200})", _read),
+    (r"(run|execute)( the command)? `?(?P<command>[^`\n]{1,300}?)`?", _run),
+    (r"think( hard)?( (about|of|over) (?P<topic>.{1,200}?))?", _think),
+    (
+        (
+            r"(write|tell|say)( me)?( a)? ((?P<count>\d{1,6}) words?"
+            r"|(long |very long )?(answer|story|poem|text|essay)( of (?P<length>\d{1,6}) words)?)"
+            r"( about .{1,200})?"
+        ),
+        _write,
+    ),
+    (
+        (
+            r"(be silent|be quiet|pause|wait|say nothing|sleep)"
+            r"( for( about)? (?P<seconds>\d{1,4}(\.\d)?) ?(s|secs?|seconds?))?( please)?"
+        ),
+        _be_silent,
+    ),
+    (
+        r"(fail|break|crash|make an error)( with( status| an?)?( error)? (?P<status>[45]\d\d))?",
+        _fail,
+    ),
+    (r"ask me (a|any|some) question|ask me something", _ask),
+)
+_PATTERNS = tuple(
+    (re.compile(rf"\s*{_POLITE}(?:{pattern})\s*[.!?]*\s*", re.IGNORECASE), apply)
+    for pattern, apply in _TABLE
+)
+
+
+def understood(wanted: Wanted) -> Wanted:
+    """The same with what its `rest` asks for, if that is all that it asks for."""
+    if wanted != Wanted(rest=wanted.rest, delay_ms=wanted.delay_ms):
+        return wanted
+    for pattern, apply in _PATTERNS:
+        found = pattern.fullmatch(wanted.rest)
+        if found is not None:
+            return apply(wanted, found)
+    return wanted
