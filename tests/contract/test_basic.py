@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.replies import JSON, Raw, is_moment, is_uuid, post_text, send
-from tests.serving import Served
+from tests.serving import Served, wait_for
 from tests.upstream import Upstream
 
 ENDPOINTS = {
@@ -86,9 +86,8 @@ def test_health_counts_the_sessions(served: Served) -> None:
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 def test_liveness_and_readiness_are_endpoints_of_their_own(served: Served, path: str) -> None:
-    reply = served.get(path)
-    assert reply.status_code == 200, reply.text
-    assert isinstance(reply.json(), dict)
+    wait_for(lambda: served.get(path).status_code == 200, what="the look at the CLI")
+    assert isinstance(served.get(path).json(), dict)
 
 
 def test_the_docs_are_a_page_whose_parts_this_server_has(served: Served) -> None:

@@ -206,7 +206,7 @@ def test_10_health_said_healthy_and_nothing_else(
     serve: Callable[..., Served], fakes: Fakes
 ) -> None:
     well = serve(**fakes.settings())
-    assert well.get("/health/ready").status_code == 200
+    wait_for(lambda: well.get("/health/ready").status_code == 200, what="the look at the CLI")
     ill = [
         serve(CLAUDE_CLI_PATH="/no/such/claude"),
         serve(**fakes.settings(start="not_logged_in", auth={"loggedIn": False})),

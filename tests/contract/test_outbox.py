@@ -150,7 +150,7 @@ def test_an_outbox_in_memory_that_is_full_drops_the_oldest_and_counts_it(
         assert served.ask(f"{number}").status_code == 200
     state = served.get("/health").json()["chat_api"]
     assert (state["pending"], state["dropped"]) == (3, 3)
-    assert served.get("/health/ready").status_code == 200
+    wait_for(lambda: served.get("/health/ready").status_code == 200, what="the look at the CLI")
     upstream.always(None)
     wait_for(lambda: len(upstream.messages) >= 3)
     texts = [message["message"] for message in upstream.messages]

@@ -44,7 +44,7 @@ def test_fault_t12_an_update_under_a_running_server_is_used_for_the_next_questio
         stage.server.ask("[[say more]]", "p")
     now = stage.cli(again["session_id"])
     assert f"--resume={first['session_id']}" in argv_of(now)
-    assert stage.server.get("/health/ready").status_code == 200
+    wait_for(lambda: stage.server.get("/health/ready").status_code == 200, what="readiness")
     # And it goes on where nothing is there for a while.
     link.unlink()
     assert stage.server.get("/health/ready").status_code == 503
@@ -68,4 +68,4 @@ def test_fault_t12_what_the_cli_refuses_to_root_is_told_at_start(
         IS_SANDBOX="1",
     )
     allowed.answers_again()
-    assert allowed.server.get("/health/ready").status_code == 200
+    wait_for(lambda: allowed.server.get("/health/ready").status_code == 200, what="readiness")

@@ -18,7 +18,7 @@ def pool(busy=0, start_problem=None, spares_problem=None):
 
 def reasons(**changed):
     parts = {
-        "cli": SimpleNamespace(state=CliState),
+        "cli": SimpleNamespace(state=lambda: CliState(path="/bin/claude")),
         "pool": pool(),
         "maintenance": SimpleNamespace(ok=True),
         "outbox": SimpleNamespace(reasons=list),
@@ -42,6 +42,11 @@ def test_all_that_keeps_a_question_from_its_answer_is_named():
     assert reasons(workspace=gone) == ["workspace unavailable: /no/such/place"]
 
 
+def test_fault_n5_what_is_not_known_of_the_cli_keeps_a_question():
+    unknown = SimpleNamespace(state=CliState)
+    assert reasons(cli=unknown) == ["the Claude CLI is still being looked at"]
+
+
 def test_while_the_store_is_unavailable_the_outbox_is_not_asked():
     late = SimpleNamespace(reasons=lambda: ["late"])
     assert reasons(outbox=late) == ["late"]
@@ -53,7 +58,7 @@ def test_while_the_store_is_unavailable_the_outbox_is_not_asked():
 def test_a_start_that_fails_is_told_unless_the_cli_says_why():
     assert reasons(pool=pool(start_problem="it died")) == ["it died"]
     assert reasons(pool=pool(spares_problem="it died")) == ["it died"]
-    broken = SimpleNamespace(state=lambda: SimpleNamespace(problem="no login"))
+    broken = SimpleNamespace(state=lambda: CliState(problem="no login"))
     assert reasons(pool=pool(start_problem="it died"), cli=broken) == ["no login"]
     found = reasons(pool=pool(start_problem="it died"), launch_problem="root may not")
     assert found == ["root may not"]
