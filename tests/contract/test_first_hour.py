@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from cowork.__main__ import main
 from cowork.web import guard
 from tests.e2e import test_curl
 from tests.fakes import Fakes
@@ -50,6 +51,10 @@ WRONG = {
 }
 
 
+# What gunicorn finds when it has read our configuration.
+GUNICORNS_OWN = ["WEB_CONCURRENCY=2"]
+
+
 def run(folder: Path, environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """What the command prints that does not come to serve."""
     return subprocess.run(
@@ -69,8 +74,22 @@ def environ(fake_environ: dict[str, str]) -> dict[str, str]:
     return {**fake_environ, "HOST": "127.0.0.1", "PORT": str(free_port())}
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_fault_n6_a_wrong_setting_is_one_line_and_no_traceback(
+@pytest.mark.parametrize("wrong", sorted({*WRONG} - {*GUNICORNS_OWN}))
+def test_fault_n6_a_wrong_setting_is_one_line(
+    tmp_path: Path, environ: dict[str, str], wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, value = wrong.partition("=")
+    monkeypatch.setattr(os, "environ", {**environ, name: value})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve"])
+    said = str(ended.value.code).removeprefix("invalid settings:\n").splitlines()
+    assert len(said) == 1
+    assert said[0].strip().startswith(WRONG[wrong])
+
+
+@pytest.mark.parametrize("wrong", ["PORT=abc", "COWORK_STORE=postgres://x", *GUNICORNS_OWN])
+def test_fault_n6_a_wrong_setting_ends_the_command_without_a_traceback(
     tmp_path: Path, environ: dict[str, str], wrong: str
 ) -> None:
     name, _, value = wrong.partition("=")
