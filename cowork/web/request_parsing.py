@@ -44,6 +44,8 @@ def read_json(request: Request) -> Any:
     if not request.is_json:
         raise UnsupportedMediaType
     body = body.removeprefix(codecs.BOM_UTF8)
+    if not json.detect_encoding(body).startswith("utf-8"):  # its outline would say nothing
+        raise InvalidBody([_not_utf8(0)])
     outline = _outline(body) if len(body) > OUTLINE_ABOVE_BYTES else body
     try:
         value = orjson.loads(body)
@@ -60,15 +62,15 @@ def read_json(request: Request) -> Any:
 
 def _json_fault(body: bytes | bytearray, fault: orjson.JSONDecodeError) -> dict[str, Any]:
     """What is wrong with the body: it is no text in UTF-8, or no JSON."""
-    sentence, at = fault.msg, fault.pos
-    if not json.detect_encoding(body).startswith("utf-8"):
-        sentence, at = "the body is not UTF-8", 0
-    else:
-        try:
-            body.decode()
-        except UnicodeDecodeError as undecodable:
-            sentence, at = "the body is not UTF-8", undecodable.start
-    return {"type": "json_invalid", "loc": ["body", at], "msg": sentence}
+    try:
+        body.decode()
+    except UnicodeDecodeError as undecodable:
+        return _not_utf8(undecodable.start)
+    return {"type": "json_invalid", "loc": ["body", fault.pos], "msg": fault.msg}
+
+
+def _not_utf8(at: int) -> dict[str, Any]:
+    return {"type": "json_invalid", "loc": ["body", at], "msg": "the body is not UTF-8"}
 
 
 def _read_all(request: Request) -> bytes | bytearray:

@@ -45,6 +45,18 @@ def test_fault_w6_another_encoding_is_told_so(served: Served, encoding: str) -> 
     assert fault["loc"][0] == "body"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "gb18030"])
+def test_fault_w6_a_long_body_in_another_encoding_is_told_so_too(
+    served: Served, encoding: str
+) -> None:
+    # Both of its bytes in UTF-16 are quotation marks.
+    body = json.dumps({"project_name": "p", "question": "\u2222" * 300_000}, ensure_ascii=False)
+    reply = served.http.post(
+        f"{served.url}/ask_question", data=body.encode(encoding), headers=JSON, timeout=20
+    )
+    assert (reply.status_code, reply.json()["detail"][0]["msg"]) == (422, "the body is not UTF-8")
+
+
 def test_fault_w6_text_that_is_no_json_is_told_so(served: Served) -> None:
     reply = served.http.post(
         f"{served.url}/ask_question", data="{é".encode(), headers=JSON, timeout=9
