@@ -77,5 +77,6 @@ def register(app: Flask) -> Api:
 
 
 def _with_csp(reply: Response) -> Response:
+    reply.headers.pop("ETag", None)  # a checksum of the file's path is in it
     reply.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return reply

@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 
+from cowork.web.response_headers import EXPOSED
 from tests.contract.replies import ASK_PATHS, invalid, problem, send
-from tests.serving import Served
+from tests.serving import ROOT, Served
 
 PAGE = "https://app.example"
 BODY = json.dumps({"project_name": "p", "question": "héllo"}, ensure_ascii=False)
@@ -143,6 +145,23 @@ def test_fault_w7_a_page_may_read_all_of_our_own_headers(paged: Served) -> None:
     assert {"X-Request-ID", "X-Turn-ID", "Idempotent-Replayed"} <= ours
     assert ours - {"X-Content-Type-Options"} <= set(exposed)
     assert "Retry-After" in exposed
+
+
+# What a browser acts upon itself, and HTTP's own: no page has a use for them.
+_FOR_BROWSERS = re.compile(
+    "Access-Control-.*|Cache-Control|Content-Security-Policy|Referrer-Policy|WWW-Authenticate"
+    "|X-Content-Type-Options|X-Frame-Options"
+)
+
+
+def test_fault_w7_every_header_that_a_reply_is_given_is_exposed_or_the_browsers_own() -> None:
+    sources = [ROOT / "cowork" / "app.py", *(ROOT / "cowork" / "web").glob("*.py")]
+    given = {
+        name
+        for source in sources
+        for name in re.findall(r"reply\.headers(?:\.setdefault\(|\[)\"([\w-]+)", source.read_text())
+    }
+    assert {name for name in given if not _FOR_BROWSERS.fullmatch(name)} == {*EXPOSED}
 
 
 @pytest.mark.parametrize(

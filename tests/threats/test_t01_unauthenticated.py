@@ -108,14 +108,46 @@ OPEN.append("/docs/assets/start.js")
 
 @pytest.mark.parametrize("path", OPEN)
 def test_fault_w11_what_is_open_tells_nothing_of_this_server(guarded: Flask, path: str) -> None:
-    told = guarded.test_client().get(path)
-    assert told.status_code == 200
+    reply = guarded.test_client().get(path)
+    assert reply.status_code == 200
     settings = guarded.extensions["cowork"].settings
     secret = [KEY, OTHER, str(settings.workspace), settings.claude_cli_path, settings.store]
-    assert not [each for each in secret if each in told.text]
+    assert not [each for each in secret if each in reply.text]
     # swagger-ui's own files are the same everywhere.
-    assert path.startswith("/docs/assets/") or f'"{__version__}"' not in told.text
-    told.close()
+    assert path.startswith("/docs/assets/") or f'"{__version__}"' not in reply.text
+    reply.close()
+
+
+def told(app: Flask, path: str) -> tuple[bytes, dict[str, str]]:
+    """A reply's body and headers, but for those that differ each time."""
+    reply = app.test_client().get(path, buffered=True)
+    headers = dict(reply.headers)
+    return reply.data, {name: headers[name] for name in headers.keys() - {"Date", "X-Request-ID"}}
+
+
+def test_fault_w11_what_is_open_is_the_same_whatever_the_settings_are(
+    guarded: Flask, fake_environ: dict[str, str], tmp_path: Path
+) -> None:
+    others = {
+        "COWORK_API_KEYS": f"somebody={OTHER}",
+        "COWORK_MAX_BODY": "1048576",
+        "COWORK_STORE": f"sqlite:///{tmp_path}/state.db",
+        "COWORK_WORKSPACE": str(tmp_path),
+        "COWORK_PROJECT_DIRS": "true",
+        "COWORK_ALLOWED_HOSTS": "localhost,cowork.example",
+        "CHAT_API_BASE_URL": "",
+        "CLAUDE_TIMEOUT": "77",
+        "PORT": "9999",
+    }
+    environ = {**fake_environ, **others}
+    services = open_services(load(environ, dotenv=tmp_path / "none"), environ)
+    other = create_app(services)
+    for path in OPEN:
+        body, headers = told(guarded, path)
+        assert (body, headers) == told(other, path), path
+        # Flask's is made of the file's path.
+        assert "ETag" not in headers
+    services.close()
 
 
 @pytest.mark.parametrize("path", OPEN)
