@@ -47,6 +47,9 @@ FLUSH_TIMEOUT_S = 0.5
 POLL_INTERVAL_S = 0.01
 # For the first request of who connected just before we were told to end.
 ACCEPTED_GRACE_S = 0.5
+# In a reload a new worker accepts once it knows its CLI, or after so long: until then the old one,
+# which does, is the better one to ask.
+CLI_KNOWN_TIMEOUT_S = 5.0
 # The heap is trimmed after so many bytes of bodies and replies were freed.
 TRIM_AFTER_BYTES = 16 * 2**20
 # How many new objects make a garbage collection, and how many of those one of the older objects.
@@ -82,6 +85,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def run(self) -> None:
         """Accept until a signal comes, then drain and close."""
         self._tune()
+        self._wait_for_cli()
         servers = [self._serve(listener) for listener in self.sockets]
         handover.serving()
         while self.alive:
@@ -95,6 +99,14 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             self._notify_and_sleep()
         for server in servers:
             server.stop(timeout=0)
+
+    def _wait_for_cli(self) -> None:
+        services = self.wsgi.extensions["cowork"]
+        deadline = time.monotonic() + CLI_KNOWN_TIMEOUT_S
+        while handover.is_underway and self.alive and self._told_to_end is None:
+            if services.cli.state().is_known or time.monotonic() > deadline:
+                return
+            self._notify_and_sleep()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """TERM: drain and end, in a reload when a new worker accepts; a second one: without."""
