@@ -12,8 +12,6 @@ import pytest
 import requests
 
 from cowork.server import handover
-from tests.contract.replies import problem
-from tests.e2e.nginx import nginx
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import ROOT, Client, Gunicorn, free_port, wait_for
@@ -154,17 +152,3 @@ def test_fault_w12_who_is_replaced_waits_for_who_accepts_and_not_for_long(
     shared.serving()
     assert not shared.is_underway
     assert not shared.must_wait(now)
-
-
-def test_fault_w12_nginx_tells_in_our_shape_that_the_server_is_stopped(
-    gunicorn: Callable[..., Gunicorn], tmp_path: Path
-) -> None:
-    server = gunicorn()
-    with nginx(tmp_path / "nginx", server.port) as url:
-        server.stop()
-        for path in ("/health/live", "/ask_question"):
-            reply = requests.get(url + path, timeout=20)
-            problem(reply, 502, "server_unreachable")
-            assert reply.headers["Content-Type"] == "application/json"
-            assert reply.headers["Retry-After"] == "1"
-            assert reply.headers["X-Request-ID"]
