@@ -35,6 +35,18 @@ ROWS = {
     "t13": "a repeated chat message is refused though it was stored",
     "t14": "several workers are taken for one",
     "t15": "a check is never called",
+    "w1": "readers of the founding document's stream break on ours",
+    "w2": "what fills a silence is an empty message to some clients",
+    "w3": "a POST that is repeated asks again",
+    "w4": "a proxy compresses a stream and holds it back",
+    "w5": "frames are described nowhere, and a resume loses some",
+    "w6": "a body with a mark, in another encoding or compressed",
+    "w7": "a preflight refuses headers and methods, or a page cannot read ours",
+    "w8": "times that the clients of the founding document do not read",
+    "w9": "an EventSource cannot send a key",
+    "w10": "the OpenAPI document does not say what is so",
+    "w11": "a browser does not get to where a key can be typed in",
+    "w12": "a proxy's page in HTML, and a reload that requests wait for",
 }
 
 
@@ -42,7 +54,7 @@ ROWS = {
 def named() -> frozenset[str]:
     """The rows that a test function is named after."""
     files = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    found = (re.findall(r"(?m)^ *def test_fault_([st]\d+)_", text) for text in files)
+    found = (re.findall(r"(?m)^ *def test_fault_([stw]\d+)_", text) for text in files)
     return frozenset(row for rows in found for row in rows)
 
 
