@@ -51,16 +51,17 @@ class Bare:
 
 def in_python(fake: Path) -> AbstractContextManager[Bare]:
     """A bare relay over that fake CLI."""
-    return _serving([sys.executable, "-m", "bench.bare", str(fake)])
+    return serving([sys.executable, "-m", "bench.bare", str(fake)])
 
 
 def in_c(fake: Path, folder: Path) -> AbstractContextManager[Bare]:
     """The same in C, built in `folder`; raises as `fake.compiled`."""
-    return _serving([str(compiled(SOURCE, folder / "bare-relay")), str(fake)])
+    return serving([str(compiled(SOURCE, folder / "bare-relay")), str(fake)])
 
 
 @contextmanager
-def _serving(argv: list[str]) -> Iterator[Bare]:
+def serving(argv: list[str]) -> Iterator[Bare]:
+    """The relay of this command, which prints its port and ends with its stdin."""
     child = subprocess.Popen(
         proc.tied(argv),
         cwd=ROOT,

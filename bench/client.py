@@ -72,7 +72,7 @@ def serve(setup: Setup, name: str, claude: Path | str, **environ: str) -> Server
     return Server(setup.folder / name, claude, profile=profile, **environ)
 
 
-def warm(server: Server, count: int) -> None:
+def warm(server: Target, count: int) -> None:
     """See that the first `count` projects have their resident processes; ends the run if not."""
     for first in range(0, count, BATCH):
         wanted = Streams(min(BATCH, count - first), fake.question(1), tokens=1, first=first)

@@ -57,9 +57,12 @@ def connect(port: int) -> socket.socket:
     return sock
 
 
-def request(path: str, body: str, *, method: str = "POST", close: bool = False) -> bytes:
-    """A request's bytes."""
+def request(
+    path: str, body: str, *, method: str = "POST", close: bool = False, numbered: bool = False
+) -> bytes:
+    """A request's bytes; a `numbered` stream has ids."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    lines += ["Accept: text/event-stream"] if numbered else []
     lines += ["Connection: close"] if close else []
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]

@@ -13,7 +13,7 @@ class Streams:
     `question` has places for `{at}` and `{phase}`, if they are to begin together.
 
     They begin `lead_s` after the last was asked, spread over `spread_s`; `tokens` is what each
-    must bring.  What is measured begins when the last has begun and lasts `window_s`, or until
+    must bring; `numbered` ones have ids.  What is measured begins when the last has begun and lasts `window_s`, or until
     the last has ended (0).
     """
 
@@ -24,6 +24,7 @@ class Streams:
     spread_s: float = 0.0
     window_s: float = 0.0
     first: int = 0
+    numbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

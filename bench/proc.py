@@ -42,6 +42,17 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
 
 
+def reset_peak(pid: int) -> None:
+    """Have `peak_bytes` count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had in RAM since `reset_peak`."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line[:6] == "VmHWM:") * 1024
+
+
 def proportional_bytes(pid: int) -> int:
     """The same, shared pages divided among those who share them (PSS)."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")

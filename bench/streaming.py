@@ -97,7 +97,9 @@ class StreamLoad:
         question = self._wanted.question.format(at=self.at, phase=spread)
         body = json.dumps({"project_name": f"p{self._wanted.first + number}", "question": question})
         stream = Stream(sock, self._loop, timed="rate=" in question)
-        sock.sendall(request("/ask_question_streaming", body, close=True))
+        sock.sendall(
+            request("/ask_question_streaming", body, close=True, numbered=self._wanted.numbered)
+        )
         sock.setblocking(False)
         self._loop.watch(sock, stream.readable)
         self.streams.append(stream)

@@ -21,13 +21,15 @@ _SURROGATES = re.compile(
 )
 
 _STREAM_EVENT = b'{"type":"stream_event",'
-_STRING = rb'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+# Nothing is tried twice (`*+`): that nearly halves what a token costs.
+_STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
+_PLAIN_STRING = rb'"[^"\\\n]*+"'
 # A whole line.  The delta's place in it depends on the version, and on who wrote the event.
 _TEXT_DELTA = re.compile(
     rb'^\{"type":"stream_event","event":\{(?:"type":"content_block_delta",)?"index":[0-9]+,'
     rb'"delta":\{"type":"text_delta","text":(?!"")(%b)\}(?:,"type":"content_block_delta")?\},'
-    rb'"session_id":%b,"parent_tool_use_id":null(?:,"[a-z_]+":(?:%b|null|[0-9.]+))*\}\n'
-    % (_STRING, _STRING, _STRING),
+    rb'"session_id":%b,"parent_tool_use_id":null(?:,"[a-z_]++":(?:%b|null|[0-9.]++))*+\}\n'
+    % (_STRING, _PLAIN_STRING, _PLAIN_STRING),
     re.MULTILINE,
 )
 
