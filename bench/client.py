@@ -56,12 +56,13 @@ def load(
     return found
 
 
-def faked(setup: Setup, name: str, projects: int) -> Server:
-    """A server over the fake CLI, for so many projects; everything else is as by default."""
+def faked(setup: Setup, name: str, projects: int, **more: str) -> Server:
+    """A server over the fake CLI, for so many projects; all but `more` is as by default."""
     settings = {
         "COWORK_MAX_PROCESSES": str(projects + 1),
         "COWORK_SPARE_PROCESSES": "0",
         "COWORK_QUEUE_TIMEOUT": "120",  # a thousand processes take their time to start
+        **more,
     }
     return serve(setup, name, setup.fake.path, **settings)
 

@@ -13,8 +13,8 @@ class Streams:
     `question` has places for `{at}` and `{phase}`, if they are to begin together.
 
     They begin `lead_s` after the last was asked, spread over `spread_s`; `tokens` is what each
-    must bring; `numbered` ones have ids.  What is measured begins when the last has begun and lasts `window_s`, or until
-    the last has ended (0).
+    must bring; `numbered` ones have ids.  What is measured begins when the last has begun and
+    lasts `window_s`, or until the last has ended (0).
     """
 
     count: int

@@ -32,7 +32,8 @@ def run(setup: Setup) -> Report:
     rounds = setup.pick(5, 1)
     found: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as stack:
-        server = stack.enter_context(faked(setup, "beside", STREAMS))
+        # What is kept of ended turns is not what one answer takes.
+        server = stack.enter_context(faked(setup, "beside", STREAMS, COWORK_TURN_RETENTION="1"))
         bare = stack.enter_context(in_asyncio(setup.fake.path))
         warm(server, STREAMS)
         warm(bare, STREAMS)

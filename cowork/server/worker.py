@@ -37,6 +37,7 @@ from cowork.server.connection import (
 )
 from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
+from cowork.server.pacing import RequestPacer
 
 log = logger(__name__)
 
@@ -79,6 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self.alive: bool
         self._fast_shutdown = False
         self._told_to_end: float | None = None
+        self._pacer = RequestPacer()
         self._open_requests = self._bytes_at_trim = 0
         self._without_request: set[ClientConnection] = set()
 
@@ -236,6 +238,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         Without the pause one busy keep-alive connection holds every stream of the worker.
         """
         gevent.sleep(0)
+        self._pacer.wait()
         self._open_requests += 1
         try:
             super().handle_request(listener_name, req, sock, addr)
