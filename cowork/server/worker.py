@@ -37,7 +37,7 @@ from cowork.server.connection import (
 )
 from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
-from cowork.server.pacing import RequestPacer
+from cowork.server.pacing import STREAM_PATHS, RequestPacer
 
 log = logger(__name__)
 
@@ -239,13 +239,16 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         """
         gevent.sleep(0)
         self._pacer.wait()
+        is_stream = req.path.endswith(STREAM_PATHS)
         self._open_requests += 1
+        self._pacer.streams += is_stream
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError:
             self.log.info("send timeout: the client was disconnected; its turn can be resumed")
         finally:
             self._open_requests -= 1
+            self._pacer.streams -= is_stream
 
     def init_signals(self) -> None:
         """As gunicorn's, and HUP drains a worker that gets it alone; it would kill it."""

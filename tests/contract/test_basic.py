@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cowork.server.pacing import STREAM_PATHS
 from tests.contract.replies import JSON, Raw, is_moment, is_uuid, post_text, send
 from tests.serving import Served, wait_for
 from tests.upstream import Upstream
@@ -286,3 +287,19 @@ def test_an_odd_request_id_is_replaced(served: Served) -> None:
 
 def test_a_turn_has_an_id_among_the_headers(served: Served) -> None:
     assert is_uuid(served.ask("hi").headers["X-Turn-ID"])
+
+
+def test_the_server_knows_which_paths_are_answered_by_a_stream(served: Served) -> None:
+    document = served.get("/openapi.json").json()
+    streams = [
+        path
+        for path, operations in document["paths"].items()
+        for verb in operations.values()
+        if isinstance(verb, dict)
+        and "text/event-stream" in verb["responses"].get("200", {}).get("content", {})
+    ]
+    assert len(streams) == 2
+    assert all(path.endswith(STREAM_PATHS) for path in streams)
+    assert not [
+        path for path in document["paths"].keys() - set(streams) if path.endswith(STREAM_PATHS)
+    ]

@@ -15,7 +15,9 @@ WORK_S = 0.002
 
 @pytest.fixture
 def pacer() -> RequestPacer:
-    return RequestPacer()
+    found = RequestPacer()
+    found.streams = 1
+    return found
 
 
 def flood(pacer: RequestPacer, count: int) -> tuple[list[int], list[gevent.Greenlet]]:
@@ -71,6 +73,14 @@ def test_one_that_is_killed_while_it_waits_holds_nobody_up(pacer: RequestPacer) 
     again, greenlets = flood(pacer, 1)
     gevent.joinall(greenlets, timeout=20)
     assert again == [0]
+
+
+def test_where_no_stream_is_open_nobody_waits(pacer: RequestPacer) -> None:
+    pacer.streams = 0
+    done, greenlets = flood(pacer, 20)
+    gevent.joinall(greenlets, timeout=20)
+    assert done == list(range(20))
+    assert not pacer._waiting
 
 
 def test_a_request_alone_does_not_wait(pacer: RequestPacer) -> None:
