@@ -98,7 +98,7 @@ def test_its_version_is_the_packages(wheel: Path, installed: Path) -> None:
     assert run(installed, "--version").stdout == f"xo-cowork {version}\n"
 
 
-def test_the_command_says_what_it_can_do(installed: Path) -> None:
+def test_fault_n4_the_command_says_what_it_can_do(installed: Path) -> None:
     said = run(installed, "--help").stdout
     assert all(word in said for word in ("serve", "demo", "key"))
     wrong = run(installed, "nonsense")
@@ -149,7 +149,7 @@ def served(installed: Path, tmp_path: Path) -> Iterator[str]:
     assert server.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
 
 
-def test_it_serves_from_another_folder_and_says_that_there_is_no_cli(served: str) -> None:
+def test_fault_n4_it_serves_from_another_folder_and_says_that_there_is_no_cli(served: str) -> None:
     assert requests.get(f"{served}/health/live", timeout=5).json() == {"status": "live"}
     ready = requests.get(f"{served}/health/ready", timeout=5)
     assert ready.status_code == 503

@@ -47,6 +47,14 @@ ROWS = {
     "w10": "the OpenAPI document does not say what is so",
     "w11": "a browser does not get to where a key can be typed in",
     "w12": "a proxy's page in HTML, and a reload that requests wait for",
+    "n1": "the demo asks whatever server has its port",
+    "n2": "no page can call the demo, and nothing says why",
+    "n3": "the suite is silent, red for its neighbours, and leaves processes",
+    "n4": "the package cannot be installed, and has no command",
+    "n5": "the start says neither where it is nor whether it is logged in",
+    "n6": "misspelt settings and broken files pass in silence",
+    "n7": "what differs from the FastAPI service is written nowhere",
+    "n8": "an old Python, a taken port and a slow network are told badly",
 }
 
 
@@ -54,7 +62,7 @@ ROWS = {
 def named() -> frozenset[str]:
     """The rows that a test function is named after."""
     files = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    found = (re.findall(r"(?m)^ *def test_fault_([stw]\d+)_", text) for text in files)
+    found = (re.findall(r"(?m)^ *def test_fault_([nstw]\d+)_", text) for text in files)
     return frozenset(row for rows in found for row in rows)
 
 

@@ -109,7 +109,7 @@ def left(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "tmp").iterdir())
 
 
-def test_what_is_red_is_said_at_once_and_in_the_end(begin, tmp_path):
+def test_fault_n3_what_is_red_is_said_at_once_and_in_the_end(begin, tmp_path):
     assert begin("-k", "test_green or test_red").wait(PATIENCE_S) == 1
     lines = said(tmp_path).splitlines()
     assert "FAILED (one) tests/test_it.py::test_red" in lines
@@ -138,7 +138,7 @@ def test_what_is_green_ends_with_nought_and_leaves_no_folder(begin, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_no_process_and_no_folder(begin, tmp_path, number):
+def test_fault_n3_an_interrupt_leaves_no_process_and_no_folder(begin, tmp_path, number):
     runner = begin()
     wait_for(lambda: (sleeping := sleepers(runner.pid)) and sleeping, PATIENCE_S, "the long test")
     (sleeper,) = sleepers(runner.pid)
