@@ -51,8 +51,10 @@ ACCEPTED_GRACE_S = 0.5
 # In a reload a new worker accepts once it knows its CLI, or after so long: until then the old one,
 # which does, is the better one to ask.
 CLI_KNOWN_TIMEOUT_S = 5.0
-# The heap is trimmed after so many bytes of bodies and replies were freed.
+# The heap is trimmed after so many bytes of bodies and replies were freed, and when no more were
+# for so long.
 TRIM_AFTER_BYTES = 16 * 2**20
+TRIM_IDLE_S = 2.0
 # How many new objects make a garbage collection, and how many of those one of the older objects.
 GC_THRESHOLDS = (10_000, 20, 50)
 
@@ -81,7 +83,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self._fast_shutdown = False
         self._told_to_end: float | None = None
         self._pacer = RequestPacer()
-        self._open_requests = self._bytes_at_trim = 0
+        self._open_requests = self._bytes_at_trim = self._bytes_released = 0
+        self._released_at = 0.0
         self._without_request: set[ClientConnection] = set()
 
     def run(self) -> None:
@@ -279,7 +282,13 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         """Give the system what large bodies and replies took; freed in between, it stays ours."""
         services = self.wsgi.extensions["cowork"]
         released = services.body_quota.released_bytes + services.reply_quota.released_bytes
-        if released - self._bytes_at_trim >= TRIM_AFTER_BYTES:
+        if released == self._bytes_at_trim:
+            return
+        now = time.monotonic()
+        if released != self._bytes_released:
+            self._bytes_released, self._released_at = released, now
+        is_idle = now - self._released_at >= TRIM_IDLE_S
+        if is_idle or released - self._bytes_at_trim >= TRIM_AFTER_BYTES:
             self._bytes_at_trim = released
             gevent.get_hub().threadpool.spawn(_trim_heap)
 
