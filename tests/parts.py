@@ -53,7 +53,8 @@ PARTS = (
     Part("e2e", only=("e2e",)),
     Part("loads", only=(*LOADS, "clients")),
     Part("patched", patched=True, without=(*PROGRAMS, "unit")),
-    Part("plain", without=(*PROGRAMS, "unit")),
+    Part("contract", only=("contract",)),
+    Part("plain", without=(*PROGRAMS, "contract", "unit")),
     Part("patched-unit", patched=True, only=("unit",)),
     Part("unit", only=("unit",)),
 )

@@ -13,7 +13,8 @@ HERE = Path(__file__).resolve().parent
 MODULES = HERE / "node_modules"
 
 
-def _node() -> str:
+def require_node() -> str:
+    """The path of node; skips the test, or fails in CI, where it or npm's packages are missing."""
     binary = shutil.which("node")
     if binary is None:
         missing("node", "apt-get install nodejs")
@@ -24,13 +25,13 @@ def _node() -> str:
 
 def node_binary(name: str) -> str:
     """The path of a command of one of npm's packages."""
-    _node()
+    require_node()
     return str(MODULES / ".bin" / name)
 
 
 def node(program: str, *arguments: str, timeout: float = TIMEOUT_S) -> str:
     """What the program prints; fails with what it complains of."""
-    binary = _node()
+    binary = require_node()
     done = subprocess.run(  # noqa: PLW1510 - asserted below
         [binary, str(HERE / program), *arguments],
         capture_output=True,

@@ -19,7 +19,7 @@ import requests
 import sseclient
 
 from tests.background import BackgroundCalls
-from tests.clients.node import node
+from tests.clients.node import node, require_node
 from tests.clients.proxy import cutting
 from tests.serving import TIMEOUT_S, Client, Gunicorn, free_port, wait_for
 
@@ -124,6 +124,7 @@ def start(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> Callable[[], Gun
 def test_fault_w3_libraries_that_were_cut_go_on_when_the_server_was_restarted(
     start: Callable[[], Gunicorn], another: Callable[..., Client], background: BackgroundCalls
 ) -> None:
+    require_node()
     server = start()
     ways = {(name, way) for name in LIBRARIES for way in ("POST", "GET")}
     with cutting(server.port, *[CUT_BYTES] * (len(ways) + 1)) as proxy:
