@@ -181,7 +181,7 @@ class Spares:
                 self._slots.free(slot)
             if not isinstance(fault, CoworkError):
                 raise
-            if not given_up.given_up:
+            if not (given_up.given_up or self._thread.stopped):
                 self._breaker.failed()
                 self._log_failure(fault)
             return
