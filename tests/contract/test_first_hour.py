@@ -215,6 +215,59 @@ def test_fault_n8_make_says_which_python_it_needs_and_leaves_nothing_of_an_older
         assert (folder / ".venv" / "bin" / "python").exists()
 
 
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_fault_n8_the_first_commands_serve_on_every_python(
+    version: str, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """From what git has, with an empty HOME, in a folder with a blank: `make install`, and serve."""
+    python = _python(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        pytest.skip("the whole suite runs on it")
+    folder = tmp_path / "with a blank"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "cowork", "Makefile", "*.in", "*.txt", "*.py", "*.toml"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    subprocess.run(
+        ["make", "install", f"PYTHON={python}"],  # noqa: S607
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": environ["HOME"]},
+        capture_output=True,
+        check=True,
+        timeout=100,
+    )
+    port = environ["PORT"]
+    with (
+        (tmp_path / "log").open("wb") as sink,
+        subprocess.Popen(
+            [folder / ".venv" / "bin" / "python", "-m", "cowork"],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        ) as server,
+    ):
+        try:
+            wait_for(lambda: _is_live(port) or server.poll() is not None, 60, "the server")
+            body = {"project_name": "p", "question": "hi"}
+            asked = requests.post(
+                f"http://127.0.0.1:{port}/ask_question_streaming", json=body, timeout=30
+            )
+            assert asked.text.startswith('data: {"type": "token", "token": "You ')
+            assert '"done": true' in asked.text
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
 def _python(version: str) -> str | None:
     """An interpreter of that version: on PATH, or one of pyenv's."""
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
