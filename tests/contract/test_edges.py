@@ -1,4 +1,4 @@
-"""What stands on the wire around a request: its encoding, preflights, what needs no key."""
+"""What stands around a request: its encoding, preflights, what needs no key, who is refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
+from cowork.web import guard
 from cowork.web.response_headers import EXPOSED
 from tests.contract.replies import ASK_PATHS, invalid, problem, send
-from tests.serving import ROOT, Served
+from tests.serving import ROOT, Served, wait_for
 
 PAGE = "https://app.example"
 BODY = json.dumps({"project_name": "p", "question": "héllo"}, ensure_ascii=False)
@@ -171,3 +172,27 @@ def test_fault_w11_the_root_varies_by_what_is_accepted(served: Served, accept: s
     reply = send(served, "GET", "/", None, {} if accept is None else {"Accept": accept})
     assert reply.headers["vary"] == "Accept"
     assert reply.json() == {"status": "XO Cowork API running"}
+
+
+def test_fault_n5_it_is_not_ready_before_it_is_known(served: Served) -> None:
+    readiness = served.services.readiness
+    unknown = type(served.services.cli.state())()
+    served.services.cli.__dict__["state"] = lambda: unknown
+    assert "the Claude CLI is still being looked at" in readiness.reasons()
+    assert served.get("/health/ready").status_code == 503
+    del served.services.cli.__dict__["state"]
+    wait_for(lambda: served.get("/health/ready").status_code == 200, what="readiness")
+
+
+def test_fault_n2_a_refused_page_is_logged_once(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        assert served.get("/sessions", headers={"Origin": "http://localhost:1"}).status_code == 403
+        assert served.get("/sessions", headers={"Host": "box.example"}).status_code == 403
+    for number in range(2 * guard.MAX_LOGGED_SOURCES):
+        served.get("/sessions", headers={"Origin": f"http://{number}.example"})
+    said = "".join(capsys.readouterr())
+    assert said.count("refused a Host or Origin") == guard.MAX_LOGGED_SOURCES
+    assert len(re.findall(r"COWORK_ALLOWED_ORIGINS +value=http://localhost:1\n", said)) == 1
+    assert len(re.findall(r"COWORK_ALLOWED_HOSTS +value=box.example\n", said)) == 1

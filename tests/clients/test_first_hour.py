@@ -16,10 +16,9 @@ import pytest
 import requests
 
 from cowork.__main__ import main
-from cowork.web import guard
 from tests.e2e import test_curl
 from tests.fakes import Fakes
-from tests.serving import ROOT, Gunicorn, Served, free_port, wait_for
+from tests.serving import ROOT, Gunicorn, free_port, wait_for
 
 KEY = "k" * 32
 # Wrong settings, and the one line that each comes to.
@@ -156,30 +155,6 @@ def test_fault_n5_who_is_not_logged_in_is_told_the_cure_with_the_real_path(
     said = server.log.read_text
     wait_for(lambda: "not logged in" in said(), what="what is known of the login")
     assert f"run `{tmp_path / 'bin' / 'claude'} /login`" in said()
-
-
-def test_fault_n5_it_is_not_ready_before_it_is_known(served: Served) -> None:
-    readiness = served.services.readiness
-    unknown = type(served.services.cli.state())()
-    served.services.cli.__dict__["state"] = lambda: unknown
-    assert "the Claude CLI is still being looked at" in readiness.reasons()
-    assert served.get("/health/ready").status_code == 503
-    del served.services.cli.__dict__["state"]
-    wait_for(lambda: served.get("/health/ready").status_code == 200, what="readiness")
-
-
-def test_fault_n2_a_refused_page_is_logged_once(
-    served: Served, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for _ in range(3):
-        assert served.get("/sessions", headers={"Origin": "http://localhost:1"}).status_code == 403
-        assert served.get("/sessions", headers={"Host": "box.example"}).status_code == 403
-    for number in range(2 * guard.MAX_LOGGED_SOURCES):
-        served.get("/sessions", headers={"Origin": f"http://{number}.example"})
-    said = "".join(capsys.readouterr())
-    assert said.count("refused a Host or Origin") == guard.MAX_LOGGED_SOURCES
-    assert len(re.findall(r"COWORK_ALLOWED_ORIGINS +value=http://localhost:1\n", said)) == 1
-    assert len(re.findall(r"COWORK_ALLOWED_HOSTS +value=box.example\n", said)) == 1
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
