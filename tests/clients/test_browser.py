@@ -119,8 +119,10 @@ def test_fault_w2_w3_w9_pages_of_another_origin_ask_once_and_get_the_text_once(
     for name, each in seen.items():
         assert each["text"] == ANSWER, (name, each)
         assert each["done"]["success"] is True, (name, each)
-        more = 1 if name == "hidden after the last frame" else 0  # it comes once more
+        # The last frame comes once more, unless the stream had ended before the tab was hidden.
+        more = len(each["opened"]) - 1 if name == "hidden after the last frame" else 0
         assert each["messages"] == WORDS + 1 + more, (name, each)
+        assert more in {0, 1}
         assert asked(client, name) == 1, name
     assert seen["library"]["opened"] == [200]
     assert (
