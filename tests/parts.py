@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Loads on a server of their own: few tests, each of which takes long.
 LOADS = ("attack", "bench", "faults", "soak")
+# Folders in a folder that are parts of their own: few tests that wait for long.
+NESTED = ("unit/claude",)
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
 PROGRAMS = (*LOADS, "clients", "e2e")
 
@@ -32,7 +34,9 @@ class Part:
             ["-m", "gevent.monkey", "--module", "pytest"] if self.patched else ["-m", "pytest"]
         )
         cache = ["-o", f"cache_dir=.pytest_cache/{self.name}"]
-        left_out = [f"--ignore=tests/{folder}" for folder in self.folders_left_out()]
+        left_out = [
+            f"--ignore=tests/{name}" for each in self.folders_left_out() for name in _in(each)
+        ]
         return [sys.executable, *program, "-v", *cache, *(self.tests or left_out)]
 
     def folders_left_out(self) -> list[str]:
@@ -43,18 +47,34 @@ class Part:
 
 
 def folders() -> list[str]:
-    """The folders that have tests."""
-    found = {path.relative_to(HERE).parts[0] for path in HERE.rglob("test_*.py")}
-    return sorted(found)
+    """The folders that have tests; of one with a nested folder, what is in it besides that."""
+    found = [path.relative_to(HERE) for path in HERE.rglob("test_*.py")]
+    return sorted({_folder_of(path.as_posix()) for path in found})
+
+
+def _folder_of(path: str) -> str:
+    nested = [folder for folder in NESTED if path.startswith(f"{folder}/")]
+    return nested[0] if nested else path.partition("/")[0]
+
+
+def _in(folder: str) -> list[str]:
+    """The paths that a folder is, without those nested in it."""
+    nested = [each for each in NESTED if each.startswith(f"{folder}/")]
+    if not nested:
+        return [folder]
+    inside = (path.relative_to(HERE).as_posix() for path in (HERE / folder).iterdir())
+    return sorted(path for path in inside if path not in nested)
 
 
 # The longest first.
 PARTS = (
     Part("e2e", only=("e2e",)),
     Part("loads", only=(*LOADS, "clients")),
-    Part("patched", patched=True, without=(*PROGRAMS, "unit")),
+    Part("patched", patched=True, without=(*PROGRAMS, "unit", "unit/claude")),
+    Part("plain", without=(*PROGRAMS, "contract", "unit", "unit/claude")),
+    Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
-    Part("plain", without=(*PROGRAMS, "contract", "unit")),
+    Part("processes", only=("unit/claude",)),
     Part("patched-unit", patched=True, only=("unit",)),
     Part("unit", only=("unit",)),
 )

@@ -27,6 +27,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.patience import PATIENCE_S
+from tests.serving import free_port
 
 ADD_MESSAGE = "/chat/add_message"
 ACCESS_TOKEN = "xo-access-token-0123456789"
@@ -318,7 +319,8 @@ class Upstream:
     def start(self, port: int = 0) -> Self:
         """Listen; `port` 0 takes a free one, the same one again after a `stop`."""
         self.stopping.clear()
-        self._server = Upstream._Server(("127.0.0.1", port or self.port), Exchange)
+        port = port or self.port or free_port()
+        self._server = Upstream._Server(("127.0.0.1", port), Exchange)
         self._server.upstream = self
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(

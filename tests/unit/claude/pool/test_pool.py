@@ -435,12 +435,12 @@ def test_a_cli_that_does_not_start_in_a_projects_directory_or_elsewhere_is_told_
 
 def test_fault_t11_starts_that_wait_for_something_do_not_hold_up_the_others(new_pool, background):
     cores = os.cpu_count() or 1
-    pool = new_pool(limit=cores + 1, start_timeout=60, config={"start": "slow:30000"})
-    for _ in range(cores):
-        background(pool.get)
+    pool = new_pool(limit=cores + 1, start_timeout=60, config={"start": "slow:8000"})
+    slow = [background(pool.get) for _ in range(cores)]
     wait_for(lambda: len(pool.did("start")) == cores, what="slow starts")
     pool.tell()
     assert answer(pool.get(), "a") == "You said: a"
+    assert not any(each.done() for each in slow)
 
 
 # -- skills
