@@ -31,6 +31,7 @@ from cowork.web import (
     transfer_limits,
     turns,
     url_segments,
+    workers,
     xo_auth,
 )
 from cowork.web.disconnects import Disconnects
@@ -122,6 +123,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         processes.blueprint(services.pool),
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
+        workers.blueprint(services.list_workers, services.operators),
     ]
 
 

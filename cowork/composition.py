@@ -6,6 +6,7 @@ Nobody else reads settings or makes a part; `Services` starts and closes them.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,6 +31,7 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
+from cowork.stores.protocol import Store
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
@@ -37,6 +39,7 @@ from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
+from cowork.turns.workers import SelfDescription, Workers, connect_workers
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
 from cowork.xo.login import AuthSession, XoLogin
@@ -77,13 +80,34 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     removals = Removals(store, launcher.session_files())
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     registry = TurnRegistry(settings.turn_retention, store, holder)
-    maintenance = StoreMaintenance(
-        store, recorder, registry, holder=holder, is_dead=orphans.is_dead
+    describe = SelfDescription(
+        holder, host=socket.gethostname(), pid=os.getpid(), load=partial(_load, pool)
     )
+    maintenance = StoreMaintenance(
+        store,
+        recorder,
+        registry,
+        holder=holder,
+        is_dead=orphans.is_dead,
+        describe=describe,
+    )
+    workers = _workers(store, registry, maintenance, pool, holder)
     recorder.on_store_error = maintenance.run_soon
     policy = _policy(settings)
     runner = Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(config))
     waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
+    turn_service = TurnService(
+        store,
+        pool,
+        recorder=recorder,
+        registry=registry,
+        runner=runner,
+        policy=policy,
+        quota=waiting,
+        removals=removals,
+        remote=None if workers is None else workers.remote,
+        publisher=None if workers is None else workers.publisher,
+    )
     return Services(
         settings=settings,
         keys=keys,
@@ -95,16 +119,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         outbox=outbox,
         login=XoLogin(tokens, xo_auth, configured),
         login_at_start=partial(login_at_start, tokens, xo_auth, configured),
-        turn_service=TurnService(
-            store,
-            pool,
-            recorder=recorder,
-            registry=registry,
-            runner=runner,
-            policy=policy,
-            quota=waiting,
-            removals=removals,
-        ),
+        turn_service=turn_service,
+        workers=workers,
+        describe=describe,
         removals=removals,
         body_quota=bodies,
         reply_quota=replies,
@@ -163,6 +180,28 @@ def _pool(settings: Settings, launcher: Launcher) -> Pool:
         # A process stays in the directory that it was started in.
         spares=0 if settings.project_dirs else settings.spare_processes,
         spare_cwd=str(settings.workspace),
+    )
+
+
+def _load(pool: Pool) -> tuple[int, int, int]:
+    """A worker's projects, its processes, and how many more it may start."""
+    counts = pool.counts()
+    working = counts.busy + counts.starting
+    return pool.project_count(), working + counts.idle + counts.spare, counts.limit - working
+
+
+def _workers(
+    store: Store, registry: TurnRegistry, maintenance: StoreMaintenance, pool: Pool, holder: str
+) -> Workers | None:
+    """The other workers, where there may be any for good."""
+    if store.others is None:
+        return None
+    return connect_workers(
+        store.others,
+        registry,
+        holder=holder,
+        free=lambda: _load(pool)[2],
+        release_if_dead=maintenance.release_if_dead,
     )
 
 

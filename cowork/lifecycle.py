@@ -15,6 +15,7 @@ from cowork.claude.pool.pool import Pool
 from cowork.errors import ShuttingDown, StoreUnavailable
 from cowork.history.outbox import Outbox
 from cowork.log import logger
+from cowork.model import WorkerInfo
 from cowork.readiness import Readiness
 from cowork.runtime import unix_user
 from cowork.runtime.fd_watcher import FdWatcher
@@ -25,6 +26,7 @@ from cowork.stores.protocol import Store
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.removals import Removals
 from cowork.turns.service import TurnService
+from cowork.turns.workers import SelfDescription, Workers
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.login import XoLogin
 
@@ -49,6 +51,8 @@ class Services:
     login: XoLogin
     login_at_start: Callable[[threading.Event], None]
     turn_service: TurnService
+    workers: Workers | None
+    describe: SelfDescription
     removals: Removals
     body_quota: Quota
     reply_quota: Quota
@@ -65,6 +69,10 @@ class Services:
         except StoreUnavailable:
             return self.maintenance.sessions
 
+    def list_workers(self) -> list[WorkerInfo]:
+        """All workers that take questions; this one alone where none can share its store."""
+        return [self.describe()] if self.workers is None else self.workers.others.workers()
+
     def start(self) -> Self:
         """Begin what runs in the background; nothing here makes the caller wait."""
         swept = orphans.sweep_dead_servers()
@@ -72,6 +80,8 @@ class Services:
             log.warning("killed orphaned processes of a dead server", killed=len(swept))
         self.cli.state()
         self.maintenance.start()
+        if self.workers is not None:
+            self.workers.start(self.turn_service)
         self.removals.start()
         self._make_workspace()
         self.pool.start()
@@ -103,6 +113,7 @@ class Services:
         What is not over by then is interrupted, and every stream told so.
         """
         self.stopping.set()
+        self.maintenance.takes_questions = False
         self.turn_service.stop_accepting()
         self.pool.spares.stop()
         deadline = time.monotonic() + timeout
@@ -118,6 +129,7 @@ class Services:
         steps: tuple[Callable[[], None], ...] = (
             lambda: self.drain(0.0),
             self._log_lost_memory,
+            self.workers.close if self.workers is not None else lambda: None,
             self.pool.close,
             self.removals.close,
             lambda: self.outbox.close(OUTBOX_CLOSE_TIMEOUT_S),

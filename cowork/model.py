@@ -210,6 +210,56 @@ class TurnRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker, as it tells the others of itself with each heartbeat.
+
+    `holder` is its name in the store, `host` and `pid` are for people; `machine` is the boot that
+    it runs in.  `free` is how many processes it may still start.  `silent_s` is how long ago its
+    last heartbeat was.
+    """
+
+    holder: str
+    host: str
+    pid: int
+    machine: str
+    started: datetime
+    projects: int = 0
+    processes: int = 0
+    free: int = 0
+    lag_ms: float = 0.0
+    silent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one worker tells another; `id` is its place in the inbox.
+
+    `sender` and `number` are where a reply goes and what it is to; `deadline` is opaque.
+    """
+
+    id: str
+    kind: str
+    body: bytes
+    sender: str
+    number: str
+    deadline: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvents:
+    """Events of a turn that runs, from number `first` on, as `Batch.raw` gives them.
+
+    `id` is their place in what is published; the last one says `is_end`, and has no events.
+    """
+
+    id: str
+    first: int = 0
+    codes: bytes = b""
+    lines: bytes = b""
+    is_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A question of a project and its answer."""
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from cowork.stores.limits import OUTBOX_BYTES
 from cowork.stores.memory.store import MemoryStore
-from cowork.stores.protocol import Store, StoreUnusable
+from cowork.stores.protocol import RECEIVE_TIMEOUT_S, Store, StoreUnusable
 
 if TYPE_CHECKING:
     from cowork.stores.encryption import Encryption
@@ -41,12 +41,15 @@ def open_store(
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
         return SqliteStore(path, encryption, holder=holder, owners=owners, **limits)
     if scheme in {"redis", "rediss"}:
-        from cowork.stores.redis.connection import connect  # noqa: PLC0415
+        from cowork.stores.redis.connection import ANSWER_TIMEOUT_S, connect  # noqa: PLC0415
         from cowork.stores.redis.store import RedisStore  # noqa: PLC0415
 
         encryption = _encryption(key_file)
         limits = {"outbox_limit": outbox_limit, "outbox_bytes": outbox_bytes}
-        return RedisStore(connect(url), encryption, holder=holder, owners=owners, **limits)
+        reading = connect(url, answer_timeout=RECEIVE_TIMEOUT_S + ANSWER_TIMEOUT_S)
+        return RedisStore(
+            connect(url), encryption, holder=holder, reading=reading, owners=owners, **limits
+        )
     raise StoreUnusable(
         "no store has this URL: expected memory://, sqlite:///path, redis:// or rediss://host:port/db"
     )

@@ -6,6 +6,7 @@ Each method is atomic and safe to call from any thread.  A store that is unavail
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -14,18 +15,25 @@ from cowork.model import (
     Claim,
     DeadLetter,
     Exchange,
+    Message,
     OutboxCounts,
     Project,
+    PublishedEvents,
     Session,
     Ticket,
     TurnEnd,
     TurnKey,
     TurnRecord,
+    WorkerInfo,
     XoToken,
 )
 
 # How long a claim holds after its holder's last heartbeat.
 CLAIM_TTL_S = 15.0
+# How long a worker waits at most for what others tell it, before it asks again.
+RECEIVE_TIMEOUT_S = 1.0
+# How long a project that is asked nothing stays with its worker.
+ASSIGNMENT_TTL_S = 3600.0
 
 
 class StoreUnusable(ValueError):
@@ -198,6 +206,58 @@ class OutboxStore(Protocol):
         """
 
 
+class WorkerStore(Protocol):
+    """What workers that share a store know of each other, and tell each other.
+
+    A worker's name is its `holder` in the store.
+    """
+
+    def register(self, worker: WorkerInfo) -> None:
+        """This worker takes questions; to be repeated with its heartbeat."""
+
+    def deregister(self) -> None:
+        """This worker takes no more questions."""
+
+    def workers(self) -> list[WorkerInfo]:
+        """All that take questions, as they told with their last heartbeat."""
+
+    def assign(self, project: Project, candidate: str) -> str:
+        """The worker that answers the project's questions: the one that did, else `candidate`.
+
+        It is another where that is gone or takes none any more, and where the project has been
+        idle for `ASSIGNMENT_TTL_S`.
+        """
+
+    def find_workers(self, project: Project) -> list[str]:
+        """The workers that may have turns of the project: who answers it now is the first."""
+
+    def send(self, worker: str, message: Message, ttl_s: float = 0.0) -> str | None:
+        """Put a message into a worker's inbox; its id there, or None where nobody would read it.
+
+        It counts for `ttl_s` seconds of the store's own time, 0 is for ever.
+        """
+
+    def take(self, messages: Sequence[Message]) -> list[Message]:
+        """Those of our inbox's messages that are still to be done; nobody else can take them."""
+
+    def withdraw(self, worker: str, message_id: str, turn_id: str = "") -> bool:
+        """Take a message back; whether its turn has been accepted.  It cannot be afterwards."""
+
+    def publish(self, turn_id: str, events: PublishedEvents) -> None:
+        """Let other workers read these events of a turn that runs here."""
+
+    def published(self, turn_id: str, after: str = "0") -> list[PublishedEvents]:
+        """What was published of a turn behind that place."""
+
+    def receive(
+        self, after: str, followed: Mapping[str, str], timeout_s: float
+    ) -> tuple[list[Message], dict[str, list[PublishedEvents]]]:
+        """Our inbox behind `after`, and what was published of turns, each behind its place.
+
+        Waits for the first of it; for one thread alone.
+        """
+
+
 class Store(SessionStore, TurnStore, TicketStore, TokenStore, OutboxStore, Protocol):
     """Sessions, claims, turns, what was said, tickets, the token and the outbox.
 
@@ -208,6 +268,10 @@ class Store(SessionStore, TurnStore, TicketStore, TokenStore, OutboxStore, Proto
 
     @property
     def shared(self) -> bool: ...
+
+    @property
+    def others(self) -> WorkerStore | None:
+        """Where several workers may share the store for good: what they tell each other."""
 
     def close(self) -> None:
         """Let go of files and connections; calling it twice is no error."""

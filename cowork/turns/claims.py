@@ -13,8 +13,10 @@ from cowork.turns.turn import Turn
 
 log = logger(__name__)
 
-# How often a project's claim is tried for while another process holds it.
+# How often a project's claim is tried for while another process holds it.  Where projects are
+# assigned to workers, that is only one that they are no longer assigned to.
 CLAIM_POLL_INTERVAL_S = 0.075
+ASSIGNED_POLL_INTERVAL_S = 0.25
 
 
 def wait_for_claim(store: Store, turn: Turn, deadline: Deadline) -> Claim:
@@ -22,13 +24,14 @@ def wait_for_claim(store: Store, turn: Turn, deadline: Deadline) -> Claim:
 
     Raises the reason where the turn is stopped, as it is at its deadline, and `StoreUnavailable`.
     """
+    interval = CLAIM_POLL_INTERVAL_S if store.others is None else ASSIGNED_POLL_INTERVAL_S
     while True:
         turn.check_not_stopped()
         claim = store.claim(turn.project)
         if claim is not None:
             return claim
         deadline.check()
-        turn.wait(time.monotonic() + CLAIM_POLL_INTERVAL_S)
+        turn.wait(time.monotonic() + interval)
 
 
 def release_claim(store: Store, claim: Claim) -> None:

@@ -76,6 +76,10 @@ class Batch(Sequence[Event]):
     def __len__(self) -> int:
         return len(self._codes)
 
+    def raw(self) -> tuple[bytes, bytes]:
+        """The same for `EventLog.append_raw`: a mark for each event, and its line."""
+        return self._codes, b"\n".join(self._lines)
+
     @overload
     def __getitem__(self, place: int) -> Event: ...
     @overload
@@ -123,6 +127,15 @@ class EventLog:
         else:
             self._append(bytes((_TYPE_CODES[type(event)],)), [_encode(event)])
 
+    def append_raw(self, codes: bytes, lines: bytes) -> None:
+        """Add what `Batch.raw` gave; raises ValueError for what is none."""
+        self._append_checked(codes, lines.split(b"\n") if codes else [])
+
+    def _append_checked(self, codes: bytes, lines: list[bytes]) -> None:
+        if len(codes) != len(lines) or max(codes, default=0) >= len(_EVENT_TYPES):
+            raise ValueError("not the log of a turn")
+        self._append(codes, lines)
+
     def _append(self, codes: bytes, lines: list[bytes]) -> None:
         ends = accumulate([len(line) + 1 for line in lines], initial=self.size)
         next(ends)
@@ -169,14 +182,10 @@ class EventLog:
         """The log that was dumped; raises ValueError for what is none."""
         count = int.from_bytes(data[:8], "big") if len(data) >= 8 else -1  # noqa: PLR2004
         codes, lines = data[8 : 8 + count], data[8 + count :].split(b"\n")
-        if (
-            len(codes) != count
-            or len(lines) != count + 1
-            or max(codes, default=0) >= len(_EVENT_TYPES)
-        ):
+        if len(codes) != count:
             raise ValueError("not the log of a turn")
         log = cls()
-        log._append(codes, lines[:-1])
+        log._append_checked(codes, lines[:-1])
         return log
 
     def close(self) -> None:

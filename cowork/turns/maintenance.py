@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
+from cowork.model import WorkerInfo
 from cowork.runtime.periodic import PeriodicThread
 from cowork.stores.protocol import CLAIM_TTL_S, Store
 from cowork.turns.recorder import TurnRecorder
@@ -17,15 +18,19 @@ log = logger(__name__)
 HEARTBEAT_INTERVAL_S = 4.0
 # While the store is unavailable.
 RETRY_INTERVAL_S = 0.5
-# While a turn of another process is read here.
+# While a turn of another process is read here; and where that process tells of its end.
 REMOTE_POLL_INTERVAL_S = 0.25
+TOLD_POLL_INTERVAL_S = 5.0
+# For how long the thread sleeps to see how late it wakes.
+_LAG_SAMPLE_S = 0.005
 _EXPIRE_BATCH = 50
 
 
 class StoreMaintenance:
     """One thread, and none for a store of this process alone.
 
-    `is_dead` says of a holder's name whether its process is certainly gone.
+    `is_dead` says of a holder's name whether its process is certainly gone; `describe` what other
+    workers are told of this one, whose wake-ups are so many milliseconds late.
     """
 
     def __init__(
@@ -36,12 +41,17 @@ class StoreMaintenance:
         *,
         holder: str,
         is_dead: Callable[[str], bool],
+        describe: Callable[[float], WorkerInfo] | None = None,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._registry = registry
         self._holder = holder
         self._is_dead = is_dead
+        self._describe = describe
+        told = store.others is not None
+        self._remote_interval = TOLD_POLL_INTERVAL_S if told else REMOTE_POLL_INTERVAL_S
+        self.takes_questions = True
         self._thread = PeriodicThread("maintenance", self._step, first_s=HEARTBEAT_INTERVAL_S)
         self._is_due = False
         self._next_run = 0.0
@@ -75,7 +85,7 @@ class StoreMaintenance:
             self._run_once()
             self._thread.pause(REMOTE_POLL_INTERVAL_S)  # however many calls fail at once
         left = max(self._next_run - time.monotonic(), 0.0)
-        return min(REMOTE_POLL_INTERVAL_S, left) if self._registry.remote_count else left
+        return min(self._remote_interval, left) if self._registry.remote_count else left
 
     def _refresh_remote(self) -> None:
         try:
@@ -87,6 +97,7 @@ class StoreMaintenance:
     def _run_once(self) -> None:
         try:
             self._store.heartbeat()
+            self._register()
             self._reap_dead_holders()
             self.sessions = self._store.session_count()
             while self._store.expire(_EXPIRE_BATCH) == _EXPIRE_BATCH:
@@ -98,15 +109,32 @@ class StoreMaintenance:
             log.exception("store maintenance failed")
         self._next_run = time.monotonic() + (HEARTBEAT_INTERVAL_S if self.ok else RETRY_INTERVAL_S)
 
+    def _register(self) -> None:
+        others = self._store.others
+        if others is not None and self._describe is not None and self.takes_questions:
+            begun = time.monotonic()
+            self._thread.pause(_LAG_SAMPLE_S)
+            others.register(self._describe(1000 * (time.monotonic() - begun - _LAG_SAMPLE_S)))
+
     def _reap_dead_holders(self) -> None:
         for holder, silent in self._store.holders().items():
-            if holder == self._holder:
-                continue
-            if self._is_dead(holder) or (
-                silent > CLAIM_TTL_S and not _same_kernel(holder, self._holder)
-            ):
-                lost = self._store.release_dead_holder(holder)
-                log.warning("worker died, its turns marked failed", holder=holder, turns=len(lost))
+            is_gone = silent > CLAIM_TTL_S and not _same_kernel(holder, self._holder)
+            if holder != self._holder and (is_gone or self._is_dead(holder)):
+                self._release(holder)
+
+    def release_if_dead(self, holder: str) -> bool:
+        """Release what a worker holds whose process is certainly gone; False where it may live.
+
+        Raises `StoreUnavailable`.
+        """
+        if holder == self._holder or not self._is_dead(holder):
+            return False
+        self._release(holder)
+        return True
+
+    def _release(self, holder: str) -> None:
+        lost = self._store.release_dead_holder(holder)
+        log.warning("worker died, its turns marked failed", holder=holder, turns=len(lost))
 
     def _set_available(self, *, ok: bool, why: str | None = None) -> None:
         if ok != self.ok:

@@ -48,7 +48,7 @@ class TurnRecorder:
     def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
         self._store = store
         self._outbox = outbox
-        self._holder = holder
+        self.holder = holder
         self._retention = retention
         self._lock = threading.Lock()
         self.on_store_error: Callable[[], None] = lambda: None
@@ -68,7 +68,7 @@ class TurnRecorder:
         turn.set_key(key)
         if not self.flush():
             raise StoreUnavailable("store unavailable", retry_after=1)
-        record, question = to_record(turn, self._holder), self._question(turn)
+        record, question = to_record(turn, self.holder), self._question(turn)
         try:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
@@ -88,7 +88,7 @@ class TurnRecorder:
     def _close_uncertain(self, turn: Turn, fault: CoworkError) -> None:
         """The write's outcome is unknown: buffer an end, so that a turn that did land is closed."""
         if len(self._buffered) < BUFFERED_LIMIT:
-            record = to_record(turn, self._holder, failed(fault))
+            record = to_record(turn, self.holder, failed(fault))
             self._buffer(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
     def record_started(self, turn: Turn) -> None:
@@ -97,7 +97,7 @@ class TurnRecorder:
         if turn.question_in_outbox or (question is None and not turn.queue_position):
             return
         try:
-            self._store.start_turn(to_record(turn, self._holder), question)
+            self._store.start_turn(to_record(turn, self.holder), question)
         except StoreUnavailable:
             return  # the turn will fail by itself; at its end its question is written first
         turn.mark_question_in_outbox()
@@ -119,7 +119,7 @@ class TurnRecorder:
         is_end_only = turn.is_end_only
         end = TurnEnd(
             record=to_record(
-                turn, self._holder, outcome.without_answer() if is_end_only else outcome
+                turn, self.holder, outcome.without_answer() if is_end_only else outcome
             ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
             log=None if is_end_only else self._compressed_log(turn),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from cowork.errors import WorkerLost, restore_error
 from cowork.events import Done
 from cowork.log import logger
-from cowork.model import TurnRecord
+from cowork.model import PublishedEvents, TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import compress, decompress
 from cowork.turns.event_log import EventLog
 from cowork.turns.outcome import State, TurnOutcome, failed
 from cowork.turns.question import Question
+from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import LOG_LIMIT_BYTES, Turn
 
 log = logger(__name__)
@@ -74,18 +75,48 @@ def compressed_log(turn: Turn) -> bytes | None:
     return compress(turn.dump(), LOG_SIZE)
 
 
-def from_record(record: TurnRecord, compressed: bytes | None) -> Turn:
+def is_lost(record: TurnRecord) -> bool:
+    """Whether the turn ended by the loss of the process that ran it."""
+    return record.ended is not None and record.body.get("end") is None
+
+
+def from_record(
+    record: TurnRecord, compressed: bytes | None, published: Sequence[PublishedEvents] = ()
+) -> Turn:
     """The turn of another run or process; it may still run there: see `apply_record`."""
     asked = _known_fields(Question, record.body["question"])
     question = Question(**{**asked, "events": tuple(asked.get("events", ()))})
-    turn = Turn(record.project, question)
+    turn = (
+        RemoteTurn(record.project, question, holder=record.holder)
+        if record.ended is None
+        else Turn(record.project, question)
+    )
     turn.restore(record.id, record.created, record.body["request_id"])
-    apply_record(turn, record, compressed)
+    apply_record(turn, record, compressed, published)
     return turn
 
 
-def apply_record(turn: Turn, record: TurnRecord, compressed: bytes | None) -> None:
-    """Make the turn what the record says, and end it where that has an end."""
+def _log_of(published: Sequence[PublishedEvents]) -> EventLog | None:
+    """The log as far as it was published without a gap; None for nothing."""
+    log = EventLog()
+    for events in published:
+        known = len(log) - (events.first - 1)
+        if events.is_end or known < 0:
+            break
+        log.append_raw(events.codes[known:], b"\n".join(events.lines.split(b"\n")[known:]))
+    return log if len(log) else None
+
+
+def apply_record(
+    turn: Turn,
+    record: TurnRecord,
+    compressed: bytes | None,
+    published: Sequence[PublishedEvents] = (),
+) -> None:
+    """Make the turn what the record says, and end it where that has an end.
+
+    `published` is what there is of the log of one whose process was lost.
+    """
     body = record.body
     turn.set_session(
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
@@ -98,7 +129,9 @@ def apply_record(turn: Turn, record: TurnRecord, compressed: bytes | None) -> No
         lost = failed(
             WorkerLost("the server's process was lost while it answered"), turn.session_id
         )
-        turn.finish_from_record(None, lost.done, lost.error)
+        log = _log_of(published) if published else None
+        done = replace(lost.done, message=log.text()) if log is not None else lost.done
+        turn.finish_from_record(log, done, lost.error, is_cut=log is not None)
         return
     done = Done(**_known_fields(Done, end))
     error = None if fault is None else restore_error(**fault)

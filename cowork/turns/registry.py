@@ -19,9 +19,10 @@ from cowork.errors import (
     TurnNotFound,
     WorkerLost,
 )
-from cowork.model import Project, TurnKey
+from cowork.model import Project, PublishedEvents, TurnKey, TurnRecord
 from cowork.stores.protocol import Store
-from cowork.turns.records import apply_record, from_record
+from cowork.turns.records import apply_record, from_record, is_lost
+from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
@@ -38,7 +39,7 @@ class TurnRegistry:
     for the last hundred thousand, so that "expired" can be told from "never was".
     Turns of an earlier run, or of another process, come from the `store`: those that still run
     somewhere are polled (`refresh_remote`) until the store has their end.  `holder` is our name
-    there.
+    there.  `on_remote_readers` is called when a reader of one of those has come or gone.
     """
 
     def __init__(self, retention: float, store: Store, holder: str = "") -> None:
@@ -55,7 +56,8 @@ class TurnRegistry:
         self._sizes: Counter[str] = Counter()
         self._count = self._bytes = 0
         self._tombstones: OrderedDict[str, str] = OrderedDict()
-        self._remote: dict[str, Turn] = {}
+        self._remote: dict[str, RemoteTurn] = {}
+        self.on_remote_readers: Callable[[RemoteTurn], None] | None = None
 
     def get(self, owner: str, turn_id: str) -> Turn:
         """The owner's turn of that id.
@@ -65,9 +67,11 @@ class TurnRegistry:
         with self._lock:
             self._expire()
             turn = self._turns.get(turn_id)
-            if turn is not None and turn.project.owner == owner:
-                return turn
+            is_ours = turn is not None and turn.project.owner == owner
             expired = self._tombstones.get(turn_id) == owner
+        if turn is not None and is_ours:
+            self._catch_up(turn)
+            return turn
         turn = None if expired else self._load(owner, turn_id)
         if turn is None and not expired:
             raise TurnNotFound("no such turn")
@@ -141,11 +145,30 @@ class TurnRegistry:
         found = self._store.turn(owner, turn_id)
         if found is None:
             return None
-        record, _ = found
+        record, compressed = found
         if record.ended is None and record.holder == self._holder:
             # Its result is still buffered: the store was unavailable.
             raise StoreUnavailable("the turn's result is not in the store yet", retry_after=1)
-        return from_record(*found)
+        turn = from_record(record, compressed, self._published_of_lost(record))
+        self._catch_up(turn)
+        return turn
+
+    def _published_of_lost(self, record: TurnRecord) -> list[PublishedEvents]:
+        """What there is of the log of a turn whose process was lost."""
+        others = self._store.others
+        return others.published(record.id) if others is not None and is_lost(record) else []
+
+    def _catch_up(self, turn: Turn) -> None:
+        """Have what the turn's own worker has published of it, where that is another."""
+        others = self._store.others
+        if others is None or not isinstance(turn, RemoteTurn) or turn.done is not None:
+            return
+        if not turn.is_read:  # else it is followed
+            for events in others.published(turn.id, turn.place):
+                if events.is_end or not turn.extend(events):
+                    break
+        if turn.id in self._remote:
+            self.refresh(turn)
 
     def _is_expired(self, turn: Turn) -> bool:
         if turn.ended_at is None:
@@ -159,12 +182,22 @@ class TurnRegistry:
             if kept is not None:
                 return kept
             self._turns[turn.id] = turn
-            if turn.done is None:
+            if isinstance(turn, RemoteTurn) and turn.done is None:
                 turn.on_end(self.on_turn_ended)
+                turn.on_readers = self.on_remote_readers
                 self._remote[turn.id] = turn
         if turn.done is not None:
             self.on_turn_ended(turn)
         return turn
+
+    def insert_remote(self, turn: RemoteTurn) -> RemoteTurn:
+        """Keep a turn that another worker has accepted for us."""
+        kept = self._insert_loaded(turn)
+        return kept if isinstance(kept, RemoteTurn) else turn
+
+    def find_remote(self, turn_id: str) -> RemoteTurn | None:
+        """The turn of another worker, if it is read here and has not ended."""
+        return self._remote.get(turn_id)
 
     @property
     def remote_count(self) -> int:
@@ -177,22 +210,23 @@ class TurnRegistry:
         Raises `StoreUnavailable`.
         """
         for turn in list(self._remote.values()):
-            self._refresh(turn)
+            self.refresh(turn)
 
-    def _refresh(self, turn: Turn) -> None:
+    def refresh(self, turn: Turn) -> None:
+        """Update a turn that runs in another process; raises `StoreUnavailable`."""
         found = self._store.turn(turn.project.owner, turn.id)
         if found is None:
             # Only a store that has lost everything has lost a turn that runs.
             turn.fail(WorkerLost("the store lost the turn"))
         else:
-            apply_record(turn, *found)
+            apply_record(turn, *found, self._published_of_lost(found[0]))
         if turn.done is not None:
             self._remote.pop(turn.id, None)
 
     def runs_elsewhere(self, turn: Turn) -> bool:
         """Whether another process runs the turn now; raises `StoreUnavailable`."""
         if turn.id in self._remote:
-            self._refresh(turn)
+            self.refresh(turn)
         return turn.id in self._remote
 
     def on_turn_ended(self, turn: Turn) -> None:

@@ -26,10 +26,12 @@ from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
 from cowork.turns.outcome import interrupted
 from cowork.turns.policy import TurnPolicy
+from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.turn import Turn
@@ -51,16 +53,21 @@ class TurnService:
         policy: TurnPolicy,
         quota: Quota,
         removals: Removals,
+        remote: RemoteTurns | None = None,
+        publisher: LogPublisher | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
         self._recorder = recorder
+        self._holder = recorder.holder
         self._policy = policy
         self._queues = ProjectQueues(
             limit=policy.queue_limit, run=runner.run, on_cancelled=runner.finish_cancelled
         )
         self._quota = quota
         self._removals = removals
+        self._remote = remote
+        self._publisher = publisher
         self.registry = registry
 
     def ask(
@@ -81,13 +88,35 @@ class TurnService:
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
         question = self._checked(project, question, agent_type)
+        if self._remote is not None:
+            self._queues.check_accepting()
+            found = self._remote.ask(project, question, on_busy, key)
+            if found is not None:
+                return found
+        return self.ask_here(project, question, on_busy=on_busy, key=key)
+
+    def ask_here(
+        self,
+        project: Project,
+        question: Question,
+        *,
+        on_busy: OnBusy = "queue",
+        key: TurnKey | None = None,
+        turn_id: str = "",
+    ) -> tuple[Turn, bool]:
+        """As `ask`, in this worker, of a question that was checked; `turn_id` is a new turn's."""
         try:
-            return self._accept(project, question, on_busy, key)
+            return self._accept(project, question, on_busy, key, turn_id)
         except DuplicateKey:  # another process was quicker: its turn is found in the store
-            return self._accept(project, question, on_busy, key)
+            return self._accept(project, question, on_busy, key, turn_id)
 
     def _accept(
-        self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
+        self,
+        project: Project,
+        question: Question,
+        on_busy: OnBusy,
+        key: TurnKey | None,
+        turn_id: str,
     ) -> tuple[Turn, bool]:
         """Reserve the key, quota and a place in the queue, write the turn to the store, start it.
 
@@ -95,7 +124,8 @@ class TurnService:
         it end with the same error.
         """
         turn, replayed = self.registry.get_or_create(
-            key, lambda: Turn(project, question, grace=self._policy.disconnect_grace)
+            key,
+            lambda: Turn(project, question, grace=self._policy.disconnect_grace, turn_id=turn_id),
         )
         if replayed:
             return turn, True
@@ -114,6 +144,8 @@ class TurnService:
             self._recorder.record_accepted(turn, key)
             turn.on_end(on_end)
             undo.pop_all()
+        if self._publisher is not None:
+            self._publisher.add(turn)
         self._queues.start(place)
         if on_busy == "interrupt" and place.behind is not None:
             place.behind.stop(interrupted())
@@ -132,13 +164,30 @@ class TurnService:
         Raises `WorkerUnreachable` for one that another process runs, and `StoreUnavailable`.
         """
         if self.registry.runs_elsewhere(turn):
-            raise _unreachable()
+            if self._remote is None:
+                raise _unreachable()
+            self._remote.interrupt(turn)
+            return
         turn.stop(interrupted())
         turn.wait(time.monotonic() + STOP_TIMEOUT_S)
 
     def interrupt_project(self, project: Project) -> Turn | None:
         """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
-        self._check_ours(project)
+        if self._remote is None:
+            return self.interrupt_project_here(project)
+        for worker in self._remote.find(project):
+            if worker == self._holder:
+                turn = self.interrupt_project_here(project)
+            else:
+                turn = self._remote.interrupt_project(worker, project)
+            if turn is not None:
+                return turn
+        return None
+
+    def interrupt_project_here(self, project: Project) -> Turn | None:
+        """As `interrupt_project`, of what this worker runs."""
+        if self._remote is None:
+            self._check_ours(project)
         turn = self._queues.running(project)
         if turn is not None:
             self.interrupt(turn)
@@ -155,9 +204,18 @@ class TurnService:
     def _check_free_elsewhere(self, project: Project, on_busy: OnBusy) -> None:
         """Apply `on_busy` to a project that another process is answering."""
         if on_busy == "interrupt":
-            self._check_ours(project)
+            self._interrupt_elsewhere(project)
         elif on_busy == "reject" and self._store.claimed_elsewhere(project):
             raise ProjectBusy("the project is answering another question")
+
+    def _interrupt_elsewhere(self, project: Project) -> None:
+        """Interrupt what a former worker of the project still answers."""
+        if self._remote is None or not self._store.claimed_elsewhere(project):
+            self._check_ours(project)
+            return
+        for worker in self._remote.find(project):
+            if worker != self._holder:
+                self._remote.interrupt_project(worker, project)
 
     def _permitted(self, options: LaunchOptions) -> LaunchOptions:
         """The options, where the operator lets a request have them."""
@@ -184,6 +242,21 @@ class TurnService:
         return skill
 
     def delete_session(self, project: Project) -> bool:
+        """Delete the project's session in whatever workers have turns of it; see below."""
+        if self._remote is None:
+            return self.delete_session_here(project)
+        workers = self._remote.find(project) or [self._holder]
+        existed = [
+            self.delete_session_here(project)
+            if worker == self._holder
+            else self._remote.delete(worker, project)
+            for worker in workers
+        ]
+        self._remote.forget(project)
+        self.registry.forget_project(project)
+        return any(existed)
+
+    def delete_session_here(self, project: Project) -> bool:
         """Delete the project's session, ending its turns; False when it had none.
 
         What was said is gone with it: of turns that have ended nothing is kept, of those that
@@ -191,7 +264,8 @@ class TurnService:
         over, before this returns where that is soon (`REMOVE_TIMEOUT_S`).
         Raises `WorkerUnreachable`, with nothing deleted, where another process runs one.
         """
-        self._check_ours(project)
+        if self._remote is None:
+            self._check_ours(project)
         if not self._recorder.flush():
             raise StoreUnavailable("store unavailable", retry_after=1)
         before = self._queues.turns_of(project)
@@ -216,6 +290,12 @@ class TurnService:
         turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`, `WorkerUnreachable`.
         """
         self._queues.check_accepting()
+        if self._remote is None or not self._remote.warm(project):
+            self.warm_here(project)
+
+    def warm_here(self, project: Project) -> None:
+        """As `warm`, in this worker."""
+        self._queues.check_accepting()
         if self._queues.running(project) is not None:
             return
         self._check_ours(project)
@@ -233,6 +313,8 @@ class TurnService:
 
     def stop_accepting(self) -> None:
         """Take no new turns from now on."""
+        if self._remote is not None:
+            self._remote.deregister()
         self._queues.close()
 
     def stop_all(self, reason: CoworkError) -> None:

@@ -48,13 +48,16 @@ class Turn:
     `done` is set with the last event; `error` says why a turn did not succeed.
     `key` is the client's, `question_in_outbox` whether the question is on its way to the chat
     history; `log_is_complete` is not so for a turn of another run whose events were lost.
+    `is_cut` says that its last events were lost with its worker.
     `is_end_only` says that nothing is kept of it but how it ends (`keep_end_only`).
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
     """
 
-    def __init__(self, project: Project, question: Question, *, grace: float = -1.0) -> None:
-        self.id = new_id()
+    def __init__(
+        self, project: Project, question: Question, *, grace: float = -1.0, turn_id: str = ""
+    ) -> None:
+        self.id = turn_id or new_id()
         self.project = project
         self.question = question
         self.request_id = request_id.get()
@@ -69,6 +72,7 @@ class Turn:
         self.is_new_session = False
         self.session_recovered = False
         self.log_is_complete = True
+        self.is_cut = False
         self.key: TurnKey | None = None
         self.question_in_outbox = False
         self.queue_position = 0
@@ -381,9 +385,17 @@ class Turn:
             self.state = state
 
     def finish_from_record(
-        self, log: EventLog | None, done: Done, error: CoworkError | None
+        self,
+        log: EventLog | None,
+        done: Done,
+        error: CoworkError | None,
+        *,
+        is_cut: bool = False,
     ) -> None:
-        """End as the turn did where it ran; `log` is None where its events were lost."""
+        """End as the turn did where it ran; `log` is None where its events were lost.
+
+        `is_cut`: only the last of them.
+        """
         is_complete = log is not None
         if log is None:
             log = EventLog()
@@ -392,7 +404,7 @@ class Turn:
         with self._condition:
             if self.done is not None:
                 return
-            self._log, self.log_is_complete = log, is_complete
+            self._log, self.log_is_complete, self.is_cut = log, is_complete, is_cut
         self.finish(done, error)
 
 

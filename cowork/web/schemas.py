@@ -228,6 +228,25 @@ class ProcessesReply(_Schema):
     count = fields.Integer()
 
 
+class WorkerReply(_Schema):
+    """A worker, as it told with its last heartbeat."""
+
+    name = fields.String(metadata={"description": "Unique among all that ever ran."})
+    host = fields.String()
+    pid = fields.Integer()
+    started_at = fields.String(metadata={"description": "ISO 8601."})
+    projects = fields.Integer(metadata={"description": "That have a process there."})
+    processes = fields.Integer()
+    free = fields.Integer(metadata={"description": "Processes that it may still start."})
+    lag_ms = fields.Float(metadata={"description": "How late it wakes up."})
+    last_beat = fields.String(metadata={"description": "ISO 8601."})
+
+
+class WorkersReply(_Schema):
+    workers = fields.List(fields.Nested(WorkerReply))
+    count = fields.Integer()
+
+
 class RootReply(_Schema):
     status = fields.String()
 

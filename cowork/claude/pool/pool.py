@@ -232,6 +232,11 @@ class Pool:
         with self._changed:
             return self._slots.counts()
 
+    def project_count(self) -> int:
+        """How many projects have a process."""
+        with self._changed:
+            return self._slots.project_count()
+
     def processes(self, visible: Callable[[Project | None], bool]) -> list[ProcessInfo]:
         """The processes of those projects, and of none (None); takes some milliseconds of each.
 

@@ -293,6 +293,10 @@ class Slots:
             slot.state = State.ENDING
         return slot
 
+    def project_count(self) -> int:
+        """How many projects have a slot."""
+        return len(self._of) - (None in self._of)
+
     def counts(self) -> PoolCounts:
         """How many processes there are now."""
         found = Counter(slot.state for slot in self._slots)

@@ -87,6 +87,7 @@ class MemoryStore:
     """Everything in dictionaries under one lock, which is never held while anything waits."""
 
     shared = False
+    others = None
 
     def __init__(self, *, outbox_limit: int = 10_000, outbox_bytes: int = OUTBOX_BYTES) -> None:
         self._lock = threading.Lock()

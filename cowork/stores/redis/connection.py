@@ -34,7 +34,7 @@ POOL_TIMEOUT_S = 0.2
 MAX_CONNECTIONS = 32
 # How long every call is refused at once after one that failed, before one tries again.
 PAUSE_S = 0.5
-_UNAVAILABLE = (
+UNAVAILABLE = (
     RedisConnectionError,
     RedisTimeoutError,
     BusyLoadingError,
@@ -46,14 +46,14 @@ _UNAVAILABLE = (
 _NOT_NOW = ("OOM", "MISCONF", "READONLY", "LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "NOAUTH")
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, answer_timeout: float = ANSWER_TIMEOUT_S) -> Redis:
     """A client of that URL; nothing is sent before its first use."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
         timeout=POOL_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=answer_timeout,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
         protocol=2,
@@ -93,7 +93,7 @@ class RedisConnection:
             raise StoreUnavailable("redis unavailable", retry_after=1)
         try:
             result = call()
-        except _UNAVAILABLE as fault:
+        except UNAVAILABLE as fault:
             raise self._fail(fault) from fault
         except ResponseError as fault:
             if not str(fault).startswith(_NOT_NOW):

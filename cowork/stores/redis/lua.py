@@ -131,6 +131,14 @@ local function index_turn(project, id, ms)
   local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
   redis.call('PEXPIRE', index, whole(math.max(tonumber(last[2]) - now(), 0) + 1000))
 end
+-- The log of a turn that runs, as other workers read it: its last entry says that it is over.
+local function end_events(id, ms)
+  local events = p .. 'events:' .. id
+  if redis.call('EXISTS', events) == 1 then
+    redis.call('XADD', events, '*', 'e', '1')
+    redis.call('PEXPIRE', events, ms)
+  end
+end
 local function forget_turns(project)
   local index = p .. 'turns_of:' .. project
   for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
@@ -138,7 +146,7 @@ local function forget_turns(project)
     if key and redis.call('HGET', p .. 'key:' .. key, 'turn') == id then
       redis.call('DEL', p .. 'key:' .. key)
     end
-    redis.call('DEL', p .. 'turn:' .. id)
+    redis.call('DEL', p .. 'turn:' .. id, p .. 'events:' .. id)
   end
   redis.call('DEL', index)
 end

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from cowork.errors import OutboxFull, StoreUnavailable
+from cowork.errors import OutboxFull, StoreUnavailable, WorkerUnreachable
 from cowork.log import logger
 from cowork.model import (
     TICKET_TTL_S,
@@ -40,6 +40,8 @@ from cowork.stores.limits import (
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
 from cowork.stores.redis import outbox_scripts, session_scripts, ticket_scripts, turn_scripts
 from cowork.stores.redis.connection import RedisConnection
+from cowork.stores.redis.workers import RedisWorkers
+from cowork.stores.redis.workers import project_key as _key
 from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
@@ -66,7 +68,11 @@ _SCANNED = 200
 
 
 class RedisStore:
-    """Every method is one command or one script, and bounded by the connection's timeouts."""
+    """Every method is one command or one script, and bounded by the connection's timeouts.
+
+    `reading` is a second client, whose calls may wait for `RECEIVE_TIMEOUT_S`; without it there
+    are no `others`.
+    """
 
     shared = True
 
@@ -76,12 +82,18 @@ class RedisStore:
         encryption: Encryption,
         *,
         holder: str,
+        reading: Redis | None = None,
         outbox_limit: int = 10_000,
         outbox_bytes: int = OUTBOX_BYTES,
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
         self._connection = RedisConnection(client, PREFIX)
         self._run = self._connection.script
+        self.others = (
+            None
+            if reading is None
+            else RedisWorkers(self._connection, reading, holder=holder, prefix=PREFIX)
+        )
         self._encryption = encryption
         self._holder = holder
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
@@ -177,6 +189,8 @@ class RedisStore:
             *self._limits(),
         ]
         found = self._run(turn_scripts.PUT_TURN, arguments)
+        if found == b"withdrawn":
+            raise WorkerUnreachable("whoever asked has given the question up", retry_after=1)
         if found == b"full":
             raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
         return None if found is None else (found[0].decode(), found[1].decode())
@@ -379,11 +393,9 @@ class RedisStore:
         return bool(self._run(outbox_scripts.ACQUIRE_DELIVERY_LEASE, arguments))
 
     def close(self) -> None:
+        if self.others is not None:
+            self.others.close()
         self._connection.close()
-
-
-def _key(project: Project) -> str:
-    return f"{project.owner}\0{project.name}"
 
 
 def _project(key: bytes) -> Project:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.redis.lua import PRELUDE
 
+# How long what was published of a turn is kept behind its end, for those who read it just now.
+EVENTS_KEEP_MS = 60_000
+
 # id, owner, state, holder, record; the question's id, project and body; key and digest; limits
 PUT_TURN = f"""{PRELUDE}
+if redis.call('EXISTS', p .. 'withdrawn:' .. ARGV[1]) == 1 then return 'withdrawn' end
 local key = ARGV[9] ~= '' and ARGV[9]
 if key then
   local known = redis.call('HMGET', p .. 'key:' .. key, 'turn', 'digest')
@@ -58,6 +62,10 @@ keep_for(turn, was[3], ARGV[7])
 index_turn(ARGV[11], ARGV[1], ARGV[7])
 if was[3] and ARGV[8] == '1' then redis.call('DEL', p .. 'key:' .. was[3]) end
 redis.call('HDEL', p .. 'open', ARGV[1])
+if ARGV[9] ~= '1' and redis.call('EXISTS', p .. 'events:' .. ARGV[1]) == 1 then
+  redis.call('XTRIM', p .. 'events:' .. ARGV[1], 'MAXLEN', 0)
+end
+end_events(ARGV[1], {EVENTS_KEEP_MS})
 for i = 15, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 if ARGV[12] == '' or not is_newest(ARGV[11], ARGV[12]) then
   return ARGV[13] == '' and 1 or 0
@@ -91,6 +99,8 @@ for i = 1, #claims, 2 do
   if holder == ARGV[1] then redis.call('HDEL', p .. 'claims', claims[i]) end
 end
 redis.call('HDEL', p .. 'holders', ARGV[1])
+redis.call('HDEL', p .. 'workers', ARGV[1])
+redis.call('DEL', p .. 'inbox:' .. ARGV[1])
 local open = redis.call('HGETALL', p .. 'open')
 for i = 1, #open, 2 do
   if open[i + 1] == ARGV[1] then
@@ -101,6 +111,7 @@ for i = 1, #open, 2 do
     -- Nobody holds it any more: that tells it from one that was seen to end.
     redis.call('HSET', turn, 'state', 'failed', 'ended', ARGV[2], 'holder', '')
     keep_for(turn, was[4], ARGV[3])
+    end_events(open[i], ARGV[3])
     redis.call('HDEL', p .. 'open', open[i])
     lost[#lost + 1] = open[i]
   end

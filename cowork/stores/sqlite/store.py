@@ -47,6 +47,7 @@ class SqliteStore:
     """Every method is one transaction; those that must outlive the machine wait for the disk."""
 
     shared = True
+    others = None
 
     def __init__(
         self,

@@ -1,0 +1,99 @@
+"""The scripts of the Redis store for workers and what they tell each other; see `lua.py`."""
+
+from __future__ import annotations
+
+from cowork.stores.redis.lua import PRELUDE
+
+# How long an inbox is kept that nobody reads, and the id of a question that was withdrawn;
+# milliseconds.  Longer than any message in it counts.
+INBOX_KEEP_MS = 120_000
+# Messages that wait in one inbox; a sender is refused beyond that.
+INBOX_LIMIT = 10_000
+
+# The lease of a heartbeat in milliseconds, as the last argument of each script that uses it.
+_LIVENESS = """
+local lease = tonumber(ARGV[#ARGV])
+local function is_alive(holder)
+  local beat = redis.call('HGET', p .. 'holders', holder)
+  return beat and now() - tonumber(beat) < lease
+end
+local function takes_questions(holder)
+  return is_alive(holder) and redis.call('HEXISTS', p .. 'workers', holder) == 1
+end
+local function claim_holder(project)
+  local _, _, till, holder = claim_of(project)
+  if holder and now() < tonumber(till) and is_alive(holder) then return holder end
+end
+"""
+
+# project, candidate, milliseconds for which it stays assigned; lease
+ASSIGN = f"""{PRELUDE}{_LIVENESS}
+local key = p .. 'assigned:' .. ARGV[1]
+local current = redis.call('GET', key)
+if current and takes_questions(current) then
+  redis.call('PEXPIRE', key, ARGV[3])
+  return current
+end
+local chosen = claim_holder(ARGV[1])
+if not chosen or not takes_questions(chosen) then chosen = ARGV[2] end
+redis.call('SET', key, chosen, 'PX', ARGV[3])
+return chosen
+"""
+
+# project; lease.  Who answers it now, and whom it is assigned to; each once
+FIND_WORKERS = f"""{PRELUDE}{_LIVENESS}
+local found = {{}}
+local running, assigned = claim_holder(ARGV[1]), redis.call('GET', p .. 'assigned:' .. ARGV[1])
+if running then found[1] = running end
+if assigned and assigned ~= running and takes_questions(assigned) then
+  found[#found + 1] = assigned
+end
+return found
+"""
+
+# lease; of each worker its name, milliseconds since its heartbeat, and what it tells of itself
+WORKERS = f"""{PRELUDE}{_LIVENESS}
+local found, known = {{}}, redis.call('HGETALL', p .. 'workers')
+for i = 1, #known, 2 do
+  local beat = redis.call('HGET', p .. 'holders', known[i])
+  if beat then
+    found[#found + 1] = known[i]
+    found[#found + 1] = whole(math.max(now() - tonumber(beat), 0))
+    found[#found + 1] = known[i + 1]
+  end
+end
+return found
+"""
+
+# worker, kind, body, the sender's inbox, the number of what it waits for, milliseconds for which
+# it counts (0: for ever); lease
+SEND = f"""{PRELUDE}{_LIVENESS}
+local inbox = p .. 'inbox:' .. ARGV[1]
+if not is_alive(ARGV[1]) or redis.call('XLEN', inbox) >= {INBOX_LIMIT} then return false end
+local deadline = ARGV[6] == '0' and '0' or whole(now() + ARGV[6])
+local entry = redis.call('XADD', inbox, '*', 'k', ARGV[2], 'b', ARGV[3], 'r', ARGV[4],
+  'i', ARGV[5], 't', deadline)
+redis.call('PEXPIRE', inbox, {INBOX_KEEP_MS})
+return entry
+"""
+
+# worker; then of each entry its id and its deadline.  Whether it is still to be done
+TAKE = f"""{PRELUDE}
+local found, moment = {{}}, now()
+for i = 2, #ARGV, 2 do
+  local there = redis.call('XDEL', p .. 'inbox:' .. ARGV[1], ARGV[i]) == 1
+  local counts = ARGV[i + 1] == '0' or moment <= tonumber(ARGV[i + 1])
+  found[#found + 1] = there and counts and 1 or 0
+end
+return found
+"""
+
+# worker, entry, the turn that it would make ('' for none).  Whether that turn was made; it will
+# not be from now on
+WITHDRAW = f"""{PRELUDE}
+redis.call('XDEL', p .. 'inbox:' .. ARGV[1], ARGV[2])
+if ARGV[3] == '' then return 0 end
+if redis.call('EXISTS', p .. 'turn:' .. ARGV[3]) == 1 then return 1 end
+redis.call('SET', p .. 'withdrawn:' .. ARGV[3], '1', 'PX', {INBOX_KEEP_MS})
+return 0
+"""

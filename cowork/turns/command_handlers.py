@@ -1,0 +1,100 @@
+"""Does here what other workers ask for; see `remote.py` for who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cowork.claude.launch_options import LaunchOptions
+from cowork.log import request_id
+from cowork.model import Project, TurnKey
+from cowork.turns.channel import Body, Channel
+from cowork.turns.publisher import LogPublisher
+from cowork.turns.question import Question
+from cowork.turns.remote import RemoteTurns
+from cowork.turns.service import TurnService
+
+Handler = Callable[[Body], Body | None]
+
+
+class CommandHandlers:
+    """A method for each kind of command; `table` names them."""
+
+    def __init__(
+        self,
+        service: TurnService,
+        channel: Channel,
+        publisher: LogPublisher,
+        remote: RemoteTurns,
+    ) -> None:
+        self._service = service
+        self._registry = service.registry
+        self._channel = channel
+        self._publisher = publisher
+        self._remote = remote
+
+    def table(self) -> Mapping[str, Handler]:
+        """What `Channel.start` takes."""
+        return {
+            "ask": self._ask,
+            "interrupt": self._interrupt,
+            "interrupt_project": self._interrupt_project,
+            "delete": self._delete,
+            "warm": self._warm,
+            "watch": self._watch,
+            "unwatch": self._unwatch,
+            "ended": self._ended,
+            "forget": self._forget,
+        }
+
+    def _ask(self, body: Body) -> Body:
+        request_id.set(body["request_id"])
+        project, key = Project(**body["project"]), body["key"]
+        turn, replayed = self._service.ask_here(
+            project,
+            _question_of(body["question"]),
+            on_busy=body["on_busy"],
+            key=None if key is None else TurnKey(**key),
+            turn_id=body["turn"],
+        )
+        if not replayed:
+            self._watch({"turn": turn.id, "from": body["from"], "after": 0})
+        return {
+            "turn": turn.id,
+            "replayed": replayed,
+            "state": turn.state.value,
+            "started": None if turn.started is None else turn.started.isoformat(),
+            "queue_position": turn.queue_position,
+        }
+
+    def _interrupt(self, body: Body) -> None:
+        self._service.interrupt(self._registry.get(body["owner"], body["turn"]))
+
+    def _interrupt_project(self, body: Body) -> Body:
+        turn = self._service.interrupt_project_here(Project(**body))
+        return {"turn": None if turn is None else turn.id}
+
+    def _delete(self, body: Body) -> Body:
+        return {"existed": self._service.delete_session_here(Project(**body))}
+
+    def _warm(self, body: Body) -> None:
+        self._service.warm_here(Project(**body))
+
+    def _watch(self, body: Body) -> None:
+        if not self._publisher.watch(body["turn"], body["from"], body["after"]):
+            self._channel.tell(body["from"], "ended", {"turn": body["turn"]})
+
+    def _unwatch(self, body: Body) -> None:
+        self._publisher.unwatch(body["turn"], body["from"])
+
+    def _ended(self, body: Body) -> None:
+        turn = self._registry.find_remote(body["turn"])
+        if turn is not None:
+            self._remote.refresh_soon(turn)
+
+    def _forget(self, body: Body) -> None:
+        self._registry.forget_project(Project(**body))
+
+
+def _question_of(body: Body) -> Question:
+    options = LaunchOptions(**body["options"])
+    return Question(**{**body, "events": tuple(body["events"]), "options": options})

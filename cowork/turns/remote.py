@@ -1,0 +1,257 @@
+"""What is asked of turns and projects that another worker runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from cowork.errors import ShuttingDown, StoreUnavailable, TurnNotFound, WorkerUnreachable
+from cowork.log import logger, request_id
+from cowork.model import Project, PublishedEvents, TurnKey
+from cowork.runtime.ids import new_id
+from cowork.runtime.periodic import PeriodicThread
+from cowork.runtime.thread_pool import CachedThreadPool
+from cowork.stores.protocol import WorkerStore
+from cowork.turns.assignments import Assignments
+from cowork.turns.channel import Body, Channel
+from cowork.turns.outcome import State
+from cowork.turns.question import Question
+from cowork.turns.queues import OnBusy
+from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote_turn import RemoteTurn
+from cowork.turns.turn import Turn
+
+log = logger(__name__)
+
+# How long a worker may take for a command that it has begun; seconds.
+INTERRUPT_TIMEOUT_S = 3.0
+DELETE_TIMEOUT_S = 6.0
+# It waits for a process, as a turn does.
+WARM_TIMEOUT_S = 300.0
+# How often a worker is told that its turns are read here, so that it goes on publishing them.
+WATCH_INTERVAL_S = 5.0
+# A question that was asked under the same key just now is in the store by then.
+ACCEPT_TIMEOUT_S = 1.0
+_POLL_INTERVAL_S = 0.05
+ATTEMPTS = 3
+
+
+class RemoteTurns:
+    """Asks, interrupts, deletes, warms and reads through other workers; `holder` is our own name.
+
+    `start` and `close` it.
+    """
+
+    def __init__(
+        self,
+        others: WorkerStore,
+        channel: Channel,
+        assignments: Assignments,
+        registry: TurnRegistry,
+        *,
+        holder: str,
+    ) -> None:
+        self._others = others
+        self._channel = channel
+        self._assignments = assignments
+        self._registry = registry
+        self._holder = holder
+        self._lock = threading.Lock()
+        self._followed: dict[str, RemoteTurn] = {}
+        self._threads = CachedThreadPool("remote turns")
+        self._thread = PeriodicThread(
+            "watches", self._watch_again, first_s=WATCH_INTERVAL_S, retry_s=WATCH_INTERVAL_S
+        )
+        registry.on_remote_readers = self._readers_changed
+
+    def start(self) -> None:
+        """Keep telling workers which of their turns are read here."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Read nothing of other workers any more."""
+        self._thread.stop()
+        self._thread.join(1.0)
+        self._threads.close()
+
+    def deregister(self) -> None:
+        """Be assigned no more projects."""
+        with suppress(StoreUnavailable):
+            self._others.deregister()
+
+    # -- asking
+
+    def ask(
+        self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
+    ) -> tuple[Turn, bool] | None:
+        """The question's turn in the project's worker, and whether `key` had made it before.
+
+        None where the worker is this one.
+        """
+        for _ in range(ATTEMPTS):
+            worker = self._assignments.assign(project)
+            if worker is None:
+                return None
+            try:
+                return self._ask(worker, project, question, on_busy, key)
+            except ShuttingDown:
+                continue  # it has just begun to; its projects go to others
+        raise WorkerUnreachable("the project's worker is shutting down", retry_after=1)
+
+    def _ask(
+        self,
+        worker: str,
+        project: Project,
+        question: Question,
+        on_busy: OnBusy,
+        key: TurnKey | None,
+    ) -> tuple[Turn, bool]:
+        turn_id = new_id()
+        body: Body = {
+            "turn": turn_id,
+            "project": _body_of(project),
+            "question": asdict(question),
+            "on_busy": on_busy,
+            "key": None if key is None else asdict(key),
+            "request_id": request_id.get(),
+            "from": self._holder,
+        }
+        reply = self._channel.ask(worker, body, turn_id)
+        if reply is None:
+            return self._get_accepted(project.owner, turn_id), False
+        if reply["replayed"]:
+            return self._get_accepted(project.owner, reply["turn"]), True
+        turn = RemoteTurn(project, question.without_texts(), holder=worker, turn_id=turn_id)
+        turn.update(
+            State(reply["state"]),
+            datetime.fromisoformat(reply["started"]) if reply["started"] else None,
+            None,
+        )
+        turn.queue_position = reply["queue_position"]
+        with self._lock:
+            self._followed[turn_id] = turn
+        turn = self._registry.insert_remote(turn)
+        self._channel.follow(turn_id, turn.place, partial(self._receive, turn))
+        return turn, False
+
+    def _get_accepted(self, owner: str, turn_id: str) -> Turn:
+        deadline = time.monotonic() + ACCEPT_TIMEOUT_S
+        while True:
+            try:
+                return self._registry.get(owner, turn_id)
+            except TurnNotFound as fault:
+                if time.monotonic() >= deadline:
+                    raise StoreUnavailable(
+                        "the question of the same key was not accepted", retry_after=1
+                    ) from fault
+                time.sleep(_POLL_INTERVAL_S)
+
+    # -- commands
+
+    def find(self, project: Project) -> list[str]:
+        """The workers that may have turns of the project, us among them."""
+        return self._assignments.find(project)
+
+    def interrupt(self, turn: Turn) -> None:
+        """Interrupt a turn of another worker; it has ended, or its worker could not end it yet."""
+        if isinstance(turn, RemoteTurn) and not self._assignments.release_if_dead(turn.holder):
+            body = {"owner": turn.project.owner, "turn": turn.id}
+            self._channel.call(turn.holder, "interrupt", body, timeout=INTERRUPT_TIMEOUT_S)
+        self._registry.refresh(turn)
+
+    def interrupt_project(self, worker: str, project: Project) -> Turn | None:
+        """Interrupt what the project is answering in that worker."""
+        reply = self._channel.call(
+            worker, "interrupt_project", _body_of(project), timeout=INTERRUPT_TIMEOUT_S
+        )
+        return None if reply["turn"] is None else self._registry.get(project.owner, reply["turn"])
+
+    def delete(self, worker: str, project: Project) -> bool:
+        """Have that worker delete the project's session and end its turns."""
+        reply = self._channel.call(worker, "delete", _body_of(project), timeout=DELETE_TIMEOUT_S)
+        return bool(reply["existed"])
+
+    def forget(self, project: Project) -> None:
+        """Have every other worker forget what was said in the project."""
+        for worker in self._others.workers():
+            if worker.holder != self._holder:
+                self._channel.tell(worker.holder, "forget", _body_of(project))
+
+    def warm(self, project: Project) -> bool:
+        """Warm the project in its worker; False where that is this one."""
+        worker = self._assignments.assign(project)
+        if worker is None:
+            return False
+        self._channel.call(worker, "warm", _body_of(project), timeout=WARM_TIMEOUT_S)
+        return True
+
+    # -- reading
+
+    def _readers_changed(self, turn: RemoteTurn) -> None:
+        """Follow the turn while it is read."""
+        with self._lock:
+            is_read, is_followed = turn.is_read, turn.id in self._followed
+            if is_read == is_followed:
+                return
+            if is_read:
+                self._followed[turn.id] = turn
+            else:
+                del self._followed[turn.id]
+        if is_read:
+            self._channel.follow(turn.id, turn.place, partial(self._receive, turn))
+            self._tell_watch(turn)
+        else:
+            self._channel.unfollow(turn.id)
+            if turn.done is None:
+                self._tell(turn, "unwatch", {"turn": turn.id, "from": self._holder})
+
+    def _receive(self, turn: RemoteTurn, published: list[PublishedEvents]) -> None:
+        for events in published:
+            if events.is_end:
+                self.refresh_soon(turn)
+            elif not turn.extend(events):
+                # The store has lost what was before: its worker publishes it again.
+                self._threads.run(lambda: self._tell_watch(turn))
+                return
+
+    def refresh_soon(self, turn: Turn) -> None:
+        """The turn seems to have ended: see how."""
+        self._threads.run(lambda: self._refresh(turn))
+
+    def _refresh(self, turn: Turn) -> None:
+        try:
+            self._registry.refresh(turn)
+        except StoreUnavailable:
+            return  # `StoreMaintenance` looks again
+        if turn.done is not None:
+            with self._lock:
+                self._followed.pop(turn.id, None)
+            self._channel.unfollow(turn.id)
+
+    def _watch_again(self) -> float:
+        with self._lock:
+            followed = list(self._followed.values())
+        for turn in followed:
+            if turn.done is None:
+                self._tell_watch(turn)
+            else:
+                self._refresh(turn)
+        return WATCH_INTERVAL_S
+
+    def _tell_watch(self, turn: RemoteTurn) -> None:
+        body = {"turn": turn.id, "from": self._holder, "after": turn.event_count}
+        self._tell(turn, "watch", body)
+
+    def _tell(self, turn: RemoteTurn, kind: str, body: dict[str, Any]) -> None:
+        # Told again in `WATCH_INTERVAL_S`; a worker that is gone has its turns ended by others.
+        with suppress(StoreUnavailable):
+            self._channel.tell(turn.holder, kind, body)
+
+
+def _body_of(project: Project) -> Body:
+    return {"owner": project.owner, "name": project.name}

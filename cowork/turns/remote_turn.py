@@ -1,0 +1,73 @@
+"""A turn that another worker runs, as far as it is known here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cowork.model import Project, PublishedEvents
+from cowork.turns.question import Question
+from cowork.turns.turn import Turn
+
+# How long an event is waited for that a client says it has read elsewhere.
+EVENT_TIMEOUT_S = 1.0
+
+
+class RemoteTurn(Turn):
+    """Its log is a copy, which grows by what its worker (`holder`) publishes while it is read here.
+
+    `place` is how far that was read.  Its own worker decides what becomes of it when nobody reads
+    it any more; `on_readers` is called, with the turn, when that may have changed.
+    """
+
+    def __init__(
+        self, project: Project, question: Question, *, holder: str, turn_id: str = ""
+    ) -> None:
+        super().__init__(project, question, turn_id=turn_id)
+        self.holder = holder
+        self.place = "0"
+        self.on_readers: Callable[[RemoteTurn], None] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody reads it, and has not read its end."""
+        with self._condition:
+            return self._readers.count > 0 and self.done is None
+
+    def add_reader(self) -> None:
+        super().add_reader()
+        self._tell_readers()
+
+    def remove_reader(self) -> None:
+        super().remove_reader()
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        call = self.on_readers
+        if call is not None:
+            self._notify_listener(lambda: call(self))
+
+    def extend(self, events: PublishedEvents) -> bool:
+        """Add what its worker has published; False where something before that is missing."""
+        with self._condition:
+            known = len(self._log) - (events.first - 1)
+            if self.done is not None or known >= len(events.codes):
+                self.place = events.id
+                return True
+            if known < 0:
+                return False
+            lines = events.lines
+            if known:
+                lines = b"\n".join(lines.split(b"\n")[known:])
+            self._log.append_raw(events.codes[known:], lines)
+            self.place = events.id
+            self._condition.notify()
+            return True
+
+    def wait_event(self, number: int) -> None:
+        """Wait until event `number` has come here, for a while; it is read."""
+        deadline = time.monotonic() + EVENT_TIMEOUT_S
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self.done is not None or len(self._log) >= number, deadline
+            )

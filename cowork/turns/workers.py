@@ -1,0 +1,86 @@
+"""The other workers that share our store: all the parts that talk with them, connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cowork.model import WorkerInfo
+from cowork.stores.protocol import WorkerStore
+from cowork.turns.assignments import Assignments
+from cowork.turns.channel import Channel
+from cowork.turns.command_handlers import CommandHandlers
+from cowork.turns.publisher import LogPublisher
+from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote import RemoteTurns
+from cowork.turns.service import TurnService
+
+
+@dataclass(slots=True)
+class Workers:
+    """`start` it with the service that does what others ask, `close` it after that."""
+
+    others: WorkerStore
+    channel: Channel
+    publisher: LogPublisher
+    remote: RemoteTurns
+
+    def start(self, service: TurnService) -> None:
+        """Listen to the others."""
+        self.publisher.start()
+        handlers = CommandHandlers(service, self.channel, self.publisher, self.remote)
+        self.channel.start(handlers.table())
+        self.remote.start()
+
+    def close(self) -> None:
+        """Listen no more; calling it twice is no error."""
+        self.remote.close()
+        self.publisher.close()
+        self.channel.close()
+
+
+def connect_workers(
+    others: WorkerStore,
+    registry: TurnRegistry,
+    *,
+    holder: str,
+    free: Callable[[], int],
+    release_if_dead: Callable[[str], bool],
+) -> Workers:
+    """The parts of the worker `holder`; see `Assignments` for the calls."""
+    channel = Channel(others, holder, is_dead=release_if_dead)
+    assignments = Assignments(others, holder, free=free, release_if_dead=release_if_dead)
+    publisher = LogPublisher(
+        others, lambda worker, turn_id: channel.tell(worker, "ended", {"turn": turn_id})
+    )
+    remote = RemoteTurns(others, channel, assignments, registry, holder=holder)
+    return Workers(others, channel, publisher, remote)
+
+
+class SelfDescription:
+    """What a worker tells of itself; `load` gives its projects, its processes and their limit."""
+
+    def __init__(
+        self, holder: str, *, host: str, pid: int, load: Callable[[], tuple[int, int, int]]
+    ) -> None:
+        self._holder = holder
+        self._host = host
+        self._pid = pid
+        self._load = load
+        self._started = datetime.now(UTC)
+
+    def __call__(self, lag_ms: float = 0.0) -> WorkerInfo:
+        """As it is now; its wake-ups are so many milliseconds late."""
+        projects, processes, free = self._load()
+        return WorkerInfo(
+            self._holder,
+            self._host,
+            self._pid,
+            self._holder.partition("/")[0],
+            self._started,
+            projects=projects,
+            processes=processes,
+            free=free,
+            lag_ms=round(lag_ms, 1),
+        )
