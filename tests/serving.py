@@ -142,6 +142,9 @@ class Served(Client):
 class Gunicorn(Client):
     """Real gunicorn with gunicorn_conf.py and the gevent worker, as `make run` starts it."""
 
+    # What the server is started by.
+    prefix: tuple[str, ...] = ()
+
     def __init__(
         self, environ: Mapping[str, str], *, log: Path, config: Path | None = None
     ) -> None:
@@ -154,7 +157,7 @@ class Gunicorn(Client):
         folder.mkdir(exist_ok=True)
         with log.open("ab") as sink:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "cowork", *([] if config is None else ["-c", str(config)])],
+                [*self.prefix, sys.executable, "-m", "cowork", *([] if config is None else ["-c", str(config)])],
                 cwd=folder,
                 env={**environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -178,12 +181,17 @@ class Gunicorn(Client):
                 time.sleep(0.05)
         raise AssertionError(f"gunicorn does not answer:\n{self.log.read_text()}")
 
+    @property
+    def master(self) -> int:
+        """The pid of gunicorn's master."""
+        return self.child.pid
+
     def workers(self) -> list[int]:
         """The pids of the workers."""
-        return processes.children(self.child.pid)
+        return processes.children(self.master)
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self.child.pid, number)
+        os.kill(self.master, number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 40.0) -> float:
         """Send a signal and wait for the end; the seconds it took."""

@@ -52,6 +52,8 @@ class TurnRecorder:
         self._retention = retention
         self._lock = threading.Lock()
         self.on_store_error: Callable[[], None] = lambda: None
+        # Ids of turns that the store has as queued.
+        self._queued: set[str] = set()
         self._buffered: deque[TurnEnd] = deque()
         self._buffered_bytes = 0
 
@@ -79,6 +81,8 @@ class TurnRecorder:
         except BaseException:
             self._close_uncertain(turn, internal_error())
             raise
+        if known is None and record.state == State.QUEUED:
+            self._queued.add(turn.id)
         if known is not None:
             raise DuplicateKey("another process accepted the same key just now", retry_after=1)
         if question is not None and turn.state is not State.QUEUED:
@@ -93,9 +97,10 @@ class TurnRecorder:
 
     def record_started(self, turn: Turn) -> None:
         """A turn that waited has started: its question goes to the chat history."""
-        question = self._question(turn)
-        if turn.question_in_outbox or (question is None and not turn.queue_position):
+        if turn.id not in self._queued:
             return
+        self._queued.discard(turn.id)
+        question = self._question(turn)
         try:
             self._store.start_turn(to_record(turn, self.holder), question)
         except StoreUnavailable:
@@ -116,6 +121,7 @@ class TurnRecorder:
 
         Never raises, and never waits longer than a call of the store, a second.
         """
+        self._queued.discard(turn.id)
         is_end_only = turn.is_end_only
         end = TurnEnd(
             record=to_record(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from cowork.errors import CoworkError
+from cowork.events import Done
 from cowork.model import Project, PublishedEvents
+from cowork.turns.event_log import EventLog
 from cowork.turns.question import Question
 from cowork.turns.turn import Turn
 
@@ -63,6 +66,24 @@ class RemoteTurn(Turn):
             self.place = events.id
             self._condition.notify()
             return True
+
+    def finish_from_record(
+        self,
+        log: EventLog | None,
+        done: Done,
+        error: CoworkError | None,
+        *,
+        is_cut: bool = False,
+    ) -> None:
+        """As a `Turn`; who reads a log of which nothing is kept gets its end behind what there is."""
+        if log is None:
+            with self._condition:
+                self.is_end_only = True
+                is_read = self._readers.count > 0
+            if is_read:
+                self.finish(done, error)
+                return
+        super().finish_from_record(log, done, error, is_cut=is_cut)
 
     def wait_event(self, number: int) -> None:
         """Wait until event `number` has come here, for a while; it is read."""
