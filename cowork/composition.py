@@ -39,6 +39,7 @@ from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
+from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.workers import SelfDescription, Workers, connect_workers
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
@@ -94,7 +95,20 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     workers = _workers(store, registry, maintenance, pool, holder)
     recorder.on_store_error = maintenance.run_soon
     policy = _policy(settings)
-    runner = Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(config))
+    transcripts = Transcripts(config, settings.claude_user)
+    runner = Runner(
+        store,
+        pool,
+        cli,
+        recorder,
+        policy,
+        transcripts=transcripts,
+        sync=(
+            TranscriptSync(store.others, transcripts, settings.transcript_limit)
+            if store.others is not None and settings.transcript_limit
+            else None
+        ),
+    )
     waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
     turn_service = TurnService(
         store,
@@ -207,7 +221,11 @@ def _workers(
 
 def _policy(settings: Settings) -> TurnPolicy:
     return TurnPolicy(
-        workspace=Workspace(settings.workspace, per_project=settings.project_dirs),
+        workspace=Workspace(
+            settings.workspace,
+            per_project=settings.project_dirs,
+            cli_user=settings.claude_user,
+        ),
         permission_mode=settings.permission_mode,
         slash_commands=settings.slash_commands,
         timeout=settings.claude_timeout,

@@ -89,6 +89,7 @@ class Done:
 
     `message` is the whole answer, or the partial one of a turn that did not succeed.
     `replaced` says that the joined tokens are not `message`, so a reader must be told the text.
+    `session_moved` says that the session goes on on another machine, without its directory.
     `structured_output` is the answer as a value, where the question came with a schema for it.
     `usage` is the CLI's own object for this turn; `cost_usd` is this turn's, not the process's.
     """
@@ -103,6 +104,7 @@ class Done:
     cost_usd: float | None = None
     duration_ms: int | None = None
     structured_output: Any = None
+    session_moved: bool = False
 
 
 Event = Token | Replace | Thinking | ToolUse | ToolResult | Status | Failed | Done

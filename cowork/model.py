@@ -210,6 +210,19 @@ class TurnRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptState:
+    """How much of a session's transcript the store has: bytes, and what identifies their end.
+
+    `GIVEN_UP` bytes: it has grown too long, and none of it is kept.
+    """
+
+    GIVEN_UP: ClassVar[int] = -1
+
+    size: int = 0
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerInfo:
     """A worker, as it tells the others of itself with each heartbeat.
 

@@ -157,7 +157,13 @@ class Gunicorn(Client):
         folder.mkdir(exist_ok=True)
         with log.open("ab") as sink:
             self.child = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "cowork", *([] if config is None else ["-c", str(config)])],
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-m",
+                    "cowork",
+                    *([] if config is None else ["-c", str(config)]),
+                ],
                 cwd=folder,
                 env={**environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

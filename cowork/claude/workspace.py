@@ -9,13 +9,17 @@ from pathlib import Path
 
 from cowork.errors import ClaudeUnavailable
 from cowork.model import Project
+from cowork.runtime.unix_user import UnixUser, make_folder
 
 
 class Workspace:
     """The operator's choice of directories; a project's own is made when a session begins in it."""
 
-    def __init__(self, root: Path, *, per_project: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, per_project: bool = False, cli_user: UnixUser | None = None
+    ) -> None:
         self._root = root
+        self._cli_user = cli_user
         self._per_project = per_project
 
     def cwd(self, project: Project) -> str:
@@ -30,6 +34,21 @@ class Workspace:
         """
         if not os.path.isdir(self._root):  # noqa: PTH112 - unlike Path's it never raises
             raise ClaudeUnavailable(f"the workspace is gone: {self._root}", retry_after=5)
+
+    def make(self, project: Project) -> str:
+        """Make the directory of a project whose session comes from another machine.
+
+        Raises `ClaudeUnavailable`.
+        """
+        self.check()
+        cwd = self.cwd(project)
+        try:
+            make_folder(Path(cwd), self._cli_user)
+        except OSError as fault:
+            raise ClaudeUnavailable(
+                f"the project's directory cannot be made: {fault.strerror}", retry_after=5
+            ) from fault
+        return cwd
 
     def still_has(self, cwd: str) -> bool:
         """Whether a session's directory is there, which may be one of an earlier workspace.

@@ -12,6 +12,7 @@ from typing import Any
 
 from cowork import log as _log
 from cowork.server.handover import handover as _handover
+from cowork.server.store_lock import StoreLock as _StoreLock
 from cowork.settings import settings as _settings
 
 try:
@@ -24,8 +25,8 @@ _log.configure(level=_loaded.log_level, form=_loaded.log_format)
 _host = f"[{_loaded.host}]" if ":" in _loaded.host else _loaded.host
 bind = [f"{_host}:{_loaded.port}"]
 worker_class = "cowork.server.worker.Worker"  # gevent's, with a graceful drain
-# One worker holds every stream; sessions, claims and turns of `memory://` live in it.
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+# One worker holds every stream and every queue; only on Redis do several know of each other.
+workers = int(os.environ.get("WEB_CONCURRENCY") or _loaded.workers)
 worker_connections = 2000
 graceful_timeout = _loaded.graceful_timeout
 # Liveness of the event loop, not the length of a request.
@@ -52,23 +53,28 @@ logconfig_dict = {
 }
 
 
+_lock = _StoreLock()
 _ONE_WORKER = (
-    "COWORK_STORE=memory:// is one worker's own memory, and cannot be shared by more: start one "
-    "(--workers, WEB_CONCURRENCY, GUNICORN_CMD_ARGS), or set COWORK_STORE to sqlite:///path or "
-    "redis://host:port/db"
+    f"COWORK_STORE={_loaded.store.partition(':')[0]}:// is for one worker: set COWORK_WORKERS=1 "
+    "(nor more by --workers, WEB_CONCURRENCY, GUNICORN_CMD_ARGS), or set "
+    "COWORK_STORE=redis://host:port/db"
 )
 
 
 def _is_allowed(workers: int) -> bool:
-    return workers <= 1 or _loaded.store != "memory://"
+    return workers <= 1 or _loaded.store.startswith(("redis:", "rediss:"))
 
 
 def on_starting(server: Any) -> None:
-    """Refuse more workers than the store can have, wherever their number was set."""
-    if not _is_allowed(server.cfg.workers):
+    """Refuse more workers, or more servers, than the store can have, wherever that was set."""
+    fault = None if _is_allowed(server.cfg.workers) else _ONE_WORKER
+    # A master that gunicorn starts in its own place (USR2) finds the lock held by that.
+    if fault is None and not server.master_pid:
+        fault = _lock.acquire(_loaded.store)
+    if fault is not None:
         if server.pidfile is not None:
             server.pidfile.unlink()
-        sys.exit(_ONE_WORKER)
+        sys.exit(fault)
 
 
 def nworkers_changed(server: Any, new: int, old: int | None) -> None:

@@ -106,6 +106,8 @@ class Settings:
     claude_user: UnixUser | None = setting("COWORK_CLAUDE_USER", "", unix_user_or_none)
     store: str = setting("COWORK_STORE", "memory://", store_url, secret=True)
     store_key_file: Path = setting("COWORK_STORE_KEY_FILE", "~/.xo-cowork/store.key", absolute_path)
+    transcript_limit: int = setting("COWORK_TRANSCRIPT_LIMIT", str(16 * 2**20), integer(0, 2**30))
+    workers: int = setting("COWORK_WORKERS", "1", integer(1, 256))
     workspace: Path = setting("COWORK_WORKSPACE", "~/.xo-cowork/workspace", absolute_path)
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", boolean)
     trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", boolean)

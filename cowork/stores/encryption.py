@@ -72,17 +72,25 @@ class Encryption:
 
     def encrypt(self, text: str) -> bytes:
         """`text`, encrypted; raises `StoreUnavailable` where the key cannot be read or made."""
-        return self._key().encrypt(text.encode())
+        return self.encrypt_bytes(text.encode())
+
+    def encrypt_bytes(self, data: bytes) -> bytes:
+        """As `encrypt`."""
+        return self._key().encrypt(data)
 
     def decrypt(self, encrypted: bytes) -> str | None:
         """The text; None where it was encrypted with another key, which the log says once."""
         try:
-            return self._key().decrypt(encrypted).decode()
+            return self.decrypt_bytes(encrypted).decode()
         except InvalidToken:
             if encrypted != self._unknown:
                 log.warning("the stored token was encrypted with another key", file=str(self._file))
             self._unknown = encrypted
             return None
+
+    def decrypt_bytes(self, encrypted: bytes) -> bytes:
+        """What was encrypted; raises `InvalidToken` where that was with another key."""
+        return self._key().decrypt(encrypted)
 
     def _key(self) -> Fernet:
         with self._lock:

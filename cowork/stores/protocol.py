@@ -21,6 +21,7 @@ from cowork.model import (
     PublishedEvents,
     Session,
     Ticket,
+    TranscriptState,
     TurnEnd,
     TurnKey,
     TurnRecord,
@@ -248,6 +249,27 @@ class WorkerStore(Protocol):
 
     def published(self, turn_id: str, after: str = "0") -> list[PublishedEvents]:
         """What was published of a turn behind that place."""
+
+    def transcript_state(self, session_id: str) -> TranscriptState:
+        """How much of a session's transcript is kept."""
+
+    def put_transcript(
+        self,
+        session: Session,
+        claim: Claim,
+        known: TranscriptState,
+        new: TranscriptState,
+        data: bytes,
+    ) -> bool:
+        """Add to what is kept of the session's transcript, whose state is `known`.
+
+        False, and nothing kept, where that or `claim` is no longer the newest.  It replaces what
+        is kept where `new` is not longer by `data`; without any, nothing is kept from now on.
+        Those of the project's earlier sessions go.
+        """
+
+    def transcript(self, session_id: str) -> bytes | None:
+        """What is kept of a session's transcript; None where the key is another."""
 
     def receive(
         self, after: str, followed: Mapping[str, str], timeout_s: float

@@ -92,6 +92,7 @@ def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) ->
         session_id=turn.session_id,
         is_new_session=turn.is_new_session,
         session_recovered=turn.session_recovered,
+        session_moved=turn.session_moved,
         replaced=said.replaced,
         usage=said.usage,
         cost_usd=said.cost_usd,

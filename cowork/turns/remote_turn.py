@@ -75,11 +75,11 @@ class RemoteTurn(Turn):
         *,
         is_cut: bool = False,
     ) -> None:
-        """As a `Turn`; who reads a log of which nothing is kept gets its end behind what there is."""
+        """As a `Turn`; where no log is kept, who reads gets the end behind what there is."""
         if log is None:
             with self._condition:
-                self.is_end_only = True
-                is_read = self._readers.count > 0
+                self.is_end_only = not done.message  # its session was deleted
+                is_read, self.log_is_complete = self._readers.count > 0, False
             if is_read:
                 self.finish(done, error)
                 return

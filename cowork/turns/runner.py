@@ -6,6 +6,7 @@ Retries after a lost session or a dead process.  `queues.py` calls this, in the 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 from cowork.claude import command
@@ -44,6 +45,7 @@ from cowork.turns.sessions import (
     with_transcript_checked,
     with_tried,
 )
+from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -65,6 +67,7 @@ class Runner:
         policy: TurnPolicy,
         *,
         transcripts: Transcripts,
+        sync: TranscriptSync | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -73,6 +76,7 @@ class Runner:
         self._finisher = TurnFinisher(recorder)
         self._policy = policy
         self._transcripts = transcripts
+        self._sync = sync
 
     def finish_cancelled(self, turn: Turn) -> None:
         """End a stopped turn at once: it waits, or has no reply yet that could be interrupted."""
@@ -110,7 +114,7 @@ class Runner:
 
     def _run_attempts(self, turn: Turn, claim: Claim) -> None:
         """Ask, starting a new session where the old one is lost; a `CoworkError` ends the turn."""
-        session = found = self._store.session(turn.project)
+        session = found = self._placed(turn, self._store.session(turn.project))
         earlier: list[Exchange] = []
         refused: Session | None = None
         given_up = found.earlier if found is not None else ()
@@ -179,6 +183,8 @@ class Runner:
                 session = with_tried(refused, session)
             kept = self._finisher.finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
+            if kept and self._sync is not None:
+                self._sync.save(replace(session, id=turn.session_id or session.id), claim)
             # A process that has seen no login would not notice a new one.
             fit = kept and not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
             if reply.answer.used_tools:
@@ -204,6 +210,21 @@ class Runner:
             self._policy.workspace.check()
         elif not self._policy.workspace.still_has(known.cwd):
             raise SessionMissing("the session's directory is gone")
+        elif self._sync is not None:
+            self._sync.restore(known)
+
+    def _placed(self, turn: Turn, found: Session | None) -> Session | None:
+        """The project's session, in a new directory where its own is on another machine.
+
+        That it is there is told by its transcript, which is not here.
+        """
+        workspace = self._policy.workspace
+        if self._sync is None or found is None or workspace.still_has(found.cwd):
+            return found
+        if self._transcripts.size(found.cwd, found.id) is not None:
+            return found
+        turn.mark_session_moved()
+        return replace(found, cwd=workspace.make(turn.project))
 
     def _untold_history(
         self, turn: Turn, session: Session, process: ClaudeProcess

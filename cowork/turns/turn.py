@@ -70,7 +70,7 @@ class Turn:
         self.error: CoworkError | None = None
         self.session_id: str | None = None
         self.is_new_session = False
-        self.session_recovered = False
+        self.session_recovered = self.session_moved = False
         self.log_is_complete = True
         self.is_cut = False
         self.key: TurnKey | None = None
@@ -107,6 +107,10 @@ class Turn:
         self.session_id = session_id
         self.is_new_session = self.is_new_session if is_new is None else is_new
         self.session_recovered = self.session_recovered if recovered is None else recovered
+
+    def mark_session_moved(self) -> None:
+        """The session goes on in a new directory: its own is on another machine."""
+        self.session_moved = True
 
     def set_queue_position(self, position: int) -> None:
         """How many turns of its project were before it when it was asked; readers learn it."""

@@ -216,5 +216,6 @@ def _answer_of(turn: Turn) -> dict[str, Any]:
         "total_cost_usd": done.cost_usd,
         "duration_ms": done.duration_ms,
         **({"session_recovered": True} if done.session_recovered else {}),
+        **({"session_moved": True} if done.session_moved else {}),
         **structured(done),
     }

@@ -86,6 +86,7 @@ FRAMES: dict[str, Schema] = {
         },
         {
             "session_recovered": _BOOLEAN,
+            "session_moved": _BOOLEAN,
             "message": {
                 "type": "string",
                 "description": "The whole answer, where the CLI had to replace its text.",

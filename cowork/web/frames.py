@@ -80,6 +80,8 @@ def _last_frame(done: Done, turn_id: str) -> dict[str, Any]:
     }
     if done.session_recovered:
         body["session_recovered"] = True
+    if done.session_moved:
+        body["session_moved"] = True
     if done.replaced:
         body["message"] = done.message
     return {**body, **structured(done)}

@@ -61,10 +61,10 @@ _STREAMS = {"ask_question_streaming", "stream_turn_events"}
 _ASKS = {"ask_question", "ask_question_streaming"}
 # Keys that a reply has now and then; all others it always has.
 OPTIONAL = {
-    "AskReply": {"session_recovered", "structured_output"},
+    "AskReply": {"session_recovered", "session_moved", "structured_output"},
     "InterruptReply": {"turn_id", "state", "message"},
     "ReadyReply": {"reasons"},
-    "TurnReply": {"structured_output"},
+    "TurnReply": {"session_moved", "structured_output"},
     # What else an error has depends on it.
     "Problem": set(),
 }

@@ -114,6 +114,7 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
         "total_cost_usd": done.cost_usd if done else None,
         "duration_ms": done.duration_ms if done else None,
         "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
+        **({"session_moved": True} if done and done.session_moved else {}),
         **(structured(done) if done else {}),
     }
 

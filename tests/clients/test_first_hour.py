@@ -46,7 +46,7 @@ WRONG = {
     "COWORK_KEEPALIVE=0": "COWORK_KEEPALIVE: expected seconds from 0.05",
     "XO_API_KEY=short": "XO_API_KEY: expected keys of at least 32 characters",
     "WEB_CONCURRENCY=abc": "WEB_CONCURRENCY: expected a number of workers, got 'abc'",
-    "WEB_CONCURRENCY=2": "COWORK_STORE=memory:// is one worker's own memory",
+    "WEB_CONCURRENCY=2": "COWORK_STORE=memory:// is for one worker: set COWORK_WORKERS=1",
 }
 
 

@@ -15,6 +15,7 @@ from tests.background import BackgroundCalls
 from tests.contract.replies import problem
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
+from tests.redis_server import RedisServer
 from tests.serving import ROOT, Client, Gunicorn, Served, frames, free_port, joined, wait_for
 from tests.turns.raw_client import last_frame, question, turn_of
 
@@ -93,16 +94,20 @@ def test_fault_t14_what_another_process_runs_is_not_said_to_be_interrupted_or_de
 
 
 SEVERAL = {
+    "COWORK_WORKERS": "2",
     "WEB_CONCURRENCY": "2",
     "GUNICORN_CMD_ARGS": "--workers 2",
 }
 
 
 @pytest.mark.parametrize("how", [*SEVERAL, "--workers=2"])
-def test_fault_t14_several_workers_on_memory_are_refused_at_start(
-    fake_environ: dict[str, str], tmp_path: Path, how: str
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///{}/state.db"])
+def test_fault_t14_several_workers_are_refused_where_they_could_not_know_of_each_other(
+    fake_environ: dict[str, str], tmp_path: Path, how: str, store: str
 ) -> None:
+    store = store.format(tmp_path)
     environ = {**fake_environ, "PORT": str(free_port()), "PYTHONPATH": str(ROOT)}
+    environ["COWORK_STORE"] = store
     command = [sys.executable, "-m", "cowork"]
     if how in SEVERAL:
         environ[how] = SEVERAL[how]
@@ -112,18 +117,43 @@ def test_fault_t14_several_workers_on_memory_are_refused_at_start(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if "COWORK_STORE=memory://" in line]
+    said = [line for line in done.stderr.splitlines() if f"COWORK_STORE={store[:6]}" in line]
     assert len(said) == 1
     assert "Traceback" not in done.stderr + done.stdout
     assert "worker" not in done.stdout.lower().replace("--workers", "")
 
 
 def test_fault_t14_several_workers_are_served_on_a_store_that_can_be_shared(
-    gunicorn: Callable[..., Gunicorn], stored: dict[str, str]
+    gunicorn: Callable[..., Gunicorn], redis_server: RedisServer
 ) -> None:
-    server = gunicorn(**stored, WEB_CONCURRENCY="2")
+    server = gunicorn(COWORK_STORE=redis_server.url, COWORK_WORKERS="2")
     wait_for(lambda: len(server.workers()) == 2, what="two workers")
     assert server.ask("hi").status_code == 200
+
+
+def test_a_second_server_on_one_file_is_refused_and_a_new_one_after_a_kill_is_not(
+    gunicorn: Callable[..., Gunicorn], fake_environ: dict[str, str], tmp_path: Path
+) -> None:
+    store = {"COWORK_STORE": f"sqlite://{tmp_path}/state.db"}
+    first = gunicorn(**store)
+    environ = {**fake_environ, **store, "PORT": str(free_port()), "PYTHONPATH": str(ROOT)}
+    second = subprocess.run(
+        [sys.executable, "-m", "cowork"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"another server (process {first.child.pid}) uses" in second.stderr
+    assert "Traceback" not in second.stderr
+    first.send_signal(signal.SIGHUP)  # its two workers are no second server
+    assert first.ask("hi").status_code == 200
+    first.child.kill()
+    first.child.wait()
+    assert gunicorn(**store).ask("hi").status_code == 200
 
 
 def test_fault_t14_a_signal_makes_no_second_worker_on_memory(

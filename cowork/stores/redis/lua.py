@@ -139,6 +139,10 @@ local function end_events(id, ms)
     redis.call('PEXPIRE', events, ms)
   end
 end
+local function forget_transcript(session)
+  redis.call('DEL', p .. 'transcript:' .. session)
+  redis.call('HDEL', p .. 'transcripts', session)
+end
 local function forget_turns(project)
   local index = p .. 'turns_of:' .. project
   for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do

@@ -92,7 +92,7 @@ class RedisStore:
         self.others = (
             None
             if reading is None
-            else RedisWorkers(self._connection, reading, holder=holder, prefix=PREFIX)
+            else RedisWorkers(self._connection, reading, encryption, holder=holder, prefix=PREFIX)
         )
         self._encryption = encryption
         self._holder = holder

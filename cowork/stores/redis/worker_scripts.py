@@ -77,6 +77,19 @@ redis.call('PEXPIRE', inbox, {INBOX_KEEP_MS})
 return entry
 """
 
+# project, the claim's number, session, its state as it is known, its new state, whether what is
+# there is replaced, what is added ('' for nothing); then the project's earlier sessions
+PUT_TRANSCRIPT = f"""{PRELUDE}
+if not is_newest(ARGV[1], ARGV[2]) then return 0 end
+if (redis.call('HGET', p .. 'transcripts', ARGV[3]) or '') ~= ARGV[4] then return 0 end
+local key = p .. 'transcript:' .. ARGV[3]
+if ARGV[6] == '1' then redis.call('DEL', key) end
+if ARGV[7] ~= '' then redis.call('RPUSH', key, ARGV[7]) end
+redis.call('HSET', p .. 'transcripts', ARGV[3], ARGV[5])
+for i = 8, #ARGV do forget_transcript(ARGV[i]) end
+return 1
+"""
+
 # worker; then of each entry its id and its deadline.  Whether it is still to be done
 TAKE = f"""{PRELUDE}
 local found, moment = {{}}, now()

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from cryptography.fernet import InvalidToken
 from redis import Redis
 
 from cowork.errors import StoreUnavailable
 from cowork.log import masked
-from cowork.model import Message, Project, PublishedEvents, WorkerInfo
+from cowork.model import (
+    Claim,
+    Message,
+    Project,
+    PublishedEvents,
+    Session,
+    TranscriptState,
+    WorkerInfo,
+)
+from cowork.stores.encryption import Encryption
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import ASSIGNMENT_TTL_S, CLAIM_TTL_S
 from cowork.stores.redis import worker_scripts
@@ -32,11 +43,18 @@ class RedisWorkers:
     """
 
     def __init__(
-        self, connection: RedisConnection, reading: Redis, *, holder: str, prefix: str
+        self,
+        connection: RedisConnection,
+        reading: Redis,
+        encryption: Encryption,
+        *,
+        holder: str,
+        prefix: str,
     ) -> None:
         self._connection = connection
         self._run = connection.script
         self._reading = reading
+        self._encryption = encryption
         self._holder = holder
         self._prefix = prefix
 
@@ -106,6 +124,47 @@ class RedisWorkers:
         )
         return [_events_of(*entry) for entry in found]
 
+    # -- transcripts
+
+    def transcript_state(self, session_id: str) -> TranscriptState:
+        found = self._connection.call(
+            lambda redis: redis.hget(f"{self._prefix}transcripts", session_id)
+        )
+        size, _, tail = (found or b"0 ").decode().partition(" ")
+        return TranscriptState(int(size), tail)
+
+    def put_transcript(
+        self,
+        session: Session,
+        claim: Claim,
+        known: TranscriptState,
+        new: TranscriptState,
+        data: bytes,
+    ) -> bool:
+        encrypted = self._encryption.encrypt_bytes(zlib.compress(data, 1)) if data else b""
+        arguments = [
+            project_key(session.project),
+            claim.number,
+            session.id,
+            _state(known),
+            _state(new),
+            int(new.size != known.size + len(data)),
+            encrypted,
+            *(session.earlier if not known.size else ()),
+        ]
+        return bool(self._run(worker_scripts.PUT_TRANSCRIPT, arguments))
+
+    def transcript(self, session_id: str) -> bytes | None:
+        found: Any = self._connection.call(
+            lambda redis: redis.lrange(f"{self._prefix}transcript:{session_id}", 0, -1)
+        )
+        try:
+            return b"".join(zlib.decompress(self._encryption.decrypt_bytes(each)) for each in found)
+        except InvalidToken:
+            return None
+
+    # -- what they tell us
+
     def receive(
         self, after: str, followed: Mapping[str, str], timeout_s: float
     ) -> tuple[list[Message], dict[str, list[PublishedEvents]]]:
@@ -142,6 +201,10 @@ class RedisWorkers:
 def project_key(project: Project) -> str:
     """A project as the scripts know it."""
     return f"{project.owner}\0{project.name}"
+
+
+def _state(state: TranscriptState) -> str:
+    return f"{state.size} {state.tail}" if state.size else ""
 
 
 def _worker_of(holder: str, silent_ms: int, body: bytes) -> WorkerInfo:
