@@ -23,7 +23,17 @@ from cowork.claude.executable import bundled
 
 LOOK_S = 0.5
 QUIET = 0.1
-SUITES = ("turns", "session", "memory", "relay", "slow", "answers", "fairness", "beside")
+SUITES = (
+    "turns",
+    "session",
+    "memory",
+    "relay",
+    "slow",
+    "answers",
+    "fairness",
+    "beside",
+    "many",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -59,13 +59,18 @@ class Places:
 
 @contextmanager
 def open_places(
-    folder: Path, names: tuple[str, ...] = NAMES, url: str | None = None, **environ: str
+    folder: Path,
+    names: tuple[str, ...] = NAMES,
+    redis: RedisServer | None = None,
+    url: str | None = None,
+    **environ: str,
 ) -> Iterator[Places]:
-    """Start Redis and the servers; `url` is what they are told of it."""
+    """Start Redis, unless there is one, and the servers; `url` is what they are told of it."""
+    folder.mkdir(exist_ok=True)
     fakes = Fakes(folder)
     binary = fake_claude.install(folder / "bin", fakes.settings())
     with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(folder))
+        redis = redis or stack.enter_context(RedisServer(folder))
         servers: dict[str, Gunicorn] = {}
         for name in names:
             kind = Machine if name.startswith("machine") else Gunicorn
@@ -80,7 +85,7 @@ def open_places(
 
 def _environ(folder: Path, name: str, binary: Path, url: str) -> dict[str, str]:
     home = folder / name
-    home.mkdir()
+    home.mkdir(parents=True)
     return {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
