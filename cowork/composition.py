@@ -16,7 +16,10 @@ from cowork import startup_log
 from cowork.claude import command, orphans
 from cowork.claude.disk_space import DiskSpace
 from cowork.claude.installation import ClaudeCli
+from cowork.claude.pool.machine_limit import MachineLimit
+from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.pool import Pool
+from cowork.claude.pool.slot import PoolLoad
 from cowork.claude.process.launcher import Launcher, find_setpriv
 from cowork.claude.transcript import Transcripts
 from cowork.claude.workspace import Workspace
@@ -31,7 +34,6 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
-from cowork.stores.protocol import Store
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
@@ -40,7 +42,7 @@ from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.turns.transcript_sync import TranscriptSync
-from cowork.turns.workers import SelfDescription, Workers, connect_workers
+from cowork.turns.workers import SelfDescription, connect_workers, free_of
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
 from cowork.xo.login import AuthSession, XoLogin
@@ -71,7 +73,6 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     cli, launcher, launch_problem = _claude(settings, environ)
     config = launcher.config_folder()
     startup_log.log_lost_sessions(settings.claude_user, config)
-    pool = _pool(settings, launcher)
     upstream, history, xo_auth = _upstream(settings)
     tokens = TokenSource(store, xo_auth, static_token=settings.chat_api_token)
     configured = AuthSession.of(settings.xo_auth_session_id, settings.xo_poll_token)
@@ -81,9 +82,11 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     removals = Removals(store, launcher.session_files())
     recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
     registry = TurnRegistry(settings.turn_retention, store, holder)
-    describe = SelfDescription(
-        holder, host=socket.gethostname(), pid=os.getpid(), load=partial(_load, pool)
-    )
+
+    def load() -> PoolLoad:
+        return pool.load()  # which is made with what the others are told
+
+    describe = SelfDescription(holder, host=socket.gethostname(), pid=os.getpid(), load=load)
     maintenance = StoreMaintenance(
         store,
         recorder,
@@ -92,7 +95,20 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         is_dead=orphans.is_dead,
         describe=describe,
     )
-    workers = _workers(store, registry, maintenance, pool, holder)
+    limit = settings.max_processes or limit_by_memory()
+    workers = (
+        connect_workers(
+            store.others,
+            registry,
+            holder=holder,
+            free=lambda: free_of(load().counts),
+            release_if_dead=maintenance.release_if_dead,
+            process_limit=limit,
+        )
+        if store.others is not None
+        else None
+    )
+    pool = _pool(settings, launcher, limit, None if workers is None else workers.machine)
     recorder.on_store_error = maintenance.run_soon
     policy = _policy(settings)
     transcripts = Transcripts(config, settings.claude_user)
@@ -181,10 +197,11 @@ def _claude(
     return cli, launcher, find_launch_problem(launch_config, environ)
 
 
-def _pool(settings: Settings, launcher: Launcher) -> Pool:
+def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLimit | None) -> Pool:
     return Pool(
         launcher,
-        limit=settings.max_processes,
+        limit=limit,
+        machine=machine,
         owner_share=settings.owner_processes,
         bundled_skills=settings.bundled_skills,
         idle_timeout=settings.idle_timeout,
@@ -194,28 +211,6 @@ def _pool(settings: Settings, launcher: Launcher) -> Pool:
         # A process stays in the directory that it was started in.
         spares=0 if settings.project_dirs else settings.spare_processes,
         spare_cwd=str(settings.workspace),
-    )
-
-
-def _load(pool: Pool) -> tuple[int, int, int]:
-    """A worker's projects, its processes, and how many more it may start."""
-    counts = pool.counts()
-    working = counts.busy + counts.starting
-    return pool.project_count(), working + counts.idle + counts.spare, counts.limit - working
-
-
-def _workers(
-    store: Store, registry: TurnRegistry, maintenance: StoreMaintenance, pool: Pool, holder: str
-) -> Workers | None:
-    """The other workers, where there may be any for good."""
-    if store.others is None:
-        return None
-    return connect_workers(
-        store.others,
-        registry,
-        holder=holder,
-        free=lambda: _load(pool)[2],
-        release_if_dead=maintenance.release_if_dead,
     )
 
 

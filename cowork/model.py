@@ -227,8 +227,8 @@ class WorkerInfo:
     """A worker, as it tells the others of itself with each heartbeat.
 
     `holder` is its name in the store, `host` and `pid` are for people; `machine` is the boot that
-    it runs in.  `free` is how many processes it may still start.  `silent_s` is how long ago its
-    last heartbeat was.
+    it runs in.  `free` is how many processes it may still start, `idle_s` for how long one has been
+    idle.  `silent_s` is how long ago its last heartbeat was.
     """
 
     holder: str
@@ -239,6 +239,7 @@ class WorkerInfo:
     projects: int = 0
     processes: int = 0
     free: int = 0
+    idle_s: float = 0.0
     lag_ms: float = 0.0
     silent_s: float = 0.0
 

@@ -1,4 +1,4 @@
-"""Two workers on one Redis: what a reader elsewhere waits longer for a token, and what Redis does."""
+"""Two workers on one Redis: how much later a reader elsewhere has a token, and what Redis does."""
 
 from __future__ import annotations
 

@@ -250,6 +250,12 @@ class WorkerStore(Protocol):
     def published(self, turn_id: str, after: str = "0") -> list[PublishedEvents]:
         """What was published of a turn behind that place."""
 
+    def acquire_processes(self, machine: str, count: int, limit: int) -> bool:
+        """Let this worker have `count` processes, if all of the machine have `limit` at most then.
+
+        Without a limit (0) it has so many.
+        """
+
     def transcript_state(self, session_id: str) -> TranscriptState:
         """How much of a session's transcript is kept."""
 

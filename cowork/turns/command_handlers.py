@@ -44,6 +44,7 @@ class CommandHandlers:
             "unwatch": self._unwatch,
             "ended": self._ended,
             "forget": self._forget,
+            "make_room": self._make_room,
         }
 
     def _ask(self, body: Body) -> Body:
@@ -90,6 +91,9 @@ class CommandHandlers:
         turn = self._registry.find_remote(body["turn"])
         if turn is not None:
             self._remote.refresh_soon(turn)
+
+    def _make_room(self, _body: Body) -> None:
+        self._service.make_room()
 
     def _forget(self, body: Body) -> None:
         self._registry.forget_project(Project(**body))

@@ -307,6 +307,10 @@ class TurnService:
         elif workspace.still_has(session.cwd):  # else its next question begins another session
             self._pool.warm(project, session.cwd, session.id, session.turns)
 
+    def make_room(self) -> None:
+        """End a process that idles: another worker of this machine needs its room."""
+        self._pool.make_room()
+
     def busy(self) -> int:
         """How many turns run or wait."""
         return len(self._queues.all())

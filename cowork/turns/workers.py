@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cowork.claude.pool.slot import PoolCounts, PoolLoad
 from cowork.model import WorkerInfo
 from cowork.stores.protocol import WorkerStore
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Channel
 from cowork.turns.command_handlers import CommandHandlers
+from cowork.turns.machine_processes import MachineProcesses
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
@@ -25,6 +27,7 @@ class Workers:
     channel: Channel
     publisher: LogPublisher
     remote: RemoteTurns
+    machine: MachineProcesses
 
     def start(self, service: TurnService) -> None:
         """Listen to the others."""
@@ -47,23 +50,31 @@ def connect_workers(
     holder: str,
     free: Callable[[], int],
     release_if_dead: Callable[[str], bool],
+    process_limit: int,
 ) -> Workers:
-    """The parts of the worker `holder`; see `Assignments` for the calls."""
+    """The parts of the worker `holder`; see `Assignments` for the calls.
+
+    All workers of this machine have `process_limit` processes together.
+    """
     channel = Channel(others, holder, is_dead=release_if_dead)
     assignments = Assignments(others, holder, free=free, release_if_dead=release_if_dead)
     publisher = LogPublisher(
         others, lambda worker, turn_id: channel.tell(worker, "ended", {"turn": turn_id})
     )
     remote = RemoteTurns(others, channel, assignments, registry, holder=holder)
-    return Workers(others, channel, publisher, remote)
+    machine = MachineProcesses(others, channel, assignments, holder=holder, limit=process_limit)
+    return Workers(others, channel, publisher, remote, machine)
+
+
+def free_of(counts: PoolCounts) -> int:
+    """How many processes may still be started; idle ones make room."""
+    return counts.limit - counts.busy - counts.starting
 
 
 class SelfDescription:
-    """What a worker tells of itself; `load` gives its projects, its processes and their limit."""
+    """What a worker tells of itself; `load` gives its processes."""
 
-    def __init__(
-        self, holder: str, *, host: str, pid: int, load: Callable[[], tuple[int, int, int]]
-    ) -> None:
+    def __init__(self, holder: str, *, host: str, pid: int, load: Callable[[], PoolLoad]) -> None:
         self._holder = holder
         self._host = host
         self._pid = pid
@@ -72,15 +83,17 @@ class SelfDescription:
 
     def __call__(self, lag_ms: float = 0.0) -> WorkerInfo:
         """As it is now; its wake-ups are so many milliseconds late."""
-        projects, processes, free = self._load()
+        load = self._load()
+        counts = load.counts
         return WorkerInfo(
             self._holder,
             self._host,
             self._pid,
             self._holder.partition("/")[0],
             self._started,
-            projects=projects,
-            processes=processes,
-            free=free,
+            projects=load.projects,
+            processes=counts.busy + counts.idle + counts.spare + counts.starting,
+            free=free_of(counts),
+            idle_s=round(load.idle_s, 1),
             lag_ms=round(lag_ms, 1),
         )

@@ -22,6 +22,7 @@ from cowork.web.frames import structured
 from cowork.web.framing import PLAIN, NumberedFraming, knows_event_streams
 from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest, InvalidBody
+from cowork.web.project_hint import check_hint
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
 from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream
 from cowork.web.timestamps import founding
@@ -129,6 +130,7 @@ def _turn_to_resume(registry: TurnRegistry, body: dict[str, Any]) -> tuple[Turn,
 def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
+    check_hint(body["project_name"])
     question = Question(
         text=body["question"],
         user_id=body["user_id"],

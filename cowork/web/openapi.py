@@ -59,6 +59,7 @@ _UPSTREAM = ("502", "504", "4XX")
 _ASKS_UPSTREAM = {"xo_auth_start", "xo_auth_status", "xo_auth_consume", "xo_auth_whoami"}
 _STREAMS = {"ask_question_streaming", "stream_turn_events"}
 _ASKS = {"ask_question", "ask_question_streaming"}
+_OF_A_PROJECT = {*_ASKS, "delete_session", "interrupt_session", "warm_session"}
 # Keys that a reply has now and then; all others it always has.
 OPTIONAL = {
     "AskReply": {"session_recovered", "session_moved", "structured_output"},
@@ -72,6 +73,13 @@ LAST_EVENT_ID = {
     "in": "header",
     "name": "Last-Event-ID",
     "description": "`<turn_id>.<n>`: go on behind that frame.",
+    "schema": {"type": "string"},
+    "required": False,
+}
+PROJECT_HINT = {
+    "in": "header",
+    "name": "X-Cowork-Project",
+    "description": "The same project, for a proxy to hash by; percent-encoded, or as it is.",
     "schema": {"type": "string"},
     "required": False,
 }
@@ -159,6 +167,8 @@ def _complete_operation(operation: Document, path: str, endpoint: str) -> None:
         responses["200"]["content"] = {"text/event-stream": content}
         operation.setdefault("parameters", []).append(dict(LAST_EVENT_ID))
         responses.setdefault("410", _error("410", "The turn is no longer kept"))
+    if name in _OF_A_PROJECT:
+        operation.setdefault("parameters", []).append(dict(PROJECT_HINT))
     if name in _ASKS:  # `idempotency_mismatch` is one
         either = ("ValidationReply", "ProblemReply")
         refused = {"anyOf": [{"$ref": f"#/components/schemas/{each}"} for each in either]}

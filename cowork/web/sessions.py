@@ -13,6 +13,7 @@ from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.fields import valid_name
 from cowork.web.problems import InvalidBody, faults_of
+from cowork.web.project_hint import check_hint
 from cowork.web.schemas import (
     NOT_DONE,
     InterruptReply,
@@ -78,4 +79,5 @@ def project_of(name: str) -> Project:
         raise InvalidBody(
             faults_of(ValidationError({"path": {"project_id": fault.messages}}))
         ) from fault
+    check_hint(name)
     return Project(g.owner, name)

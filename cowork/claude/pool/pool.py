@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.acquirer import SlotAcquirer
+from cowork.claude.pool.machine_limit import MachineGate, MachineLimit, OwnLimit
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
 from cowork.claude.pool.skill_listing import SkillListing
-from cowork.claude.pool.slot import LeaseRequest, PoolCounts, ProcessInfo, Slot, State
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.starter import ProcessStarter
@@ -54,11 +55,13 @@ class Pool:
         max_turns: int = 0,
         owner_share: int = 0,
         bundled_skills: bool = False,
+        machine: MachineLimit | None = None,
     ) -> None:
         self._launcher = launcher
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
+        gate = MachineGate(self._slots, machine or OwnLimit())
         self._generation = 0
         self._reaper = IdleReaper(
             self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_tick=self._renew
@@ -78,6 +81,8 @@ class Pool:
             cwd=spare_cwd,
             on_skills=self.saw_skills,
             on_success=self._saw_success,
+            gate=gate,
+            timeout=slot_timeout,
         )
         self.spares = Spares(
             self._slots,
@@ -86,7 +91,15 @@ class Pool:
             cwd=spare_cwd,
             on_ready=self._starter.saw_prewarmed,
             on_tick=self._renew,
+            gate=gate,
         )
+
+    def make_room(self) -> None:
+        """End a process that idles, if there is one: another worker of the machine needs room."""
+        with self._changed:
+            victim = self._slots.evict_lru(None)
+        if victim is not None:
+            self._slots.end(victim)
 
     def start(self) -> None:
         """Begin to keep spares ready; processes can be leased without it."""
@@ -232,10 +245,12 @@ class Pool:
         with self._changed:
             return self._slots.counts()
 
-    def project_count(self) -> int:
-        """How many projects have a process."""
+    def load(self) -> PoolLoad:
+        """What the other workers are told of it."""
         with self._changed:
-            return self._slots.project_count()
+            return PoolLoad(
+                self._slots.counts(), self._slots.project_count(), self._slots.longest_idle_s()
+            )
 
     def processes(self, visible: Callable[[Project | None], bool]) -> list[ProcessInfo]:
         """The processes of those projects, and of none (None); takes some milliseconds of each.

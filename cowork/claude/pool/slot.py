@@ -79,6 +79,15 @@ class PoolCounts:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """How many processes there are, of how many projects, and for how long one has been idle."""
+
+    counts: PoolCounts
+    projects: int
+    idle_s: float
+
+
 @dataclass(eq=False, slots=True)
 class Slot:
     """A process and whom it is for.
@@ -95,6 +104,7 @@ class Slot:
     wanted: LeaseRequest
     process: ClaudeProcess | None = None
     discard_on_return: bool = False
+    is_admitted: bool = False
     known_turns: int | None = None
     memory: int | None = None
     measured: float = float("-inf")

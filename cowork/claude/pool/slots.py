@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 from cowork.claude.pool.eviction import find_lru, find_unfit
@@ -28,6 +29,8 @@ class Slots:
         self.changed = threading.Condition()
         self.spares_due = threading.Event()
         self.closed = False
+        # Called without the lock when a process has ended.
+        self.on_end: Callable[[], None] = lambda: None
         # How many requests wait for a slot that a spare cannot serve.
         self.waiters = 0
         self._slots: dict[Slot, None] = {}
@@ -94,6 +97,7 @@ class Slots:
                 if new_owner is not None:
                     self._hand_over(new_owner)
                 self._settle(slot.project)
+            self.on_end()
 
     def of(self, process: ClaudeProcess) -> Slot | None:
         return next((slot for slot in self._slots if slot.process is process), None)
@@ -296,6 +300,14 @@ class Slots:
     def project_count(self) -> int:
         """How many projects have a slot."""
         return len(self._of) - (None in self._of)
+
+    def longest_idle_s(self) -> float:
+        """For how long the process has been idle that goes first; 0 where none is."""
+        now = time.monotonic()
+        idle = [slot.process for slot in self._slots if slot.state in {State.IDLE, State.SPARE}]
+        return max(
+            (now - process.last_used for process in idle if process is not None), default=0.0
+        )
 
     def counts(self) -> PoolCounts:
         """How many processes there are now."""

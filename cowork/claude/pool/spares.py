@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cowork.claude.pool.machine_limit import MachineGate, OwnLimit
 from cowork.claude.pool.slot import LeaseRequest, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.process.launcher import Launcher
@@ -61,6 +62,7 @@ class Spares:
         cwd: str | None,
         on_ready: Callable[[ClaudeProcess], None] = lambda _process: None,
         on_tick: Callable[[], None] = lambda: None,
+        gate: MachineGate | None = None,
     ) -> None:
         self._slots = slots
         self._launcher = launcher
@@ -68,6 +70,7 @@ class Spares:
         self._wanted = LeaseRequest(None, cwd or "")
         self._on_ready = on_ready
         self._on_tick = on_tick
+        self._gate = gate or MachineGate(slots, OwnLimit())
         self._breaker = CircuitBreaker()
         self._logged_fault = ""
         self._missing_since: float | None = float("-inf")
@@ -172,6 +175,11 @@ class Spares:
 
     def _prepare(self, slot: Slot) -> None:
         given_up = _GiveUp(self._slots, self._thread)
+        if not self._gate.try_enter(slot):
+            with self._slots.changed:
+                self._slots.free(slot)
+            self._thread.pause(CHECK_INTERVAL_S)
+            return
         try:
             process = self._launcher.start_prewarmed(
                 self._wanted.cwd, given_up=given_up, on_spawn=slot.attach

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cowork.claude.pool.machine_limit import MachineGate
 from cowork.claude.pool.slot import LeaseRequest, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.start_probe import StartProbe
 from cowork.claude.process.launcher import Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess
-from cowork.errors import ClaudeUnavailable, ShuttingDown
+from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.runtime.ids import new_id
 
 THROWAWAY = Throwaway()
+# How often room is looked for on a machine that has too many processes.
+ROOM_POLL_INTERVAL_S = 0.1
 
 
 class ProcessStarter:
@@ -21,7 +25,7 @@ class ProcessStarter:
 
     `cwd` is where a start that fails is nobody's project's fault.  `on_skills` gets a directory
     and the skills that a process has listed there; `on_success` is called after each start that
-    went well.
+    went well.  Where the machine (`gate`) has too many, a start waits `timeout` seconds at most.
     """
 
     def __init__(
@@ -32,12 +36,16 @@ class ProcessStarter:
         cwd: str | None,
         on_skills: Callable[[str, tuple[str, ...] | None], None],
         on_success: Callable[[], None],
+        gate: MachineGate,
+        timeout: float,
     ) -> None:
         self._slots = slots
         self._launcher = launcher
         self._cwd = cwd
         self._on_skills = on_skills
         self._on_success = on_success
+        self._gate = gate
+        self._timeout = timeout
         self.probe = StartProbe(self._probe)
 
     def fill(
@@ -50,10 +58,11 @@ class ProcessStarter:
     ) -> ClaudeProcess:
         """Start the process of a new slot, for a question that waits or (`ahead`) is to come.
 
-        Raises as `Launcher.start` does, and `ShuttingDown`; the slot is free then.
+        Raises as `Launcher.start` does, `ShuttingDown` and `AtCapacity`; the slot is free then.
         """
         wanted = slot.wanted
         try:
+            self._wait_for_room(slot, given_up)
             process = self._start(slot, given_up, ahead=ahead, throwaway=throwaway)
         except BaseException as fault:
             with self._slots.changed:
@@ -71,6 +80,24 @@ class ProcessStarter:
             self.end_leased(process)
             raise ShuttingDown("the server is shutting down")
         return process
+
+    def _wait_for_room(self, slot: Slot, given_up: Callable[[], bool]) -> None:
+        """Wait until the machine has room for one more; who has been idle for longest goes."""
+        deadline = time.monotonic() + self._timeout
+        asked = False
+        while not self._gate.try_enter(slot):
+            # An answer is not waited for: what is known of the others may be old.
+            if asked or not self._gate.ask_for_room():
+                with self._slots.changed:
+                    victim = self._slots.evict_lru(slot.wanted.owner)
+                if victim is not None:
+                    self._slots.end(victim)
+                    asked = False
+                    continue
+            if self._slots.closed or given_up() or time.monotonic() >= deadline:
+                raise AtCapacity("the machine has too many Claude processes", retry_after=5)
+            asked = not asked
+            time.sleep(ROOM_POLL_INTERVAL_S)
 
     def _start(
         self,

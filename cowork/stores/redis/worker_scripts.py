@@ -77,6 +77,22 @@ redis.call('PEXPIRE', inbox, {INBOX_KEEP_MS})
 return entry
 """
 
+# machine, worker, how many it has, how many all may have (0: any number); lease
+ACQUIRE_PROCESSES = f"""{PRELUDE}{_LIVENESS}
+local key, total = p .. 'processes:' .. ARGV[1], tonumber(ARGV[3])
+local known = redis.call('HGETALL', key)
+for i = 1, #known, 2 do
+  if known[i] ~= ARGV[2] then
+    if is_alive(known[i]) then total = total + tonumber(known[i + 1])
+    else redis.call('HDEL', key, known[i]) end
+  end
+end
+if ARGV[4] ~= '0' and total > tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', key, ARGV[2], ARGV[3])
+redis.call('PEXPIRE', key, {INBOX_KEEP_MS})
+return 1
+"""
+
 # project, the claim's number, session, its state as it is known, its new state, whether what is
 # there is replaced, what is added ('' for nothing); then the project's earlier sessions
 PUT_TRANSCRIPT = f"""{PRELUDE}

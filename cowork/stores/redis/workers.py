@@ -66,6 +66,7 @@ class RedisWorkers:
         self._connection.call(
             lambda redis: redis.hset(f"{self._prefix}workers", worker.holder, dumps(body))
         )
+        self.acquire_processes(worker.machine, worker.processes, 0)
 
     def deregister(self) -> None:
         self._connection.call(lambda redis: redis.hdel(f"{self._prefix}workers", self._holder))
@@ -123,6 +124,12 @@ class RedisWorkers:
             lambda redis: redis.xrange(self._events(turn_id), min=f"({after}")
         )
         return [_events_of(*entry) for entry in found]
+
+    # -- processes
+
+    def acquire_processes(self, machine: str, count: int, limit: int) -> bool:
+        arguments = [machine, self._holder, count, limit, _LEASE_MS]
+        return bool(self._run(worker_scripts.ACQUIRE_PROCESSES, arguments))
 
     # -- transcripts
 

@@ -42,7 +42,7 @@ MADE = {
     "ErrorFrame": [Failed("claude_failed", "it died", {"retry_after": 3, "code": "not this"})],
     "DoneFrame": [
         Done(success=False, message=""),
-        Done(True, "text", "s", True, True, True, {"input_tokens": 1}, 0.5, 12, {"a": 1}),
+        Done(True, "text", "s", True, True, True, {"input_tokens": 1}, 0.5, 12, {"a": 1}, True),
     ],
 }
 
