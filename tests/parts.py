@@ -15,7 +15,7 @@ LOADS = ("attack", "bench", "faults", "soak")
 # Folders in a folder that are parts of their own: few tests that wait for long.
 NESTED = ("unit/claude",)
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
-PROGRAMS = (*LOADS, "clients", "e2e")
+PROGRAMS = (*LOADS, "clients", "e2e", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ PARTS = (
     Part("loads", only=(*LOADS, "clients")),
     Part("patched", patched=True, without=(*PROGRAMS, "unit", "unit/claude")),
     Part("plain", without=(*PROGRAMS, "contract", "unit", "unit/claude")),
+    Part("workers", only=("workers",)),
     Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
     Part("processes", only=("unit/claude",)),

@@ -96,7 +96,7 @@ class CommandHandlers:
         self._service.make_room()
 
     def _forget(self, body: Body) -> None:
-        self._registry.forget_project(Project(**body))
+        self._service.forget_here(Project(**body["project"]), body["sessions"])
 
 
 def _question_of(body: Body) -> Question:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -176,11 +177,14 @@ class RemoteTurns:
         reply = self._channel.call(worker, "delete", _body_of(project), timeout=DELETE_TIMEOUT_S)
         return bool(reply["existed"])
 
-    def forget(self, project: Project) -> None:
-        """Have every other worker forget what was said in the project."""
-        for worker in self._others.workers():
-            if worker.holder != self._holder:
-                self._channel.tell(worker.holder, "forget", _body_of(project))
+    def forget(self, project: Project, session_ids: Sequence[str]) -> None:
+        """Have every other worker forget what was said in the project, in these sessions."""
+        body = {"project": _body_of(project), "sessions": list(session_ids)}
+        # Nothing is read from a worker that cannot be told, and cannot reach the store.
+        with suppress(StoreUnavailable):
+            for worker in self._others.workers():
+                if worker.holder != self._holder:
+                    self._channel.tell(worker.holder, "forget", body)
 
     def warm(self, project: Project) -> bool:
         """Warm the project in its worker; False where that is this one."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -252,8 +253,6 @@ class TurnService:
             else self._remote.delete(worker, project)
             for worker in workers
         ]
-        self._remote.forget(project)
-        self.registry.forget_project(project)
         return any(existed)
 
     def delete_session_here(self, project: Project) -> bool:
@@ -279,9 +278,18 @@ class TurnService:
             self._store.forget_turns(project)
         self.registry.forget_project(project, late)
         self._pool.forget(project, session.id if session is not None else None)
+        if self._remote is not None:
+            self._remote.forget(project, () if session is None else session.ids)
         if session is not None:
             self._removals.add(session.ids, lambda: self._pool.is_rid_of(project))
         return session is not None or bool(running)
+
+    def forget_here(self, project: Project, session_ids: Sequence[str]) -> None:
+        """Keep nothing of sessions that another worker has deleted, nor of what they said."""
+        self.registry.forget_project(project)
+        if session_ids:
+            self._pool.forget(project, session_ids[-1])
+            self._removals.add(session_ids, lambda: self._pool.is_rid_of(project))
 
     def warm(self, project: Project) -> None:
         """Have the project's process ready for its next question; returns when it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from tests.conftest import missing
 from tests.serving import ROOT, Client, free_port, wait_for
 
 SITE = ROOT / "deploy" / "nginx.conf"
+MANY = ROOT / "deploy" / "nginx-many.conf"
+_UPSTREAM = re.compile(r"^upstream \w+ \{.*?^\}\n", re.DOTALL | re.MULTILINE)
 STOP_S = 5.0
 MAIN = """
 daemon off;
@@ -31,14 +34,17 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, server_port: int) -> Iterator[str]:
-    """The URL of nginx with our site; only ports and the log's folder are others."""
+def nginx(folder: Path, server_port: int, second_port: int | None = None) -> Iterator[str]:
+    """The URL of nginx with our site; only ports and the log's folder are others.
+
+    With a second server there are two behind it, by our `nginx-many.conf`.
+    """
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin")
     if binary is None:
         missing("nginx", "apt-get install nginx-light")
     folder.mkdir()
     port = free_port()
-    (folder / "site.conf").write_text(_site(folder, port, server_port))
+    (folder / "site.conf").write_text(_site(folder, port, server_port, second_port))
     (folder / "main.conf").write_text(MAIN.format(folder=folder))
     with (folder / "stderr.log").open("wb") as said:
         child = subprocess.Popen(
@@ -57,13 +63,18 @@ def nginx(folder: Path, server_port: int) -> Iterator[str]:
         child.wait(STOP_S)
 
 
-def _site(folder: Path, port: int, server_port: int) -> str:
+def _site(folder: Path, port: int, server_port: int, second_port: int | None) -> str:
     text = SITE.read_text()
-    for ours, theirs in (
+    if second_port is not None:
+        text = _UPSTREAM.sub(lambda _: MANY.read_text(), text, count=1)
+    changes = [
         ("    listen 80;", f"    listen 127.0.0.1:{port};"),
-        ("server 127.0.0.1:5002;", f"server 127.0.0.1:{server_port};"),
+        ("server 127.0.0.1:5002", f"server 127.0.0.1:{server_port}"),
         ("/var/log/nginx/", f"{folder}/"),
-    ):
+    ]
+    if second_port is not None:
+        changes.append(("server 127.0.0.1:5003", f"server 127.0.0.1:{second_port}"))
+    for ours, theirs in changes:
         assert ours in text, f"{SITE.name} has no {ours!r}"
         # The second `listen 80` is a comment.
         text = text.replace(ours, theirs)

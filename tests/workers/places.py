@@ -77,6 +77,8 @@ def open_places(
             settings = _environ(folder, name, binary, url or redis.url)
             servers[name] = kind({**settings, **environ}, log=folder / f"{name}.log")
             stack.callback(servers[name].close)
+            if key := environ.get("COWORK_API_KEYS", "").partition("=")[2]:
+                servers[name].http.headers["Authorization"] = f"Bearer {key}"
         wait_for(
             lambda: servers[names[0]].get("/workers").json()["count"] >= len(names), what="workers"
         )
