@@ -18,8 +18,10 @@ from tests.faults import (
     interrupts,
     kills,
     pairs,
+    partitions,
     retries,
     spares,
+    workers,
 )
 from tests.faults.environment import Ground, ask, compare
 from tests.faults.report import Report, Row
@@ -37,6 +39,8 @@ KINDS: list[tuple[ModuleType, int]] = [
     (deliveries, 1000),
     (blackholes, 200),
     (evictions, 500),
+    (workers, 50),
+    (partitions, 10),
 ]
 
 
