@@ -96,15 +96,15 @@ def from_record(
     return turn
 
 
-def _log_of(published: Sequence[PublishedEvents]) -> EventLog | None:
-    """The log as far as it was published without a gap; None for nothing."""
+def _log_of(published: Sequence[PublishedEvents]) -> EventLog:
+    """The log as far as it was published without a gap."""
     log = EventLog()
     for events in published:
         known = len(log) - (events.first - 1)
         if events.is_end or known < 0:
             break
         log.append_raw(events.codes[known:], b"\n".join(events.lines.split(b"\n")[known:]))
-    return log if len(log) else None
+    return log
 
 
 def apply_record(
@@ -129,9 +129,9 @@ def apply_record(
         lost = failed(
             WorkerLost("the server's process was lost while it answered"), turn.session_id
         )
-        log = _log_of(published) if published else None
-        done = replace(lost.done, message=log.text()) if log is not None else lost.done
-        turn.finish_from_record(log, done, lost.error, is_cut=log is not None)
+        log = _log_of(published)
+        done = replace(lost.done, message=log.text())
+        turn.finish_from_record(log, done, lost.error, is_cut=True)
         return
     done = Done(**_known_fields(Done, end))
     error = None if fault is None else restore_error(**fault)

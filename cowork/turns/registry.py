@@ -20,7 +20,7 @@ from cowork.errors import (
     WorkerLost,
 )
 from cowork.model import Project, PublishedEvents, TurnKey, TurnRecord
-from cowork.stores.protocol import Store
+from cowork.stores.protocol import CLAIM_TTL_S, Store
 from cowork.turns.records import apply_record, from_record, is_lost
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
@@ -39,7 +39,8 @@ class TurnRegistry:
     for the last hundred thousand, so that "expired" can be told from "never was".
     Turns of an earlier run, or of another process, come from the `store`: those that still run
     somewhere are polled (`refresh_remote`) until the store has their end.  `holder` is our name
-    there.  `on_remote_readers` is called when a reader of one of those has come or gone.
+    there.  `on_remote_readers` is called when a reader of one of those has come or gone,
+    `on_remote_silence` when nothing is heard of it.
     """
 
     def __init__(self, retention: float, store: Store, holder: str = "") -> None:
@@ -58,6 +59,7 @@ class TurnRegistry:
         self._tombstones: OrderedDict[str, str] = OrderedDict()
         self._remote: dict[str, RemoteTurn] = {}
         self.on_remote_readers: Callable[[RemoteTurn], None] | None = None
+        self.on_remote_silence: Callable[[RemoteTurn], None] | None = None
 
     def get(self, owner: str, turn_id: str) -> Turn:
         """The owner's turn of that id.
@@ -185,6 +187,7 @@ class TurnRegistry:
             if isinstance(turn, RemoteTurn) and turn.done is None:
                 turn.on_end(self.on_turn_ended)
                 turn.on_readers = self.on_remote_readers
+                turn.on_silence = self.on_remote_silence
                 self._remote[turn.id] = turn
         if turn.done is not None:
             self.on_turn_ended(turn)
@@ -216,12 +219,22 @@ class TurnRegistry:
         """Update a turn that runs in another process; raises `StoreUnavailable`."""
         found = self._store.turn(turn.project.owner, turn.id)
         if found is None:
-            # Only a store that has lost everything has lost a turn that runs.
-            turn.fail(WorkerLost("the store lost the turn"))
+            self._miss(turn)
         else:
             apply_record(turn, *found, self._published_of_lost(found[0]))
         if turn.done is not None:
             self._remote.pop(turn.id, None)
+
+    def _miss(self, turn: Turn) -> None:
+        """The store does not know a turn that runs: it has lost everything.
+
+        Its worker tells of its end all the same, if that goes on; else it is over.
+        """
+        if self._store.others is not None and isinstance(turn, RemoteTurn):
+            turn.missing_since = turn.missing_since or time.monotonic()
+            if time.monotonic() - turn.missing_since < CLAIM_TTL_S:
+                return
+        turn.fail(WorkerLost("the store lost the turn"))
 
     def runs_elsewhere(self, turn: Turn) -> bool:
         """Whether another process runs the turn now; raises `StoreUnavailable`."""

@@ -69,6 +69,7 @@ class RemoteTurns:
             "watches", self._watch_again, first_s=WATCH_INTERVAL_S, retry_s=WATCH_INTERVAL_S
         )
         registry.on_remote_readers = self._readers_changed
+        registry.on_remote_silence = self._check_worker
 
     def start(self) -> None:
         """Keep telling workers which of their turns are read here."""
@@ -213,6 +214,12 @@ class RemoteTurns:
             self._channel.unfollow(turn.id)
             if turn.done is None:
                 self._tell(turn, "unwatch", {"turn": turn.id, "from": self._holder})
+
+    def _check_worker(self, turn: RemoteTurn) -> None:
+        """See whether the turn's worker is gone, and the turn with it."""
+        with suppress(StoreUnavailable):
+            self._assignments.release_if_dead(turn.holder)
+            self._registry.refresh(turn)
 
     def _receive(self, turn: RemoteTurn, published: list[PublishedEvents]) -> None:
         for events in published:

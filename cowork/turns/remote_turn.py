@@ -12,15 +12,19 @@ from cowork.turns.event_log import EventLog
 from cowork.turns.question import Question
 from cowork.turns.turn import Turn
 
-# How long an event is waited for that a client says it has read elsewhere.
-EVENT_TIMEOUT_S = 1.0
+# How long an event is waited for that a client says it has read elsewhere: longer than it takes
+# until a machine that is gone counts as that; and how often its worker is looked after meanwhile.
+EVENT_TIMEOUT_S = 20.0
+CHECK_INTERVAL_S = 1.0
 
 
 class RemoteTurn(Turn):
     """Its log is a copy, which grows by what its worker (`holder`) publishes while it is read here.
 
-    `place` is how far that was read.  Its own worker decides what becomes of it when nobody reads
-    it any more; `on_readers` is called, with the turn, when that may have changed.
+    `place` is how far that was read, `missing_since` when the store was found not to know it
+    (monotonic).  Its own worker decides what becomes of it when nobody reads
+    it any more; `on_readers` is called, with the turn, when that may have changed, and `on_silence`
+    when it says nothing that is known to have been said.
     """
 
     def __init__(
@@ -29,7 +33,9 @@ class RemoteTurn(Turn):
         super().__init__(project, question, turn_id=turn_id)
         self.holder = holder
         self.place = "0"
+        self.missing_since: float | None = None
         self.on_readers: Callable[[RemoteTurn], None] | None = None
+        self.on_silence: Callable[[RemoteTurn], None] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -85,10 +91,26 @@ class RemoteTurn(Turn):
                 return
         super().finish_from_record(log, done, error, is_cut=is_cut)
 
-    def wait_event(self, number: int) -> None:
-        """Wait until event `number` has come here, for a while; it is read."""
+    def wait_event(self, number: int) -> bool:
+        """Wait until event `number` has come here, or the turn has ended; it is read meanwhile.
+
+        False where neither has in `EVENT_TIMEOUT_S`.
+        """
         deadline = time.monotonic() + EVENT_TIMEOUT_S
+        self.add_reader()
+        try:
+            while not self._has(number) and time.monotonic() < deadline:
+                with self._condition:
+                    self._condition.wait_for(
+                        lambda: self.done is not None or len(self._log) >= number,
+                        min(deadline, time.monotonic() + CHECK_INTERVAL_S),
+                    )
+                if not self._has(number) and self.on_silence is not None:
+                    self.on_silence(self)
+        finally:
+            self.remove_reader()
+        return self._has(number)
+
+    def _has(self, number: int) -> bool:
         with self._condition:
-            self._condition.wait_for(
-                lambda: self.done is not None or len(self._log) >= number, deadline
-            )
+            return self.done is not None or len(self._log) >= number

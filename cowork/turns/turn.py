@@ -36,6 +36,8 @@ LOG_LIMIT_BYTES = 64 * 2**20
 # What a turn takes whatever was said, and each event besides its text; bytes.
 BASE_BYTES = 4096
 EVENT_BYTES = 9
+# Before the numbers of a cut turn's end.
+CUT_OFFSET = 10**9
 # Above this many unread events, wake the reader to read them in one batch: cheaper than writing
 # each from the thread that they come from.
 WRITE_THROUGH_LIMIT = 16
@@ -48,7 +50,7 @@ class Turn:
     `done` is set with the last event; `error` says why a turn did not succeed.
     `key` is the client's, `question_in_outbox` whether the question is on its way to the chat
     history; `log_is_complete` is not so for a turn of another run whose events were lost.
-    `is_cut` says that its last events were lost with its worker.
+    `cut_after` is how many events are kept of one whose last ones were lost with its worker.
     `is_end_only` says that nothing is kept of it but how it ends (`keep_end_only`).
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
@@ -72,7 +74,7 @@ class Turn:
         self.is_new_session = False
         self.session_recovered = self.session_moved = False
         self.log_is_complete = True
-        self.is_cut = False
+        self.cut_after: int | None = None
         self.key: TurnKey | None = None
         self.question_in_outbox = False
         self.queue_position = 0
@@ -324,6 +326,21 @@ class Turn:
         with self._condition:
             return self._log.text() if self.done is None else self.done.message
 
+    def number_of(self, place: int) -> int:
+        """The number by which readers know the event at that place of the log, from 1.
+
+        They are the same, but where the last events were lost: how that turn ended has numbers
+        that no event of its worker's can have had.
+        """
+        is_end = self.cut_after is not None and place > self.cut_after
+        return place + CUT_OFFSET if is_end else place
+
+    def place_of(self, number: int) -> int:
+        """The place of the last event that a reader has, who knows it by that number."""
+        if self.cut_after is None:
+            return number
+        return number - CUT_OFFSET if number > CUT_OFFSET else min(number, self.cut_after)
+
     @property
     def event_count(self) -> int:
         """The number of the last event there is."""
@@ -401,6 +418,7 @@ class Turn:
         `is_cut`: only the last of them.
         """
         is_complete = log is not None
+        cut_after = len(log) if is_cut and log is not None else None
         if log is None:
             log = EventLog()
             if done.message:
@@ -408,7 +426,7 @@ class Turn:
         with self._condition:
             if self.done is not None:
                 return
-            self._log, self.log_is_complete, self.is_cut = log, is_complete, is_cut
+            self._log, self.log_is_complete, self.cut_after = log, is_complete, cut_after
         self.finish(done, error)
 
 

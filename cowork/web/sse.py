@@ -167,7 +167,7 @@ class Stream:
                 continue
             data = frame_data(run, self._wanted, self._turn.id)
             if data is not None:
-                parts.append(self._framing.frame(data, number))
+                parts.append(self._framing.frame(data, self._turn.number_of(number)))
             number += 1
         self._after += len(events)
         return b"".join(parts)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.redis_server import RedisServer
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
@@ -76,10 +77,14 @@ def test_what_a_killed_worker_has_told_is_there_and_its_project_goes_on(
     assert len(words) >= len(joined(seen).split())
     said = answered(reader, "[[count]] next", project, 5 if other == "sister" else 20)
     assert said.startswith("I see 3 questions:  | remember this")
-    assert last(list(frames(reader.get(f"/turns/{turn}/events", stream=True)))) == (
-        False,
-        "worker_lost",
-    )
+    again = list(frames(reader.get(f"/turns/{turn}/events", stream=True)))
+    assert last(again) == (False, "worker_lost")
+    # Who had more than was kept learns how it ended, once, and by numbers that grow.
+    for had in (len(words), len(words) + 1, len(words) + 2, len(words) + 30):
+        more = list(frames(reader.get(f"/turns/{turn}/events?after={had + 1}", stream=True)))
+        assert [frame.data["type"] for frame in more][-2:] == ["error", "done"]
+        assert int(str(more[-2].id).rpartition(".")[2]) > 10**9
+        assert reader.get(f"/turns/{turn}/events?after={more[-1].id}").status_code == 204
 
 
 def test_a_turn_that_nobody_read_elsewhere_is_kept_but_for_half_a_second(places: Places) -> None:
@@ -186,3 +191,32 @@ def test_redis_is_paused_for_a_moment(places: Places) -> None:
     seen = rest()
     assert joined(seen).split() == [f"w{number}" for number in range(1, 201)]
     assert last(seen) == (True, None)
+
+
+def test_a_replica_takes_redis_place_behind_the_same_address(_redis: None, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with (
+        RedisServer(tmp_path / "first") as first,
+        RedisServer(tmp_path / "second") as second,
+        RedisLine(first.port) as line,
+        Redis(port=second.port) as replica,
+    ):
+        replica.replicaof("127.0.0.1", str(first.port))
+        wait_for(lambda: replica.info("replication")["master_link_status"] == "up", 20)
+        with open_places(tmp_path / "places", ("home", "sister"), first, line.url) as places:
+            project = places.project()
+            places.home.ask("remember this", project)
+            turn, rest = begun(
+                places.servers["sister"], "[[words 300]] [[delay 10]]", project, tokens=20
+            )
+            first.stop()
+            replica.replicaof("NO", "ONE")
+            line.lead_to(second.port)
+            seen = rest()
+            words = [f"w{number}" for number in range(1, 301)]
+            assert joined(seen).split() == words
+            assert last(seen) == (True, None)
+            assert places.servers["sister"].get(f"/turns/{turn}").json()["state"] == "succeeded"
+            said = answered(places.servers["sister"], "[[count]] next", project, 10)
+            assert said.startswith("I see 4 questions:  | remember this | ")

@@ -111,7 +111,10 @@ def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
     assert again.state is State.FAILED
     assert again.error.code == "worker_lost"
     assert again.done.success is False
-    assert not again.log_is_complete
+    # Whoever has read some of it learns how it ended, by a number that none of it has.
+    assert again.place_of(7) == 0
+    assert [again.number_of(place) for place in (1, 2)] == [10**9 + 1, 10**9 + 2]
+    assert again.place_of(10**9 + 2) == again.event_count == 2
 
 
 def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():
