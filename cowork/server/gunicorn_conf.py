@@ -85,6 +85,12 @@ def nworkers_changed(server: Any, new: int, old: int | None) -> None:
         server.num_workers = 1
 
 
+def on_exit(server: Any) -> None:
+    """The master ends: another server may use the store."""
+    del server
+    _lock.release()
+
+
 def on_reload(server: Any) -> None:
     """The workers that there are go on until new ones accept."""
     del server

@@ -48,6 +48,12 @@ class StoreLock:
         self._handle = handle
         return None
 
+    def release(self) -> None:
+        """Give it back; without it the end of the process does."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
 
 def _shown(holder: str) -> str:
     return f"process {holder}" if holder.isdigit() and Path(f"/proc/{holder}").exists() else "one"

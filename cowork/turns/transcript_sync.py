@@ -98,7 +98,10 @@ class TranscriptSync:
         size = self._transcripts.size(session.cwd, session.id)
         if size is None or size < kept.size:
             return False
-        tail, _ = self._transcripts.read(session.cwd, session.id, kept.size, 0)
+        try:
+            tail, _ = self._transcripts.read(session.cwd, session.id, kept.size, 0)
+        except OSError:
+            return False  # a link, say, which is replaced
         return tail == kept.tail
 
     def _state(self, session_id: str) -> TranscriptState:

@@ -193,7 +193,8 @@ def test_redis_is_paused_for_a_moment(places: Places) -> None:
     assert last(seen) == (True, None)
 
 
-def test_a_replica_takes_redis_place_behind_the_same_address(_redis: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_redis")
+def test_a_replica_takes_redis_place_behind_the_same_address(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     with (
