@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from cowork import log as _log
-from cowork.server import store_lock as _store_lock
 from cowork.server.handover import handover as _handover
+from cowork.server.store_lock import store_lock as _lock
 from cowork.settings import settings as _settings
 
 try:
@@ -53,7 +53,6 @@ logconfig_dict = {
 }
 
 
-_lock = _store_lock.StoreLock()
 _ONE_WORKER = (
     f"COWORK_STORE={_loaded.store.partition(':')[0]}:// is for one worker: set COWORK_WORKERS=1 "
     "(nor more by --workers, WEB_CONCURRENCY, GUNICORN_CMD_ARGS), or set "

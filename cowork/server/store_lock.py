@@ -55,5 +55,9 @@ class StoreLock:
             self._handle = None
 
 
+# Of this process, which gunicorn's master is.
+store_lock = StoreLock()
+
+
 def _shown(holder: str) -> str:
     return f"process {holder}" if holder.isdigit() and Path(f"/proc/{holder}").exists() else "one"
