@@ -181,10 +181,11 @@ class Runner:
                 # The question itself may be the cause: the session is not to be lost by it.
                 error = session_unusable(turn, refused, error)
                 session = with_tried(refused, session)
+            if self._sync is not None:
+                # Before its end is told: who asks again at once, elsewhere, is understood.
+                self._sync.save(replace(session, id=result.session_id or session.id), claim)
             kept = self._finisher.finish(turn, result, error, claim=claim, session=session)
             turns = session.turns + 1
-            if kept and self._sync is not None:
-                self._sync.save(replace(session, id=turn.session_id or session.id), claim)
             # A process that has seen no login would not notice a new one.
             fit = kept and not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
             if reply.answer.used_tools:

@@ -39,6 +39,7 @@ DECIDED = {
     "POST /sessions/<project_id>/interrupt": "owner",
     "POST /sessions/<project_id>/warm": "owner",
     "GET /processes": "owner",
+    "GET /workers": "operator",
     "GET /turns/<turn_id>": "owner",
     "GET /turns/<turn_id>/events": "owner",
     "POST /turns/<turn_id>/ticket": "owner",

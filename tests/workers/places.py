@@ -63,9 +63,14 @@ def open_places(
     names: tuple[str, ...] = NAMES,
     redis: RedisServer | None = None,
     url: str | None = None,
+    *,
+    workspaces: str = "{folder}/workspace",
     **environ: str,
 ) -> Iterator[Places]:
-    """Start Redis, unless there is one, and the servers; `url` is what they are told of it."""
+    """Start Redis, unless there is one, and the servers; `url` is what they are told of it.
+
+    `workspaces` is where each works, by `{folder}` and its `{name}`.
+    """
     folder.mkdir(exist_ok=True)
     fakes = Fakes(folder)
     binary = fake_claude.install(folder / "bin", fakes.settings())
@@ -75,6 +80,7 @@ def open_places(
         for name in names:
             kind = Machine if name.startswith("machine") else Gunicorn
             settings = _environ(folder, name, binary, url or redis.url)
+            settings["COWORK_WORKSPACE"] = workspaces.format(folder=folder, name=name)
             servers[name] = kind({**settings, **environ}, log=folder / f"{name}.log")
             stack.callback(servers[name].close)
             if key := environ.get("COWORK_API_KEYS", "").partition("=")[2]:
@@ -98,7 +104,6 @@ def _environ(folder: Path, name: str, binary: Path, url: str) -> dict[str, str]:
         "CHAT_API_BASE_URL": "",
         "COWORK_STORE": url,
         "COWORK_STORE_KEY_FILE": str(folder / "store.key"),
-        "COWORK_WORKSPACE": str(folder / "workspace"),
         "COWORK_SPARE_PROCESSES": "0",
         "COWORK_QUEUE_LIMIT": "24",
         "COWORK_LOG_LEVEL": "info",

@@ -6,10 +6,12 @@ No two servers here share a folder but the workspace: what moves, moves through 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -33,14 +35,20 @@ def places(_redis: None, tmp_path: Path) -> Iterator[Places]:
 
 
 def answered(server: Client, question: str, project: str, within: float) -> str:
-    """Ask until it is answered, as a client does that heeds `Retry-After`; what it says."""
+    """Ask until it is answered; what it says."""
+    return str(answer(server, question, project, within)["message"])
+
+
+def answer(server: Client, question: str, project: str, within: float) -> dict[str, Any]:
+    """The answer to a client that asks again, as `Retry-After` tells it to."""
     begin = time.monotonic()
     while True:
         reply = server.ask(question, project)
         took = time.monotonic() - begin
         if reply.status_code == 200:
             assert took < within, took
-            return str(reply.json()["message"])
+            found: dict[str, Any] = reply.json()
+            return found
         assert reply.status_code == 503, reply.text
         assert took < within, (took, reply.text)
         time.sleep(0.25)
@@ -120,6 +128,27 @@ def test_a_worker_that_drains_gives_its_projects_to_others(places: Places) -> No
     said = answered(places.servers["machine"], "[[count]] next", project, 20)
     assert said.endswith("| next")
     assert last(rest()) == (True, None)  # it was let finish
+
+
+@pytest.mark.usefixtures("_redis")
+@pytest.mark.parametrize("dirs", ["true", "false"])
+def test_a_session_that_moves_to_a_machine_without_its_directory_says_so(
+    tmp_path: Path, dirs: str
+) -> None:
+    apart = "{folder}/{name}/work"
+    with open_places(tmp_path, workspaces=apart, COWORK_PROJECT_DIRS=dirs) as places:
+        project = places.project()
+        machine = places.servers["machine"]
+        os.kill(places.home.child.pid, signal.SIGKILL)
+        places.home.child.wait()
+        shutil.rmtree(tmp_path / "home")  # which is another machine's
+        moved = answer(machine, "[[count]] next", project, 25)
+        assert moved["message"] == "I see 2 questions:  | next"
+        assert (moved["session_moved"], moved["is_new_session"]) == (True, False)
+        assert machine.get(f"/turns/{moved['turn_id']}").json()["session_moved"] is True
+        again = machine.ask("[[cwd]]", project).json()
+        assert again["message"].startswith(f"{tmp_path}/machine/work")
+        assert "session_moved" not in again
 
 
 # -- the line to Redis
