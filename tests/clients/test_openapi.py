@@ -186,6 +186,8 @@ def leave_to_the_server(case: Any, *, number: int) -> None:
         case.body = {name: case.body[name] for name in case.body if name not in SERVERS}
     if "Idempotency-Key" in (case.headers or {}):  # of another body
         case.headers["Idempotency-Key"] = f"{number}"
+    # It has to be the same as in the body, or the path.
+    (case.headers or {}).pop("X-Cowork-Project", None)
 
 
 def generated(strategy: Any, number: int) -> list[Any]:

@@ -54,6 +54,16 @@ def answer(server: Client, question: str, project: str, within: float) -> dict[s
         time.sleep(0.25)
 
 
+def lost(server: Client, turn: str) -> dict[str, Any]:
+    """The turn, when it is known that its worker is gone."""
+    wait_for(
+        lambda: server.get(f"/turns/{turn}").json()["state"] == "failed", 20, what="the notice"
+    )
+    told: dict[str, Any] = server.get(f"/turns/{turn}").json()
+    assert told["error"]["code"] == "worker_lost"
+    return told
+
+
 def kill_worker(server: Gunicorn) -> None:
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
@@ -116,8 +126,7 @@ def test_a_machine_that_is_gone_gives_its_projects_up(places: Places) -> None:
     machine.child.wait()
     said = answered(places.home, "[[count]] next", project, 20)
     assert said == "I see 2 questions: remember this | next"
-    told = places.home.get(f"/turns/{turn}").json()
-    assert (told["state"], told["error"]["code"]) == ("failed", "worker_lost")
+    told = lost(places.home, turn)
     assert told["message"].startswith("w1 w2 ")
 
 
@@ -183,8 +192,7 @@ def test_a_machine_that_is_cut_off_says_so_and_loses_its_projects(
     assert tried.status_code == 503 or tried.json()["state"] != "succeeded"
     said = answered(places.home, "[[count]] next", project, 25)
     assert said == "I see 2 questions: remember this | next"
-    told = places.home.get(f"/turns/{turn}").json()
-    assert (told["state"], told["error"]["code"]) == ("failed", "worker_lost")
+    lost(places.home, turn)
     between.heal()
     wait_for(lambda: machine.get("/health/ready").status_code == 200, 20, what="its return")
     machine.post(f"/turns/{turn}/interrupt")
