@@ -226,7 +226,8 @@ class WorkerStore(Protocol):
         """The worker that answers the project's questions: the one that did, else `candidate`.
 
         It is another where that is gone or takes none any more, and where the project has been
-        idle for `ASSIGNMENT_TTL_S`.
+        idle for `ASSIGNMENT_TTL_S`: `candidate` then too, but for one of the same machine as
+        before that has room.
         """
 
     def find_workers(self, project: Project) -> list[str]:

@@ -89,7 +89,7 @@ class TurnRegistry:
         Raises `IdempotencyMismatch` and `StoreUnavailable`.
         """
         if key is not None:
-            found = self._by_key(key) or self._load_by_key(key)
+            found = self.find_by_key(key)
             if found is not None:
                 return found, True
         with self._lock:
@@ -103,6 +103,13 @@ class TurnRegistry:
                 self._keys[key.owner, key.key] = turn.id, key.digest
                 self._key_of[turn.id] = key.owner, key.key
         return turn, False
+
+    def find_by_key(self, key: TurnKey) -> Turn | None:
+        """The turn of that key, here or in the store.
+
+        Raises `IdempotencyMismatch` and `StoreUnavailable`.
+        """
+        return self._by_key(key) or self._load_by_key(key)
 
     @contextmanager
     def rejecting(self, turn: Turn) -> Iterator[None]:

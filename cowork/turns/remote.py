@@ -113,6 +113,10 @@ class RemoteTurns:
         on_busy: OnBusy,
         key: TurnKey | None,
     ) -> tuple[Turn, bool]:
+        # Also while the worker that has it cannot be reached.
+        known = None if key is None else self._registry.find_by_key(key)
+        if known is not None:
+            return known, True
         turn_id = new_id()
         body: Body = {
             "turn": turn_id,

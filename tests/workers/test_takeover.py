@@ -145,7 +145,8 @@ def test_a_session_that_moves_to_a_machine_without_its_directory_says_so(
     tmp_path: Path, dirs: str
 ) -> None:
     apart = "{folder}/{name}/work"
-    with open_places(tmp_path, workspaces=apart, COWORK_PROJECT_DIRS=dirs) as places:
+    names = ("home", "machine")
+    with open_places(tmp_path, names, workspaces=apart, COWORK_PROJECT_DIRS=dirs) as places:
         project = places.project()
         machine = places.servers["machine"]
         os.kill(places.home.child.pid, signal.SIGKILL)

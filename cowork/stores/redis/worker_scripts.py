@@ -26,24 +26,48 @@ local function claim_holder(project)
 end
 """
 
-# project, candidate, milliseconds for which it stays assigned; lease
-ASSIGN = f"""{PRELUDE}{_LIVENESS}
-local key = p .. 'assigned:' .. ARGV[1]
-local current = redis.call('GET', key)
-if current and takes_questions(current) then
-  redis.call('PEXPIRE', key, ARGV[3])
-  return current
+# The worker that has a project, and when it was last asked.
+_ASSIGNED = """
+local function assigned_to(project)
+  local held = redis.call('GET', p .. 'assigned:' .. project)
+  if held then return string.match(held, '^(.*) (%d+)$') end
 end
+local function machine_of(holder) return string.match(holder, '^[^/]*') end
+-- Of the workers on that machine, the one with the most room; its disk has what sessions work on.
+local function with_room_on(machine)
+  local found, most = nil, 0
+  local known = redis.call('HGETALL', p .. 'workers')
+  for i = 1, #known, 2 do
+    local free = machine_of(known[i]) == machine and cjson.decode(known[i + 1]).free or 0
+    if free > most and is_alive(known[i]) then found, most = known[i], free end
+  end
+  return found
+end
+"""
+
+# project, candidate, milliseconds for which it stays assigned and for which it is known where it
+# was; lease
+ASSIGN = f"""{PRELUDE}{_LIVENESS}{_ASSIGNED}
+local current, asked = assigned_to(ARGV[1])
 local chosen = claim_holder(ARGV[1])
-if not chosen or not takes_questions(chosen) then chosen = ARGV[2] end
-redis.call('SET', key, chosen, 'PX', ARGV[3])
+if not chosen or not takes_questions(chosen) then
+  chosen = ARGV[2]
+  if current then
+    if now() - tonumber(asked) < tonumber(ARGV[3]) and takes_questions(current) then
+      chosen = current
+    elseif machine_of(chosen) ~= machine_of(current) then
+      chosen = with_room_on(machine_of(current)) or chosen
+    end
+  end
+end
+redis.call('SET', p .. 'assigned:' .. ARGV[1], chosen .. ' ' .. whole(now()), 'PX', ARGV[4])
 return chosen
 """
 
 # project; lease.  Who answers it now, and whom it is assigned to; each once
-FIND_WORKERS = f"""{PRELUDE}{_LIVENESS}
+FIND_WORKERS = f"""{PRELUDE}{_LIVENESS}{_ASSIGNED}
 local found = {{}}
-local running, assigned = claim_holder(ARGV[1]), redis.call('GET', p .. 'assigned:' .. ARGV[1])
+local running, assigned = claim_holder(ARGV[1]), (assigned_to(ARGV[1]))
 if running then found[1] = running end
 if assigned and assigned ~= running and takes_questions(assigned) then
   found[#found + 1] = assigned

@@ -33,6 +33,8 @@ from cowork.stores.serialization import dumps, loads
 READ_LIMIT = 256
 _LEASE_MS = round(CLAIM_TTL_S * 1000)
 _ASSIGNED_MS = round(ASSIGNMENT_TTL_S * 1000)
+# For how long it is known on which machine an idle project was.
+_PLACE_KEEP_MS = 30 * 24 * 3600 * 1000
 _EVENTS_KEEP_MS = round(KEY_KEEP * 1000)
 
 
@@ -77,7 +79,7 @@ class RedisWorkers:
         return [_worker_of(holder.decode(), int(silent), body) for holder, silent, body in threes]
 
     def assign(self, project: Project, candidate: str) -> str:
-        arguments = [project_key(project), candidate, _ASSIGNED_MS, _LEASE_MS]
+        arguments = [project_key(project), candidate, _ASSIGNED_MS, _PLACE_KEEP_MS, _LEASE_MS]
         holder: bytes | str = self._run(worker_scripts.ASSIGN, arguments)
         return holder.decode() if isinstance(holder, bytes) else holder
 

@@ -53,6 +53,10 @@ def named(session_id):
     return replace(session(P), id=session_id)
 
 
+def machine(holder):
+    return holder.partition("/")[0]
+
+
 def silence(redis, holder):
     """Its last heartbeat is long ago."""
     redis.hset("cowork:holders", holder, 1)
@@ -92,6 +96,31 @@ def test_one_that_a_worker_answers_stays_there_whoever_is_the_candidate(join, re
     us.others.deregister()
     assert them.others.assign(P, "them") == "them"
     assert them.others.find_workers(P) == ["us", "them"]  # who answers it is the first
+
+
+def test_it_stays_on_its_machine_where_that_has_room(join):
+    us = join("boot-1/us", free=4)
+    join("boot-1/sister", free=2)
+    full = join("boot-1/full", free=0)
+    them = join("boot-2/them", free=9)
+    us.others.assign(P, "boot-1/us")
+    us.others.deregister()
+    assert them.others.assign(P, "boot-2/them") == "boot-1/sister"
+    join("boot-1/sister").others.deregister()
+    assert full.others.assign(P, "boot-1/full") == "boot-1/full"
+    full.others.deregister()
+    assert them.others.assign(P, "boot-2/them") == "boot-2/them"
+
+
+def test_one_that_was_idle_for_long_goes_where_it_is_asked_on_its_machine(join, redis):
+    us, sister = join("boot-1/us", free=4), join("boot-1/sister", free=4)
+    them = join("boot-2/them", free=4)
+    us.others.assign(P, "boot-1/us")
+    redis.set("cowork:assigned:ann\0p", "boot-1/us 1")
+    assert sister.others.assign(P, "boot-1/sister") == "boot-1/sister"
+    redis.set("cowork:assigned:ann\0p", "boot-1/us 1")
+    assert machine(them.others.assign(P, "boot-2/them")) == "boot-1"
+    assert 0 < redis.pttl("cowork:assigned:ann\0p") <= 30 * 24 * 3600 * 1000
 
 
 def test_nobody_has_a_project_that_was_never_asked(join):
