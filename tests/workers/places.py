@@ -22,7 +22,14 @@ _numbers = count()
 class Machine(Gunicorn):
     """A server in a PID namespace of its own: nobody outside sees whether its processes live."""
 
-    prefix = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    prefix = (
+        "unshare",
+        *(() if os.geteuid() == 0 else ("--user", "--map-root-user")),
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+    )
 
     @property
     def master(self) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from cowork.claude.transcript import Transcripts
+from cowork.claude.transcript import Transcripts, tail_of
+from cowork.runtime import unix_user
 
 ID = "51d7c112-a28b-4e39-bea4-6b9cb4fcb8d7"
 
@@ -52,3 +55,33 @@ def test_fault_t9_a_transcript_that_did_not_grow_by_whole_lines_lacks_a_turn(
         file.parent.mkdir(parents=True)
         file.write_bytes(after)
     assert Transcripts(tmp_path).lacks_turn("/ws", ID, before) is lacks
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can work as another user")
+def test_a_transcript_is_written_and_read_with_the_rights_of_its_user(shared):
+    user = unix_user.lookup_cli_user("nobody")
+    config = shared / "config"
+    config.mkdir()
+    os.chown(config, user.uid, user.gid)
+    found = Transcripts(config, user)
+    found.write("/work", ID, b"one\n")
+    file = config / "projects" / "-work" / f"{ID}.jsonl"
+    for path, mode in ((file, 0o600), (file.parent, 0o700), (file.parent.parent, 0o700)):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (user.uid, mode)
+    assert found.read("/work", ID, 0, 100)[1] == b"one\n"
+    # What root alone may read is not read for it, and where root alone may write nothing is written.
+    os.chown(file, 0, 0)
+    with pytest.raises(PermissionError):
+        found.read("/work", ID, 0, 100)
+    os.chown(file.parent, 0, 0)
+    with pytest.raises(PermissionError):
+        found.write("/work", ID, b"two\n")
+
+
+def test_whole_lines_are_read_behind_a_place(tmp_path):
+    found = Transcripts(tmp_path)
+    found.write("/work", ID, b"one\ntwo\nthree\nhalf")
+    assert found.read("/work", ID, 0, 100)[1] == b"one\ntwo\nthree\n"
+    assert found.read("/work", ID, 4, 6)[1] == b"two\n"
+    assert found.read("/work", ID, 4, 0) == (tail_of(b"one\n"), b"")
+    assert found.read("/work", ID, 8, 0)[0] == tail_of(b"one\ntwo\n")
