@@ -117,7 +117,7 @@ class Services:
         self.turn_service.stop_accepting()
         self.pool.spares.stop()
         deadline = time.monotonic() + timeout
-        while self.turn_service.busy() and time.monotonic() < deadline and not cut_short():
+        while self.turn_service.is_needed() and time.monotonic() < deadline and not cut_short():
             time.sleep(DRAIN_POLL_INTERVAL_S)
         self.turn_service.stop_all(ShuttingDown("the server is shutting down", retry_after=5))
 

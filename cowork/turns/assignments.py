@@ -40,6 +40,7 @@ class Assignments:
         self.release_if_dead = release_if_dead
         self._known: list[WorkerInfo] = []
         self._known_until = 0.0
+        self._closed = False
 
     def assign(self, project: Project) -> str | None:
         """The worker that answers the project's next question; None for us."""
@@ -66,10 +67,15 @@ class Assignments:
             self._known_until = time.monotonic() + WORKERS_TTL_S
         return self._known
 
+    def close(self) -> None:
+        """Take no more projects; those that come here go to others, while there are any."""
+        self._closed = True
+
     def _candidate(self, project: Project) -> str:
-        if self._free() > 0:
+        if self._free() > 0 and not self._closed:
             return self._holder
-        others = [each for each in self.workers() if each.holder != self._holder and each.free > 0]
+        others = [each for each in self.workers() if each.holder != self._holder]
+        others = [each for each in others if each.free > 0] or (others if self._closed else [])
         if not others:
             return self._holder
         return max(others, key=lambda each: _weight(project, each)).holder

@@ -81,8 +81,15 @@ class RemoteTurns:
         self._thread.join(1.0)
         self._threads.close()
 
+    @property
+    def read_count(self) -> int:
+        """How many turns of other workers are read here."""
+        with self._lock:
+            return sum(turn.is_read for turn in self._followed.values())
+
     def deregister(self) -> None:
         """Be assigned no more projects."""
+        self._assignments.close()
         with suppress(StoreUnavailable):
             self._others.deregister()
 

@@ -18,6 +18,7 @@ from cowork.errors import (
     CoworkError,
     InvalidValue,
     ProjectBusy,
+    ShuttingDown,
     StoreUnavailable,
     TurnInterrupted,
     WorkerUnreachable,
@@ -89,12 +90,24 @@ class TurnService:
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
         question = self._checked(project, question, agent_type)
-        if self._remote is not None:
-            self._queues.check_accepting()
+        if self._remote is None:
+            return self.ask_here(project, question, on_busy=on_busy, key=key)
+        return self._remote.ask(project, question, on_busy, key) or self._ask_here_or_elsewhere(
+            project, question, on_busy, key
+        )
+
+    def _ask_here_or_elsewhere(
+        self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
+    ) -> tuple[Turn, bool]:
+        """Ask in this worker, or in another where this one has begun to shut down."""
+        assert self._remote is not None  # noqa: S101 - the caller has looked
+        try:
+            return self.ask_here(project, question, on_busy=on_busy, key=key)
+        except ShuttingDown:
             found = self._remote.ask(project, question, on_busy, key)
-            if found is not None:
-                return found
-        return self.ask_here(project, question, on_busy=on_busy, key=key)
+            if found is None:
+                raise
+            return found
 
     def ask_here(
         self,
@@ -322,6 +335,11 @@ class TurnService:
     def busy(self) -> int:
         """How many turns run or wait."""
         return len(self._queues.all())
+
+    def is_needed(self) -> bool:
+        """Whether turns run or wait here, or are read here that run elsewhere."""
+        reads = self._remote is not None and self._remote.read_count > 0
+        return reads or self.busy() > 0
 
     def stop_accepting(self) -> None:
         """Take no new turns from now on."""

@@ -10,10 +10,12 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from redis import Redis
 
 from tests.redis_server import RedisServer
@@ -128,6 +130,24 @@ def test_a_machine_that_is_gone_gives_its_projects_up(places: Places) -> None:
     assert said == "I see 2 questions: remember this | next"
     told = lost(places.home, turn)
     assert told["message"].startswith("w1 w2 ")
+
+
+def test_a_worker_that_drains_reads_to_the_end_and_hands_on_what_it_is_asked(
+    places: Places,
+) -> None:
+    project, sister = places.project(), places.servers["sister"]
+    kept_open = Client(sister.url)
+    assert kept_open.get("/health/live").status_code == 200
+    _, rest = begun(sister, "[[words 200]] [[delay 10]]", project)
+    sister.send_signal(signal.SIGTERM)
+    wait_for(lambda: places.home.get("/workers").json()["count"] == 2, what="the drain")
+    with suppress(requests.ConnectionError):  # it may have closed what was open and idle
+        assert kept_open.ask("[[say on]]", "handed on").json()["message"] == "on"
+    kept_open.close()
+    seen = rest()
+    assert joined(seen).split() == [f"w{number}" for number in range(1, 201)]
+    assert last(seen) == (True, None)
+    sister.child.wait(40)
 
 
 def test_a_worker_that_drains_gives_its_projects_to_others(places: Places) -> None:

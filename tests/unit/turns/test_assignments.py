@@ -67,6 +67,16 @@ def test_without_room_anywhere_it_waits_here(assignments, hub):
     assert assignments(free=0).assign(P) is None
 
 
+def test_when_we_shut_down_others_get_what_comes_here(assignments, hub):
+    closing = assignments()
+    closing.close()
+    assert closing.assign(P) in {"a", "b"}
+    hub.workers = [replace(each, free=0) for each in hub.workers]
+    assert closing.assign(Project("", "q")) in {"a", "b"}
+    hub.workers = []
+    assert assignments().assign(Project("", "r")) is None
+
+
 def test_dead_workers_are_not_found(assignments, hub):
     hub.assigned[P] = "a"
     assert assignments().find(P) == ["a"]
