@@ -15,12 +15,13 @@ class CuttingProxy:
     """Passes bytes on; of the streams that it carries, the first ones are cut.
 
     `cuts` are after how many bytes of the reply each is cut, in the order in which they come; those
-    behind are left alone.  While `is_down`, nobody gets through.
+    behind are left alone.  `between_events` cuts before an event, not within it.  While `is_down`, nobody gets through.
     """
 
-    def __init__(self, port: int, cuts: list[int]) -> None:
+    def __init__(self, port: int, cuts: list[int], *, between_events: bool = False) -> None:
         self._to = port
         self._cuts = list(cuts)
+        self._between_events = between_events
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -64,8 +65,11 @@ class CuttingProxy:
                 if asks:
                     self._look(block, state)
                 elif state["left"] is not None:
+                    is_cut = len(block) >= state["left"]
                     block = block[: state["left"]]
                     state["left"] -= len(block)
+                    if is_cut and self._between_events:
+                        block = block[: block.rfind(b"\n\n") + 2]
                 to.sendall(block)
                 if not asks and state["left"] == 0:
                     break
@@ -102,9 +106,9 @@ class CuttingProxy:
 
 
 @contextmanager
-def cutting(port: int, *cuts: int) -> Iterator[CuttingProxy]:
+def cutting(port: int, *cuts: int, between_events: bool = False) -> Iterator[CuttingProxy]:
     """A proxy in front of the server at this port."""
-    proxy = CuttingProxy(port, list(cuts))
+    proxy = CuttingProxy(port, list(cuts), between_events=between_events)
     try:
         yield proxy
     finally:

@@ -70,7 +70,11 @@ def test_fault_w2_w3_w9_pages_of_another_origin_ask_once_and_get_the_text_once(
         running = server(page)
         forgetful = server(page, COWORK_TURN_RETENTION=str(RETENTION_S))
         # The question of the EventSource is not to be cut, its events once.
-        with cutting(running.port, *CUTS) as cut, cutting(running.port, 2**30, 900) as cut_source:
+        # The library takes an event's id for read before it has the event: it loses one that is cut.
+        with (
+            cutting(running.port, *CUTS, between_events=True) as cut,
+            cutting(running.port, 2**30, 900) as cut_source,
+        ):
             runs: dict[str, dict[str, Any]] = {
                 "fetch": {"name": "plainFetch"},
                 "library": {"name": "library"},
