@@ -26,7 +26,7 @@ ANSWER = " ".join(f"w{n}" for n in range(1, WORDS + 1))
 # Said for about a second, with a silence longer than a keep-alive.
 QUESTION = f"[[pause 300]] [[delay 25]] [[words {WORDS}]]"
 RETENTION_S = 1
-CUTS = (700, 900)
+CUTS = (1500, 1500)
 
 
 def chromium() -> str:

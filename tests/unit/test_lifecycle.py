@@ -13,7 +13,12 @@ from cowork.errors import StoreUnavailable
 from cowork.lifecycle import Services
 
 ORDER = (
-    *("turn_service.stop_accepting", "spares.stop", "turn_service.busy", "turn_service.stop_all"),
+    *(
+        "turn_service.stop_accepting",
+        "spares.stop",
+        "turn_service.is_needed",
+        "turn_service.stop_all",
+    ),
     *("store.session_count", "store.token", "pool.close", "removals.close"),
     *("outbox.close", "maintenance.close"),
     *("upstream.close", "cli.close", "client_watcher.close", "registry.close", "store.close"),
@@ -56,7 +61,7 @@ def services(parts: Parts, **changed: Any) -> Services:
         "removals": parts.part("removals", "close"),
         "outbox": parts.part("outbox", "close"),
         "turn_service": parts.part(
-            "turn_service", "stop_accepting", "busy", "stop_all", registry=registry
+            "turn_service", "stop_accepting", "is_needed", "stop_all", registry=registry
         ),
         "upstream": parts.part("upstream", "close"),
         "client_watcher": parts.part("client_watcher", "close"),
