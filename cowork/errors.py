@@ -231,6 +231,16 @@ class InvalidValue(CoworkError):
         self.field = field
 
 
+def error_fields(error: CoworkError) -> dict[str, Any]:
+    """What an error is stored or sent as: what `restore_error` takes."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "facts": error.facts,
+        "retry_after": error.retry_after,
+    }
+
+
 def restore_error(
     code: str, message: str, facts: dict[str, Any], retry_after: int | None
 ) -> CoworkError:

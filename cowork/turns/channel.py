@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from cowork.errors import CoworkError, Internal, StoreUnavailable, WorkerUnreachable, restore_error
+from cowork.errors import CoworkError, StoreUnavailable, error_fields, restore_error
 from cowork.log import logger
 from cowork.model import Message, PublishedEvents
 from cowork.runtime.ids import new_id
@@ -20,6 +20,7 @@ from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.stores.protocol import RECEIVE_TIMEOUT_S, WorkerStore
 from cowork.stores.serialization import dumps, loads
+from cowork.turns.outcome import internal_error, unreachable
 
 log = logger(__name__)
 
@@ -109,13 +110,13 @@ class Channel:
             message = _message(kind, body, sender=self._holder, number=number)
             entry = self._others.send(worker, message, COMMAND_TTL_S)
             if entry is None:
-                raise _unreachable()
+                raise unreachable()
             if not call.taken.wait(COMMAND_TTL_S):
                 was_accepted = self._others.withdraw(worker, entry, turn_id)
                 if call.reply is None and was_accepted:
                     return None
             if call.reply is None and not self._wait_done(call, worker, timeout):
-                raise _unreachable()
+                raise unreachable()
         finally:
             with self._lock:
                 del self._calls[number]
@@ -223,10 +224,10 @@ class Channel:
         try:
             reply = self._handlers[message.kind](loads(message.body)) or {}
         except CoworkError as error:
-            reply = {"error": _error_body(error)}
+            reply = {"error": error_fields(error)}
         except Exception:
             log.exception("a command of another worker failed", kind=message.kind)
-            reply = {"error": _error_body(Internal("internal server error; see the server log"))}
+            reply = {"error": error_fields(internal_error())}
         if message.sender:
             self._answer(message, _REPLY, reply)
         log.debug(
@@ -245,18 +246,3 @@ class Channel:
 
 def _message(kind: str, body: Body, *, sender: str = "", number: str = "") -> Message:
     return Message("", kind, dumps(body).encode(errors="surrogatepass"), sender, number, "")
-
-
-def _error_body(error: CoworkError) -> Body:
-    return {
-        "code": error.code,
-        "message": error.message,
-        "facts": error.facts,
-        "retry_after": error.retry_after,
-    }
-
-
-def _unreachable() -> WorkerUnreachable:
-    return WorkerUnreachable(
-        "another worker runs it and cannot be reached from here", retry_after=1
-    )

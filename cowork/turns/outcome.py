@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cowork.errors import CoworkError, Internal, ShuttingDown, TurnInterrupted
+from cowork.errors import CoworkError, Internal, ShuttingDown, TurnInterrupted, WorkerUnreachable
 from cowork.events import Done
 
 
@@ -56,6 +56,13 @@ def without_answer(done: Done) -> Done:
 def internal_error() -> Internal:
     """The error of a turn that something of ours broke."""
     return Internal("internal server error; see the server log")
+
+
+def unreachable() -> WorkerUnreachable:
+    """The error of what only another worker could do, which cannot be told."""
+    return WorkerUnreachable(
+        "another worker runs it and cannot be reached from here", retry_after=1
+    )
 
 
 def interrupted() -> TurnInterrupted:

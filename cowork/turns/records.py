@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.errors import WorkerLost, restore_error
+from cowork.errors import WorkerLost, error_fields, restore_error
 from cowork.events import Done
 from cowork.log import logger
 from cowork.model import PublishedEvents, TurnRecord
@@ -44,12 +44,7 @@ def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> Tu
         state, ended, error = outcome.state, ended or datetime.now(UTC), outcome.error
         body["end"] = _fields_of(outcome.done)
     if error is not None:
-        body["error"] = {
-            "code": error.code,
-            "message": error.message,
-            "facts": error.facts,
-            "retry_after": error.retry_after,
-        }
+        body["error"] = error_fields(error)
     return TurnRecord(
         id=turn.id,
         project=turn.project,

@@ -91,26 +91,26 @@ class RemoteTurn(Turn):
                 return
         super().finish_from_record(log, done, error, is_cut=is_cut)
 
-    def wait_event(self, number: int) -> bool:
-        """Wait until event `number` has come here, or the turn has ended; it is read meanwhile.
+    def wait_event(self, number: int) -> None:
+        """Wait, `EVENT_TIMEOUT_S` at most, until event `number` is here, or the turn has ended.
 
-        False where neither has in `EVENT_TIMEOUT_S`.
+        It counts as read meanwhile.
         """
         deadline = time.monotonic() + EVENT_TIMEOUT_S
         self.add_reader()
         try:
             while not self._has(number) and time.monotonic() < deadline:
+                until = min(deadline, time.monotonic() + CHECK_INTERVAL_S)
                 with self._condition:
-                    self._condition.wait_for(
-                        lambda: self.done is not None or len(self._log) >= number,
-                        min(deadline, time.monotonic() + CHECK_INTERVAL_S),
-                    )
+                    self._condition.wait_for(lambda: self._has_locked(number), until)
                 if not self._has(number) and self.on_silence is not None:
                     self.on_silence(self)
         finally:
             self.remove_reader()
-        return self._has(number)
 
     def _has(self, number: int) -> bool:
         with self._condition:
-            return self.done is not None or len(self._log) >= number
+            return self._has_locked(number)
+
+    def _has_locked(self, number: int) -> bool:
+        return self.done is not None or len(self._log) >= number

@@ -21,12 +21,11 @@ from cowork.errors import (
     ShuttingDown,
     StoreUnavailable,
     TurnInterrupted,
-    WorkerUnreachable,
 )
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
-from cowork.turns.outcome import interrupted
+from cowork.turns.outcome import interrupted, unreachable
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
@@ -179,7 +178,7 @@ class TurnService:
         """
         if self.registry.runs_elsewhere(turn):
             if self._remote is None:
-                raise _unreachable()
+                raise unreachable()
             self._remote.interrupt(turn)
             return
         turn.stop(interrupted())
@@ -213,7 +212,7 @@ class TurnService:
         Nothing that we could do would reach it, so that nothing may be said to have been done.
         """
         if self._store.claimed_elsewhere(project):
-            raise _unreachable()
+            raise unreachable()
 
     def _check_free_elsewhere(self, project: Project, on_busy: OnBusy) -> None:
         """Apply `on_busy` to a project that another process is answering."""
@@ -358,9 +357,3 @@ class TurnService:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for turn in turns:
             turn.wait(deadline)
-
-
-def _unreachable() -> WorkerUnreachable:
-    return WorkerUnreachable(
-        "another worker runs it and cannot be reached from here", retry_after=1
-    )

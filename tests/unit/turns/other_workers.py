@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from dataclasses import replace
 
@@ -133,10 +132,3 @@ class Others:
     def transcript(self, session_id):
         self._check()
         return self.hub.transcripts.get(session_id)
-
-
-def wait(condition, timeout=5.0):
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.005)

@@ -16,7 +16,8 @@ from cowork.errors import (
 from cowork.model import PublishedEvents
 from cowork.turns import channel as channels
 from cowork.turns.channel import Channel
-from tests.unit.turns.other_workers import Hub, wait
+from tests.serving import wait_for
+from tests.unit.turns.other_workers import Hub
 
 
 @pytest.fixture
@@ -161,12 +162,12 @@ def test_what_is_followed_is_heard_from_its_place_until_it_is_not(join, hub):
     first = them.published("t")[0].id
     us.follow("t", first, seen.extend)
     them.publish("t", PublishedEvents("", 2, b"\0", b"2"))
-    wait(lambda: [each.first for each in seen] == [2])
+    wait_for(lambda: [each.first for each in seen] == [2])
     us.unfollow("t")
-    wait(lambda: "t" not in us._followed)
+    wait_for(lambda: "t" not in us._followed)
     them.publish("t", PublishedEvents("", 3, b"\0", b"3"))
     us.tell("us", "wake", {})
-    wait(lambda: hub.inboxes["us"] == [])
+    wait_for(lambda: hub.inboxes["us"] == [])
     assert [each.first for each in seen] == [2]
 
 
@@ -178,4 +179,4 @@ def test_a_listener_that_breaks_hurts_nobody(join, hub):
     us.follow("t", "0", listen)
     hub.join("them").publish("t", PublishedEvents("", 1, b"\0", b"1"))
     assert us.call("us", "echo", {"n": 1}, timeout=5) == {"n": 1}
-    wait(lambda: "t" not in us._followed)
+    wait_for(lambda: "t" not in us._followed)

@@ -14,7 +14,8 @@ from cowork.turns.question import Question
 from cowork.turns.records import _log_of
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
-from tests.unit.turns.other_workers import Hub, wait
+from tests.serving import wait_for
+from tests.unit.turns.other_workers import Hub
 
 P = Project("", "p")
 
@@ -63,7 +64,7 @@ def test_what_nobody_reads_elsewhere_is_published_now_and_then(hub, turn):
     time.sleep(0.05)  # it looks once when the first turn comes
     begun = time.monotonic()
     turn.append([Token("a"), Status("queued", {}), TokenBatch([b'"b"', b'"c"'])])
-    wait(lambda: len(published(hub, turn)) == 4)
+    wait_for(lambda: len(published(hub, turn)) == 4)
     assert time.monotonic() - begun >= publishers.INTERVAL_S / 2
     assert len(hub.events[turn.id]) == 1
     assert copy_of(hub, turn).text == "abc"
@@ -72,11 +73,11 @@ def test_what_nobody_reads_elsewhere_is_published_now_and_then(hub, turn):
 
 def test_a_watched_turn_has_a_stream_at_once_and_its_tokens_soon(hub, publisher, turn):
     assert publisher.watch(turn.id, "them", 0)
-    wait(lambda: hub.events[turn.id])  # an empty one, behind which its end can stand
+    wait_for(lambda: hub.events[turn.id])  # an empty one, behind which its end can stand
     for number in range(20):
         turn.append([Token(f"{number} ")])
         time.sleep(0.01)
-    wait(lambda: len(published(hub, turn)) == 20)
+    wait_for(lambda: len(published(hub, turn)) == 20)
     assert 2 <= len(hub.events[turn.id]) <= 20
     assert copy_of(hub, turn).text == turn.text
 
@@ -92,7 +93,7 @@ def test_who_reads_elsewhere_is_a_reader_here(publisher):
     time.sleep(0.05)
     assert turn.stop_reason is None
     publisher.unwatch(turn.id, "others")
-    wait(lambda: turn.stop_reason is not None)
+    wait_for(lambda: turn.stop_reason is not None)
     turn.fail(turn.stop_reason)
 
 
@@ -101,21 +102,21 @@ def test_one_that_says_nothing_more_reads_no_more(publisher, monkeypatch):
     turn = Turn(P, Question("why?"), grace=0.0)
     publisher.add(turn)
     publisher.watch(turn.id, "them", 0)
-    wait(lambda: turn.stop_reason is not None)
+    wait_for(lambda: turn.stop_reason is not None)
     turn.fail(turn.stop_reason)
 
 
 def test_its_readers_are_told_of_the_end(publisher, turn, ended):
     publisher.watch(turn.id, "them", 0)
     turn.finish(Done(success=True, message="a"))
-    wait(lambda: ended == [("them", turn.id)])
+    wait_for(lambda: ended == [("them", turn.id)])
     assert not publisher.watch(turn.id, "them", 0)
 
 
 def test_nothing_of_its_end_is_published(hub, publisher, turn):
     publisher.watch(turn.id, "them", 0)
     turn.append([Token("a")])
-    wait(lambda: len(published(hub, turn)) == 1)
+    wait_for(lambda: len(published(hub, turn)) == 1)
     turn.finish(Done(success=True, message="a"))
     time.sleep(0.1)
     assert len(published(hub, turn)) == 1
@@ -124,17 +125,17 @@ def test_nothing_of_its_end_is_published(hub, publisher, turn):
 def test_what_the_store_did_not_take_comes_later_and_what_it_lost_again(hub, publisher, turn):
     publisher.watch(turn.id, "them", 0)
     turn.append([Token("a")])
-    wait(lambda: len(published(hub, turn)) == 1)
+    wait_for(lambda: len(published(hub, turn)) == 1)
     hub.away = True
     turn.append([Token("b")])
     time.sleep(0.1)
     hub.events.clear()
     hub.away = False
-    wait(lambda: hub.events[turn.id])
+    wait_for(lambda: hub.events[turn.id])
     copy = RemoteTurn(P, Question("why?"), holder="us")
     assert not copy.extend(hub.events[turn.id][-1])  # there is a gap
     publisher.watch(turn.id, "them", 0)
-    wait(lambda: any(each.first == 1 for each in hub.events[turn.id]))
+    wait_for(lambda: any(each.first == 1 for each in hub.events[turn.id]))
     for events in hub.events[turn.id]:
         copy.extend(events)
     assert copy.text == "ab"
@@ -153,8 +154,8 @@ def test_a_long_turn_is_published_up_to_a_limit(hub, publisher, turn, monkeypatc
 def test_a_copy_takes_nothing_twice(hub, publisher, turn):
     turn.append([Token("a"), Token("b"), Token("c")])
     publisher.watch(turn.id, "them", 0)
-    wait(lambda: len(published(hub, turn)) == 3)
+    wait_for(lambda: len(published(hub, turn)) == 3)
     publisher.watch(turn.id, "others", 1)
     turn.append([Token("d")])
-    wait(lambda: sum(len(each.codes) for each in hub.events[turn.id]) >= 6)
+    wait_for(lambda: sum(len(each.codes) for each in hub.events[turn.id]) >= 6)
     assert copy_of(hub, turn).text == "abcd"
