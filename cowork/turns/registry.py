@@ -156,6 +156,10 @@ class TurnRegistry:
             return None
         record, compressed = found
         if record.ended is None and record.holder == self._holder:
+            with self._lock:
+                ours = self._turns.get(turn_id)
+            if ours is not None:
+                return ours  # it was accepted while we looked
             # Its result is still buffered: the store was unavailable.
             raise StoreUnavailable("the turn's result is not in the store yet", retry_after=1)
         turn = from_record(record, compressed, self._published_of_lost(record))

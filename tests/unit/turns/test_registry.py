@@ -14,6 +14,7 @@ from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
 from cowork.turns import registry
 from cowork.turns.question import Question
+from cowork.turns.records import to_record
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
@@ -251,3 +252,29 @@ def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(
     with pytest.raises(TurnExpired):
         turns.get("", bare.id)
     turns.close()
+
+
+def test_a_key_whose_turn_is_accepted_while_the_store_is_asked_finds_it():
+    class Racing:
+        """Another thread accepts the turn between our look at what is here and at the store."""
+
+        others, accepted = None, None
+
+        def find_by_idempotency_key(self, owner, key):
+            del owner, key
+            if self.accepted is not None:
+                return None
+            self.accepted = Turn(project, Question("why?"))
+            turns.get_or_create(key_, lambda: self.accepted)
+            return self.accepted.id, key_.digest
+
+        def turn(self, owner, turn_id):
+            del owner, turn_id
+            return to_record(self.accepted, "us"), None
+
+    project, key_ = Project("", "p"), TurnKey("", "k", "d")
+    store = Racing()
+    turns = TurnRegistry(60.0, store, "us")
+    found, replayed = turns.get_or_create(key_, lambda: Turn(project, Question("again")))
+    assert replayed
+    assert found is store.accepted
