@@ -18,11 +18,13 @@ from cowork import log as logging
 from cowork.lifecycle import Services
 from cowork.runtime.ids import new_hex
 from cowork.web import (
+    approvals,
     ask,
     client_address,
     docs,
     guard,
     health,
+    offers,
     outbox,
     problems,
     processes,
@@ -124,6 +126,11 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
         workers.blueprint(services.list_workers, services.operators),
+        offers.blueprint(services.pool.offers),
+        approvals.blueprint(
+            turn_service.approvals,
+            client_address.ClientAddresses(services.settings.trusted_proxies),
+        ),
     ]
 
 

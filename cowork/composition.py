@@ -34,6 +34,9 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
+from cowork.turns.approvals import ApprovalPolicy, Approvals
+from cowork.turns.attempt import Attempts
+from cowork.turns.finisher import TurnFinisher
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
@@ -112,18 +115,22 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     recorder.on_store_error = maintenance.run_soon
     policy = _policy(settings)
     transcripts = Transcripts(config, settings.claude_user)
+    sync = (
+        TranscriptSync(store.others, transcripts, settings.transcript_limit)
+        if store.others is not None and settings.transcript_limit
+        else None
+    )
+    finisher = TurnFinisher(recorder)
+    approvals = Approvals(store, registry, _approval_policy(settings))
     runner = Runner(
         store,
-        pool,
-        cli,
+        Attempts(store, pool, cli, finisher, policy, transcripts=transcripts, sync=sync),
         recorder,
+        finisher,
         policy,
+        approvals=approvals,
         transcripts=transcripts,
-        sync=(
-            TranscriptSync(store.others, transcripts, settings.transcript_limit)
-            if store.others is not None and settings.transcript_limit
-            else None
-        ),
+        sync=sync,
     )
     waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
     turn_service = TurnService(
@@ -135,9 +142,11 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         policy=policy,
         quota=waiting,
         removals=removals,
+        approvals=approvals,
         remote=None if workers is None else workers.remote,
         publisher=None if workers is None else workers.publisher,
     )
+    maintenance.on_released = turn_service.adopt_parked
     return Services(
         settings=settings,
         keys=keys,
@@ -211,6 +220,16 @@ def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLi
         # A process stays in the directory that it was started in.
         spares=0 if settings.project_dirs else settings.spare_processes,
         spare_cwd=str(settings.workspace),
+        mcp_servers=settings.mcp_config,
+    )
+
+
+def _approval_policy(settings: Settings) -> ApprovalPolicy:
+    return ApprovalPolicy(
+        mode=settings.approvals,
+        timeout=settings.approval_timeout,
+        keys=frozenset(settings.approval_keys),
+        permission_mode=settings.permission_mode,
     )
 
 

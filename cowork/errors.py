@@ -9,6 +9,7 @@
     │   ├── ClaudeApiError          claude_api_error          the model's service failed
     │   ├── ClaudeTimeout           claude_timeout            the turn ran out of time
     │   ├── ClaudeFailed            claude_failed             the CLI died or spoke nonsense
+    │   ├── ModelNotFound           model_not_found           the model's service has no such model
     │   └── SessionUnusable         session_unusable          the model refuses its history
     ├── TurnError
     │   ├── TurnInterrupted         turn_interrupted
@@ -18,7 +19,13 @@
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
     │   ├── ProjectBusy             project_busy
     │   ├── QueueFull               queue_full
+    │   ├── MaxTurnsReached         max_turns_reached         the request's own limit
+    │   ├── BudgetReached           budget_reached            the request's own limit
     │   └── IdempotencyMismatch     idempotency_mismatch
+    ├── ApprovalError
+    │   ├── ApprovalNotFound        approval_not_found
+    │   ├── AlreadyResolved         approval_resolved         somebody else was quicker
+    │   └── ApprovalExpired         approval_expired
     ├── ServerError
     │   ├── AtCapacity              at_capacity
     │   ├── ShuttingDown            shutting_down
@@ -95,6 +102,10 @@ class ClaudeFailed(ClaudeError):
     code = "claude_failed"
 
 
+class ModelNotFound(ClaudeError):
+    code = "model_not_found"
+
+
 class SessionUnusable(ClaudeError):
     code = "session_unusable"
 
@@ -131,8 +142,32 @@ class QueueFull(TurnError):
     code = "queue_full"
 
 
+class MaxTurnsReached(TurnError):
+    code = "max_turns_reached"
+
+
+class BudgetReached(TurnError):
+    code = "budget_reached"
+
+
 class IdempotencyMismatch(TurnError):
     code = "idempotency_mismatch"
+
+
+class ApprovalError(CoworkError):
+    """Anything about the approvals that turns wait for."""
+
+
+class ApprovalNotFound(ApprovalError):
+    code = "approval_not_found"
+
+
+class AlreadyResolved(ApprovalError):
+    code = "approval_resolved"
+
+
+class ApprovalExpired(ApprovalError):
+    code = "approval_expired"
 
 
 class ServerError(CoworkError):

@@ -6,7 +6,7 @@ list.  They are values: no behaviour, no HTTP, no knowledge of the CLI's own wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,21 +45,26 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """The model calls a tool."""
+    """The model calls a tool; `parent_id` is the call of the sub-agent that does, if one does."""
 
     id: str
     name: str
     input: Mapping[str, Any]
+    parent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gave back; `truncated` says that `content` is cut, at 64 KiB or altogether."""
+    """What a tool gave back; `truncated` says that `content` is cut, at 64 KiB or altogether.
+
+    `duration_ms` is None where the CLI did not say when it was called and when it ended.
+    """
 
     id: str
     content: str
     is_error: bool
     truncated: bool = False
+    duration_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,57 @@ class Status:
 
     state: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestUsage:
+    """What one request to the model took; `cost_usd` is the turn's so far, None if unknown."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subagent:
+    """A sub-agent has `started`, makes `progress` or has `ended`."""
+
+    id: str
+    state: str
+    name: str
+    description: str
+    last_tool: str | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """The model's list of what it is to do, whole: `text` and `state` of each item."""
+
+    items: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """A tool waits for somebody's yes; the fields are those of `model.Approval`."""
+
+    id: str
+    kind: str
+    tool: str
+    input: Mapping[str, Any]
+    expires_at: str
+    reason: str | None = None
+    suggestions: Sequence[Mapping[str, Any]] = ()
+    subagent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResolved:
+    """It waits no more: `decision` is one of `model.Decision`, `decided_by` a key's name."""
+
+    id: str
+    decision: str
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +147,9 @@ class Done:
     `replaced` says that the joined tokens are not `message`, so a reader must be told the text.
     `session_moved` says that the session goes on on another machine, without its directory.
     `structured_output` is the answer as a value, where the question came with a schema for it.
-    `usage` is the CLI's own object for this turn; `cost_usd` is this turn's, not the process's.
+    `usage` is the CLI's own object for this turn; `cost_usd` is this turn's, not the process's,
+    and so is `usage_by_model`.  `permission_denials` are tools that were refused: `tool`, `input`
+    and `why`; `files_changed` what the edit tools changed, below the directory relative to it.
     """
 
     success: bool
@@ -105,7 +163,26 @@ class Done:
     duration_ms: int | None = None
     structured_output: Any = None
     session_moved: bool = False
+    model: str | None = None
+    stop_reason: str | None = None
+    usage_by_model: Mapping[str, Any] | None = None
+    permission_denials: Sequence[Mapping[str, Any]] = ()
+    files_changed: Sequence[str] = ()
 
 
-Event = Token | Replace | Thinking | ToolUse | ToolResult | Status | Failed | Done
+Event = (
+    Token
+    | Replace
+    | Thinking
+    | ToolUse
+    | ToolResult
+    | Status
+    | RequestUsage
+    | Subagent
+    | Todo
+    | ApprovalRequested
+    | ApprovalResolved
+    | Failed
+    | Done
+)
 Emitted = Event | TokenBatch

@@ -10,11 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.runtime.unix_user import UnixUser
 
 MARKER = "COWORK_PROCESS"
@@ -53,6 +54,11 @@ TOOLS = (
     *("Task", "Bash", "Edit", "NotebookEdit", "Read", "ReportFindings", "Skill", "TaskStop"),
     *("ToolSearch", "WebFetch", "WebSearch", "Write"),
 )
+# Those that ask a person, where one can answer; and the list that a client has asked to see.
+ASKING_TOOLS = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
+TODO_TOOLS = ("TodoWrite",)
+_ASK = "--permission-prompt-tool=stdio"
+_TODO = {"CLAUDE_CODE_ENABLE_TODO_TOOLS": "1", "CLAUDE_CODE_ENABLE_TASKS": "0"}
 # Refused by name too, whatever else brings them.
 NO_TOOLS = (
     # They reach other sessions of the same user.
@@ -100,12 +106,19 @@ def argv(
     *,
     resume: bool,
     launch_config: LaunchConfig,
+    options: LaunchOptions = DEFAULT,
+    model: str | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """The command of a resident process; raises ValueError for what is no UUID as we write it.
 
-    `environ` is the environment it gets, which says where it keeps things.
+    `environ` is the environment it gets, which says where it keeps things; `model` is a name of
+    the CLI's own list, never what a client wrote.
     """
+    mode = options.permission_mode or launch_config.permission_mode
+    tools = [*TOOLS, *(ASKING_TOOLS if options.approvals else ())]
+    tools += TODO_TOOLS if options.todo else ()
+    launch_config = replace(launch_config, permission_mode=mode)
     if session_id != str(UUID(session_id)):
         raise ValueError("not a UUID in its usual form")
     sources = (
@@ -119,10 +132,12 @@ def argv(
         "--output-format=stream-json",
         "--include-partial-messages",
         f"--permission-mode={launch_config.permission_mode}",
-        f"--tools={','.join(TOOLS)}",
+        f"--tools={','.join(tools)}",
         f"--disallowedTools={','.join(NO_TOOLS)}",
         f"--settings={json.dumps(settings(environ, launch_config))}",
         *sources,
+        *([_ASK] if options.approvals else []),
+        *([] if model is None else [f"--model={model}"]),
         f"--{'resume' if resume else 'session-id'}={session_id}",
     ]
 
@@ -185,7 +200,11 @@ def privilege_prefix(launch_config: LaunchConfig, cwd: str) -> tuple[list[str], 
 
 
 def environment(
-    environ: Mapping[str, str], *, marker: str, launch_config: LaunchConfig
+    environ: Mapping[str, str],
+    *,
+    marker: str,
+    launch_config: LaunchConfig,
+    options: LaunchOptions = DEFAULT,
 ) -> dict[str, str]:
     """What a process gets of our environment: an allow-list, since its tools can read it all.
 
@@ -206,6 +225,7 @@ def environment(
         **passed,
         **_ALWAYS,
         **({} if launch_config.trust_projects else _UNTRUSTED),
+        **(_TODO if options.todo else {}),
         "CLAUDE_CODE_MAX_RETRIES": str(launch_config.retries),
         "MCP_TIMEOUT": environ.get("MCP_TIMEOUT") or MCP_TIMEOUT,
         "PATH": passed.get("PATH", os.defpath),

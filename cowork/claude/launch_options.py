@@ -25,12 +25,16 @@ class LaunchOptions:
     """A process serves turns of equal needs; None is what the operator has set.
 
     `system_prompt` is appended to the CLI's own, `output_schema` is a JSON schema as JSON text
-    (text, so that needs can be compared), `permission_mode` one of `REQUESTED_MODES`.
+    (text, so that needs can be compared), `permission_mode` one of `REQUESTED_MODES`.  With
+    `approvals` the CLI asks before it runs what it may not run by itself; with `todo` the model
+    has a list of what it is to do.
     """
 
     system_prompt: str | None = None
     output_schema: str | None = None
     permission_mode: str | None = None
+    approvals: bool = False
+    todo: bool = False
 
     def initialize(self) -> dict[str, Any]:
         """The fields of the `initialize` request that make a process serve them."""

@@ -10,11 +10,13 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import UnixUser
 from cowork.settings import api_keys as keys
+from cowork.settings import mcp_servers as mcp
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -101,6 +103,14 @@ def url_path(raw: str) -> str:
     if not re.fullmatch(r"/[^\s?#]*", raw.strip()):
         raise ValueError("expected a path that begins with / and has no query")
     return raw.strip()
+
+
+def mcp_servers(raw: str) -> Mapping[str, Mapping[str, Any]]:
+    """The MCP servers that a file defines, by name; none where it is blank."""
+    try:
+        return mcp.read_file(Path(raw.strip()).expanduser() if raw.strip() else None)
+    except OSError as fault:
+        raise ValueError(f"cannot read it: {fault.strerror}") from fault
 
 
 def optional_url_path(raw: str) -> str | None:

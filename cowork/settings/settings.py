@@ -31,6 +31,7 @@ from cowork.settings.parsers import (
     hosts,
     integer,
     keys_file,
+    mcp_servers,
     networks,
     optional_string,
     optional_url_path,
@@ -112,6 +113,10 @@ class Settings:
     project_dirs: bool = setting("COWORK_PROJECT_DIRS", "false", boolean)
     trust_projects: bool = setting("COWORK_TRUST_PROJECTS", "false", boolean)
     permission_mode: str = setting("COWORK_PERMISSION_MODE", "default", choice(*PERMISSION_MODES))
+    approvals: str = setting("COWORK_APPROVALS", "off", choice("off", "optional", "always"))
+    approval_timeout: float = setting("COWORK_APPROVAL_TIMEOUT", "300", seconds(1.0))
+    approval_keys: tuple[str, ...] = setting("COWORK_APPROVAL_KEYS", "", comma_list)
+    mcp_config: Mapping[str, Mapping[str, Any]] = setting("COWORK_MCP_CONFIG", "", mcp_servers)
     bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", boolean)
     slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", boolean)
     cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", comma_list)

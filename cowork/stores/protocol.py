@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from cowork.model import (
+    Approval,
     ChatMessage,
     Claim,
     DeadLetter,
@@ -19,6 +20,7 @@ from cowork.model import (
     OutboxCounts,
     Project,
     PublishedEvents,
+    Resolution,
     Session,
     Ticket,
     TranscriptState,
@@ -132,6 +134,40 @@ class TurnStore(Protocol):
 
     def expire(self, limit: int) -> int:
         """Remove what was kept long enough, `limit` turns at most; how many it was."""
+
+    def save_turn(self, record: TurnRecord, log: bytes | None, *, parks: bool) -> None:
+        """Keep how a turn that runs stands, and its log so far.
+
+        One that `parks` outlives the process that runs it: it is then nobody's, as when it is
+        given up (`holder` is empty), and waits for whoever adopts it.
+        """
+
+    def parked_turns(self) -> list[TurnRecord]:
+        """Turns that are nobody's, `APPROVALS_LIMIT` at most."""
+
+    def adopt_turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        """Take a turn that is nobody's; None where somebody was quicker."""
+
+
+class ApprovalStore(Protocol):
+    """Approvals, while they wait and for `APPROVALS_KEEP_S` after."""
+
+    def put_approval(self, approval: Approval) -> bool:
+        """Keep one that waits; False where too many do, of its owner or of all."""
+
+    def approval(self, approval_id: str) -> Approval | None:
+        """The approval of that id."""
+
+    def approvals(self, owner: str | None, *, pending: bool, limit: int) -> list[Approval]:
+        """The owner's, None is everybody's: those that wait, oldest first, else newest first."""
+
+    def resolve_approval(
+        self, approval_id: str, resolution: Resolution, answer: Mapping[str, Any]
+    ) -> bool:
+        """Let it wait no more; False where it does not any more, or never was."""
+
+    def apply_approval(self, approval_id: str, when: datetime) -> None:
+        """The CLI was told the answer, which is kept no longer."""
 
 
 class TicketStore(Protocol):
@@ -287,7 +323,7 @@ class WorkerStore(Protocol):
         """
 
 
-class Store(SessionStore, TurnStore, TicketStore, TokenStore, OutboxStore, Protocol):
+class Store(SessionStore, TurnStore, ApprovalStore, TicketStore, TokenStore, OutboxStore, Protocol):
     """Sessions, claims, turns, what was said, tickets, the token and the outbox.
 
     `shared` tells whether another process may use the same store.  A store is opened under the

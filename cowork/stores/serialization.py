@@ -14,15 +14,20 @@ from typing import Any
 import orjson
 
 from cowork.model import (
+    Approval,
     ChatMessage,
     DeadLetter,
     Exchange,
     Project,
+    Resolution,
     Session,
     TurnRecord,
     Usage,
     XoToken,
 )
+
+_BECOMES = {"resolution", "answer", "applied"}
+_APPROVAL_FIELDS = [each.name for each in fields(Approval) if each.name not in _BECOMES]
 
 
 def dumps(value: Any) -> str:
@@ -65,7 +70,47 @@ def session_of(project: Project, text: str | bytes) -> Session:
         usage=Usage(**body.get("usage", {})),
         incomplete=body.get("incomplete", False),
         earlier=tuple(body.get("earlier", ())),
+        model=body.get("model"),
     )
+
+
+def approval_json(approval: Approval) -> str:
+    """An approval without what becomes of it."""
+    body = {name: getattr(approval, name) for name in _APPROVAL_FIELDS}
+    return dumps({**body, "project": asdict(approval.project)})
+
+
+def approval_of(
+    text: str | bytes,
+    resolution: str | bytes | None,
+    answer: str | bytes | None,
+    applied: str | None,
+) -> Approval:
+    """An approval, and what has become of it; one that waits no more has no input."""
+    body = loads(text)
+    if resolution is not None:
+        body |= {"input": {}, "suggestions": []}
+    return Approval(
+        **{
+            **body,
+            "project": Project(**body["project"]),
+            "created": datetime.fromisoformat(body["created"]),
+            "expires": datetime.fromisoformat(body["expires"]),
+            "suggestions": tuple(body["suggestions"]),
+        },
+        resolution=None if resolution is None else _resolution_of(resolution),
+        answer=loads(answer) if answer else None,
+        applied=moment(applied or None),
+    )
+
+
+def resolution_json(resolution: Resolution) -> str:
+    return dumps(asdict(resolution))
+
+
+def _resolution_of(text: str | bytes) -> Resolution:
+    body = loads(text)
+    return Resolution(**{**body, "at": datetime.fromisoformat(body["at"])})
 
 
 def token_json(token: XoToken) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.turn_options import TurnOptions
 from cowork.log import request_id
 from cowork.model import Project, TurnKey
 from cowork.turns.channel import Body, Channel
@@ -43,6 +44,7 @@ class CommandHandlers:
             "watch": self._watch,
             "unwatch": self._unwatch,
             "ended": self._ended,
+            "answered": self._answered,
             "forget": self._forget,
             "make_room": self._make_room,
         }
@@ -92,6 +94,9 @@ class CommandHandlers:
         if turn is not None:
             self._remote.refresh_soon(turn)
 
+    def _answered(self, body: Body) -> None:
+        self._service.approvals.wake(body["turn"])
+
     def _make_room(self, _body: Body) -> None:
         self._service.make_room()
 
@@ -100,5 +105,20 @@ class CommandHandlers:
 
 
 def _question_of(body: Body) -> Question:
-    options = LaunchOptions(**body["options"])
-    return Question(**{**body, "events": tuple(body["events"]), "options": options})
+    wanted = body["turn_options"]
+    chosen = TurnOptions(
+        **{
+            **wanted,
+            "disallowed_tools": tuple(wanted["disallowed_tools"]),
+            "mcp_servers": tuple(wanted["mcp_servers"]),
+        }
+    )
+    return Question(
+        **{
+            **body,
+            "events": tuple(body["events"]),
+            "blocks": tuple(body["blocks"]),
+            "options": LaunchOptions(**body["options"]),
+            "turn_options": chosen,
+        }
+    )

@@ -17,10 +17,13 @@ class Deadline:
         self._seconds = min(limit, turn.question.timeout or limit)
 
     def at(self, reply: PendingAnswer | None = None) -> float:
-        """When it is, as things stand now; monotonic."""
+        """When it is, as things stand now; monotonic.  Not while the turn waits for a person."""
+        waiting = self._turn.waiting
+        if waiting.ids:
+            return float("inf")
         if reply is not None and self._turn.question.streaming:
-            return reply.process.last_activity + self._seconds
-        return (self._turn.started_monotonic or 0.0) + self._seconds
+            return max(reply.process.last_activity, waiting.until) + self._seconds
+        return (self._turn.started_monotonic or 0.0) + waiting.seconds + self._seconds
 
     def check(self, reply: PendingAnswer | None = None) -> bool:
         """Stop the turn where it has passed; whether the turn is stopped, for whatever reason."""

@@ -19,13 +19,18 @@ from typing import IO, Any, overload
 import orjson
 
 from cowork.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     Done,
     Emitted,
     Event,
     Failed,
     Replace,
+    RequestUsage,
     Status,
+    Subagent,
     Thinking,
+    Todo,
     Token,
     TokenBatch,
     ToolResult,
@@ -44,7 +49,7 @@ _MAX_DEPTH = 100
 _INT_LIMIT = 2**63
 # What an end is wrapped in elsewhere: a turn's record, a reply; levels.
 _ENVELOPE_DEPTH = 4
-# The place in this table is the event's mark in the log; 0 is a token's.
+# The place in this table is the event's mark in the log, and in a store; 0 is a token's.
 _EVENT_TYPES: tuple[type, ...] = (
     Token,
     Replace,
@@ -54,6 +59,12 @@ _EVENT_TYPES: tuple[type, ...] = (
     Status,
     Failed,
     Done,
+    # Behind those of earlier versions, whose logs are in the stores.
+    RequestUsage,
+    Subagent,
+    Todo,
+    ApprovalRequested,
+    ApprovalResolved,
 )
 _TYPE_CODES = {kind: code for code, kind in enumerate(_EVENT_TYPES)}
 _RUNS = re.compile(rb"\x00+|[^\x00]")
@@ -255,7 +266,13 @@ def is_serializable(done: Done) -> bool:
     JSON has no bound on how deep a value is, but whoever writes it has one; the CLI's values alone
     can be deep.
     """
-    inside: Any = [each for each in (done.usage, done.structured_output) if each is not None]
+    told = (
+        done.usage,
+        done.structured_output,
+        done.usage_by_model,
+        *[each["input"] for each in done.permission_denials],
+    )
+    inside: Any = [each for each in told if each is not None]
     for _ in range(_ENVELOPE_DEPTH if inside else 0):
         inside = [inside]
     try:

@@ -98,9 +98,21 @@ def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) ->
         cost_usd=said.cost_usd,
         duration_ms=round((time.monotonic() - begun) * 1000),
         structured_output=said.structured_output,
+        model=said.model,
+        stop_reason=said.stop_reason,
+        usage_by_model=said.usage_by_model,
+        permission_denials=said.permission_denials,
+        files_changed=said.files_changed,
     )
     if is_serializable(done):
         return TurnOutcome(done, error)
     log.error("answer is nested too deeply for JSON", turn_id=turn.id)
-    done = replace(done, success=False, usage=None, structured_output=None)
+    done = replace(
+        done,
+        success=False,
+        usage=None,
+        structured_output=None,
+        usage_by_model=None,
+        permission_denials=(),
+    )
     return TurnOutcome(done, error or Internal("the answer is nested too deeply for JSON"))

@@ -52,6 +52,8 @@ class StoreMaintenance:
         told = store.others is not None
         self._remote_interval = TOLD_POLL_INTERVAL_S if told else REMOTE_POLL_INTERVAL_S
         self.takes_questions = True
+        # Called when what dead workers held is released.
+        self.on_released: Callable[[], None] = lambda: None
         self._thread = PeriodicThread("maintenance", self._step, first_s=HEARTBEAT_INTERVAL_S)
         self._is_due = False
         self._next_run = 0.0
@@ -99,6 +101,8 @@ class StoreMaintenance:
             self._store.heartbeat()
             self._register()
             self._reap_dead_holders()
+            if self.takes_questions:
+                self.on_released()
             self.sessions = self._store.session_count()
             while self._store.expire(_EXPIRE_BATCH) == _EXPIRE_BATCH:
                 self._thread.pause(0.01)

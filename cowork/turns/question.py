@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from sys import getsizeof
+from typing import Any
 
+from cowork.claude import turn_options
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
+from cowork.claude.turn_options import TurnOptions
+
+# Of an attachment besides its data.
+BLOCK_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +22,11 @@ class Question:
 
     `skill` is the CLI's name of a skill or None.  `streaming` decides what the time limit bounds:
     the whole turn, or the silence in it; `timeout`, in seconds, may make it shorter.  `options` is
-    what its process must have been started with.  `events` are the kinds besides tokens that its
-    client asked for.  `digest` is of the text, which is not kept when the turn has ended.
+    what its process must have been started with, `turn_options` what that takes on for it,
+    `blocks` its attachments as the CLI takes them.  `max_turns` is of requests to the model,
+    `max_budget_usd` of their cost, `approval_timeout` (seconds) of the wait for a person.  `events`
+    are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
+    kept when the turn has ended.
     """
 
     text: str
@@ -26,6 +36,11 @@ class Question:
     streaming: bool = False
     timeout: float | None = None
     options: LaunchOptions = DEFAULT
+    turn_options: TurnOptions = turn_options.DEFAULT
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    approval_timeout: float | None = None
     events: tuple[str, ...] = ()
     digest: str = ""
 
@@ -34,7 +49,8 @@ class Question:
         """Bytes that its texts take in memory."""
         options = self.options
         texts = (self.text, options.system_prompt, options.output_schema, self.user_id)
-        return sum([getsizeof(text) for text in texts if text is not None])
+        size = sum([getsizeof(text) for text in texts if text is not None])
+        return size + (sum(map(_block_size, self.blocks)) if self.blocks else 0)
 
     def is_text(self, text: str) -> bool:
         """Whether this was the question's text; what an earlier version kept does not tell."""
@@ -53,6 +69,11 @@ class Question:
             events=self.events,
             digest=self.digest,
         )
+
+
+def _block_size(block: Mapping[str, Any]) -> int:
+    source = block.get("source", {})
+    return BLOCK_BYTES + len(source.get("data", ""))
 
 
 def digest_of(text: str) -> str:

@@ -91,6 +91,17 @@ class ProjectQueues:
             queue.reserved.append(turn)
             return Place(turn, queue, behind, first=on_busy == "interrupt")
 
+    def adopt(self, turn: Turn) -> Place:
+        """A place for a turn that another process has begun: before those that wait here."""
+        with self._lock:
+            self.check_accepting()
+            queue = self._queues.get(turn.project)
+            if queue is None:
+                queue = self._queues[turn.project] = _ProjectQueue(running=turn)
+                return Place(turn, queue)
+            queue.reserved.append(turn)
+            return Place(turn, queue, first=True)
+
     def _check_not_full(self, queue: _ProjectQueue, on_busy: OnBusy, *, is_answering: bool) -> None:
         waiting = queue.count_waiting()
         if on_busy == "reject" and (waiting or is_answering):

@@ -109,6 +109,18 @@ class TurnRecorder:
         if question is not None:
             self._wake_outbox()
 
+    def record_waiting(self, turn: Turn, *, parks: bool, is_given_up: bool = False) -> None:
+        """Have the store keep a turn that runs as it stands, with its log if it `parks`.
+
+        One that `is_given_up` is nobody's from then on.  Raises `StoreUnavailable`.
+        """
+        if not self._store.shared:
+            return
+        log = compressed_log(turn) if parks else None
+        parks = parks and log is not None
+        record = to_record(turn, "" if is_given_up and parks else self.holder, parks=parks)
+        self._store.save_turn(record, log, parks=parks)
+
     def record_ended(
         self,
         turn: Turn,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from cowork.claude.launch_options import LaunchOptions
 from cowork.errors import WorkerLost, error_fields, restore_error
 from cowork.events import Done
 from cowork.log import logger
@@ -21,16 +22,27 @@ from cowork.turns.turn import LOG_LIMIT_BYTES, Turn
 
 log = logger(__name__)
 
+_OF_ITS_PROCESS = ("options", "turn_options", "blocks")
+# Values of an end that were made by others.
+_OF_OTHERS = ("usage", "structured_output", "usage_by_model")
 # To ask a class for its fields takes longer than to read them.
 _FIELD_NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Question, Done)
 }
 
 
-def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> TurnRecord:
-    """The turn as it is now, or with the end that it is about to have."""
+def to_record(
+    turn: Turn, holder: str, outcome: TurnOutcome | None = None, *, parks: bool = False
+) -> TurnRecord:
+    """The turn as it is now, or with the end that it is about to have.
+
+    Of one that `parks` there is what another process needs that goes on with it.
+    """
     question = _fields_of(turn.question)
-    del question["options"]  # of a process, which nobody will start for it again
+    for name in _OF_ITS_PROCESS:  # which nobody will start for it again
+        del question[name]
+    if parks:
+        question["options"] = asdict(turn.question.options)
     question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
         "question": question,
@@ -39,6 +51,10 @@ def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> Tu
         "is_new_session": turn.is_new_session,
         "session_recovered": turn.session_recovered,
     }
+    if turn.waiting.ids and outcome is None:
+        body["waiting_for"] = list(turn.waiting.ids)
+    if turn.cut_after is not None:
+        body["cut_after"] = turn.cut_after
     state, ended, error = turn.state, turn.ended_at, None
     if outcome is not None:
         state, ended, error = outcome.state, ended or datetime.now(UTC), outcome.error
@@ -59,7 +75,7 @@ def to_record(turn: Turn, holder: str, outcome: TurnOutcome | None = None) -> Tu
 
 def minimal_record(record: TurnRecord) -> TurnRecord:
     """An ended turn's record without the values that others made: what can always be kept."""
-    end = {**record.body["end"], "usage": None, "structured_output": None}
+    end = {**record.body["end"], **dict.fromkeys(_OF_OTHERS), "permission_denials": []}
     error = record.body.get("error")
     without = {} if error is None else {"error": {**error, "facts": {}}}
     return replace(record, body={**record.body, "end": end, **without})
@@ -79,8 +95,7 @@ def from_record(
     record: TurnRecord, compressed: bytes | None, published: Sequence[PublishedEvents] = ()
 ) -> Turn:
     """The turn of another run or process; it may still run there: see `apply_record`."""
-    asked = _known_fields(Question, record.body["question"])
-    question = Question(**{**asked, "events": tuple(asked.get("events", ()))})
+    question = _question_of(record)
     turn = (
         RemoteTurn(record.project, question, holder=record.holder)
         if record.ended is None
@@ -89,6 +104,26 @@ def from_record(
     turn.restore(record.id, record.created, record.body["request_id"])
     apply_record(turn, record, compressed, published)
     return turn
+
+
+def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) -> Turn:
+    """A turn that another process has parked, for this one to go on with."""
+    turn = Turn(record.project, _question_of(record))
+    turn.restore(record.id, record.created, record.body["request_id"])
+    body = record.body
+    turn.cut_after = body.get("cut_after")
+    turn.set_session(
+        body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
+    )
+    turn.adopt(_decompressed(compressed), record.started, is_cut=is_cut)
+    turn.wait_for(tuple(body.get("waiting_for", ())))
+    return turn
+
+
+def _question_of(record: TurnRecord) -> Question:
+    asked = _known_fields(Question, record.body["question"])
+    options = LaunchOptions(**asked.get("options", {}))
+    return Question(**{**asked, "events": tuple(asked.get("events", ())), "options": options})
 
 
 def _log_of(published: Sequence[PublishedEvents]) -> EventLog:
@@ -117,6 +152,8 @@ def apply_record(
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
     turn.update(State(record.state), record.started, record.ended)
+    turn.cut_after = body.get("cut_after", turn.cut_after)
+    turn.wait_for(tuple(body.get("waiting_for", ())))
     if record.ended is None:
         return
     end, fault = body.get("end"), body.get("error")

@@ -204,6 +204,13 @@ class TurnRegistry:
             self.on_turn_ended(turn)
         return turn
 
+    def adopt(self, turn: Turn) -> None:
+        """This process goes on with a turn that another one has begun."""
+        with self._lock:
+            self._remote.pop(turn.id, None)
+            self._turns[turn.id] = turn
+        turn.on_end(self.on_turn_ended)
+
     def insert_remote(self, turn: RemoteTurn) -> RemoteTurn:
         """Keep a turn that another worker has accepted for us."""
         kept = self._insert_loaded(turn)

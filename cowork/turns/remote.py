@@ -170,6 +170,15 @@ class RemoteTurns:
         """The workers that may have turns of the project, us among them."""
         return self._assignments.find(project)
 
+    def is_ours(self, project: Project) -> bool:
+        """Whether this worker answers the project's questions."""
+        return self._assignments.assign(project) is None
+
+    def tell_answered(self, turn: Turn) -> None:
+        """Somebody has answered what a turn of another worker waits for."""
+        if isinstance(turn, RemoteTurn) and turn.holder:
+            self._tell(turn, "answered", {"turn": turn.id})
+
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn of another worker; it has ended, or its worker could not end it yet."""
         if isinstance(turn, RemoteTurn) and not self._assignments.release_if_dead(turn.holder):

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from cowork.claude import command
+from cowork.claude import command, turn_options
 from cowork.claude.launch_options import LaunchOptions, permission_allows
+from cowork.claude.offers import DEFAULT_NAME
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.process import INTERRUPT_STEP_S
+from cowork.claude.turn_options import MODEL_ID, TurnOptions
 from cowork.errors import (
     CoworkError,
     InvalidValue,
@@ -22,20 +24,25 @@ from cowork.errors import (
     StoreUnavailable,
     TurnInterrupted,
 )
-from cowork.model import Project, TurnKey
+from cowork.log import logger
+from cowork.model import Project, TurnKey, TurnRecord
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
+from cowork.turns.approvals import Approvals
 from cowork.turns.outcome import interrupted, unreachable
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
+from cowork.turns.records import adopted_turn
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.turn import Turn
+
+log = logger(__name__)
 
 STOP_TIMEOUT_S = INTERRUPT_STEP_S + 0.5
 
@@ -54,6 +61,7 @@ class TurnService:
         policy: TurnPolicy,
         quota: Quota,
         removals: Removals,
+        approvals: Approvals,
         remote: RemoteTurns | None = None,
         publisher: LogPublisher | None = None,
     ) -> None:
@@ -65,6 +73,12 @@ class TurnService:
         self._queues = ProjectQueues(
             limit=policy.queue_limit, run=runner.run, on_cancelled=runner.finish_cancelled
         )
+        self.approvals = approvals
+        pool.on_shortage(approvals.release_one)
+        if remote is not None:
+            approvals.notify = remote.tell_answered
+        self._runner = runner
+        runner.on_given_up = self._end_waiting
         self._quota = quota
         self._removals = removals
         self._remote = remote
@@ -164,8 +178,37 @@ class TurnService:
             place.behind.stop(interrupted())
         return turn, False
 
+    def approves(self, wanted: bool | None) -> bool:
+        """Whether a question's turn asks a person, of which the operator has the first word."""
+        mode = self.approvals.policy.mode
+        if wanted and mode == "off":
+            raise InvalidValue("this server asks nobody; see COWORK_APPROVALS", field="approvals")
+        if wanted is False and mode == "always":
+            raise InvalidValue("this server always asks", field="approvals")
+        return mode == "always" or bool(wanted)
+
+    def _check_turn_options(self, wanted: TurnOptions) -> None:
+        """Raise where the CLI has no such model, effort or server."""
+        offers = self._pool.offers
+        unknown = [name for name in wanted.mcp_servers if name not in offers.mcp_servers]
+        if unknown:
+            raise InvalidValue(f"no MCP server is named {unknown[0]!r}", field="mcp_servers")
+        if wanted.model is None and wanted.effort is None:
+            return
+        self._policy.workspace.check()
+        offer = offers.get()
+        model = offer.find(wanted.model or DEFAULT_NAME)
+        is_id = wanted.model is not None and MODEL_ID.fullmatch(wanted.model) is not None
+        if wanted.model is not None and model is None and not is_id:
+            raise InvalidValue("expected an `id` of GET /models, or a full id", field="model")
+        if wanted.effort is not None and model is not None and wanted.effort not in model.efforts:
+            efforts = ", ".join(model.efforts) or "none"
+            raise InvalidValue(f"this model's efforts are: {efforts}", field="effort")
+
     def _checked(self, project: Project, question: Question, agent_type: str | None) -> Question:
         """The question with what the operator lets it have, and with its skill."""
+        if question.turn_options != turn_options.DEFAULT:
+            self._check_turn_options(question.turn_options)
         options, skill = self._permitted(question.options), self._skill(project, agent_type)
         if (options, skill) == (question.options, question.skill):
             return question
@@ -327,6 +370,38 @@ class TurnService:
         elif workspace.still_has(session.cwd):  # else its next question begins another session
             self._pool.warm(project, session.cwd, session.id, session.turns)
 
+    def adopt_parked(self) -> None:
+        """Go on with turns that wait for a person, and that nobody runs any more.
+
+        Raises `StoreUnavailable`.
+        """
+        for record in self._store.parked_turns():
+            if self._remote is None or self._remote.is_ours(record.project):
+                self._adopt(record)
+
+    def _adopt(self, parked: TurnRecord) -> None:
+        found = self._store.adopt_turn(parked.project.owner, parked.id)
+        if found is None:
+            return
+        # One that was given up has all of its log, one whose process was lost may not.
+        turn = adopted_turn(*found, is_cut=bool(parked.holder))
+        log.info("turn adopted", turn_id=turn.id)
+        try:
+            place = self._queues.adopt(turn)
+        except ShuttingDown:
+            self._recorder.record_waiting(turn, parks=True, is_given_up=True)
+            return
+        self.registry.adopt(turn)
+        if self._publisher is not None:
+            self._publisher.add(turn)
+        self._queues.start(place)
+
+    def _end_waiting(self, given_up: Turn) -> None:
+        """A turn was left to another process: those behind it are not to be asked before it."""
+        for turn in self._queues.turns_of(given_up.project):
+            if turn is not given_up:
+                turn.stop(ShuttingDown("the server is shutting down", retry_after=5))
+
     def make_room(self) -> None:
         """End a process that idles: another worker of this machine needs its room."""
         self._pool.make_room()
@@ -341,10 +416,11 @@ class TurnService:
         return reads or self.busy() > 0
 
     def stop_accepting(self) -> None:
-        """Take no new turns from now on."""
+        """Take no new turns from now on, and let go of those that wait for a person."""
         if self._remote is not None:
             self._remote.deregister()
         self._queues.close()
+        self._runner.park_all()
 
     def stop_all(self, reason: CoworkError) -> None:
         """End every turn, and wait until the last has said so; bounded by one interrupt."""

@@ -28,6 +28,7 @@ from cowork.turns.outcome import (
 )
 from cowork.turns.question import Question
 from cowork.turns.readers import Readers
+from cowork.turns.waiting import Waiting
 
 log = logger(__name__)
 
@@ -51,6 +52,8 @@ class Turn:
     `key` is the client's, `question_in_outbox` whether the question is on its way to the chat
     history; `log_is_complete` is not so for a turn of another run whose events were lost.
     `cut_after` is how many events are kept of one whose last ones were lost with its worker.
+    `is_adopted` says that another process has begun it, and this one goes on with it;
+    `is_given_up` that this process does not: whoever reads it here is to come again.
     `is_end_only` says that nothing is kept of it but how it ends (`keep_end_only`).
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
@@ -73,12 +76,14 @@ class Turn:
         self.session_id: str | None = None
         self.is_new_session = False
         self.session_recovered = self.session_moved = False
+        self.is_adopted = self.is_given_up = False
         self.log_is_complete = True
         self.cut_after: int | None = None
         self.key: TurnKey | None = None
         self.question_in_outbox = False
         self.queue_position = 0
         self.stop_reason: CoworkError | None = None
+        self.waiting = Waiting()
         self._readers = Readers(self.id, grace, self._stop_unread)
         self._is_ending = False
         self._is_closing = False
@@ -122,6 +127,19 @@ class Turn:
     def set_key(self, key: TurnKey | None) -> None:
         """The client's idempotency key."""
         self.key = key
+
+    def wait_for(self, approvals: tuple[str, ...]) -> None:
+        """The approvals that the turn waits for from now on; none: it goes on.
+
+        Meanwhile it need not be read.
+        """
+        with self._condition:
+            has_waited, has_ended = bool(self.waiting.ids), self.done is not None
+            self.waiting.set(approvals)
+            if approvals:
+                self._readers.cancel_timer()
+            elif has_waited and not has_ended:
+                self._readers.start_timer()
 
     def mark_question_in_outbox(self) -> None:
         """The question is on its way to the chat history."""
@@ -254,12 +272,12 @@ class Turn:
         with self._condition:
             self._readers.remove()
             self._release_log_if_unread()
-            if self.done is None:
+            if self.done is None and not self.waiting.ids:
                 self._readers.start_timer()
 
     def _stop_unread(self) -> None:
         with self._condition:
-            is_unread = self._readers.count == 0
+            is_unread = self._readers.count == 0 and not self.waiting.ids
         if is_unread:
             self.stop(TurnInterrupted("the client disconnected and did not come back in time"))
 
@@ -292,7 +310,7 @@ class Turn:
                 if not written:
                     return True
                 after += written
-            return self.done is not None or unless()
+            return self.done is not None or self.is_given_up or unless()
 
         with self._condition:
             self._condition.wait_for(has_news, deadline)
@@ -310,14 +328,16 @@ class Turn:
             return 0
 
     def ended(self, after: int) -> bool:
-        """Whether the log holds nothing behind `after` and never will."""
+        """Whether the log holds nothing behind `after` and never will, here at least."""
         with self._condition:
-            return self.done is not None and len(self._log) <= after
+            return (self.done is not None or self.is_given_up) and len(self._log) <= after
 
     def wait(self, deadline: float, unless: Callable[[], bool] = lambda: False) -> Done | None:
         """The end of the turn, or None when it has not come by `deadline` or `unless()`."""
         with self._condition:
-            self._condition.wait_for(lambda: self.done is not None or unless(), deadline)
+            self._condition.wait_for(
+                lambda: self.done is not None or self.is_given_up or unless(), deadline
+            )
             return self.done
 
     @property
@@ -398,6 +418,26 @@ class Turn:
     def restore(self, turn_id: str, created: datetime, request_id: str | None) -> None:
         """Be the turn of this id, of another run or process."""
         self.id, self.created, self.request_id = turn_id, created, request_id
+
+    def adopt(self, log: EventLog | None, started: datetime | None, *, is_cut: bool) -> None:
+        """Go on with a turn that another process has begun, behind its log.
+
+        `is_cut`: the last of its events may be lost, so that what follows has other numbers.
+        """
+        with self._condition:
+            self._log = log or EventLog()
+            self.is_adopted, self.state, self.started = True, State.RUNNING, started
+            self.started_monotonic = time.monotonic()
+            if is_cut and self.cut_after is None:
+                self.cut_after = len(self._log)
+
+    def give_up(self) -> None:
+        """Another process is to go on with it; nothing is told here any more."""
+        with self._condition:
+            self.is_given_up = True
+            self._on_stop = None
+            self._readers.cancel_timer()
+            self._condition.notify()
 
     def update(self, state: State, started: datetime | None, ended: datetime | None) -> None:
         """What has become of the turn where it runs; one that has ended is still to be finished."""

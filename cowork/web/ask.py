@@ -11,6 +11,8 @@ from flask import Response, g, jsonify, request
 from flask.globals import app_ctx
 
 from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.turn_options import TurnOptions
+from cowork.errors import ShuttingDown
 from cowork.model import Project, TurnKey
 from cowork.turns.question import Question, digest_of
 from cowork.turns.registry import TurnRegistry
@@ -18,7 +20,7 @@ from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects, Watch
-from cowork.web.frames import structured
+from cowork.web.frames import facts_of, structured
 from cowork.web.framing import PLAIN, NumberedFraming, knows_event_streams
 from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest, InvalidBody
@@ -31,6 +33,13 @@ from cowork.web.transfer_limits import release_body
 MAX_KEY_LENGTH = 255
 HALF_OPEN_POLL_S = 0.4
 IDLE_POLL_S = 60.0
+# Keys of a body that earlier versions did not know, of whose bodies digests may be kept.
+_NEWER = frozenset(
+    {
+        *("model", "effort", "attachments", "max_turns", "max_budget_usd", "disallowed_tools"),
+        *("mcp_servers", "approvals", "approval_timeout"),
+    }
+)
 _RETRY_LATER = "Unavailable, or over a limit; `Retry-After` says when to retry, where that is known"
 
 
@@ -131,18 +140,32 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
     kept = app_ctx.g
     check_hint(body["project_name"])
+    key = _idempotency_key(body, request.headers.get("Idempotency-Key"))
+    events = tuple(body["events"] or ())
     question = Question(
         text=body["question"],
         user_id=body["user_id"],
         message_type=body["message_type"],
         streaming=streaming,
         timeout=body["timeout"],
-        events=tuple(body["events"] or ()),
+        events=events,
         digest=digest_of(body["question"]),
+        blocks=tuple(body["attachments"] or ()),
+        max_turns=body["max_turns"],
+        max_budget_usd=body["max_budget_usd"],
+        approval_timeout=body["approval_timeout"],
+        turn_options=TurnOptions(
+            model=body["model"],
+            effort=body["effort"],
+            disallowed_tools=tuple(body["disallowed_tools"] or ()),
+            mcp_servers=tuple(body["mcp_servers"] or ()),
+        ),
         options=LaunchOptions(
             system_prompt=body["system_prompt"] or None,
             output_schema=body["output_schema"],
             permission_mode=body["permission_mode"],
+            approvals=turn_service.approves(body["approvals"]),
+            todo="todo" in events,
         ),
     )
     turn, replayed = turn_service.ask(
@@ -150,7 +173,7 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
         question,
         agent_type=body["agent_type"],
         on_busy=body["on_busy"],
-        key=_idempotency_key(body, request.headers.get("Idempotency-Key")),
+        key=key,
     )
     body.clear()
     release_body()
@@ -165,8 +188,10 @@ def _idempotency_key(body: dict[str, Any], given: str | None) -> TurnKey | None:
         sentence = f"Input should be 1 to {MAX_KEY_LENGTH} ASCII characters"
         place = ["header", "Idempotency-Key"]
         raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
-    # To ask for no events is to say nothing of them, and was so before.
+    # To ask for no events is to say nothing of them, and was so before; what earlier versions did
+    # not know is left out where nothing is said of it.
     asked = {**body, "events": body["events"] or []}
+    asked = {name: each for name, each in asked.items() if name not in _NEWER or each}
     digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return TurnKey(g.owner, given, digest)
 
@@ -175,10 +200,13 @@ def _wait_for_end(turn: Turn, disconnects: Disconnects) -> None:
     """Wait for the end of the turn, which has its own time limits; raises `ClientClosedRequest`."""
     if turn.wait(time.monotonic() + WATCH_AFTER_S) is not None:
         return
+    if turn.is_given_up:
+        raise _given_up()
     watch = disconnects.watch(request, turn.wake)
     if watch is None:
         while turn.wait(time.monotonic() + IDLE_POLL_S) is None:
-            pass
+            if turn.is_given_up:
+                raise _given_up()
         return
     try:
         _wait_watched(turn, watch)
@@ -192,12 +220,19 @@ def _wait_watched(turn: Turn, watch: Watch) -> None:
         timeout = HALF_OPEN_POLL_S if half_open else IDLE_POLL_S
         if turn.wait(time.monotonic() + timeout, lambda: watch.half_closed) is not None:
             return
+        if turn.is_given_up:
+            raise _given_up()
         if not (watch.half_closed or half_open):
             continue
         if watch.probe_closed():
             raise ClientClosedRequest
         # It only reads now; when it disconnects altogether, nothing but a write will tell.
         watch.half_closed, half_open = False, True
+
+
+def _given_up() -> ShuttingDown:
+    """The error of a turn that waits for a person, and that this process has let go of."""
+    return ShuttingDown("the server is shutting down; the turn goes on after it", retry_after=5)
 
 
 def _answer_of(turn: Turn) -> dict[str, Any]:
@@ -217,6 +252,7 @@ def _answer_of(turn: Turn) -> dict[str, Any]:
         "usage": done.usage,
         "total_cost_usd": done.cost_usd,
         "duration_ms": done.duration_ms,
+        **facts_of(done),
         **({"session_recovered": True} if done.session_recovered else {}),
         **({"session_moved": True} if done.session_moved else {}),
         **structured(done),

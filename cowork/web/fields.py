@@ -116,6 +116,42 @@ class JsonObject(fields.Field[str]):
         return written.decode()
 
 
+class Texts(fields.List[str]):
+    """A list of at most `most` texts; what is longer is refused unread."""
+
+    def __init__(self, text: Text, *, most: int, **options: Any) -> None:
+        self._most = most
+        options["metadata"] = {"maxItems": most, **options.get("metadata", {})}
+        super().__init__(text, **options)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, list) and len(value) > self._most:
+            sentence = f"Input should have at most {self._most} items"
+            raise ValidationError(fault("too_long", sentence))
+        return super()._deserialize(value, *args, **kwargs)
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether it has some, or half a character."""
+    return _CONTROL.search(text) is not None or _LONE_SURROGATE.search(text) is not None
+
+
+def printable(text: str) -> None:
+    """Refuse a text with control characters, and one of nothing but white space."""
+    not_blank(text)
+    if has_control_characters(text):
+        sentence = "Input should have no control characters"
+        raise ValidationError(fault("string_pattern_mismatch", sentence))
+
+
+class JsonDict(fields.Field[dict[str, Any]]):
+    """A JSON object, of bounded size and depth."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(JsonObject()._deserialize(value, *args, **kwargs))  # noqa: SLF001 - the same check
+        return found
+
+
 def not_blank(text: str) -> None:
     """Refuse text of nothing but white space."""
     if not text.strip():

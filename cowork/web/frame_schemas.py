@@ -52,12 +52,88 @@ FRAMES: dict[str, Schema] = {
         "tool_use",
         "For who asks for `tool`: the model calls a tool.",
         {"id": _STRING, "name": _STRING, "input": {"type": "object"}},
+        {"parent_id": _STRING},
     ),
     "ToolResultFrame": _frame(
         "tool_result",
         "For who asks for `tool`: what it gave back, cut at 64 KiB (`truncated`).",
-        {"id": _STRING, "content": _STRING, "is_error": _BOOLEAN},
+        {
+            "id": _STRING,
+            "content": _STRING,
+            "is_error": _BOOLEAN,
+            "duration_ms": {"type": ["integer", "null"]},
+        },
         {"truncated": _BOOLEAN},
+    ),
+    "UsageFrame": _frame(
+        "usage",
+        "For who asks for `usage`: what a request to the model took, and the turn has cost so far.",
+        {
+            "input_tokens": _COUNT,
+            "output_tokens": _COUNT,
+            "cost_usd": {"type": ["number", "null"]},
+        },
+    ),
+    "SubagentFrame": _frame(
+        "subagent",
+        "For who asks for `subagent`: what one is doing.",
+        {
+            "id": _STRING,
+            "state": {"type": "string", "enum": ["started", "progress", "ended"]},
+            "name": _STRING,
+            "description": _STRING,
+        },
+        {"last_tool": _STRING, "tokens": _COUNT},
+    ),
+    "TodoFrame": _frame(
+        "todo",
+        "For who asks for `todo`: the model's list of what is to be done, whole.",
+        {
+            "items": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "text": _STRING,
+                        "state": {
+                            "type": "string",
+                            "enum": ["pending", "in_progress", "completed"],
+                        },
+                    },
+                    "required": ["text", "state"],
+                },
+            }
+        },
+    ),
+    "ApprovalFrame": _frame(
+        "approval",
+        "For who asks for `approval`: the turn waits for somebody to allow this.",
+        {
+            "id": _STRING,
+            "kind": {"type": "string", "enum": ["tool", "question", "plan"]},
+            "tool": _STRING,
+            "input": {"type": "object"},
+            "suggestions": {"type": "array", "items": {"type": "object"}},
+            "expires_at": _STRING,
+        },
+        {
+            "reason": _STRING,
+            "subagent_id": _STRING,
+            "questions": {"type": "array", "items": {"type": "object"}},
+            "plan": _STRING,
+        },
+    ),
+    "ApprovalResolvedFrame": _frame(
+        "approval_resolved",
+        "For who asks for `approval`: it waits no more.",
+        {
+            "id": _STRING,
+            "decision": {
+                "type": "string",
+                "enum": ["allow", "deny", "answer", "expired", "cancelled"],
+            },
+            "decided_by": {"type": ["string", "null"]},
+        },
     ),
     "StatusFrame": _frame(
         "status",
@@ -83,6 +159,11 @@ FRAMES: dict[str, Schema] = {
             "usage": {"type": ["object", "null"]},
             "total_cost_usd": {"type": ["number", "null"]},
             "duration_ms": {"type": ["integer", "null"]},
+            "model": {"type": ["string", "null"]},
+            "stop_reason": {"type": ["string", "null"]},
+            "usage_by_model": {"type": ["object", "null"]},
+            "permission_denials": {"type": "array", "items": {"type": "object"}},
+            "files_changed": {"type": "array", "items": _STRING},
         },
         {
             "session_recovered": _BOOLEAN,

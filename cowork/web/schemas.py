@@ -10,15 +10,20 @@ from typing import Self
 from marshmallow import Schema, fields, validate
 
 from cowork.claude.launch_options import REQUESTED_MODES
+from cowork.claude.turn_options import EFFORTS
+from cowork.web.attachments import Attachments
 from cowork.web.fields import (
     MAX_NAME_LENGTH,
     NAME_PATTERN,
     Choices,
     Json,
+    JsonDict,
     JsonObject,
     Text,
+    Texts,
     at_most,
     not_blank,
+    printable,
     valid_name,
 )
 
@@ -28,7 +33,15 @@ MAX_LABEL_BYTES = 1024
 # Of a value in a query string, which is bounded as a whole by the request line.
 MAX_QUERY_BYTES = 128
 ON_BUSY = ("queue", "reject", "interrupt")
-EVENTS = ("tool", "thinking", "status")
+EVENTS = ("tool", "thinking", "status", "approval", "usage", "subagent", "todo")
+# What a request adds to a server's deny rules, and the names of tool servers.
+MAX_RULES = 50
+MAX_RULE_BYTES = 200
+MAX_SERVERS = 50
+MAX_MODEL_TURNS = 1000
+MAX_APPROVAL_TIMEOUT_S = 86_400
+MAX_MESSAGE_BYTES = 4096
+MAX_APPROVALS = 200
 NOT_DONE = "Another worker answers the project; nothing was done"
 
 
@@ -109,6 +122,60 @@ class AskBody(_Schema):
         validate=validate.OneOf(REQUESTED_MODES),
         metadata={"description": "Not wider than the server's COWORK_PERMISSION_MODE."},
     )
+    model = Text(
+        limit=100,
+        load_default=None,
+        allow_none=True,
+        validate=printable,
+        metadata={"description": "An `id` of `GET /models`, or a full id; for this question."},
+    )
+    effort = Text(
+        load_default=None,
+        allow_none=True,
+        validate=validate.OneOf(EFFORTS),
+        metadata={"description": "For this question; among the model's own."},
+    )
+    attachments = Attachments(load_default=None, allow_none=True)
+    max_turns = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(1, MAX_MODEL_TURNS),
+        metadata={"description": "How often the model may be asked."},
+    )
+    max_budget_usd = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(min=0, min_inclusive=False),
+        metadata={"description": "Of this turn; looked at after each request to the model."},
+    )
+    disallowed_tools = Texts(
+        Text(limit=MAX_RULE_BYTES, validate=printable),
+        most=MAX_RULES,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Tools or deny rules of the CLI's, besides the server's own."},
+    )
+    mcp_servers = Texts(
+        Text(limit=MAX_LABEL_BYTES, validate=printable),
+        most=MAX_SERVERS,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Names of `GET /mcp`."},
+    )
+    approvals = fields.Boolean(
+        load_default=None,
+        allow_none=True,
+        truthy={True},
+        falsy={False},
+        metadata={"description": "Ask a person before a tool runs that may not by itself."},
+    )
+    approval_timeout = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, MAX_APPROVAL_TIMEOUT_S),
+        metadata={"description": "Seconds until an approval is denied."},
+    )
 
 
 class AskHeaders(_Schema):
@@ -140,6 +207,11 @@ class AskReply(_Schema):
     total_cost_usd = fields.Float(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
     structured_output = fields.Raw(metadata={"description": "Where `output_schema` was sent."})
+    model = fields.String(allow_none=True)
+    stop_reason = fields.String(allow_none=True)
+    usage_by_model = fields.Dict(allow_none=True)
+    permission_denials = fields.List(fields.Dict())
+    files_changed = fields.List(fields.String())
 
 
 class TurnReply(_Schema):
@@ -163,6 +235,14 @@ class TurnReply(_Schema):
     duration_ms = fields.Integer(allow_none=True)
     error = fields.Dict(allow_none=True)
     structured_output = fields.Raw()
+    model = fields.String(allow_none=True)
+    stop_reason = fields.String(allow_none=True)
+    usage_by_model = fields.Dict(allow_none=True)
+    permission_denials = fields.List(fields.Dict())
+    files_changed = fields.List(fields.String())
+    waiting_for = fields.List(
+        fields.String(), metadata={"description": "Approvals that it waits for."}
+    )
 
 
 class EventsQuery(_Schema):
@@ -172,7 +252,9 @@ class EventsQuery(_Schema):
     events = Text(
         limit=MAX_QUERY_BYTES,
         load_default=None,
-        metadata={"description": "tool, thinking, status; without it what the question asked for."},
+        metadata={
+            "description": f"Some of {', '.join(EVENTS)}; without it what the question asked for."
+        },
     )
     ticket = Text(
         limit=MAX_QUERY_BYTES,
@@ -189,6 +271,122 @@ class TicketReply(_Schema):
         metadata={"description": "RFC 3339; until then it must be used for the first time."}
     )
     url = fields.String(metadata={"description": "Of the events, the ticket in its query."})
+
+
+class ApprovalsQuery(_Schema):
+    project = Text(limit=MAX_LABEL_BYTES, load_default=None)
+    turn = Text(limit=MAX_QUERY_BYTES, load_default=None)
+    state = Text(load_default="pending", validate=validate.OneOf(("pending", "resolved")))
+    limit = fields.Integer(load_default=MAX_APPROVALS, validate=validate.Range(1, MAX_APPROVALS))
+
+
+class ApprovalBody(_Schema):
+    """What somebody has decided."""
+
+    decision = Text(required=True, validate=validate.OneOf(("allow", "deny", "answer")))
+    input = JsonDict(
+        load_default=None,
+        allow_none=True,
+        metadata={"type": "object", "description": "The tool's input, changed."},
+    )
+    message = Text(
+        limit=MAX_MESSAGE_BYTES,
+        load_default=None,
+        allow_none=True,
+        validate=not_blank,
+        metadata={"description": "What the model is told of a denial."},
+    )
+    interrupt = fields.Boolean(
+        load_default=False,
+        truthy={True},
+        falsy={False},
+        metadata={"description": "Ends the turn with the denial."},
+    )
+    remember = Text(
+        load_default="once",
+        validate=validate.OneOf(("once", "session")),
+        metadata={"description": "`session`: apply the CLI's own suggestions, for its session."},
+    )
+    answers = JsonDict(
+        load_default=None,
+        allow_none=True,
+        metadata={"type": "object", "description": "Text or texts, by the question's text."},
+    )
+    permission_mode = Text(
+        load_default=None,
+        allow_none=True,
+        validate=validate.OneOf(REQUESTED_MODES),
+        metadata={"description": "In which a plan is carried out."},
+    )
+
+
+class ApprovalReply(_Schema):
+    """A tool, a question or a plan that a turn waits for somebody to allow."""
+
+    id = fields.String()
+    turn_id = fields.String()
+    project_id = fields.String()
+    key = fields.String(allow_none=True, metadata={"description": "Whose turn it is."})
+    kind = fields.String(metadata={"description": "`tool`, `question` or `plan`."})
+    tool = fields.String()
+    state = fields.String(metadata={"description": "`pending` or `resolved`."})
+    input = fields.Dict(metadata={"description": "While it waits."})
+    input_digest = fields.String()
+    reason = fields.String(allow_none=True)
+    suggestions = fields.List(fields.Dict())
+    questions = fields.List(fields.Dict())
+    plan = fields.String(allow_none=True)
+    subagent_id = fields.String(allow_none=True)
+    created_at = fields.String()
+    expires_at = fields.String()
+    decision = fields.String(
+        metadata={"description": "`allow`, `deny`, `answer`, `expired` or `cancelled`."}
+    )
+    decided_by = fields.String(allow_none=True)
+    decided_at = fields.String()
+    address = fields.String(allow_none=True)
+    applied_at = fields.String(
+        allow_none=True, metadata={"description": "When the CLI was told, if it was."}
+    )
+
+
+class ApprovalsReply(_Schema):
+    approvals = fields.List(fields.Nested(ApprovalReply))
+    count = fields.Integer()
+
+
+class ModelReply(_Schema):
+    id = fields.String(metadata={"description": "What a question names it by."})
+    model = fields.String(metadata={"description": "What that means now."})
+    name = fields.String()
+    description = fields.String()
+    efforts = fields.List(fields.String())
+
+
+class ModelsReply(_Schema):
+    models = fields.List(fields.Nested(ModelReply))
+    count = fields.Integer()
+    default = fields.String()
+
+
+class SkillReply(_Schema):
+    name = fields.String()
+    description = fields.String()
+
+
+class SkillsReply(_Schema):
+    skills = fields.List(fields.Nested(SkillReply))
+    count = fields.Integer()
+
+
+class McpServerReply(_Schema):
+    name = fields.String()
+    type = fields.String()
+
+
+class McpReply(_Schema):
+    servers = fields.List(fields.Nested(McpServerReply))
+    count = fields.Integer()
 
 
 class InterruptReply(_Schema):

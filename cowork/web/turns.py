@@ -11,7 +11,7 @@ from cowork.turns.turn import Turn
 from cowork.web.ask import streamed
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
-from cowork.web.frames import structured
+from cowork.web.frames import facts_of, structured
 from cowork.web.framing import NumberedFraming
 from cowork.web.last_event_id import number_of
 from cowork.web.problems import InvalidBody
@@ -109,10 +109,12 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
         "session_recovered": turn.session_recovered,
         "created_at": rfc3339(turn.created),
         "started_at": rfc3339(turn.started) if turn.started else None,
-        "ended_at": rfc3339(turn.ended_at) if turn.ended_at else None,
+        "ended_at": rfc3339(turn.ended_at) if done and turn.ended_at else None,
         "usage": done.usage if done else None,
         "total_cost_usd": done.cost_usd if done else None,
         "duration_ms": done.duration_ms if done else None,
+        **(facts_of(done) if done else {}),
+        **({"waiting_for": list(turn.waiting.ids)} if turn.waiting.ids else {}),
         "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
         **({"session_moved": True} if done and done.session_moved else {}),
         **(structured(done) if done else {}),

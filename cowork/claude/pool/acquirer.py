@@ -74,6 +74,8 @@ class SlotAcquirer:
             raise _at_capacity()
         # It is woken; this is for who gives up.  Hundreds that wait must not keep us busy.
         assert waiter.woken is not None  # noqa: S101 - it was not served at once
+        if not waiter.held:
+            self._slots.on_shortage()
         waiter.woken.wait(min(left, POLL_INTERVAL_S + self._slots.waiting / 1000))
         waiter.woken.clear()
         with self._slots.changed:

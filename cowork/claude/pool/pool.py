@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from cowork.claude import orphans
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.acquirer import SlotAcquirer
 from cowork.claude.pool.machine_limit import MachineGate, MachineLimit, OwnLimit
 from cowork.claude.pool.memory import limit_by_memory
+from cowork.claude.pool.offer_listing import make_offers
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
 from cowork.claude.pool.skill_listing import SkillListing
 from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, State
@@ -18,7 +20,7 @@ from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.starter import ProcessStarter
 from cowork.claude.process.launcher import Launcher, Throwaway
-from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.process.process import ClaudeProcess, Continuation
 from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity
 from cowork.log import logger
@@ -56,6 +58,7 @@ class Pool:
         owner_share: int = 0,
         bundled_skills: bool = False,
         machine: MachineLimit | None = None,
+        mcp_servers: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._launcher = launcher
         self._max_turns = max_turns
@@ -75,6 +78,9 @@ class Pool:
         listing = SkillListing(launcher, self._throwaway_process)
         self._skills = listing.skills(bundled_skills=bundled_skills)
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
+        self.offers = make_offers(
+            self._throwaway_process, self._skills, lambda: spare_cwd, mcp_servers or {}
+        )
         self._starter = ProcessStarter(
             self._slots,
             launcher,
@@ -101,6 +107,10 @@ class Pool:
         if victim is not None:
             self._slots.end(victim)
 
+    def on_shortage(self, call: Callable[[], None]) -> None:
+        """What is called now and then while somebody waits and every process is busy."""
+        self._slots.on_shortage = call
+
     def start(self) -> None:
         """Begin to keep spares ready; processes can be leased without it."""
         self.spares.start()
@@ -113,19 +123,22 @@ class Pool:
         session_id: str | None = None,
         turns: int | None = None,
         options: LaunchOptions = DEFAULT,
+        model: str | None = None,
+        continuation: Continuation | None = None,
         before_start: Callable[[], None] = lambda: None,
         given_up: Callable[[], bool] = lambda: False,
     ) -> ClaudeProcess:
         """A process of that session, or of a new one; `give_back` it or `discard` it.
 
         `turns` is how many the session has had: one that was given back with another number has
-        missed some, and is replaced.  `before_start` is called where a process has to be started,
-        and none is where it raises.
+        missed some, and is replaced.  `model` is what one that has to be started is started with;
+        for a `continuation` one always is.  `before_start` is called where a process has to be
+        started, and none is where it raises.
         Waits for a slot and for a start, both bounded, and no longer than until `given_up()`.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ShuttingDown`,
         `ClaudeUnavailable`.
         """
-        wanted = LeaseRequest(project, cwd, session_id, options, turns)
+        wanted = LeaseRequest(project, cwd, session_id, options, turns, model, continuation)
         return self._lease(wanted, given_up, before_start=before_start)
 
     def _lease(
@@ -283,6 +296,7 @@ class Pool:
                 self._generation = generation
                 self._slots.retire()
                 self._skills.forget()
+                self.offers.forget()
                 log.info("CLI replaced, its former processes end when idle")
 
     @property

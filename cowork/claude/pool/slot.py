@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
-from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.process.process import ClaudeProcess, Continuation
 from cowork.model import Project
 
 
@@ -30,7 +30,8 @@ class State(StrEnum):
 class LeaseRequest:
     """The process that somebody needs; `session_id` is None for a session that is yet to begin.
 
-    `turns` is how many the session has had, or None where that does not matter.
+    `turns` is how many the session has had, or None where that does not matter.  `model` is what
+    one that has to be started is started with.  A `continuation` is for a new process alone.
     """
 
     project: Project | None
@@ -38,6 +39,8 @@ class LeaseRequest:
     session_id: str | None = None
     options: LaunchOptions = DEFAULT
     turns: int | None = None
+    model: str | None = None
+    continuation: Continuation | None = None
 
     @property
     def owner(self) -> str | None:
@@ -122,6 +125,8 @@ class Slot:
     def fits(self, wanted: LeaseRequest) -> bool:
         """Whether its process can take that on."""
         if self.process is None or self.wanted.options != wanted.options:
+            return False
+        if wanted.continuation is not None:
             return False
         if self.state == State.SPARE:
             return wanted.suits_spare and self.wanted.cwd == wanted.cwd

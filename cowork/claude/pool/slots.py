@@ -31,6 +31,8 @@ class Slots:
         self.closed = False
         # Called without the lock when a process has ended.
         self.on_end: Callable[[], None] = lambda: None
+        # Called without the lock by who waits, when only busy processes are left.
+        self.on_shortage: Callable[[], None] = lambda: None
         # How many requests wait for a slot that a spare cannot serve.
         self.waiters = 0
         self._slots: dict[Slot, None] = {}

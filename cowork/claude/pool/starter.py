@@ -119,6 +119,8 @@ class ProcessStarter:
             wanted.cwd,
             resume=wanted.session_id is not None,
             options=wanted.options,
+            model=wanted.model,
+            continuation=wanted.continuation,
             given_up=given_up,
             throwaway=throwaway,
             owner=wanted.owner,

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.stdin import StdinWriter
 from cowork.claude.stream_json import protocol
 from cowork.claude.stream_json.failures import ProcessGone
 from cowork.claude.stream_json.pairing import EarlierTurns, names_a_question
+from cowork.claude.stream_json.permissions import permission_request
 from cowork.claude.stream_json.protocol import Message, TextRun
 from cowork.claude.stream_json.result import Result
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
@@ -24,7 +26,7 @@ log = logger(__name__)
 IDLE_TIMEOUT_S = 2.0
 # A CLI that is idle and has not ended its turn by then never will.
 RESULT_GRACE_S = 5.0
-_OURS = frozenset({"control_request", "control_response", "system"})
+_OURS = frozenset({"control_request", "control_response", "control_cancel_request", "system"})
 
 
 class MessageDispatcher:
@@ -52,8 +54,11 @@ class MessageDispatcher:
         self.failure: ClaudeError | None = None
         self.is_ready = self.spoke = False
         self.remote_control: bool | None = None
+        # Whether it is in plan mode, once it has said that it changed its mode.
+        self.plans: bool | None = None
         self._pid = pid
         self._stdin = stdin
+        self.requests = ControlRequests(stdin)
         self._earlier = earlier
         self._kill = kill
         self._condition = PredicateCondition()
@@ -202,13 +207,25 @@ class MessageDispatcher:
     def _control(self, message: Message) -> None:
         kind = message["type"]
         if kind == "control_request":
-            self._stdin.send(protocol.encode(protocol.control_refusal(message)), timeout=1.0)
+            self._take_request(message)
         elif kind == "control_response":
             self._control_response(message.get("response"))
+        elif kind == "control_cancel_request":
+            if self.reply is not None:
+                self.reply.cancel_request(message.get("request_id"))
         elif message.get("subtype") == "session_state_changed":
             self._take_state(message.get("state") == "idle")
         elif message.get("subtype") == "init":
             self._take_init(message)
+        elif isinstance(message.get("permissionMode"), str):
+            self.plans = message["permissionMode"] == "plan"
+
+    def _take_request(self, message: Message) -> None:
+        """Hand it to whoever asked the question, where that is served; else refuse it."""
+        reply, request = self.reply, permission_request(message)
+        if reply is None or request is None or not reply.add_request(request):
+            refusal = protocol.control_refusal(message.get("request_id"))
+            self._stdin.send(protocol.encode(refusal), timeout=1.0)
 
     def _take_state(self, idle: bool) -> None:
         with self._condition:
@@ -230,7 +247,10 @@ class MessageDispatcher:
             self._end_self_started()
 
     def _control_response(self, response: Any) -> None:
-        if not isinstance(response, dict) or response.get("request_id") != "initialize":
+        if not isinstance(response, dict):
+            return
+        if response.get("request_id") != "initialize":
+            self.requests.take(response)
             return
         if response.get("subtype") == "error":
             log.error(
@@ -261,6 +281,7 @@ class MessageDispatcher:
             self.failure = failure = self.failure or failure
             reply, self.reply = self.reply, None
             self._condition.notify()
+        self.requests.end()
         if reply is not None:
             if died and not reply.saw_output:
                 failure = ProcessGone("the Claude CLI died before it read the question")

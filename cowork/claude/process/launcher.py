@@ -6,13 +6,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cowork.claude import command, orphans
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
-from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.process.process import ClaudeProcess, Continuation
 from cowork.claude.process.spawner import Spawner
 from cowork.claude.session_files import SessionFiles
 from cowork.errors import AtCapacity, ClaudeUnavailable
@@ -72,14 +72,17 @@ class Launcher:
         *,
         resume: bool,
         options: LaunchOptions = DEFAULT,
+        model: str | None = None,
         given_up: Callable[[], bool] = lambda: False,
         throwaway: Throwaway | None = None,
         owner: str | None = None,
         on_spawn: Callable[[ClaudeProcess], None] = lambda _process: None,
+        continuation: Continuation | None = None,
     ) -> ClaudeProcess:
         """A process for that session, ready; ended again when it is not so in time.
 
-        `on_spawn` is called as soon as there is a process.  Owners whose starts wait for a core
+        `on_spawn` is called as soon as there is a process.  With a `continuation` it goes on by
+        itself with a turn that a former process has begun.  Owners whose starts wait for a core
         take turns.
         Raises `SessionMissing`, `SessionInUse`, `AtCapacity`, `ClaudeUnavailable`.
         """
@@ -89,7 +92,13 @@ class Launcher:
             raise AtCapacity("too many Claude processes are starting", retry_after=5)
         try:
             process = self._spawn(
-                session_id, cwd, resume=resume, options=options, throwaway=throwaway
+                session_id,
+                cwd,
+                resume=resume,
+                options=options,
+                model=model,
+                throwaway=throwaway,
+                continuation=continuation,
             )
             on_spawn(process)
             ready = self._is_ready(
@@ -158,19 +167,27 @@ class Launcher:
         *,
         resume: bool,
         options: LaunchOptions,
+        model: str | None,
         throwaway: Throwaway | None,
+        continuation: Continuation | None,
     ) -> ClaudeProcess:
         process_id = new_hex()
-        launch_config = self.launch_config
-        if options.permission_mode is not None:
-            launch_config = replace(launch_config, permission_mode=options.permission_mode)
         env = command.environment(
-            self._environ, marker=orphans.marker(process_id), launch_config=self.launch_config
+            self._environ,
+            marker=orphans.marker(process_id),
+            launch_config=self.launch_config,
+            options=options,
         )
         if throwaway is not None and throwaway.config is not None:
             env["CLAUDE_CONFIG_DIR"] = throwaway.config
         argv = command.argv(
-            self._cli.path(), session_id, resume=resume, launch_config=launch_config, environ=env
+            self._cli.path(),
+            session_id,
+            resume=resume,
+            launch_config=self.launch_config,
+            options=options,
+            model=model,
+            environ=env,
         )
         try:
             if not resume:  # a session that goes on in a new, empty folder would not know it
@@ -192,6 +209,9 @@ class Launcher:
                 watcher=self._watcher,
                 resumed=resume,
                 initialize=options.initialize(),
+                model=model,
+                plans=(options.permission_mode or self.launch_config.permission_mode) == "plan",
+                continuation=continuation,
             )
         except RuntimeError as fault:  # there are no more threads
             log.error(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.stream_json.permissions import PermissionRequest
 from cowork.claude.stream_json.result import Result
 from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition
+
+# Permissions that are asked for and not looked at yet; more are refused.
+REQUESTS_LIMIT = 64
 
 
 class Interruptible(Protocol):
@@ -30,8 +35,9 @@ class PendingAnswer:
     """The answer to one question while it is being written.
 
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
-    that there are no more.  `saw_output` is whether the CLI has said anything since it was asked,
-    `running` whether it has said that it is at work.
+    that there are no more.  Where `takes_requests`, the permissions that the CLI asks for are for
+    whoever waits (`pop_requests`); else they are refused.  `saw_output` is whether the CLI has
+    said anything since it was asked, `running` whether it has said that it is at work.
     """
 
     def __init__(
@@ -39,10 +45,14 @@ class PendingAnswer:
         process: Interruptible,
         answer: AnswerParser,
         on_events: Callable[[list[Emitted]], None],
+        *,
+        takes_requests: bool = False,
     ) -> None:
         self.process = process
         self.answer = answer
         self.on_events = on_events
+        self._takes_requests = takes_requests
+        self._requests: deque[PermissionRequest | str] = deque()
         self.result: Result | None = None
         self.saw_output = self.running = False
         self.interrupted_at: float | None = None
@@ -73,6 +83,27 @@ class PendingAnswer:
         with self._condition:
             self._woken = True
             self._condition.notify()
+
+    def add_request(self, request: PermissionRequest) -> bool:
+        """The CLI asks for a permission; False where nobody would answer."""
+        if not self._takes_requests or len(self._requests) >= REQUESTS_LIMIT:
+            return False
+        self._requests.append(request)
+        self.wake()
+        return True
+
+    def cancel_request(self, request_id: Any) -> None:
+        """The CLI does not wait for that answer any more."""
+        if self._takes_requests and isinstance(request_id, str):
+            self._requests.append(request_id)
+            self.wake()
+
+    def pop_requests(self) -> list[PermissionRequest | str]:
+        """What was asked for since the last call, and ids of what was taken back, in order."""
+        found = []
+        while self._requests:
+            found.append(self._requests.popleft())
+        return found
 
     def interrupt(self) -> None:
         """Ask the CLI to stop this turn; the result follows in milliseconds if it is healthy."""

@@ -9,9 +9,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 from cowork.claude import orphans
+from cowork.claude.process.configuration import Configuration
+from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.dispatcher import MessageDispatcher
 from cowork.claude.process.escalation import Escalation
 from cowork.claude.process.pending_answer import PendingAnswer
@@ -19,7 +22,7 @@ from cowork.claude.process.stderr import StderrTail
 from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
 from cowork.claude.process.stdout_reader import StdoutReader
 from cowork.claude.stream_json import failures, protocol
-from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.stream_json.answer import AnswerParser, RequestObserver
 from cowork.claude.stream_json.failures import ProcessGone
 from cowork.claude.stream_json.pairing import EarlierTurns
 from cowork.claude.stream_json.protocol import Message
@@ -36,13 +39,24 @@ log = logger(__name__)
 INTERRUPT_STEP_S = 1.0
 SKILLS_TIMEOUT_S = 10.0
 WARM_UP_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A turn whose process is gone, and which another one goes on with; `text` was said so far."""
+
+    on_events: Callable[[list[Emitted]], None]
+    text: str = ""
+    observer: RequestObserver | None = None
 
 
 class ClaudeProcess:
     """A running CLI and the session it speaks for; answers one question at a time.
 
-    `resumed` is whether another process had the session before; `initialize` holds the fields of
-    the request that begins it.
+    `continued` is the answer of the turn that it goes on with, where it does.  `resumed` is whether
+    another process had the session before; `initialize` holds the fields of the request that
+    begins it.
     """
 
     def __init__(
@@ -55,12 +69,17 @@ class ClaudeProcess:
         watcher: FdWatcher,
         resumed: bool = False,
         initialize: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        plans: bool = False,
+        continuation: Continuation | None = None,
     ) -> None:
         self.id = process_id
         self.pid = child.pid
         self.cwd = cwd
         self.started = self._asked_at = time.monotonic()
         self.skills: tuple[str, ...] | None = None
+        self.model: str | None = None
+        self._plans = plans
         self._child = child
         self._escalation = Escalation(child)
         self._marker = orphans.marker(process_id)
@@ -76,6 +95,10 @@ class ClaudeProcess:
             earlier=self._earlier,
             kill=child.kill,
         )
+        self.configuration = Configuration(self.requests, model)
+        self.continued: PendingAnswer | None = None
+        if continuation is not None:  # before the CLI says anything
+            self.continued = self._continue(continuation)
         # In this order: at the end of standard output, what standard error said is waited for.
         self._stderr = StderrTail(self._pipe(child.stderr))
         self._watcher = watcher
@@ -141,6 +164,20 @@ class ClaudeProcess:
         """Whether its session can be steered from elsewhere; None where it did not say."""
         return self._dispatcher.remote_control
 
+    @property
+    def requests(self) -> ControlRequests:
+        """For control requests to the CLI."""
+        return self._dispatcher.requests
+
+    @property
+    def has_left_its_mode(self) -> bool:
+        """Whether it began to plan, or ended that, so that another question would not expect it."""
+        return self._dispatcher.plans is not None and self._dispatcher.plans != self._plans
+
+    def wait_idle(self) -> None:
+        """Wait until the CLI has put its former turn away; raises `ProcessGone`."""
+        self._dispatcher.wait_idle()
+
     def wait_ready(self, until: float) -> bool:
         """Whether the CLI answers, waiting for it until `until` (monotonic).
 
@@ -149,11 +186,23 @@ class ClaudeProcess:
         """
         return self._dispatcher.wait_ready(until)
 
-    def ask(self, prompt: str, on_events: Callable[[list[Emitted]], None]) -> PendingAnswer:
-        """Send a question.  Raises `ProcessGone` where it certainly was not read."""
+    def ask(
+        self,
+        prompt: str | list[Any],
+        on_events: Callable[[list[Emitted]], None],
+        *,
+        uuid: str | None = None,
+        observer: RequestObserver | None = None,
+        takes_requests: bool = False,
+    ) -> PendingAnswer:
+        """Send a question, as text or content blocks; `uuid` is its name in the transcript.
+
+        Raises `ProcessGone` where it certainly was not read.
+        """
         self._dispatcher.wait_idle()
-        uuid = new_id()
-        reply = PendingAnswer(self, AnswerParser(uuid, self._earlier), on_events)
+        uuid = uuid or new_id()
+        answer = AnswerParser(uuid, self._earlier, cwd=self.cwd, observer=observer)
+        reply = PendingAnswer(self, answer, on_events, takes_requests=takes_requests)
         self._dispatcher.begin(reply)
         self._asked_at = self._dispatcher.last_used
         if not self._send(protocol.user_message(prompt, uuid)):
@@ -161,12 +210,27 @@ class ClaudeProcess:
             raise ProcessGone("the Claude CLI did not accept the question")
         return reply
 
+    def _continue(self, continuation: Continuation) -> PendingAnswer:
+        """The answer of the turn that this process goes on with by itself."""
+        answer = AnswerParser("", self._earlier, cwd=self.cwd, observer=continuation.observer)
+        answer.continue_text(continuation.text)
+        reply = PendingAnswer(self, answer, continuation.on_events, takes_requests=True)
+        self._dispatcher.begin(reply)
+        self._asked_at = self._dispatcher.last_used
+        return reply
+
+    def answer_request(self, request_id: str, answer: Message) -> bool:
+        """Answer what the CLI has asked; False where it did not take that."""
+        return self._send(protocol.control_answer(request_id, answer), ANSWER_TIMEOUT_S)
+
     def list_skills(self) -> tuple[str, ...] | None:
         """The skills this CLI knows; needs a message, but none that reaches the model.
 
         The message goes into the session's history, so ask a process of a throwaway session.
         """
-        return self._tell("skills", SKILLS_TIMEOUT_S).answer.skills
+        answer = self._tell("skills", SKILLS_TIMEOUT_S).answer
+        self.model = answer.session_model
+        return answer.skills
 
     def warm_up(self) -> bool:
         """Send a message that the CLI does not forward to the model: the first turn is faster.
@@ -269,6 +333,14 @@ class ClaudeProcess:
         while reply.result is None and time.monotonic() < deadline:
             reply.wait(deadline)
         return reply.result is not None
+
+    def kill(self) -> None:
+        """Kill the CLI in the middle of its turn, so that it writes nothing more of it.
+
+        `end` has to follow.
+        """
+        self._dispatcher.fail(ClaudeFailed("the Claude CLI was stopped"))
+        self._escalation.kill()
 
     def shorten_timeouts(self) -> None:
         """Shorten every step of the escalation, also of one that is under way."""

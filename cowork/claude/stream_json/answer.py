@@ -7,8 +7,9 @@ silently ask again, so the `assistant` message that follows a block's deltas dec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 import orjson
 
@@ -17,10 +18,21 @@ from cowork.claude.stream_json.answer_text import SEPARATOR, AnswerText
 from cowork.claude.stream_json.pairing import EarlierTurns, Pairing
 from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, whole_text
 from cowork.claude.stream_json.result import Result
+from cowork.claude.stream_json.tool_calls import ToolCalls
 from cowork.errors import CoworkError
-from cowork.events import Event, Thinking, TokenBatch, ToolResult
+from cowork.events import Event, Subagent, Thinking, TokenBatch
 
 _SESSION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class RequestObserver(Protocol):
+    """Whoever counts what a turn asks of the model; called from the reader thread."""
+
+    def request_ended(self, usage: Mapping[str, Any]) -> None:
+        """A request to the model is over, and took that."""
+
+    def tools_ended(self) -> None:
+        """All tools that a message called have given their results: the model is asked again."""
 
 
 class AnswerParser:
@@ -28,19 +40,32 @@ class AnswerParser:
 
     `read` returns what a message adds to the turn's log; `result` is set by the turn's last one.
     A result that says nothing is `unsure`: some CLIs print one before the model speaks, so that it
-    is the end only if nothing follows.  `earlier` is what the process's former turns have shown.
+    is the end only if nothing follows.  `earlier` is what the process's former turns have shown,
+    `cwd` its directory.  Without a `uuid` it goes on with a turn of an earlier process.
     """
 
-    def __init__(self, uuid: str, earlier: EarlierTurns | None = None) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        earlier: EarlierTurns | None = None,
+        *,
+        cwd: str = "",
+        observer: RequestObserver | None = None,
+    ) -> None:
         self.result: Result | None = None
         self.unsure: Result | None = None
         self.skills: tuple[str, ...] | None = None
-        self.used_tools = False
+        self.session_model: str | None = None
+        self.tools = ToolCalls(cwd)
         self.uuid = uuid
+        self._observer = observer
         self._earlier = earlier or EarlierTurns()
         self.pairing = Pairing(uuid, self._earlier)
-        self._tools: set[str] = set()
         self._text = AnswerText()
+        self._model: str | None = None
+        self._usage: dict[str, Any] = {}
+        # Sub-agents by their ids: what is told of them later does not say which they are.
+        self._agents: dict[str, Subagent] = {}
         self._message_open = False
         self._message_id: str | None = None
         self._stop_reason: str | None = None
@@ -50,6 +75,10 @@ class AnswerParser:
         self._failure_kind: str | None = None
         self._resets_at: float | None = None
 
+    def continue_text(self, text: str) -> None:
+        """What an earlier process has said of the answer, which goes on behind it."""
+        self._text.restore(text)
+
     @property
     def text(self) -> str:
         """The answer so far."""
@@ -58,10 +87,10 @@ class AnswerParser:
     def read(self, message: Message) -> list[Event]:
         """What this message adds.
 
-        Those of another turn, of sub-agents and of no known type add nothing.
+        Those of another turn and of no known type add nothing, of sub-agents only their tools.
         """
         if message.get("parent_tool_use_id") is not None:
-            return []
+            return self._of_subagent(message) if self.pairing.open else []
         kind, guessed = message["type"], self.pairing.open and not self.pairing.sure
         if not self.pairing.takes(message):
             # The end of a turn that is not ours: if we took it for ours, what it said is void.
@@ -84,6 +113,17 @@ class AnswerParser:
         written.live.write(run.text)
         return TokenBatch(literals)
 
+    @property
+    def used_tools(self) -> bool:
+        """Whether the model has called one."""
+        return self.tools.used
+
+    def _of_subagent(self, message: Message) -> list[Event]:
+        """Its tools; what it says is for the model."""
+        if message["type"] == "assistant":
+            return [self.tools.begin(each, message) for each in _tool_uses(message)]
+        return self._user(message) if message["type"] == "user" else []
+
     # -- what the model is writing
 
     def _stream_event(self, message: Message) -> list[Event]:
@@ -98,6 +138,7 @@ class AnswerParser:
         if kind == "message_delta":
             delta = event.get("delta")
             self._stop_reason = delta.get("stop_reason") if isinstance(delta, dict) else None
+            self._usage |= _usage_of(event)
         elif kind == "message_stop":
             return self._message_stop(message)
         return []
@@ -119,14 +160,29 @@ class AnswerParser:
         body = event.get("message")
         self._message_id = body.get("id") if isinstance(body, dict) else None
         self._begin_message()
+        self._saw_model(body)
         return events
+
+    def _saw_model(self, body: Any) -> None:
+        """Which model has begun to answer a request, and what that takes so far."""
+        if isinstance(body, dict):
+            model = body.get("model")
+            self._model = model if isinstance(model, str) else self._model
+            self._usage = _usage_of(body)
 
     def _message_stop(self, message: Message) -> list[Event]:
         self._message_open = False
-        if message.get("abandoned_blocks") is None or not self._text.live.tell():
+        if message.get("abandoned_blocks") is None:
+            self._request_ended()
+            return []
+        if not self._text.live.tell():
             return []
         # The connection broke in a block that was never confirmed: it is asked for again.
         return self._text.drop_message()
+
+    def _request_ended(self) -> None:
+        if self._observer is not None:
+            self._observer.request_ended(self._usage)
 
     def _begin_message(self) -> None:
         # A message that was cut by max_tokens goes on in the next one.
@@ -151,20 +207,23 @@ class AnswerParser:
             self._message_id = body.get("id")
             self._begin_message()
             self._message_open = False
+            self._saw_model(body)
+            self._request_ended()
         for block in content_blocks(message):
             if block.get("type") == "text" and isinstance(block.get("text"), str):
                 events += self._text.confirm(block["text"])
             elif block.get("type") == "tool_use":
-                self.used_tools = True
-                use = notices.tool_use(block)
-                self._tools.add(use.id)
-                events.append(use)
+                events.append(self.tools.begin(block, message))
         return events
 
     def _synthetic(self, message: Message) -> list[Event]:
         """The CLI's own words: an error's, or a command's; the result says which."""
         kind = message.get("error")
         self._failure_kind = kind if isinstance(kind, str) else self._failure_kind
+        removed = notices.media_removed(message)
+        if removed is not None:
+            self._failure_kind = None  # it is asked again without
+            return [removed]
         texts = (block.get("text") for block in content_blocks(message))
         self._said_by_cli += [text for text in texts if isinstance(text, str)]
         return []
@@ -172,29 +231,34 @@ class AnswerParser:
     # -- what happens besides
 
     def _user(self, message: Message) -> list[Event]:
-        found = (self._tool_result(message, block) for block in content_blocks(message))
-        return [event for event in found if event is not None]
-
-    def _tool_result(self, message: Message, block: Message) -> ToolResult | None:
-        """What a tool of this turn gave back; others' are not ours to tell."""
-        if block.get("type") != "tool_result":
-            return None
-        cut = message.get("truncated") is True
-        tool = block.get("tool_use_id")
-        if cut and tool is None and len(self._tools) == 1:
-            (tool,) = self._tools  # the line's beginning did not say
-        if not isinstance(tool, str) or tool not in self._tools:
-            return None
-        self._tools.remove(tool)
-        return notices.tool_result(tool, block, cut=cut)
+        waited = bool(self.tools.waiting)
+        events: list[Event] = []
+        for block in content_blocks(message):
+            events += self.tools.end(message, block)
+        if waited and not self.tools.waiting and self._observer is not None:
+            self._observer.tools_ended()
+        return events
 
     def _system(self, message: Message) -> list[Event]:
         if message.get("subtype") != "init":
-            return notices.system_status(message)
+            return [self._with_name(each) for each in notices.system_status(message)]
+        model = message.get("model")
+        self.session_model = model if isinstance(model, str) else None
         skills = message.get("skills")
         if isinstance(skills, list):
             self.skills = tuple(skill for skill in skills if isinstance(skill, str))
         return []
+
+    def _with_name(self, event: Event) -> Event:
+        """A sub-agent's event, with what was told of it when it started."""
+        if not isinstance(event, Subagent):
+            return event
+        begun = self._agents.get(event.id)
+        if event.state == "started" and len(self._agents) < _AGENTS_LIMIT:
+            self._agents[event.id] = event
+        if begun is None:
+            return event
+        return replace(event, name=begun.name, description=event.description or begun.description)
 
     def _rate_limit(self, message: Message) -> list[Event]:
         info = message.get("rate_limit_info")
@@ -227,6 +291,11 @@ class AnswerParser:
             spent=billing.tokens(message),
             session_id=_session_of(message),
             structured_output=message.get("structured_output"),
+            model=self._model,
+            stop_reason=reason if isinstance(reason := message.get("stop_reason"), str) else None,
+            usage_by_model=billing.by_model(message),
+            permission_denials=self.tools.denials(message),
+            files_changed=self.tools.files_changed,
         )
         if error is None and not result.text and result.structured_output is None:
             self.unsure = result
@@ -263,12 +332,23 @@ class AnswerParser:
         return self._text.clear()
 
 
+def _tool_uses(message: Message) -> list[Message]:
+    return [block for block in content_blocks(message) if block.get("type") == "tool_use"]
+
+
+def _usage_of(found: Message) -> dict[str, Any]:
+    usage = found.get("usage")
+    return dict(usage) if isinstance(usage, dict) else {}
+
+
 def _session_of(message: Message) -> str | None:
     """The session's id, where it is one as the CLI takes it."""
     found = message.get("session_id")
     return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
 
 
+# Sub-agents of one turn whose names are remembered.
+_AGENTS_LIMIT = 200
 # What says that a turn begins.
 _BEGINS = frozenset({"system", "command_lifecycle"})
 _READERS: dict[str, Callable[[AnswerParser, Message], list[Event]]] = {

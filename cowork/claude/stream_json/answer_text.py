@@ -30,6 +30,11 @@ class AnswerText:
         """The text so far."""
         return "".join(self._settled) + self.live.getvalue()
 
+    def restore(self, text: str) -> None:
+        """Go on behind a text that was confirmed."""
+        self._settled = [text] if text else []
+        self._message_from = len(self._settled)
+
     def write(self, text: str) -> Token:
         """More of the block."""
         self.live.write(text)

@@ -19,6 +19,7 @@ from cowork.errors import (
     ClaudeOverloaded,
     ClaudeRateLimited,
     ClaudeUnavailable,
+    ModelNotFound,
 )
 
 _AUTHENTICATION = {"authentication_failed", "oauth_org_not_allowed"}
@@ -57,7 +58,9 @@ def login_advice(path: str | None = None) -> str:
     )
 
 
-def from_result(result: dict[str, Any], kind: str | None, resets_at: float | None) -> ClaudeError:
+def from_result(  # noqa: PLR0911 - a table
+    result: dict[str, Any], kind: str | None, resets_at: float | None
+) -> ClaudeError:
     """The error of a `result` with `is_error`.
 
     `kind` is the `error` of the last synthetic assistant message; `resets_at` the Unix time of
@@ -76,6 +79,8 @@ def from_result(result: dict[str, Any], kind: str | None, resets_at: float | Non
         )
     if kind == "overloaded" or status == 529 or "verloaded" in said:  # noqa: PLR2004
         return ClaudeOverloaded("the model's service is overloaded, try again soon")
+    if status == 404 or kind == "model_not_found":  # noqa: PLR2004
+        return ModelNotFound(f"the model's service has no such model: {said}")
     subtype = str(result.get("subtype", ""))
     if subtype == "success" or status is not None:
         facts = {"api_status": status} if status is not None else {}

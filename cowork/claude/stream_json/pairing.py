@@ -67,20 +67,25 @@ class Pairing:
     `line_tag` is what each line of the message that is being written holds (b"" where this CLI
     writes no such thing), or None while there is none of ours.  `open` is whether what comes may
     be ours, `sure` whether the CLI has said so, `self_started` whether it was at a turn of its
-    own.
+    own.  Without a `uuid` it is a turn that an earlier process has begun, and this one goes on with
+    by itself: all that it says is ours.
     """
 
     def __init__(self, uuid: str, earlier: EarlierTurns) -> None:
         self.uuid = uuid
         self.line_tag: bytes | None = None
-        self.open = self.sure = self.self_started = False
+        self.self_started = False
+        self.open = self.sure = not uuid
         self._earlier = earlier
         self._outside_message = True
         self._message_id: str | None = None
 
     def takes(self, message: Message) -> bool:
         """Whether the message is part of our turn; a result, whether it ends that."""
-        kind, ours = message["type"], self._is_named(message)
+        kind = message["type"]
+        if not self.uuid:
+            return kind != "stream_event" or self._takes_event(message, named=True)
+        ours = self._is_named(message)
         if ours is not None:
             self._earlier.see_named(message)
         if kind == "system" and message.get("subtype") == "init":

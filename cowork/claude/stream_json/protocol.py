@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -215,9 +215,15 @@ def control_request(request_id: str, subtype: str, **fields: Any) -> Message:
     }
 
 
-def control_refusal(message: Message) -> Message:
-    """Our answer to a control request of the CLI's, none of which we serve."""
-    response = {"subtype": "error", "request_id": message.get("request_id"), "error": "refused"}
+def control_refusal(request_id: Any) -> Message:
+    """Our answer to a control request of the CLI's that we do not serve."""
+    response = {"subtype": "error", "request_id": request_id, "error": "refused"}
+    return {"type": "control_response", "response": response}
+
+
+def control_answer(request_id: str, answer: Mapping[str, Any]) -> Message:
+    """Our answer to a control request of the CLI's."""
+    response = {"subtype": "success", "request_id": request_id, "response": answer}
     return {"type": "control_response", "response": response}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ class Result:
     the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
     `session_id` is what the CLI will resume, where it is not the session that was asked.
     `structured_output` is the answer to a question with a schema; `text` is then its JSON.
+    The rest is as in `events.Done`.
     """
 
     text: str
@@ -28,3 +30,8 @@ class Result:
     spent: dict[str, Any] | None = None
     session_id: str | None = None
     structured_output: Any = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage_by_model: Mapping[str, Any] | None = None
+    permission_denials: tuple[Mapping[str, Any], ...] = ()
+    files_changed: tuple[str, ...] = ()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from sys import getsizeof
 from time import monotonic
+from typing import Any
 
 from cowork.log import logger
 from cowork.model import (
     TICKET_TTL_S,
+    Approval,
     ChatMessage,
     Claim,
     DeadLetter,
     Exchange,
     OutboxCounts,
     Project,
+    Resolution,
     Session,
     Ticket,
     TurnEnd,
@@ -27,6 +30,7 @@ from cowork.model import (
     XoToken,
 )
 from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
+from cowork.stores.memory.approvals import MemoryApprovals
 from cowork.stores.memory.outbox import MemoryOutbox
 from cowork.stores.memory.tickets import MemoryTickets
 
@@ -97,6 +101,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._histories = _Histories()
         self._removals: dict[str, None] = {}
+        self._approvals = MemoryApprovals()
         self._tickets = MemoryTickets()
         self._token: XoToken | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
@@ -215,6 +220,37 @@ class MemoryStore:
     def expire(self, limit: int) -> int:
         del limit
         return 0
+
+    def save_turn(self, record: TurnRecord, log: bytes | None, *, parks: bool) -> None:
+        """Nothing: see `Store`."""
+
+    def parked_turns(self) -> list[TurnRecord]:
+        return []
+
+    def adopt_turn(self, owner: str, turn_id: str) -> None:
+        """Nothing: see `Store`."""
+
+    def put_approval(self, approval: Approval) -> bool:
+        with self._lock:
+            return self._approvals.put(approval)
+
+    def approval(self, approval_id: str) -> Approval | None:
+        with self._lock:
+            return self._approvals.find(approval_id)
+
+    def approvals(self, owner: str | None, *, pending: bool, limit: int) -> list[Approval]:
+        with self._lock:
+            return self._approvals.of_owner(owner, pending=pending, limit=limit)
+
+    def resolve_approval(
+        self, approval_id: str, resolution: Resolution, answer: Mapping[str, Any]
+    ) -> bool:
+        with self._lock:
+            return self._approvals.resolve(approval_id, resolution, answer)
+
+    def apply_approval(self, approval_id: str, when: datetime) -> None:
+        with self._lock:
+            self._approvals.apply(approval_id, when)
 
     def put_ticket(self, ticket: Ticket) -> bool:
         now = monotonic()

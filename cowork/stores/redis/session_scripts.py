@@ -84,7 +84,7 @@ for i = 1, #heartbeats, 2 do
 end
 local open = redis.call('HGETALL', p .. 'open')
 for i = 2, #open, 2 do
-  if not known[open[i]] then
+  if open[i] ~= '' and not known[open[i]] then
     known[open[i]] = true
     found[#found + 1] = open[i]
     found[#found + 1] = ''

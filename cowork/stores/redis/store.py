@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +11,16 @@ from redis import Redis
 from cowork.errors import OutboxFull, StoreUnavailable, WorkerUnreachable
 from cowork.log import logger
 from cowork.model import (
+    APPROVALS_LIMIT,
     TICKET_TTL_S,
+    Approval,
     ChatMessage,
     Claim,
     DeadLetter,
     Exchange,
     OutboxCounts,
     Project,
+    Resolution,
     Session,
     Ticket,
     TurnEnd,
@@ -39,6 +42,7 @@ from cowork.stores.limits import (
 )
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
 from cowork.stores.redis import outbox_scripts, session_scripts, ticket_scripts, turn_scripts
+from cowork.stores.redis.approvals import RedisApprovals
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.redis.workers import RedisWorkers
 from cowork.stores.redis.workers import project_key as _key
@@ -96,6 +100,7 @@ class RedisStore:
         )
         self._encryption = encryption
         self._holder = holder
+        self._approvals = RedisApprovals(self._connection, PREFIX)
         self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
         self._dropped = 0
         self._oldest: tuple[str, datetime] | None = None
@@ -226,12 +231,14 @@ class RedisStore:
         return bool(self._run(turn_scripts.END_TURN, arguments))
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
-        fields = ["owner", "record", "state", "ended", "log"]
+        fields = ["owner", "record", "state", "ended", "log", "holder"]
         found = self._connection.call(lambda redis: redis.hmget(f"{PREFIX}turn:{turn_id}", fields))
-        kept_for, body, state, ended, kept = found
+        kept_for, body, state, ended, kept, holder = found
         if kept_for is None or kept_for.decode() != owner:
             return None
         changes = {"state": state.decode(), "ended": None if ended is None else ended.decode()}
+        if ended is None:  # of one that was lost its own holder is kept in the record
+            changes["holder"] = holder.decode()
         return record_of(body, changes), kept
 
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
@@ -297,6 +304,48 @@ class RedisStore:
             self._index_turn(each.decode().removeprefix(f"{PREFIX}turn:"))
         self._cursor = int(cursor) or None
         return 0 if self._cursor is None else limit
+
+    def save_turn(self, record: TurnRecord, log: bytes | None, *, parks: bool) -> None:
+        body = record_json(record)
+        holders = self._holder, record.holder, int(parks)
+        self._run(turn_scripts.SAVE_TURN, [record.id, record.state, body, log or b"", *holders])
+
+    def parked_turns(self) -> list[TurnRecord]:
+        found = self._connection.call(lambda redis: redis.smembers(f"{PREFIX}parked"))
+        ids = sorted(each.decode() for each in found)[:APPROVALS_LIMIT]
+        return [record for each in ids if (record := self._parked(each)) is not None]
+
+    def _parked(self, turn_id: str) -> TurnRecord | None:
+        fields = ["record", "state", "ended", "holder"]
+        body, state, ended, holder = self._connection.call(
+            lambda redis: redis.hmget(f"{PREFIX}turn:{turn_id}", fields)
+        )
+        is_parked = body is not None and ended is None and holder == b""
+        return record_of(body, {"state": state.decode(), "ended": None}) if is_parked else None
+
+    def adopt_turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        if not self._run(turn_scripts.ADOPT_TURN, [owner, turn_id, self._holder]):
+            return None
+        return self.turn(owner, turn_id)
+
+    # -- approvals
+
+    def put_approval(self, approval: Approval) -> bool:
+        return self._approvals.put(approval)
+
+    def approval(self, approval_id: str) -> Approval | None:
+        return self._approvals.find(approval_id)
+
+    def approvals(self, owner: str | None, *, pending: bool, limit: int) -> list[Approval]:
+        return self._approvals.of_owner(owner, pending=pending, limit=limit)
+
+    def resolve_approval(
+        self, approval_id: str, resolution: Resolution, answer: Mapping[str, Any]
+    ) -> bool:
+        return self._approvals.resolve(approval_id, resolution, answer)
+
+    def apply_approval(self, approval_id: str, when: datetime) -> None:
+        self._approvals.apply(approval_id, when)
 
     # -- tickets
 

@@ -53,8 +53,9 @@ if ARGV[4] ~= '' then put_message(ARGV[4], ARGV[5], ARGV[6]) end
 END_TURN = f"""{PRELUDE}
 local turn = p .. 'turn:' .. ARGV[1]
 local was = redis.call('HMGET', turn, 'ended', 'holder', 'key')
-if was[1] and was[2] and was[2] ~= '' then return 1 end
-redis.call('HDEL', turn, 'question', 'log')
+if was[2] and was[2] ~= '' and (was[1] or was[2] ~= ARGV[4]) then return 1 end
+redis.call('HDEL', turn, 'question', 'log', 'parks')
+redis.call('SREM', p .. 'parked', ARGV[1])
 redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 'record', ARGV[5],
   'ended', ARGV[6])
 if ARGV[9] == '1' then redis.call('HSET', turn, 'log', ARGV[10]) end
@@ -82,6 +83,28 @@ end
 return 1
 """
 
+# id, state, record, log, our holder, the new one ('': nobody), whether it parks
+SAVE_TURN = f"""{PRELUDE}
+local turn = p .. 'turn:' .. ARGV[1]
+local was = redis.call('HMGET', turn, 'ended', 'holder')
+if was[1] or was[2] ~= ARGV[5] then return end
+redis.call('HSET', turn, 'state', ARGV[2], 'record', ARGV[3], 'holder', ARGV[6], 'parks', ARGV[7])
+if ARGV[4] ~= '' then redis.call('HSET', turn, 'log', ARGV[4]) end
+redis.call('HSET', p .. 'open', ARGV[1], ARGV[6])
+if ARGV[6] == '' then redis.call('SADD', p .. 'parked', ARGV[1]) end
+"""
+
+# owner, id, holder
+ADOPT_TURN = f"""{PRELUDE}
+local turn = p .. 'turn:' .. ARGV[2]
+local was = redis.call('HMGET', turn, 'ended', 'holder', 'owner')
+redis.call('SREM', p .. 'parked', ARGV[2])
+if was[1] or was[2] ~= '' or was[3] ~= ARGV[1] then return 0 end
+redis.call('HSET', turn, 'holder', ARGV[3])
+redis.call('HSET', p .. 'open', ARGV[2], ARGV[3])
+return 1
+"""
+
 FORGET_TURNS = f"{PRELUDE} forget_turns(ARGV[1])"
 
 # id, project
@@ -103,8 +126,12 @@ redis.call('HDEL', p .. 'workers', ARGV[1])
 redis.call('DEL', p .. 'inbox:' .. ARGV[1])
 local open = redis.call('HGETALL', p .. 'open')
 for i = 1, #open, 2 do
-  if open[i + 1] == ARGV[1] then
-    local turn = p .. 'turn:' .. open[i]
+  local turn = p .. 'turn:' .. open[i]
+  if open[i + 1] == ARGV[1] and redis.call('HGET', turn, 'parks') == '1' then
+    redis.call('HSET', turn, 'holder', '')
+    redis.call('HSET', p .. 'open', open[i], '')
+    redis.call('SADD', p .. 'parked', open[i])
+  elseif open[i + 1] == ARGV[1] then
     local was = redis.call('HMGET', turn, 'question', 'question_id', 'project', 'key')
     if was[1] then put_message(was[2], was[3], was[1]) end
     redis.call('HDEL', turn, 'question')

@@ -77,7 +77,8 @@ def holders(connection: sqlite3.Connection) -> dict[str, float]:
     """Seconds since each holder's last heartbeat; of one that never sent any, infinite."""
     now = time.time()
     never = connection.execute(
-        "SELECT holder FROM turns WHERE ended IS NULL UNION SELECT holder FROM claims"
+        "SELECT holder FROM turns WHERE ended IS NULL AND holder <> ''"
+        " UNION SELECT holder FROM claims"
     )
     found = {holder: float("inf") for (holder,) in never}
     heartbeats = connection.execute("SELECT holder, beat FROM holders")

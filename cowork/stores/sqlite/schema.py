@@ -164,6 +164,18 @@ MIGRATIONS = (
         DELETE FROM tickets WHERE turn = OLD.id;
     END;
     """,
+    # `parks`: a turn that outlives the process that runs it.  A server of an earlier version that
+    # has the file open ends it as lost, and nothing runs.
+    """
+    ALTER TABLE sessions ADD COLUMN model TEXT;
+    ALTER TABLE turns ADD COLUMN parks INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE approvals (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,
+        body TEXT NOT NULL, resolution TEXT, answer TEXT, applied TEXT, forget REAL
+    );
+    CREATE INDEX approvals_waiting ON approvals (place) WHERE resolution IS NULL;
+    CREATE INDEX approvals_forget ON approvals (forget) WHERE forget IS NOT NULL;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -10,8 +10,8 @@ from cowork.model import Project, Session, Usage
 from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.serialization import dumps, loads
 
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier"  # noqa: E501
-_Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str]
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model"  # noqa: E501
+_Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str, str | None]
 
 
 def of_owner(connection: sqlite3.Connection, owner: str) -> list[Session]:
@@ -51,7 +51,7 @@ def find(connection: sqlite3.Connection, project: Project) -> Session | None:
 
 
 def _session_of(project: Project, row: _Row) -> Session:
-    session_id, cwd, created, last_used, count, cost, *usage, incomplete, earlier = row
+    session_id, cwd, created, last_used, count, cost, *usage, incomplete, earlier, model = row
     return Session(
         project=project,
         id=session_id,
@@ -63,6 +63,7 @@ def _session_of(project: Project, row: _Row) -> Session:
         usage=Usage(*usage),
         incomplete=bool(incomplete),
         earlier=tuple(loads(earlier)),
+        model=model,
     )
 
 
@@ -88,6 +89,7 @@ def put(connection: sqlite3.Connection, session: Session) -> None:
             usage.cache_write_tokens,
             session.incomplete,
             dumps(session.earlier),
+            session.model,
         ),
     )
 

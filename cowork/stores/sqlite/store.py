@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import logger
 from cowork.model import (
+    APPROVALS_KEEP_S,
     TICKET_TTL_S,
+    Approval,
     ChatMessage,
     Claim,
     DeadLetter,
     Exchange,
     OutboxCounts,
     Project,
+    Resolution,
     Session,
     Ticket,
     TurnEnd,
@@ -31,7 +34,7 @@ from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, OutboxBounds
 from cowork.stores.serialization import token_json, token_of
-from cowork.stores.sqlite import claims, outbox, sessions, tickets, turns
+from cowork.stores.sqlite import approvals, claims, outbox, sessions, tickets, turns
 from cowork.stores.sqlite import token as token_table
 from cowork.stores.sqlite.executor import Durability, Transactions
 from cowork.stores.sqlite.schema import is_clear, open_file
@@ -210,7 +213,52 @@ class SqliteStore:
         return self._write(release, sync=True)
 
     def expire(self, limit: int) -> int:
-        return self._write(lambda connection: turns.expire(connection, time.time(), limit))
+        def expire(connection: sqlite3.Connection) -> int:
+            approvals.expire(connection, time.time())
+            return turns.expire(connection, time.time(), limit)
+
+        return self._write(expire)
+
+    def save_turn(self, record: TurnRecord, log: bytes | None, *, parks: bool) -> None:
+        self._write(
+            lambda connection: turns.save(connection, record, log, self._holder, parks=parks),
+            sync=True,
+        )
+
+    def parked_turns(self) -> list[TurnRecord]:
+        return self._read(turns.parked)
+
+    def adopt_turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
+        return self._write(
+            lambda connection: turns.adopt(connection, owner, turn_id, self._holder), sync=True
+        )
+
+    # -- approvals
+
+    def put_approval(self, approval: Approval) -> bool:
+        return self._write(lambda connection: approvals.put(connection, approval), sync=True)
+
+    def approval(self, approval_id: str) -> Approval | None:
+        return self._read(lambda connection: approvals.find(connection, approval_id))
+
+    def approvals(self, owner: str | None, *, pending: bool, limit: int) -> list[Approval]:
+        return self._read(
+            lambda connection: approvals.of_owner(connection, owner, pending=pending, limit=limit)
+        )
+
+    def resolve_approval(
+        self, approval_id: str, resolution: Resolution, answer: Mapping[str, Any]
+    ) -> bool:
+        forget = time.time() + APPROVALS_KEEP_S
+        return self._write(
+            lambda connection: approvals.resolve(
+                connection, approval_id, resolution, answer, forget
+            ),
+            sync=True,
+        )
+
+    def apply_approval(self, approval_id: str, when: datetime) -> None:
+        self._write(lambda connection: approvals.apply(connection, approval_id, when))
 
     # -- tickets
 

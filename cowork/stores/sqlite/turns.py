@@ -6,7 +6,14 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from cowork.model import ChatMessage, Exchange, Project, TurnKey, TurnRecord
+from cowork.model import (
+    APPROVALS_LIMIT,
+    ChatMessage,
+    Exchange,
+    Project,
+    TurnKey,
+    TurnRecord,
+)
 from cowork.stores.limits import remembered
 from cowork.stores.serialization import (
     exchanges_json,
@@ -72,8 +79,8 @@ def end(
     row = connection.execute(
         "SELECT ended, holder FROM turns WHERE id = ?", (record.id,)
     ).fetchone()
-    if row is not None and row[0] is not None and row[1]:
-        return False
+    if row is not None and row[1] and (row[0] is not None or row[1] != record.holder):
+        return False  # or somebody else has adopted it
     connection.execute(
         "INSERT OR REPLACE INTO turns (id, owner, name, state, holder, body, log, ended, forget)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -100,12 +107,15 @@ def find(
     connection: sqlite3.Connection, owner: str, turn_id: str
 ) -> tuple[TurnRecord, bytes | None] | None:
     row = connection.execute(
-        "SELECT body, log, state, ended FROM turns WHERE id = ? AND owner = ?", (turn_id, owner)
+        "SELECT body, log, state, ended, holder FROM turns WHERE id = ? AND owner = ?",
+        (turn_id, owner),
     ).fetchone()
     if row is None:
         return None
-    body, log, state, ended = row
-    return record_of(body, {"state": state, "ended": ended}), log
+    body, log, state, ended, holder = row
+    # Of one that was lost its own holder is kept in the record.
+    adopted = {"holder": holder} if ended is None else {}
+    return record_of(body, {"state": state, "ended": ended, **adopted}), log
 
 
 def find_by_idempotency_key(
@@ -117,8 +127,47 @@ def find_by_idempotency_key(
     return None if row is None else (row[0], row[1])
 
 
+def save(
+    connection: sqlite3.Connection,
+    record: TurnRecord,
+    log: bytes | None,
+    holder: str,
+    *,
+    parks: bool,
+) -> None:
+    connection.execute(
+        "UPDATE turns SET state = ?, holder = ?, body = ?, log = ?, parks = ?"
+        " WHERE id = ? AND ended IS NULL AND holder = ?",
+        (record.state, record.holder, record_json(record), log, parks, record.id, holder),
+    )
+
+
+def parked(connection: sqlite3.Connection) -> list[TurnRecord]:
+    rows = connection.execute(
+        "SELECT body, state FROM turns WHERE holder = '' AND ended IS NULL ORDER BY rowid LIMIT ?",
+        (APPROVALS_LIMIT,),
+    )
+    return [record_of(body, {"state": state, "ended": None}) for body, state in rows]
+
+
+def adopt(
+    connection: sqlite3.Connection, owner: str, turn_id: str, holder: str
+) -> tuple[TurnRecord, bytes | None] | None:
+    found = connection.execute(
+        "UPDATE turns SET holder = ? WHERE id = ? AND owner = ? AND holder = '' AND ended IS NULL",
+        (holder, turn_id, owner),
+    )
+    return find(connection, owner, turn_id) if found.rowcount else None
+
+
 def lose(connection: sqlite3.Connection, holder: str, forget: float) -> list[str]:
-    """End the turns of a holder that is gone; questions that waited with them become messages."""
+    """End the turns of a holder that is gone; questions that waited with them become messages.
+
+    Those that park are nobody's from now on.
+    """
+    connection.execute(
+        "UPDATE turns SET holder = '' WHERE holder = ? AND parks AND ended IS NULL", (holder,)
+    )
     rows = connection.execute(
         "SELECT id, question FROM turns WHERE holder = ? AND ended IS NULL ORDER BY rowid",
         (holder,),

@@ -1,0 +1,305 @@
+"""One try at a turn with one process: lease it, ask it or go on with it, end the turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from cowork.claude import command
+from cowork.claude.installation import ClaudeCli
+from cowork.claude.pool.pool import Pool
+from cowork.claude.process.pending_answer import PendingAnswer
+from cowork.claude.process.process import ClaudeProcess, Continuation
+from cowork.claude.stream_json.failures import ProcessGone, RequestRefused, SessionMissing
+from cowork.claude.stream_json.result import Result
+from cowork.claude.transcript import Transcripts
+from cowork.claude.turn_options import DEFAULT
+from cowork.errors import (
+    ClaudeNotAuthenticated,
+    CoworkError,
+    SessionUnusable,
+    TurnInterrupted,
+    WorkerLost,
+)
+from cowork.log import logger
+from cowork.model import Approval, Exchange, Session
+from cowork.runtime.ids import new_id
+from cowork.stores.protocol import Store
+from cowork.turns.finisher import TurnFinisher
+from cowork.turns.outcome import interrupted
+from cowork.turns.policy import TurnPolicy
+from cowork.turns.result_wait import TurnRun, wait_for_result
+from cowork.turns.sessions import (
+    new_session,
+    session_unusable,
+    with_transcript_checked,
+    with_tried,
+)
+from cowork.turns.transcript_sync import TranscriptSync
+from cowork.turns.turn import Turn
+
+log = logger(__name__)
+
+
+class Attempts:
+    """Tries, one call each, of any number of turns."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        cli: ClaudeCli,
+        finisher: TurnFinisher,
+        policy: TurnPolicy,
+        *,
+        transcripts: Transcripts,
+        sync: TranscriptSync | None = None,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._cli = cli
+        self._finisher = finisher
+        self._policy = policy
+        self._transcripts = transcripts
+        self._sync = sync
+
+    def ask(
+        self,
+        run: TurnRun,
+        known: Session | None,
+        earlier: list[Exchange],
+        *,
+        refused: Session | None,
+        given_up: tuple[str, ...],
+    ) -> None:
+        """Ask one process, which is kept for the next turn only if it is fit for it.
+
+        `refused` is the session in whose place a new one is tried; `given_up` are the ids of the
+        project's former ones.  Raises `Parked`, and whatever ends the turn or has it tried again.
+        """
+        turn = run.turn
+        turn.check_not_stopped()
+        process = self._lease(run, known)
+        fit, turns = True, None
+        try:
+            session = known or new_session(turn.project, process, given_up)
+            turn.set_session(session.id)
+            turn.check_not_stopped()
+            missed = self._untold_history(turn, session, process)
+            size = self._transcripts.size(session.cwd, session.id)
+            fit = False
+            session = self._configured(run, process, session)
+            reply = self._send(run, process, session, earlier or missed)
+            result = wait_for_result(run, process, reply)
+            if turn.stop_reason is None:
+                _check_answered(reply, result, is_known=known is not None)
+            self._pool.saw_skills(session.cwd, reply.answer.skills)
+            error = self._error_of(turn, result)
+            if error is None:
+                session = with_transcript_checked(
+                    session, self._transcripts, size, was_told=bool(missed)
+                )
+            elif refused is not None and isinstance(error, RequestRefused):
+                # The question itself may be the cause: the session is not to be lost by it.
+                error = session_unusable(turn, refused, error)
+                session = with_tried(refused, session)
+            fit = self._finish(run, process, reply, result, error=error, session=session)
+            turns = session.turns + 1
+        finally:
+            self._return_process(process, turns, fit=fit)
+
+    def go_on(self, run: TurnRun, approval: Approval) -> None:
+        """Go on with a parked turn in another process, which asks again what was answered."""
+        turn = run.turn
+        session = self._store.session(turn.project)
+        if session is None or session.id != turn.session_id:
+            raise TurnInterrupted("the project's session was deleted")
+        process = self._pool.lease(
+            turn.project,
+            session.cwd,
+            session_id=session.id,
+            options=turn.question.options,
+            model=session.model,
+            continuation=Continuation(turn.append, turn.text),
+            before_start=partial(self._defer_tool, session, approval),
+            given_up=lambda: turn.stop_reason is not None,
+        )
+        fit, turns = False, None
+        try:
+            reply = process.continued
+            if reply is None:
+                raise WorkerLost("the Claude CLI did not go on with the turn")
+            result = wait_for_result(run, process, reply)
+            if isinstance(result.error, ProcessGone):
+                raise WorkerLost("the Claude CLI did not go on with the turn")
+            error = self._error_of(turn, result)
+            fit = self._finish(run, process, reply, result, error=error, session=session)
+            turns = session.turns + 1
+        finally:
+            self._return_process(process, turns, fit=fit)
+
+    def _defer_tool(self, session: Session, approval: Approval) -> None:
+        """Have the process that is about to start ask again; raises where it would not."""
+        self._check_directory(session)
+        try:
+            if self._transcripts.defer_tool(session.cwd, session.id, approval.tool_use_id):
+                return
+        except OSError as fault:
+            log.error("transcript unusable", session_id=session.id, error=str(fault))
+        raise WorkerLost("the server's process was lost while the turn waited for an answer")
+
+    def _lease(self, run: TurnRun, known: Session | None) -> ClaudeProcess:
+        """A process of the session, or of a new one where the project has none."""
+        turn = run.turn
+        return self._pool.lease(
+            turn.project,
+            known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
+            session_id=known.id if known is not None else None,
+            turns=known.turns if known is not None else None,
+            options=turn.question.options,
+            model=self._model_to_start(turn, known),
+            before_start=partial(self._check_directory, known),
+            given_up=run.deadline.check,
+        )
+
+    def _model_to_start(self, turn: Turn, known: Session | None) -> str | None:
+        """The model that a process has to be started with, for the question or the session.
+
+        The CLI would go on with the one that an earlier question has set.
+        """
+        wanted = turn.question.turn_options.model
+        if wanted is not None and self._pool.offers.is_listed(wanted):
+            return wanted
+        if known is not None and known.model is not None:
+            return self._pool.offers.default_model()
+        return None
+
+    def _configured(self, run: TurnRun, process: ClaudeProcess, session: Session) -> Session:
+        """The session, whose process has taken on what the question wants."""
+        wanted = run.turn.question.turn_options
+        if run.meter is not None:
+            process.wait_idle()
+            run.meter.begin(process.requests)
+        if wanted == process.configuration.current == DEFAULT:
+            return session
+        offers = self._pool.offers
+        process.wait_idle()
+        servers: Mapping[str, Mapping[str, Any]] = offers.mcp_servers
+        changes_model = wanted.model != process.configuration.current.model
+        default = offers.default_model() if changes_model and wanted.model is None else ""
+        if wanted.model is not None and session.model != wanted.model:
+            # Before it is so: a process that is killed meanwhile has set it for good.
+            session = replace(session, model=wanted.model)
+            self._put(session, run)
+        process.configuration.apply(wanted, default_model=default, servers=servers)
+        return session if wanted.model is not None else replace(session, model=None)
+
+    def _put(self, session: Session, run: TurnRun) -> None:
+        if not self._store.put_session(session, run.claim):
+            raise TurnInterrupted("the project's session was deleted")
+
+    def _check_directory(self, known: Session | None) -> None:
+        """Raise where there is none to start a process in; one that has a process is there."""
+        if known is None:
+            self._policy.workspace.check()
+        elif not self._policy.workspace.still_has(known.cwd):
+            raise SessionMissing("the session's directory is gone")
+        elif self._sync is not None:
+            self._sync.restore(known)
+
+    def _untold_history(
+        self, turn: Turn, session: Session, process: ClaudeProcess
+    ) -> list[Exchange]:
+        """What is to be told to a new process, since its session's transcript lacks some of it."""
+        if not session.incomplete or process.turns:
+            return []
+        turn.set_session(session.id, recovered=True)
+        return self._store.history(turn.project)
+
+    def _send(
+        self, run: TurnRun, process: ClaudeProcess, session: Session, earlier: list[Exchange]
+    ) -> PendingAnswer:
+        """Send the question; from here on the session is the project's."""
+        turn = run.turn
+        turn.on_stop(None)
+        question = turn.question
+        turn.check_not_stopped()  # after its end the turn has no text any more
+        said: str | list[Any] = command.prompt(
+            question.text,
+            question.skill,
+            # With attachments, the CLI would take a command for one where it is none.
+            slash_commands=self._policy.slash_commands and not question.blocks,
+            earlier=[(each.question, each.answer) for each in earlier],
+        )
+        if question.blocks:
+            said = [*question.blocks, {"type": "text", "text": said}]
+        self._put(session, run)
+        is_retry, run.is_asked = run.is_asked, True
+        return process.ask(
+            said,
+            turn.append,
+            # The CLI drops a name that it has seen.
+            uuid=new_id() if is_retry else turn.id,
+            observer=run.meter,
+            takes_requests=run.approvals is not None,
+        )
+
+    def _finish(
+        self,
+        run: TurnRun,
+        process: ClaudeProcess,
+        reply: PendingAnswer,
+        result: Result,
+        *,
+        error: CoworkError | None,
+        session: Session,
+    ) -> bool:
+        """End the turn; whether its process may serve another one."""
+        run.close_approvals()
+        if self._sync is not None:
+            # Before its end is told: who asks again at once, elsewhere, is understood.
+            self._sync.save(replace(session, id=result.session_id or session.id), run.claim)
+        kept = self._finisher.finish(run.turn, result, error, claim=run.claim, session=session)
+        if reply.answer.used_tools:
+            process.sweep()
+        # A process that has seen no login would not notice a new one.
+        is_sound = not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
+        return kept and is_sound and not process.has_left_its_mode
+
+    def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
+        """Give the process back, or end it; one that cannot be given back is ended."""
+        kept = False
+        try:
+            if fit:
+                self._pool.give_back(process, turns)
+                kept = True
+        finally:
+            if not kept:
+                self._pool.discard(process)
+
+    def _error_of(self, turn: Turn, result: Result) -> CoworkError | None:
+        """Why the turn did not succeed, or None."""
+        if turn.stop_reason is not None and (result.interrupted or result.error is not None):
+            return turn.stop_reason
+        if result.interrupted:
+            return interrupted()
+        if isinstance(result.error, ClaudeNotAuthenticated):
+            self._cli.saw_login(works=False)
+        elif result.error is None:
+            self._cli.saw_login(works=True)
+        return result.error
+
+
+def _check_answered(reply: PendingAnswer, result: Result, *, is_known: bool) -> None:
+    """Raise `ProcessGone` or `RequestRefused` where another process or session may do better.
+
+    The latter where a known session's history may be the cause, and nothing has happened: where
+    the model has begun to answer, it has taken the history.
+    """
+    if isinstance(result.error, ProcessGone):
+        raise result.error
+    nothing_happened = not (result.text or reply.answer.used_tools)
+    if is_known and isinstance(result.error, RequestRefused) and nothing_happened:
+        raise result.error
