@@ -24,7 +24,7 @@
     │   └── IdempotencyMismatch     idempotency_mismatch
     ├── ApprovalError
     │   ├── ApprovalNotFound        approval_not_found
-    │   ├── AlreadyResolved         approval_resolved         somebody else was quicker
+    │   ├── ApprovalResolved         approval_resolved         somebody else was quicker
     │   └── ApprovalExpired         approval_expired
     ├── ServerError
     │   ├── AtCapacity              at_capacity
@@ -162,7 +162,7 @@ class ApprovalNotFound(ApprovalError):
     code = "approval_not_found"
 
 
-class AlreadyResolved(ApprovalError):
+class ApprovalResolved(ApprovalError):
     code = "approval_resolved"
 
 

@@ -113,7 +113,7 @@ class ApprovalRequested:
     input: Mapping[str, Any]
     expires_at: str
     reason: str | None = None
-    suggestions: Sequence[Mapping[str, Any]] = ()
+    suggestions: Sequence[Mapping[str, Any]] | None = None
     subagent_id: str | None = None
 
 
@@ -166,8 +166,8 @@ class Done:
     model: str | None = None
     stop_reason: str | None = None
     usage_by_model: Mapping[str, Any] | None = None
-    permission_denials: Sequence[Mapping[str, Any]] = ()
-    files_changed: Sequence[str] = ()
+    permission_denials: list[Mapping[str, Any]] | None = None
+    files_changed: list[str] | None = None
 
 
 Event = (

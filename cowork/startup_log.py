@@ -61,6 +61,12 @@ def log_risks(settings: Settings, launch_problem: str | None) -> None:
         log.error(launch_problem)
     if settings.permission_mode == "bypassPermissions":
         log.warning("COWORK_PERMISSION_MODE=bypassPermissions: the CLI may do anything")
+    if settings.approvals != "off":
+        log.warning(
+            "approvals are on: whoever may answer may let run whatever the CLI asks for",
+            setting=f"COWORK_APPROVALS={settings.approvals}",
+            answered_by=", ".join(settings.approval_keys) or "the owner of each turn",
+        )
     user = settings.claude_user
     if user is None:
         if os.geteuid() == unix_user.ROOT:

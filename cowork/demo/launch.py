@@ -128,6 +128,7 @@ def _environment(folder: Path, model_url: str, port: int, checkout: Path | None)
         ours["PYTHONPATH"] = str(checkout)
     return {
         "COWORK_LOG_LEVEL": "warning",
+        "COWORK_APPROVALS": "optional",
         **ours,
         "HOME": str(home),
         "CLAUDE_CONFIG_DIR": str(home / ".claude"),

@@ -34,6 +34,7 @@ _NOTES = (
     *_CONTINUE,
     *_COMPACT,
     "[Request interrupted",
+    "[Image: source",
     "[This turn ended before it finished",
     "[Agent call interrupted",
     "[Tool call ",

@@ -21,16 +21,19 @@ def read_file(file: Path | None) -> Mapping[str, Mapping[str, Any]]:
     """
     if file is None:
         return MappingProxyType({})
-    found = json.loads(file.read_text())
+    try:
+        found = json.loads(file.read_text())
+    except (ValueError, RecursionError) as fault:
+        raise ValueError(f"expected JSON in {file}: {fault}") from fault
     servers = found.get("mcpServers") if isinstance(found, dict) else None
     if not isinstance(servers, dict):
         raise ValueError('expected {"mcpServers": {...}}')  # noqa: TRY004 - of a file
     for name, definition in servers.items():
         if not _SERVER_NAME.fullmatch(name) or not isinstance(definition, dict):
-            raise ValueError(f"server {name!r}: expected a name of A-Z a-z 0-9 _ - and an object")
+            raise ValueError(f"expected a name of A-Z a-z 0-9 _ - and an object, server {name!r}")
         kind = definition.get("type", "stdio" if "command" in definition else "")
         needed = _SERVER_KINDS.get(kind)
         if needed is None or not isinstance(definition.get(needed), str):
             kinds = ", ".join(_SERVER_KINDS)
-            raise ValueError(f"server {name!r}: expected a type of {kinds}, with its address")
+            raise ValueError(f"expected a type of {kinds}, with its address, server {name!r}")
     return MappingProxyType(servers)

@@ -108,9 +108,9 @@ def url_path(raw: str) -> str:
 def mcp_servers(raw: str) -> Mapping[str, Mapping[str, Any]]:
     """The MCP servers that a file defines, by name; none where it is blank."""
     try:
-        return mcp.read_file(Path(raw.strip()).expanduser() if raw.strip() else None)
+        return mcp.read_file(absolute_path(raw) if raw.strip() else None)
     except OSError as fault:
-        raise ValueError(f"cannot read it: {fault.strerror}") from fault
+        raise ValueError(f"expected a file that can be read: {fault.strerror}") from fault
 
 
 def optional_url_path(raw: str) -> str | None:

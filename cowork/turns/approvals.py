@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from cowork.claude.stream_json.permissions import denied
 from cowork.errors import (
-    AlreadyResolved,
+    ApprovalResolved,
     ApprovalExpired,
     ApprovalNotFound,
     CoworkError,
@@ -125,7 +125,7 @@ class Approvals:
     def resolve(self, approval_id: str, caller: Caller, answer: Answer) -> Approval:
         """Decide: the first answer counts.
 
-        Raises `ApprovalNotFound`, `Forbidden`, `AlreadyResolved`, `ApprovalExpired`,
+        Raises `ApprovalNotFound`, `Forbidden`, `ApprovalResolved`, `ApprovalExpired`,
         `InvalidValue` and `StoreUnavailable`.
         """
         approval = self._visible(approval_id, caller)
@@ -165,7 +165,7 @@ class Approvals:
             return
         if done.decision == "expired":
             raise ApprovalExpired("nobody answered in time")
-        raise AlreadyResolved(
+        raise ApprovalResolved(
             f"the approval is resolved: {done.decision}",
             decision=done.decision,
             decided_by=done.by,

@@ -270,7 +270,7 @@ def is_serializable(done: Done) -> bool:
         done.usage,
         done.structured_output,
         done.usage_by_model,
-        *[each["input"] for each in done.permission_denials],
+        *[each["input"] for each in done.permission_denials or ()],
     )
     inside: Any = [each for each in told if each is not None]
     for _ in range(_ENVELOPE_DEPTH if inside else 0):

@@ -101,8 +101,8 @@ def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) ->
         model=said.model,
         stop_reason=said.stop_reason,
         usage_by_model=said.usage_by_model,
-        permission_denials=said.permission_denials,
-        files_changed=said.files_changed,
+        permission_denials=list(said.permission_denials) or None,
+        files_changed=list(said.files_changed) or None,
     )
     if is_serializable(done):
         return TurnOutcome(done, error)
@@ -113,6 +113,6 @@ def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) ->
         usage=None,
         structured_output=None,
         usage_by_model=None,
-        permission_denials=(),
+        permission_denials=None,
     )
     return TurnOutcome(done, error or Internal("the answer is nested too deeply for JSON"))

@@ -24,7 +24,7 @@ log = logger(__name__)
 
 _OF_ITS_PROCESS = ("options", "turn_options", "blocks")
 # Values of an end that were made by others.
-_OF_OTHERS = ("usage", "structured_output", "usage_by_model")
+_OF_OTHERS = ("usage", "structured_output", "usage_by_model", "permission_denials")
 # To ask a class for its fields takes longer than to read them.
 _FIELD_NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Question, Done)
@@ -75,7 +75,7 @@ def to_record(
 
 def minimal_record(record: TurnRecord) -> TurnRecord:
     """An ended turn's record without the values that others made: what can always be kept."""
-    end = {**record.body["end"], **dict.fromkeys(_OF_OTHERS), "permission_denials": []}
+    end = {**record.body["end"], **dict.fromkeys(_OF_OTHERS)}
     error = record.body.get("error")
     without = {} if error is None else {"error": {**error, "facts": {}}}
     return replace(record, body={**record.body, "end": end, **without})

@@ -117,7 +117,7 @@ def _approval(event: ApprovalRequested) -> dict[str, Any]:
         "kind": event.kind,
         "tool": event.tool,
         "input": event.input,
-        "suggestions": list(event.suggestions),
+        "suggestions": list(event.suggestions or ()),
         "expires_at": event.expires_at,
     }
     more = {
@@ -178,8 +178,8 @@ def facts_of(done: Done) -> dict[str, Any]:
         "model": done.model,
         "stop_reason": done.stop_reason,
         "usage_by_model": done.usage_by_model,
-        "permission_denials": list(done.permission_denials),
-        "files_changed": list(done.files_changed),
+        "permission_denials": done.permission_denials or [],
+        "files_changed": done.files_changed or [],
     }
 
 

@@ -42,7 +42,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.MaxTurnsReached: 502,
     errors.BudgetReached: 502,
     errors.ApprovalNotFound: 404,
-    errors.AlreadyResolved: 409,
+    errors.ApprovalResolved: 409,
     errors.ApprovalExpired: 410,
     errors.IdempotencyMismatch: 422,
     errors.AtCapacity: 503,

@@ -148,8 +148,10 @@ def test_the_openapi_document_tells_the_bounds_of_a_question(served: Served) -> 
         "project_name": 200,
         "system_prompt": 100_000,
         **dict.fromkeys(("user_id", "message_type", "agent_type"), 1024),
+        "model": 100,
     }
-    assert asked["events"]["maxItems"] == 3
+    most = {name: told["maxItems"] for name, told in asked.items() if "maxItems" in told}
+    assert most == {"events": 7, "attachments": 20, "disallowed_tools": 50, "mcp_servers": 50}
 
 
 def test_the_openapi_document_describes_errors_as_they_are(served: Served) -> None:

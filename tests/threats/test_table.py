@@ -31,6 +31,7 @@ THREATS = {
     22: "a retry asks twice",
     23: "a debugger is left on",
     24: "a dependency is too old",
+    25: "an approval allows what nobody allowed",
 }
 
 

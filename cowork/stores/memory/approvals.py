@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cowork.model import (
@@ -25,6 +26,7 @@ class MemoryApprovals:
     def __init__(self) -> None:
         self._pending: dict[str, Approval] = {}
         self._resolved: dict[str, Approval] = {}
+        self._resolved_at: dict[str, float] = {}
 
     def put(self, approval: Approval) -> bool:
         """Keep it; whether there was room for one more that waits."""
@@ -51,6 +53,7 @@ class MemoryApprovals:
         self._resolved[approval_id] = replace(
             approval, input={}, suggestions=(), resolution=resolution, answer=answer
         )
+        self._resolved_at[approval_id] = time.monotonic()
         self._expire()
         return True
 
@@ -60,10 +63,9 @@ class MemoryApprovals:
             self._resolved[approval_id] = replace(approval, answer=None, applied=when)
 
     def _expire(self) -> None:
-        now = datetime.now(UTC)
+        old = time.monotonic() - APPROVALS_KEEP_S
         while self._resolved:
-            oldest = next(iter(self._resolved.values()))
-            age_s = (now - oldest.resolution.at).total_seconds() if oldest.resolution else 0.0
-            if len(self._resolved) <= RESOLVED_LIMIT and age_s <= APPROVALS_KEEP_S:
+            oldest = next(iter(self._resolved))
+            if len(self._resolved) <= RESOLVED_LIMIT and self._resolved_at[oldest] > old:
                 return
-            del self._resolved[oldest.id]
+            del self._resolved[oldest], self._resolved_at[oldest]

@@ -55,6 +55,8 @@ def test_nothing_that_a_client_sends_is_a_parameter_of_argv():
         "session_id",
         "resume",
         "launch_config",
+        "options",  # of which switches and one of three modes are in it, no text of a client's
+        "model",  # a name of the CLI's own list
         "environ",  # what the process gets, of which nothing is a client's
     ]
 

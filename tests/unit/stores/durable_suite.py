@@ -35,11 +35,13 @@ from tests.unit.stores.store_suite import (
     NOW,
     P,
     Q,
+    approval,
     at_once,
     heads,
     kept,
     message,
     put_message,
+    resolution,
     session,
     ticket,
 )
@@ -530,3 +532,71 @@ class DurableBehaviour:
         assert store.session_count() == 16
         assert store.outbox_counts().waiting == 32
         assert all(store.turn("", f"turn-{n}")[0].state == "succeeded" for n in range(16))
+
+    # -- turns that outlive their process
+
+    def test_a_turn_that_parks_is_nobodys_when_its_process_is_gone(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        for number in (1, 2):
+            first.put_turn(record(number), question(number), None)
+        first.save_turn(replace(record(1), body={"waits": 1}), b"log so far", parks=True)
+        assert second.parked_turns() == []
+        assert second.release_dead_holder("a") == ["turn-2"]
+        (parked,) = second.parked_turns()
+        assert (parked.id, parked.ended, parked.body) == ("turn-1", None, {"waits": 1})
+        assert "" not in second.holders()
+        adopted = second.adopt_turn("", "turn-1")
+        assert adopted is not None
+        assert (adopted[0].holder, adopted[0].body, adopted[1]) == ("b", {"waits": 1}, b"log so far")
+        assert first.adopt_turn("", "turn-1") is None
+        assert second.parked_turns() == []
+
+    def test_a_turn_that_parks_no_more_is_lost_with_its_process(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_turn(record(), None, None)
+        first.save_turn(record(), b"log", parks=True)
+        first.save_turn(record(), None, parks=False)
+        assert second.release_dead_holder("a") == ["turn-1"]
+        assert second.parked_turns() == []
+
+    def test_a_turn_may_be_given_up_for_another_process(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_turn(record(), None, None)
+        first.save_turn(replace(record(), holder=""), b"log", parks=True)
+        assert [each.holder for each in second.parked_turns()] == [""]
+        found = second.turn("", "turn-1")
+        assert found is not None
+        assert (found[0].holder, found[0].ended) == ("", None)
+        assert second.adopt_turn("somebody else", "turn-1") is None
+
+    def test_who_has_lost_a_turn_to_another_process_does_not_end_it(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_turn(record(), None, None)
+        first.save_turn(record(), b"log", parks=True)
+        second.release_dead_holder("a")
+        second.adopt_turn("", "turn-1")
+        first.end_turn(ended(record(), "interrupted", log=b"first"))
+        first.save_turn(record(), b"first", parks=True)
+        found = second.turn("", "turn-1")
+        assert found is not None
+        assert (found[0].holder, found[0].ended, found[1]) == ("b", None, b"log")
+        second.end_turn(ended(replace(record(), holder="b"), log=b"second"))
+        found = first.turn("", "turn-1")
+        assert found is not None
+        assert (found[0].state, found[1]) == ("succeeded", b"second")
+
+    def test_approvals_are_the_same_for_every_process(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_approval(approval())
+        assert second.approvals("", pending=True, limit=9) == [approval()]
+        assert second.resolve_approval(approval().id, resolution(), {"behavior": "deny"})
+        found = first.approval(approval().id)
+        assert found is not None
+        assert found.answer == {"behavior": "deny"}
+
+    def test_a_sessions_model_is_kept(self, open_as: Open):
+        first = open_as("a")
+        claim = first.claim(P)
+        assert claim is not None
+        first.put_session(session(P, model="haiku"), claim)
+        assert open_as("b").session(P) == session(P, model="haiku")

@@ -13,17 +13,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from cowork.model import (
+    APPROVALS_LIMIT,
+    APPROVALS_OF_OWNER,
     EARLIER_LIMIT,
+    Approval,
     ChatMessage,
     DeadLetter,
+    Decision,
     OutboxCounts,
     Project,
+    Resolution,
     Session,
     Ticket,
     TurnRecord,
@@ -65,6 +71,26 @@ def message(number: int, project: Project = P, **fields: Any) -> ChatMessage:
 
 def ticket(number: int, turn: str = "turn-1", *, owner: str = "", fingerprint: str = "") -> Ticket:
     return Ticket(turn, f"digest-{number}", owner, fingerprint)
+
+
+def approval(number: int = 1, project: Project = P, **fields: Any) -> Approval:
+    given = {"kind": "tool", "tool": "Bash", "input": {"command": "ls \ud800"}, **fields}
+    return Approval(
+        id=f"approval-{project.owner}-{number}",
+        project=project,
+        turn_id=f"turn-{number}",
+        tool_use_id=f"use-{number}",
+        input_digest="digest",
+        created=NOW,
+        expires=NOW + timedelta(minutes=5),
+        reason="why",
+        suggestions=({"type": "addRules"},),
+        **given,
+    )
+
+
+def resolution(decision: Decision = "allow", by: str | None = "me") -> Resolution:
+    return Resolution(decision, NOW + timedelta(minutes=1), by, "127.0.0.1", "because")
 
 
 def put_message(store: Store, waiting: ChatMessage) -> None:
@@ -547,3 +573,61 @@ class StoreBehaviour:
         assert store.put_ticket(ticket(1, "turn-2"))
         monkeypatch.setattr(sys.modules[type(store).__module__], "TICKET_TTL_S", -1.0)
         assert all(store.put_ticket(ticket(number, "turn-3")) for number in range(12))
+
+    # -- approvals
+
+    def test_an_approval_waits_until_it_is_resolved_once(self, store: Store):
+        asked = approval()
+        assert store.put_approval(asked)
+        assert store.approval(asked.id) == asked
+        assert store.approvals("", pending=True, limit=9) == [asked]
+        assert store.approval("another") is None
+        answer = {"behavior": "allow", "updatedInput": {"command": "ls"}}
+        assert store.resolve_approval(asked.id, resolution(), answer)
+        assert not store.resolve_approval(asked.id, resolution("deny", "you"), {})
+        assert not store.resolve_approval("another", resolution(), {})
+        without = replace(asked, input={}, suggestions=(), resolution=resolution(), answer=answer)
+        assert store.approval(asked.id) == without
+        assert store.approvals("", pending=True, limit=9) == []
+        assert store.approvals("", pending=False, limit=9) == [without]
+        store.apply_approval(asked.id, NOW)
+        assert store.approval(asked.id) == replace(without, answer=None, applied=NOW)
+
+    def test_approvals_are_listed_by_owner_and_age(self, store: Store):
+        mine = [approval(number) for number in range(4)]
+        other = approval(1, Project("other", "p"))
+        for each in (*mine, other):
+            assert store.put_approval(each)
+        assert store.approvals("", pending=True, limit=3) == mine[:3]
+        assert store.approvals("other", pending=True, limit=9) == [other]
+        assert store.approvals("nobody", pending=True, limit=9) == []
+        assert store.approvals(None, pending=True, limit=9) == [*mine, other]
+        for each in mine[:2]:
+            store.resolve_approval(each.id, resolution(), {})
+            time.sleep(0.002)  # a store may tell them apart by the millisecond
+        newest = store.approvals(None, pending=False, limit=9)
+        assert [each.id for each in newest] == [mine[1].id, mine[0].id]
+        assert len(store.approvals("", pending=False, limit=1)) == 1
+
+    def test_an_owner_has_so_many_approvals_that_wait_and_all_have_so_many(self, store: Store):
+        for number in range(APPROVALS_OF_OWNER):
+            assert store.put_approval(approval(number))
+        assert not store.put_approval(approval(APPROVALS_OF_OWNER))
+        store.resolve_approval(approval(0).id, resolution(), {})
+        assert store.put_approval(approval(APPROVALS_OF_OWNER))
+        for number in range(APPROVALS_LIMIT - APPROVALS_OF_OWNER):
+            assert store.put_approval(approval(number, Project(f"owner-{number}", "p")))
+        assert not store.put_approval(approval(1, Project("late", "p")))
+
+    def test_of_many_who_answer_at_once_one_wins(self, store: Store):
+        store.put_approval(approval())
+        calls = [
+            partial(store.resolve_approval, approval().id, resolution(by=str(number)), {})
+            for number in range(8)
+        ]
+        won = at_once(calls)
+        assert sum(won) == 1
+        found = store.approval(approval().id)
+        assert found is not None
+        assert found.resolution is not None
+        assert found.resolution.by == str(won.index(True))

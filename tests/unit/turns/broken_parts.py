@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
+from cowork.claude.process.configuration import Configuration
+from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.session_files import SessionFiles
 from cowork.claude.stream_json.answer import AnswerParser
@@ -27,6 +29,9 @@ from cowork.runtime.quota import Quota
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
+from cowork.turns.approvals import ApprovalPolicy, Approvals
+from cowork.turns.attempt import Attempts
+from cowork.turns.finisher import TurnFinisher
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.question import Question
 from cowork.turns.recorder import TurnRecorder
@@ -102,6 +107,8 @@ class Process:
 
     cwd = "/"
     pid = 1
+    has_left_its_mode = False
+    configuration = Configuration(ControlRequests(cast("Any", None)))
 
     def __init__(self, *, silent: bool, deaf: bool) -> None:
         self.session_id = str(uuid4())
@@ -109,10 +116,12 @@ class Process:
         self._silent = silent
         self._deaf = deaf
 
-    def ask(self, _prompt: str, on_events: Callable[[list[Any]], None]) -> PendingAnswer:
+    def ask(
+        self, _prompt: str, on_events: Callable[[list[Any]], None], **_how: Any
+    ) -> PendingAnswer:
         reply = self._reply = PendingAnswer(self, AnswerParser(str(uuid4())), on_events)
         on_events([Token("hi")])
-        reply.answer.used_tools = True
+        reply.answer.tools.used = True
         reply.answer.skills = ("some",)
         if not self._silent:
             reply.finish(Result("hi"))
@@ -166,6 +175,9 @@ class Processes:
     def forget(self, _project: Project, _session_id: str | None) -> None:
         """It keeps nothing."""
 
+    def on_shortage(self, _call: Callable[[], None]) -> None:
+        """There is always one more."""
+
 
 class Cli:
     def saw_login(self, *, works: bool) -> None:
@@ -215,11 +227,22 @@ class Server:
         recorder = self._made("recorder", TurnRecorder(store, outbox, holder="a", retention=600))
         pool, cli = self._made("pool", self.pool), self._made("cli", Cli())
         policy = TurnPolicy(Workspace(self.folder), timeout=self.timeout)
+        registry = TurnRegistry(600.0, store, "a")
+        finisher, transcripts = TurnFinisher(recorder), Transcripts(self.folder)
+        approvals = Approvals(store, registry, ApprovalPolicy())
+        attempts = Attempts(store, pool, cli, finisher, policy, transcripts=transcripts)
         runner = self._made(
             "runner",
-            Runner(store, pool, cli, recorder, policy, transcripts=Transcripts(self.folder)),
+            Runner(
+                store,
+                attempts,
+                recorder,
+                finisher,
+                policy,
+                approvals=approvals,
+                transcripts=transcripts,
+            ),
         )
-        registry = TurnRegistry(600.0, store, "a")
         self.quota = Quota("turns", max_bytes=2**20, max_count=100)
         self.service = TurnService(
             store,
@@ -230,6 +253,7 @@ class Server:
             policy=policy,
             quota=self.quota,
             removals=Removals(store, SessionFiles(self.folder / "config", [])),
+            approvals=approvals,
         )
 
     def _of(self, part: str) -> Break | None:

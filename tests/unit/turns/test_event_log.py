@@ -97,7 +97,7 @@ def test_a_large_log_is_dumped_in_pieces_and_loaded_into_a_file():
         again.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 7 + b"\x02\0", b"\0" * 7 + b"\x01\x09{}\n"])
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 7 + b"\x02\0", b"\0" * 7 + b"\x01\x20{}\n"])
 def test_what_is_no_log_is_not_loaded(data):
     with pytest.raises(ValueError, match="not the log"):
         EventLog.load(data)

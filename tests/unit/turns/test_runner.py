@@ -37,7 +37,7 @@ class Structured(Process):
 
     result = Result("hi")
 
-    def ask(self, _prompt, on_events):
+    def ask(self, _prompt, on_events, **_how):
         reply = PendingAnswer(self, AnswerParser("x"), on_events)
         reply.finish(self.result)
         return reply

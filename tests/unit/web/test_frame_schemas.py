@@ -10,12 +10,17 @@ import pytest
 
 from cowork import events
 from cowork.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     Done,
     Event,
     Failed,
     Replace,
+    RequestUsage,
     Status,
+    Subagent,
     Thinking,
+    Todo,
     Token,
     ToolResult,
     ToolUse,
@@ -33,16 +38,36 @@ DOCUMENT = {"components": {"schemas": {**FRAMES, "Frame": FRAME}}}
 MADE = {
     "ReplaceFrame": [Replace("text")],
     "ThinkingFrame": [Thinking("hm")],
-    "ToolUseFrame": [ToolUse("t1", "Bash", {"command": "ls"})],
+    "ToolUseFrame": [
+        ToolUse("t1", "Bash", {"command": "ls"}),
+        ToolUse("t2", "Bash", {"command": "ls"}, "t1"),
+    ],
     "ToolResultFrame": [
         ToolResult("t1", "out", False),
-        ToolResult("t1", "o", True, truncated=True),
+        ToolResult("t1", "o", True, truncated=True, duration_ms=12),
     ],
+    "UsageFrame": [RequestUsage(1, 2), RequestUsage(1, 2, 0.5)],
+    "SubagentFrame": [
+        Subagent("a1", "started", "Plan", "looks"),
+        Subagent("a1", "progress", "Plan", "reads", "Read", 12),
+    ],
+    "TodoFrame": [Todo([{"text": "cook", "state": "pending"}])],
+    "ApprovalFrame": [
+        ApprovalRequested("p1", "tool", "Bash", {"command": "ls"}, "2026-01-01T00:00:00+00:00"),
+        ApprovalRequested("p2", "question", "Ask", {"questions": [{}]}, "soon", "why", [{}], "a1"),
+        ApprovalRequested("p3", "plan", "ExitPlanMode", {"plan": "cook"}, "soon"),
+    ],
+    "ApprovalResolvedFrame": [ApprovalResolved("p1", "expired"), ApprovalResolved("p1", "allow", "me")],
     "StatusFrame": [Status("requesting"), Status("queued", {"position": 2, "type": "not this"})],
     "ErrorFrame": [Failed("claude_failed", "it died", {"retry_after": 3, "code": "not this"})],
     "DoneFrame": [
         Done(success=False, message=""),
-        Done(True, "text", "s", True, True, True, {"input_tokens": 1}, 0.5, 12, {"a": 1}, True),
+        Done(
+            *(True, "text", "s", True, True, True, {"input_tokens": 1}, 0.5, 12, {"a": 1}, True),
+            *("claude-x", "end_turn", {"claude-x": {"cost_usd": 0.5}}),
+            permission_denials=[{"tool": "Bash", "input": {}, "why": "no"}],
+            files_changed=["a.txt"],
+        ),
     ],
 }
 

@@ -251,9 +251,11 @@ def test_a_tool_call_without_an_input_has_an_empty_one():
     assert Chat().start().send("assistant", message=message).events == [ToolUse("t", "X", {})]
 
 
-@pytest.mark.parametrize("subtype", ["compact_boundary", "model_fallback"])
-def test_what_the_cli_does_on_its_own_is_a_status(subtype):
-    assert Chat().send("system", subtype=subtype).events == [Status(subtype)]
+def test_what_the_cli_does_on_its_own_is_a_status():
+    assert Chat().send("system", subtype="compact_boundary").events == [Status("compact_boundary")]
+    facts = {"trigger": "overloaded", "original_model": "a", "fallback_model": "b"}
+    changed = Chat().send("system", subtype="model_fallback", content="Switched", **facts)
+    assert changed.events == [Status("model_changed", facts)]
 
 
 json_values = st.recursive(

@@ -18,7 +18,7 @@ from cowork.errors import (
     ClaudeOverloaded,
     ClaudeRateLimited,
 )
-from cowork.events import Replace, Status, Thinking, Token, ToolResult, ToolUse
+from cowork.events import Replace, Status, Subagent, Thinking, Token, ToolResult, ToolUse
 from tests.fake_claude.stage import scenes
 from tests.fake_claude.stage.script import words
 
@@ -146,11 +146,17 @@ def test_thinking_is_told_but_is_no_part_of_the_answer():
     assert played.joined == played.answer.result.text == "w1 w2"
 
 
-def test_what_a_sub_agent_says_and_does_is_nobodys_business():
+def test_of_a_sub_agent_its_tools_are_told_and_nothing_that_it_says():
     played = Record("w1 w2").play("opening", "subagent", "answer_again", "success")
     assert played.answer.result.text == played.joined == "Let me ask an agent. \n\nw1 w2"
-    assert [use.name for use in played.of(ToolUse)] == ["Agent"]
-    assert [given.id for given in played.of(ToolResult)] == ["toolu_1"]
+    agent, inner = played.of(ToolUse)
+    assert (agent.name, agent.parent_id) == ("Agent", None)
+    assert (inner.name, inner.parent_id) == ("Bash", agent.id)
+    assert [given.id for given in played.of(ToolResult)] == [inner.id, agent.id]
+    assert [each.state for each in played.of(Subagent)][:: len(played.of(Subagent)) - 1] == [
+        "started",
+        "ended",
+    ]
 
 
 def test_a_connection_that_breaks_once_leaves_the_second_answer_alone():

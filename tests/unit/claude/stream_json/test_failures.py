@@ -22,6 +22,7 @@ from cowork.errors import (
     ClaudeOverloaded,
     ClaudeRateLimited,
     ClaudeUnavailable,
+    ModelNotFound,
 )
 
 
@@ -46,7 +47,7 @@ TABLE = [
     ("Repeated 529 Overloaded errors", None, "server_error", ClaudeOverloaded),
     ("?", 529, None, ClaudeOverloaded),
     ("?", None, "overloaded", ClaudeOverloaded),
-    ("There's an issue with the selected model (X)", 404, "model_not_found", ClaudeApiError),
+    ("There's an issue with the selected model (X)", 404, "model_not_found", ModelNotFound),
     ("API Error: 403 ..", 403, None, ClaudeApiError),
     ("API Error: 400 ..", 400, "invalid_request", RequestRefused),
     ("Request too large (max 32MB)", 413, "invalid_request", RequestRefused),

@@ -214,7 +214,7 @@ def test_a_control_request_names_itself_and_its_fields():
 
 
 def test_what_the_cli_asks_of_us_is_refused_by_its_id():
-    refused = protocol.control_refusal({"type": "control_request", "request_id": "r9"})
+    refused = protocol.control_refusal("r9")
     assert refused["type"] == "control_response"
     assert refused["response"]["request_id"] == "r9"
     assert refused["response"]["subtype"] == "error"
