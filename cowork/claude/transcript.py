@@ -84,7 +84,7 @@ class Transcripts:
         Raises OSError, for a link too.
         """
         path = self._path(cwd, session_id)
-        if path is None:
+        if path is None or self.size(cwd, session_id) is None:
             return False
         with rights_of(self._cli_user):
             flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

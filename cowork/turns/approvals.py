@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from cowork.claude.stream_json.permissions import denied
 from cowork.errors import (
-    ApprovalResolved,
     ApprovalExpired,
     ApprovalNotFound,
+    ApprovalResolved,
     CoworkError,
     Forbidden,
     InvalidValue,

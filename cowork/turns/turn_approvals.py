@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+import orjson
+
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.permissions import PermissionRequest, denied
@@ -23,7 +25,6 @@ from cowork.model import Approval, Decision, Resolution
 from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
-from cowork.stores.serialization import dumps
 from cowork.turns.approval_answers import NOBODY, NOT_ALLOWED
 from cowork.turns.turn import Turn
 
@@ -31,9 +32,12 @@ log = logger(__name__)
 
 # How often the store is asked for an answer that nobody has told us of.
 POLL_INTERVAL_S = 1.0
+# Of what is asked; 200 may wait.
+INPUT_LIMIT_BYTES = 2**20
 # How long a process that goes on with a turn has to ask again.
 RECALL_TIMEOUT_S = 60.0
 _TOO_MANY = "Too many questions wait for a person, so this was not allowed."
+_TOO_LARGE = "This is too large to be shown to a person, so it was not allowed."
 _UNAVAILABLE = "Nobody could be asked, so this was not allowed."
 
 
@@ -126,6 +130,10 @@ class TurnApprovals:
             with self._condition:
                 self._news = True
             return True
+        if not _can_be_shown(request):
+            log.warning("approval denied", turn_id=self._turn.id, why="too_large")
+            self._answer(request.request_id, denied(_TOO_LARGE))
+            return False
         approval = self._new(request)
         try:
             is_kept = self._store.put_approval(approval)
@@ -303,9 +311,18 @@ class TurnApprovals:
         return None
 
 
+def _can_be_shown(request: PermissionRequest) -> bool:
+    """Whether what is asked fits into a reply and a store."""
+    try:
+        said = orjson.dumps([request.input, list(request.suggestions)])
+    except orjson.JSONEncodeError:  # too deep
+        return False
+    return len(said) <= INPUT_LIMIT_BYTES
+
+
 def digest_of(given: Any) -> str:
     """What identifies the input of a tool, 32 characters."""
-    return blake2b(dumps(given).encode(errors="replace"), digest_size=16).hexdigest()
+    return blake2b(orjson.dumps(given), digest_size=16).hexdigest()
 
 
 def _event(approval: Approval) -> ApprovalRequested:

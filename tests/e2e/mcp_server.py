@@ -20,7 +20,7 @@ _TOOL = {
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         result = _result(asked)
         if "id" not in asked:
@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = {"jsonrpc": "2.0", "id": asked["id"], "result": result}
             self._reply(200, json.dumps(body).encode())
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         self._reply(405, b"")
 
     def _reply(self, status: int, body: bytes) -> None:

@@ -127,17 +127,19 @@ def test_nobody_answers_and_the_turn_goes_on(stage: Stage) -> None:
     assert not file.exists()
 
 
-def test_of_two_who_answer_the_first_counts(
-    stage: Stage, another: Callable[..., object]
-) -> None:
+def test_of_two_who_answer_the_first_counts(stage: Stage, another: Callable[..., object]) -> None:
     clients = [another(stage.server.url) for _ in range(8)]
     file = stage.workspace / "raced.txt"
     with asked(stage.server, write(file), "raced") as turn:
         approval = turn.approval()
         with ThreadPoolExecutor(8) as pool:
             words = ["allow", "deny"] * 4
-            replies = list(pool.map(lambda each: decide(each[0], approval, each[1]),
-                                    zip(clients, words, strict=True)))
+            replies = list(
+                pool.map(
+                    lambda each: decide(each[0], approval, each[1]),
+                    zip(clients, words, strict=True),
+                )
+            )
         turn.end()
     assert sorted(each.status_code for each in replies) == [200] + [409] * 7
     won = next(each.json()["decision"] for each in replies if each.status_code == 200)
@@ -217,9 +219,7 @@ def test_a_sub_agent_asks_too(stage: Stage) -> None:
     file = stage.workspace / "by-agent.txt"
     task = {"description": "write", "prompt": write(file), "subagent_type": "general-purpose"}
     question = f"[[tool Task {json.dumps(task)}]]"
-    with asked(
-        stage.server, question, "agents", events=["tool", "approval", "subagent"]
-    ) as turn:
+    with asked(stage.server, question, "agents", events=["tool", "approval", "subagent"]) as turn:
         approval = turn.approval()
         begun = turn.of("subagent")[0]
         assert (begun["state"], begun["name"]) == ("started", "general-purpose")

@@ -163,9 +163,7 @@ def test_the_model_is_asked_so_often_and_no_more(stage: Stage) -> None:
 
 def test_a_budget_ends_the_turn_and_what_it_cost_is_told(stage: Stage) -> None:
     stage.server.ask("[[say one]]", "budget")
-    seen = stage.server.streamed(
-        bash("echo a"), "budget", max_budget_usd=0.0001, events=["usage"]
-    )
+    seen = stage.server.streamed(bash("echo a"), "budget", max_budget_usd=0.0001, events=["usage"])
     (error,) = of(seen, "error")
     assert error["code"] == "budget_reached"
     assert error["cost_usd"] >= 0.0001

@@ -547,7 +547,11 @@ class DurableBehaviour:
         assert "" not in second.holders()
         adopted = second.adopt_turn("", "turn-1")
         assert adopted is not None
-        assert (adopted[0].holder, adopted[0].body, adopted[1]) == ("b", {"waits": 1}, b"log so far")
+        assert (adopted[0].holder, adopted[0].body, adopted[1]) == (
+            "b",
+            {"waits": 1},
+            b"log so far",
+        )
         assert first.adopt_turn("", "turn-1") is None
         assert second.parked_turns() == []
 

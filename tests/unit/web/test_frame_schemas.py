@@ -57,7 +57,10 @@ MADE = {
         ApprovalRequested("p2", "question", "Ask", {"questions": [{}]}, "soon", "why", [{}], "a1"),
         ApprovalRequested("p3", "plan", "ExitPlanMode", {"plan": "cook"}, "soon"),
     ],
-    "ApprovalResolvedFrame": [ApprovalResolved("p1", "expired"), ApprovalResolved("p1", "allow", "me")],
+    "ApprovalResolvedFrame": [
+        ApprovalResolved("p1", "expired"),
+        ApprovalResolved("p1", "allow", "me"),
+    ],
     "StatusFrame": [Status("requesting"), Status("queued", {"position": 2, "type": "not this"})],
     "ErrorFrame": [Failed("claude_failed", "it died", {"retry_after": 3, "code": "not this"})],
     "DoneFrame": [
