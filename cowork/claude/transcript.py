@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
 
-from cowork.claude.deferred_tool import deferring_row
+from cowork.claude.deferred_tool import with_deferred_tool
 from cowork.runtime.unix_user import PRIVATE_MODE, UnixUser, rights_of
 
 # A directory's name that is longer is cut to this by the CLI, and a hash of its own put behind.
@@ -22,6 +22,8 @@ _PRIVATE_FILE = 0o600
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What is compared of two transcripts that should begin alike: so much before the place.
 _TAIL_BYTES = 1024
+# Where a call is looked for that was made just now, with all that is handed to its tool.
+CALL_BYTES = 4 * 2**20
 # Of a transcript that is read as a whole; longer ones are not gone on with in mid-turn.
 DEFER_LIMIT_BYTES = 256 * 2**20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -78,25 +80,30 @@ class Transcripts:
                 data = file.read(limit)
         return tail_of(before), data[: data.rfind(b"\n") + 1]
 
+    def has_call(self, cwd: str, session_id: str, tool_use_id: str) -> bool:
+        """Whether a tool's call stands at the end of the session's transcript."""
+        size = self.size(cwd, session_id)
+        if size is None:
+            return False
+        try:
+            _, rows = self.read(cwd, session_id, max(size - CALL_BYTES, 0), CALL_BYTES)
+        except OSError:
+            return False
+        return tool_use_id.encode() in rows
+
     def defer_tool(self, cwd: str, session_id: str, tool_use_id: str) -> bool:
         """Have the next process ask about a call again that was not answered; False: it cannot.
 
         Raises OSError, for a link too.
         """
-        path = self._path(cwd, session_id)
-        if path is None or self.size(cwd, session_id) is None:
+        size = self.size(cwd, session_id)
+        if size is None or size > DEFER_LIMIT_BYTES:
             return False
-        with rights_of(self._cli_user):
-            flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(path, flags), "r+b") as file:  # noqa: PTH123 - a descriptor
-                if os.fstat(file.fileno()).st_size > DEFER_LIMIT_BYTES:
-                    return False
-                found = file.read()
-                row = deferring_row(found, tool_use_id)
-                if row is not None:
-                    # The process may have been killed within a line.
-                    file.write((b"" if found.endswith(b"\n") else b"\n") + row)
-        return row is not None
+        _, rows = self.read(cwd, session_id, 0, DEFER_LIMIT_BYTES)
+        found = with_deferred_tool(rows, tool_use_id)
+        if found is not None:
+            self.write(cwd, session_id, found)
+        return found is not None
 
     def write(self, cwd: str, session_id: str, data: bytes) -> None:
         """Put a transcript where the CLI looks for it, in the place of what is there.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.permissions import denied
 from cowork.errors import (
     ApprovalExpired,
@@ -68,10 +69,17 @@ class Approvals:
 
     # -- turns
 
-    def begin(self, turn: Turn, save: Callable[[bool], None]) -> TurnApprovals:
+    def begin(
+        self,
+        turn: Turn,
+        save: Callable[[bool], None],
+        is_written: Callable[[ClaudeProcess, str], bool],
+    ) -> TurnApprovals:
         """The approvals of a turn that may ask; `end` has to follow."""
         timeout = turn.question.approval_timeout or self.policy.timeout
-        found = TurnApprovals(turn, self._store, timeout_s=timeout, save=save)
+        found = TurnApprovals(
+            turn, self._store, timeout_s=timeout, save=save, is_written=is_written
+        )
         with self._lock:
             self._active[turn.id] = found
         return found

@@ -122,7 +122,9 @@ class Attempts:
             session_id=session.id,
             options=turn.question.options,
             model=session.model,
-            continuation=Continuation(turn.append, turn.text),
+            continuation=Continuation(
+                turn.append, turn.text, (approval.tool_use_id, approval.tool)
+            ),
             before_start=partial(self._defer_tool, session, approval),
             given_up=lambda: turn.stop_reason is not None,
         )

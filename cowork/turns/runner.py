@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.failures import (
     ProcessGone,
     RequestRefused,
@@ -118,13 +120,17 @@ class Runner:
 
     def _begin(self, turn: Turn, claim: Claim) -> TurnRun:
         asks = turn.question.options.approvals
+        begin = partial(self._approvals.begin, turn, self._saving(turn, claim), self._is_written)
         return TurnRun(
             turn,
             claim,
             self._deadline(turn),
-            approvals=self._approvals.begin(turn, self._saving(turn, claim)) if asks else None,
+            approvals=begin() if asks else None,
             meter=TurnMeter(turn) if is_metered(turn.question) else None,
         )
+
+    def _is_written(self, process: ClaudeProcess, tool_use_id: str) -> bool:
+        return self._transcripts.has_call(process.cwd, process.session_id, tool_use_id)
 
     def _saving(self, turn: Turn, claim: Claim) -> Callable[[bool], None]:
         """What keeps a turn that waits, and what another machine needs to go on with it."""

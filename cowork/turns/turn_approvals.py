@@ -34,6 +34,9 @@ log = logger(__name__)
 POLL_INTERVAL_S = 1.0
 # Of what is asked; 200 may wait.
 INPUT_LIMIT_BYTES = 2**20
+# How long the CLI may take to write down what it asks about, and how often that is looked at.
+WRITTEN_TIMEOUT_S = 2.0
+WRITTEN_POLL_S = 0.005
 # How long a process that goes on with a turn has to ask again.
 RECALL_TIMEOUT_S = 60.0
 _TOO_MANY = "Too many questions wait for a person, so this was not allowed."
@@ -49,22 +52,32 @@ class TurnApprovals:
     """What a turn waits for.
 
     `timeout_s` is until when somebody has to answer; `save` has the store keep the turn as it is,
-    and says whether it would outlive this process.
+    and whether it would outlive this process; `is_written` says of a call whether the CLI has
+    written it down.
     """
 
     def __init__(
-        self, turn: Turn, store: Store, *, timeout_s: float, save: Callable[[bool], None]
+        self,
+        turn: Turn,
+        store: Store,
+        *,
+        timeout_s: float,
+        save: Callable[[bool], None],
+        is_written: Callable[[ClaudeProcess, str], bool],
     ) -> None:
         self._turn = turn
         self._store = store
         self._timeout_s = timeout_s
         self._save_turn = save
+        self._is_written = is_written
         self._condition = PredicateCondition()
         self._news = self._park = False
         self._reply: PendingAnswer | None = None
         self._process: ClaudeProcess | None = None
         # By the CLI's name of the request, in their order.
         self._pending: dict[str, Approval] = {}
+        # Those that no other process could take up, as far as that is known.
+        self._unwritten: set[str] = set()
         # What a former process has asked, until this one asks it again.
         self._recalled: Approval | None = None
         self._recall_until = float("inf")
@@ -145,7 +158,27 @@ class TurnApprovals:
             self._answer(request.request_id, denied(_TOO_MANY))
             return False
         self._pending[request.request_id] = approval
+        if not self._await_written(request):
+            self._unwritten.add(approval.id)
+        # Before anybody is told, and again with what they are told.
+        self._save_if_possible()
         self._turn.append([_event(approval)])
+        return True
+
+    def _await_written(self, request: PermissionRequest) -> bool:
+        """Whether another process could ask again: before anybody is told that this waits.
+
+        The CLI writes down a call in the moment in which it asks.
+        """
+        process = self._process
+        if not self._store.shared or request.agent_id is not None or process is None:
+            return False
+        deadline = time.monotonic() + WRITTEN_TIMEOUT_S
+        while not self._is_written(process, request.tool_use_id):
+            if time.monotonic() >= deadline:
+                log.warning("CLI did not write a call down", tool_use_id=request.tool_use_id)
+                return False
+            time.sleep(WRITTEN_POLL_S)
         return True
 
     def _new(self, request: PermissionRequest) -> Approval:
@@ -270,7 +303,8 @@ class TurnApprovals:
         """What another process can ask again: the first that the main agent waits for."""
         if not self._store.shared:
             return None
-        return next((each for each in self._waiting() if each.subagent_id is None), None)
+        kept = (each for each in self._waiting() if each.subagent_id is None)
+        return next((each for each in kept if each.id not in self._unwritten), None)
 
     @property
     def has_parkable(self) -> bool:
@@ -295,6 +329,18 @@ class TurnApprovals:
         """Another process has parked the turn, which waits for this."""
         self._recalled = approval
         self._turn.wait_for((approval.id,))
+        if approval.resolution is None and not self._is_told(approval):
+            self._turn.append([_event(approval)])
+
+    def _is_told(self, approval: Approval) -> bool:
+        """Whether the turn's log says that it waits for this."""
+        after = 0
+        while batch := self._turn.read(after, 0.0):
+            after += len(batch)
+            for event in batch.runs():
+                if isinstance(event, ApprovalRequested) and event.id == approval.id:
+                    return True
+        return False
 
     def await_decision(self, is_over: Callable[[], bool]) -> Approval | None:
         """What the parked turn waits for, once somebody has answered; None when `is_over()`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +61,8 @@ def asked(client: Client, question: str, project: str = "p", **body: Any) -> Ite
     def read() -> None:
         with reader.stream(question, project, **wanted) as reply:
             assert reply.status_code == 200, reply.text
-            seen.extend(_noted(reply, seen))
+            for frame in frames(reply):
+                seen.append(frame)  # noqa: PERF402 - each is looked at as it comes
 
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -69,12 +70,6 @@ def asked(client: Client, question: str, project: str = "p", **body: Any) -> Ite
         finally:
             pool.shutdown(wait=True)
             reader.close()
-
-
-def _noted(reply: Any, seen: list[Frame]) -> Iterator[Frame]:
-    for frame in frames(reply):
-        seen.append(frame)
-    return iter(())
 
 
 def decide(client: Client, approval: dict[str, Any], decision: str = "allow", **body: Any) -> Any:
@@ -92,6 +87,3 @@ def when_pending(client: Client, count: int = 1) -> list[dict[str, Any]]:
     """What waits, when so many do."""
     wait_for(lambda: len(pending(client)) >= count, what=f"{count} approvals")
     return pending(client)
-
-
-Decide = Callable[..., Any]

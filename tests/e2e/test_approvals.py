@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.approving import asked, bash, decide, pending, when_pending, write
-from tests.e2e.environment import Stage
-from tests.serving import wait_for
+from tests.e2e.approving import asked, bash, decide, pending, write
+from tests.e2e.environment import Stage, open_stage
+from tests.serving import Client
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    from tests.e2e.environment import open_stage
-
-    with open_stage(
-        tmp_path_factory.mktemp("stage"), real_claude, COWORK_APPROVALS="optional"
-    ) as opened:
+def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server whose turns may ask a person."""
+    folder = tmp_path_factory.mktemp("stage")
+    with open_stage(folder, real_claude, COWORK_APPROVALS="optional") as opened:
         yield opened
 
 
@@ -127,7 +125,7 @@ def test_nobody_answers_and_the_turn_goes_on(stage: Stage) -> None:
     assert not file.exists()
 
 
-def test_of_two_who_answer_the_first_counts(stage: Stage, another: Callable[..., object]) -> None:
+def test_of_two_who_answer_the_first_counts(stage: Stage, another: Callable[..., Client]) -> None:
     clients = [another(stage.server.url) for _ in range(8)]
     file = stage.workspace / "raced.txt"
     with asked(stage.server, write(file), "raced") as turn:
@@ -231,57 +229,3 @@ def test_a_sub_agent_asks_too(stage: Stage) -> None:
     outer = [each for each in turn.of("tool_use") if each["name"] != "Write"]
     assert [each.get("parent_id") for each in inner] == [outer[0]["id"]]
     assert turn.of("subagent")[-1]["state"] == "ended"
-
-
-@pytest.mark.parametrize("how", ["kill", "stop"])
-def test_an_approval_outlives_the_server(staged: Callable[..., Stage], how: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    import os
-    import signal
-
-    from tests.serving import Gunicorn
-
-    stage = staged(COWORK_APPROVALS="optional", COWORK_STORE=f"sqlite:///{tmp_path}/state.db")
-    file = stage.workspace / "late.txt"
-    server = stage.server
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(
-            lambda: server.streamed(
-                f"{write(file)}", "late", approvals=True, events=["approval", "tool"]
-            )
-        )
-        (approval,) = when_pending(server)
-        time.sleep(0.5)
-        if how == "kill":
-            (worker,) = server.workers()
-            os.kill(worker, signal.SIGKILL)
-        else:
-            server.stop(signal.SIGTERM)
-            time.sleep(1.0)
-        with pytest.raises(Exception):  # noqa: B017, PT011 - the connection is cut
-            assert asking.result(30)[-1].data.get("done") is True
-    if how == "stop":
-        stage.server.child.poll()
-        object.__setattr__(
-            stage, "server", Gunicorn(server.environ, log=stage.folder / "second.log")
-        )
-    server = stage.server
-    wait_for(lambda: _lives(server), what="the server")
-    assert not file.exists()
-    shown = server.get(f"/turns/{approval['turn_id']}").json()
-    assert (shown["state"], shown["waiting_for"]) == ("running", [approval["id"]])
-    assert decide(server, approval).status_code == 200
-    turn = f"/turns/{approval['turn_id']}"
-    wait_for(lambda: server.get(turn).json()["ended_at"], what="its end")
-    shown = server.get(turn).json()
-    assert shown["state"] == "succeeded", shown
-    assert file.read_text() == "x"
-    assert shown["message"].startswith("I will use Write.")
-    if how == "stop":
-        server.close()
-
-
-def _lives(server) -> bool:  # type: ignore[no-untyped-def]
-    try:
-        return server.get("/health/live").status_code == 200
-    except Exception:  # noqa: BLE001
-        return False

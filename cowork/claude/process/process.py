@@ -44,10 +44,14 @@ ANSWER_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A turn whose process is gone, and which another one goes on with; `text` was said so far."""
+    """A turn whose process is gone, and which another one goes on with.
+
+    `text` was said so far, `call` is the id and the name of the tool that waits.
+    """
 
     on_events: Callable[[list[Emitted]], None]
     text: str = ""
+    call: tuple[str, str] | None = None
     observer: RequestObserver | None = None
 
 
@@ -214,6 +218,8 @@ class ClaudeProcess:
         """The answer of the turn that this process goes on with by itself."""
         answer = AnswerParser("", self._earlier, cwd=self.cwd, observer=continuation.observer)
         answer.continue_text(continuation.text)
+        if continuation.call is not None:
+            answer.tools.restore(*continuation.call)
         reply = PendingAnswer(self, answer, continuation.on_events, takes_requests=True)
         self._dispatcher.begin(reply)
         self._asked_at = self._dispatcher.last_used

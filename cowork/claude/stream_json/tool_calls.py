@@ -52,6 +52,12 @@ class ToolCalls:
             self.waiting.add(use.id)
         return use
 
+    def restore(self, tool_use_id: str, name: str) -> None:
+        """A call that an earlier process of the turn has made, and that has no result yet."""
+        self.used = True
+        self._names[tool_use_id] = name, None, None
+        self.waiting.add(tool_use_id)
+
     def end(self, message: Message, block: Message) -> list[Event]:
         """What a tool of this turn gave back; others' are not ours to tell."""
         cut = message.get("truncated") is True

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cowork.claude.deferred_tool import deferring_row
+from cowork.claude.deferred_tool import with_deferred_tool
 from cowork.claude.transcript import Transcripts
 
 SESSION = "00000000-0000-4000-8000-000000000001"
@@ -29,12 +29,33 @@ def lines(*rows: Any) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in rows)
 
 
+def rows(found: bytes | None) -> list[Any]:
+    assert found is not None
+    return [json.loads(line) for line in found.splitlines()]
+
+
 def test_the_row_stands_behind_the_call_and_names_it() -> None:
-    row = json.loads(deferring_row(lines(call(), call("use-2"), {"type": "x"}), "use-1") or b"")
+    given = call(), call("use-2"), {"type": "x"}
+    *kept, row = rows(with_deferred_tool(lines(*given), "use-1"))
+    assert kept == list(given)
     assert (row["parentUuid"], row["type"], row["cwd"]) == ("row-use-1", "attachment", "/w")
     told = row["attachment"]
     assert (told["type"], told["toolUseID"]) == ("hook_deferred_tool", "use-1")
     assert (told["toolName"], told["toolInput"]) == ("Write", {"a": 1})
+
+
+def test_a_call_about_which_nobody_could_be_asked_has_not_run() -> None:
+    refused = result()
+    block = refused["message"]["content"][0]
+    block |= {"content": "Tool permission request failed: AbortError: closed", "is_error": True}
+    more = {"type": "assistant", "uuid": "more", "parentUuid": "row-r", "message": {}}
+    end, costs = {"type": "last-prompt"}, {"type": "cost-state"}
+    given = lines({"type": "last-prompt"}, call(), refused, end, costs, more)
+    *kept, row = rows(with_deferred_tool(given, "use-1"))
+    assert kept == [{"type": "last-prompt"}, call(), costs]
+    assert row["parentUuid"] == "row-use-1"
+    block["content"] = "The user doesn't want to proceed"
+    assert with_deferred_tool(lines(call(), refused), "use-1") is None
 
 
 @pytest.mark.parametrize(
@@ -50,18 +71,18 @@ def test_the_row_stands_behind_the_call_and_names_it() -> None:
     ],
 )
 def test_a_call_that_is_not_there_or_has_run_is_not_asked_again(transcript: bytes) -> None:
-    assert deferring_row(transcript, "use-1") is None
+    assert with_deferred_tool(transcript, "use-1") is None
 
 
-def test_it_is_added_to_the_transcript_behind_a_line_that_was_cut(tmp_path: Path) -> None:
+def test_it_is_added_to_the_transcript_without_a_line_that_was_cut(tmp_path: Path) -> None:
     transcripts = Transcripts(tmp_path)
     assert not transcripts.defer_tool("/w", SESSION, "use-1")
     transcripts.write("/w", SESSION, lines(call()) + b'{"cut')
     assert transcripts.defer_tool("/w", SESSION, "use-1")
     assert not transcripts.defer_tool("/w", SESSION, "use-2")
     (path,) = tmp_path.glob(f"projects/*/{SESSION}.jsonl")
-    first, cut, row = path.read_bytes().splitlines()
-    assert (json.loads(first), cut) == (call(), b'{"cut')
+    first, row = path.read_bytes().splitlines()
+    assert json.loads(first) == call()
     assert json.loads(row)["attachment"]["toolUseID"] == "use-1"
 
 
