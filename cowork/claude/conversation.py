@@ -128,6 +128,8 @@ class _Reading:
         match row.kind:
             case "question" | "skill_call" | "steer":
                 self._begin(row, "user")
+            case "companion":
+                self._add_companion(row)
             case "summary":
                 self._begin(row, "assistant")
             case "compact":
@@ -156,8 +158,13 @@ class _Reading:
         draft.is_interrupted |= row.aborted
         self._callers |= {part["id"]: draft for part in row.parts if part["type"] == "tool_use"}
 
+    def _add_companion(self, row: Row) -> None:
+        draft = self._last()
+        if draft is not None and draft.row.kind == "skill_call" and draft.row.uuid == row.parent:
+            draft.parts.extend(row.parts)
+
     def _add_results(self, row: Row) -> None:
-        """Each result, and the images behind it, to the message that called the tool."""
+        """Each result, and what it has of images, to the message that called the tool."""
         results: list[Part] = []
         for part in row.parts:
             if part["type"] == "tool_result":

@@ -14,6 +14,7 @@ from cowork.claude.stream_json import notices
 Part = dict[str, Any]
 Block = dict[str, Any]
 
+_ATTACHED = ("image", "document")
 _UNREADABLE_IMAGE = "[Image could not be processed: "
 # The arguments stand there as they were sent, with whatever brackets they have.
 _SKILL_CALL = re.compile(
@@ -57,7 +58,7 @@ def said(blocks: list[Block]) -> Iterator[Part]:
     """What a person said, without what the server put around it."""
     for block in blocks:
         text = text_in(block)
-        if block.get("type") in ("image", "document"):
+        if block.get("type") in _ATTACHED:
             yield _attached(block)
         elif text.startswith(_UNREADABLE_IMAGE) and len(blocks) > 1:
             # The CLI's words in the place of an image.
@@ -76,6 +77,11 @@ def said_to_skill(blocks: list[Block]) -> Iterator[Part]:
             yield from said([block])
 
 
+def attached(blocks: list[Block]) -> Iterator[Part]:
+    """The images and documents alone."""
+    yield from (_attached(block) for block in blocks if block.get("type") in _ATTACHED)
+
+
 def answered(blocks: list[Block]) -> Iterator[Part]:
     """What the model said, thought and called."""
     for block in blocks:
@@ -90,7 +96,7 @@ def answered(blocks: list[Block]) -> Iterator[Part]:
 
 
 def results(blocks: list[Block]) -> Iterator[Part]:
-    """What tools gave back, each before the images that are in it."""
+    """What tools gave back, each before the images and documents in it."""
     for block in blocks:
         tool, content = block.get("tool_use_id"), block.get("content")
         if block.get("type") == "tool_result" and isinstance(tool, str):
@@ -102,8 +108,7 @@ def results(blocks: list[Block]) -> Iterator[Part]:
                 "is_error": result.is_error,
                 **({"truncated": True} if result.truncated else {}),
             }
-            inner = content if isinstance(content, list) else []
-            yield from (_attached(each) for each in blocks_of(inner) if each.get("type") == "image")
+            yield from attached(blocks_of(content))
 
 
 def summary(blocks: list[Block]) -> Iterator[Part]:

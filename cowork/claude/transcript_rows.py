@@ -28,6 +28,7 @@ from cowork.claude.transcript_parts import Block, Part, blocks_of, is_skill_call
 Kind = Literal[
     "question",
     "skill_call",
+    "companion",  # what came with a skill's call, beside the skill itself
     "steer",
     "turn",  # the beginning of one that no person asked for
     "answer",
@@ -42,13 +43,14 @@ Kind = Literal[
 _PARTS: dict[Kind, Callable[[list[Block]], Iterator[Part]]] = {
     "question": transcript_parts.said,
     "skill_call": transcript_parts.said_to_skill,
+    "companion": transcript_parts.attached,
     "steer": transcript_parts.said,
     "answer": transcript_parts.answered,
     "results": transcript_parts.results,
     "summary": transcript_parts.summary,
 }
 # These may be written beside the conversation.
-_NO_LEAVES = ("other", "compact", "summary")
+_NO_LEAVES = ("other", "companion", "compact", "summary")
 
 _PERSONS_SOURCES = ("sdk", "typed", "queued", "suggestion_accepted")
 _PERSONS_TURNS = ("sdk", "human")
@@ -175,7 +177,7 @@ def _kind_of_turn(raw: dict[str, Any], blocks: list[Block]) -> Kind | None:
 def _kind_of_note(raw: dict[str, Any], blocks: list[Block]) -> Kind:
     """What the CLI wrote in the user's name."""
     if raw.get("isMeta") is True:
-        return "other"
+        return "companion" if raw.get("turnCompanion") is True else "other"
     if any(block.get("type") == "tool_result" for block in blocks):
         return "results"
     text = text_in(blocks[0]) if blocks else ""

@@ -190,7 +190,10 @@ def before_compaction(made: Session, cli: Cli) -> None:
     ended(cli, first)
     interrupt(cli, made.ask(cli, "cut", "[[words 500]] [[delay 20]]"), is_fifth_word)
     interrupt(cli, made.ask(cli, "stopped", bash(UNTIL.format("never"))), is_call)
-    made.answered(cli, "skill", prompt("you <b>", "greet", slash_commands=False, earlier=earlier))
+    sent = prompt("you <b>", "greet", slash_commands=False, earlier=earlier)
+    made.answered(
+        cli, "skill", [{"type": "image", "source": source}, {"type": "text", "text": sent}]
+    )
     made.answered(cli, "failed", "[[status 400]] x")
     made.answered(cli, "last", "[[say the last]]")
     made.keep("whole")
@@ -240,8 +243,8 @@ user: text '[[words '
 assistant interrupted: text 'word1 wo'
 user: text '[[tool B'
 assistant interrupted: text 'I will u', tool_use '', tool_result 'The user'
-user: text 'you <b>'
-assistant: text 'You aske'
+user: text 'you <b>', image ''
+assistant: text 'You sent'
 user: text '[[status'
 user: text '[[say th'
 assistant: text 'the last'

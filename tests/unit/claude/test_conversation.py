@@ -232,6 +232,22 @@ def test_a_question_to_a_skill_is_what_was_said_to_it():
     assert second.parts == ({"type": "text", "text": "/greet", "skill": "greet"},)
 
 
+def test_an_image_that_came_with_a_question_to_a_skill_is_there():
+    call = "<command-message>greet</command-message>\n<command-name>/greet</command-name>"
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png"}}
+    companion = {"isMeta": True, "turnCompanion": True}
+    rows = [
+        note("q1", call, turnOrigin="sdk"),
+        note("m1", [image, text("Base directory for this skill: /x")], "q1", **companion),
+        answer("a1", text("hello"), "m1"),
+        said("q2", "and", "a1"),
+        note("m2", [image, text("[Image: source: /tmp/1.png]")], "q2", **companion),
+    ]
+    first, _, second = read(rows)
+    assert first.parts[1:] == ({"type": "image", "media_type": "image/png"},)
+    assert second.parts == (text("and"),)
+
+
 # -- what is hidden
 
 
