@@ -34,6 +34,7 @@ PLAIN = {
     "unit/claude/stream_json/test_protocol.py",
     "unit/claude/stream_json/test_text_run.py",
     "unit/claude/test_command.py",
+    "unit/claude/test_conversation.py",
     "unit/claude/test_session_files.py",
     "unit/claude/test_transcript.py",
     "unit/claude/test_workspace.py",
