@@ -225,6 +225,7 @@ class AnswerParser:
             usage=usage if isinstance(usage, dict) else None,
             cost_usd=self._cost(message),
             spent=billing.tokens(message),
+            usage_by_model=billing.by_model(message),
             session_id=_session_of(message),
             structured_output=message.get("structured_output"),
         )
