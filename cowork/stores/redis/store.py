@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from redis import Redis
@@ -23,6 +23,8 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
+    UsageBy,
+    UsageRow,
     XoToken,
 )
 from cowork.stores.encryption import Encryption
@@ -38,7 +40,13 @@ from cowork.stores.limits import (
     remembered,
 )
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
-from cowork.stores.redis import outbox_scripts, session_scripts, ticket_scripts, turn_scripts
+from cowork.stores.redis import (
+    outbox_scripts,
+    session_scripts,
+    ticket_scripts,
+    turn_scripts,
+    usage_scripts,
+)
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.redis.workers import RedisWorkers
 from cowork.stores.redis.workers import project_key as _key
@@ -55,6 +63,7 @@ from cowork.stores.serialization import (
     token_json,
     token_of,
 )
+from cowork.stores.usage import UsageSums, counted, days, kept_for_s
 
 log = logger(__name__)
 
@@ -65,6 +74,8 @@ _SWAPS = 5
 # A turn's tickets are kept for twice as long as it can be when it has ended; milliseconds.
 _TICKETS_KEEP_MS = round(2000 * KEY_KEEP)
 _SCANNED = 200
+# Of what was spent, so many days are read at a time: others want Redis too.
+_USAGE_DAYS = 10
 
 
 class RedisStore:
@@ -220,6 +231,7 @@ class RedisStore:
             "" if claim is None else claim.number,
             "" if end.session is None else session_json(end.session),
             "" if end.exchange is None else exchanges_json(remembered((), end.exchange)),
+            *_spent(end),
         ]
         for message in end.messages:
             arguments += _message(message)
@@ -297,6 +309,19 @@ class RedisStore:
             self._index_turn(each.decode().removeprefix(f"{PREFIX}turn:"))
         self._cursor = int(cursor) or None
         return 0 if self._cursor is None else limit
+
+    # -- what turns have spent
+
+    def usage(
+        self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
+    ) -> list[UsageRow]:
+        found = UsageSums(by)
+        for part in days(first, last, _USAGE_DAYS):
+            arguments = [by.value, int(owner is None), owner or "", *part]
+            told = self._run(usage_scripts.USAGE, arguments)
+            for key, numbers in zip(told[::2], told[1::2], strict=True):
+                found.add(tuple(key.decode().split("\0")), [*map(float, numbers.split())])
+        return found.rows()
 
     # -- tickets
 
@@ -407,6 +432,23 @@ def _message(message: ChatMessage | None) -> list[str]:
     if message is None:
         return ["", "", ""]
     return [message.id, _key(message.project), message_json(message)]
+
+
+def _spent(end: TurnEnd) -> list[str | int]:
+    """The arguments of what the turn has spent, and the places that they are counted at."""
+    found = counted(end)
+    if not found:
+        return ["", 0, 0]
+    day = found[0][0].day
+    pairs = (
+        (f"{place.name}\0{place.model}", " ".join(map(repr, numbers))) for place, numbers in found
+    )
+    return [
+        day,
+        round(kept_for_s(day) * 1000),
+        len(found),
+        *(each for pair in pairs for each in pair),
+    ]
 
 
 def _too_new(version: bytes) -> str:

@@ -164,6 +164,14 @@ MIGRATIONS = (
         DELETE FROM tickets WHERE turn = OLD.id;
     END;
     """,
+    """
+    CREATE TABLE usage (
+        day TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, model TEXT NOT NULL,
+        turns INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+        cost_usd REAL NOT NULL, PRIMARY KEY (day, owner, name, model)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
