@@ -31,6 +31,7 @@ from cowork.web import (
     transfer_limits,
     turns,
     url_segments,
+    usage,
     workers,
     xo_auth,
 )
@@ -124,6 +125,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
         workers.blueprint(services.list_workers, services.operators),
+        usage.blueprint(services.store, services.operators),
     ]
 
 

@@ -40,6 +40,8 @@ DECIDED = {
     "POST /sessions/<project_id>/warm": "owner",
     "GET /processes": "owner",
     "GET /workers": "operator",
+    # An operator sees everybody's.
+    "GET /usage": "owner",
     "GET /turns/<turn_id>": "owner",
     "GET /turns/<turn_id>/events": "owner",
     "POST /turns/<turn_id>/ticket": "owner",
