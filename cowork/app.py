@@ -33,6 +33,7 @@ from cowork.web import (
     transfer_limits,
     turns,
     url_segments,
+    usage,
     workers,
     xo_auth,
 )
@@ -131,6 +132,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
             turn_service.approvals,
             client_address.ClientAddresses(services.settings.trusted_proxies),
         ),
+        usage.blueprint(services.store, services.operators),
     ]
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 # The owner of every request where no API key is configured.
@@ -333,12 +334,47 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What a turn took of one model; `model` is `""` where the CLI does not tell which."""
+
+    model: str
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
+class UsageBy(StrEnum):
+    """What usage is summed by; `KEY` is by owner."""
+
+    DAY = "day"
+    PROJECT = "project"
+    KEY = "key"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What turns took together: of one day, project (`owner` and `name`), owner or model.
+
+    The others are None.  The day is that of the turns' ends, in UTC.
+    """
+
+    turns: int
+    usage: Usage
+    cost_usd: float
+    day: date | None = None
+    owner: str | None = None
+    name: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnd:
     """All that a turn's end changes.
 
     `log` is its events (`EventLog.dump`), or None where they are too many; the record is kept for
     `keep` seconds, and so is its key, unless it is given back.  `messages` go to the outbox.
-    `session` is put, and `exchange` remembered, only if `claim` is still the newest.
+    `session` is put, and `exchange` remembered, only if `claim` is still the newest.  `spent` is
+    counted in any case, and the turn with the first of it: none for one that is not counted.
     """
 
     record: TurnRecord
@@ -349,3 +385,4 @@ class TurnEnd:
     claim: Claim | None = None
     session: Session | None = None
     exchange: Exchange | None = None
+    spent: tuple[Spending, ...] = ()

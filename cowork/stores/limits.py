@@ -21,6 +21,8 @@ HISTORY_SIZE = 64 * 1024
 LOST_KEEP = KEY_KEEP = 24 * 3600.0
 # The largest log of a turn that a store keeps, compressed; bytes.
 LOG_SIZE = 16 * 2**20
+# How long is known what turns have spent; days behind the day of their end.
+USAGE_KEEP_DAYS = 400
 # Deleted sessions whose files are still to be removed.
 REMOVALS_LIMIT = 1000
 

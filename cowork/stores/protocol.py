@@ -7,7 +7,7 @@ Each method is atomic and safe to call from any thread.  A store that is unavail
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from cowork.model import (
@@ -27,6 +27,8 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
+    UsageBy,
+    UsageRow,
     WorkerInfo,
     XoToken,
 )
@@ -168,6 +170,19 @@ class ApprovalStore(Protocol):
 
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         """The CLI was told the answer, which is kept no longer."""
+
+
+class UsageStore(Protocol):
+    """What turns have spent, which `end_turn` counts, for `USAGE_KEEP_DAYS` days."""
+
+    def usage(
+        self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
+    ) -> list[UsageRow]:
+        """What the owner's turns spent from `first` to `last`, summed; None is everybody's.
+
+        In the order of the days, names or models.  A long time is read a part at a time, so that
+        what is counted meanwhile may be in it or not.
+        """
 
 
 class TicketStore(Protocol):
@@ -323,8 +338,17 @@ class WorkerStore(Protocol):
         """
 
 
-class Store(SessionStore, TurnStore, ApprovalStore, TicketStore, TokenStore, OutboxStore, Protocol):
-    """Sessions, claims, turns, what was said, tickets, the token and the outbox.
+class Store(
+    SessionStore,
+    TurnStore,
+    ApprovalStore,
+    UsageStore,
+    TicketStore,
+    TokenStore,
+    OutboxStore,
+    Protocol,
+):
+    """Sessions, claims, turns, what was said and spent, tickets, the token and the outbox.
 
     `shared` tells whether another process may use the same store.  A store is opened under the
     name of its `holder`, the process that uses it; claims and turns belong to one, and those of a

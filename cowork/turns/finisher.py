@@ -9,11 +9,12 @@ from cowork.claude.stream_json.result import Result
 from cowork.errors import CoworkError, Internal
 from cowork.events import Done
 from cowork.log import logger
-from cowork.model import Claim, Session
+from cowork.model import Claim, Session, Spending
 from cowork.turns.event_log import is_serializable
 from cowork.turns.outcome import TurnOutcome, failed, internal_error
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.sessions import with_turn_counted
+from cowork.turns.spending import spent_in
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -42,24 +43,31 @@ class TurnFinisher:
         """
         if not turn.try_begin_finish():
             return False
+        spent: tuple[Spending, ...] = ()
         try:
+            spent = spent_in(result)
             if result is not None and result.session_id is not None:
                 turn.set_session(result.session_id)  # `/clear` has begun another one
             outcome = _outcome_of(turn, result, error)
             if session is not None:
                 session = with_turn_counted(session, outcome.done, result)
-            return self._end(turn, outcome, claim, session)
+            return self._end(turn, outcome, claim, session, spent)
         except Exception:
             log.exception("unhandled exception while ending a turn", turn_id=turn.id)
             return False
         finally:
             if turn.done is None:
-                self._end_failed(turn)
+                self._end_failed(turn, spent)
 
     def _end(
-        self, turn: Turn, outcome: TurnOutcome, claim: Claim | None, session: Session | None
+        self,
+        turn: Turn,
+        outcome: TurnOutcome,
+        claim: Claim | None,
+        session: Session | None,
+        spent: tuple[Spending, ...],
     ) -> bool:
-        kept = self._recorder.record_ended(turn, outcome, claim=claim, session=session)
+        kept = self._recorder.record_ended(turn, outcome, claim=claim, session=session, spent=spent)
         turn.finish(outcome.done, outcome.error)
         log.info(
             "turn ended",
@@ -71,11 +79,11 @@ class TurnFinisher:
         )
         return kept
 
-    def _end_failed(self, turn: Turn) -> None:
+    def _end_failed(self, turn: Turn, spent: tuple[Spending, ...]) -> None:
         """End a turn of which nothing can be said but that it is over."""
         outcome = failed(internal_error(), turn.session_id)
         try:
-            self._recorder.record_ended(turn, outcome)
+            self._recorder.record_ended(turn, outcome, spent=spent)
         except Exception:
             log.exception("could not record the end of a turn", turn_id=turn.id)
         finally:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from cowork.errors import NOT_STARTED, CoworkError, StoreUnavailable
 from cowork.history.outbox import Outbox
 from cowork.log import logger
-from cowork.model import ChatMessage, Claim, Exchange, Session, TurnEnd, TurnKey
+from cowork.model import ChatMessage, Claim, Exchange, Session, Spending, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
@@ -128,6 +128,7 @@ class TurnRecorder:
         *,
         claim: Claim | None = None,
         session: Session | None = None,
+        spent: tuple[Spending, ...] = (),
     ) -> bool:
         """Write how a turn ends; whether its session was written, as far as that is known.
 
@@ -148,6 +149,7 @@ class TurnRecorder:
             exchange=(
                 Exchange(turn.question.text, outcome.done.message) if not outcome.error else None
             ),
+            spent=spent,
         )
         kept = self._write(end) if self.flush() else None
         if kept is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ NAME_PATTERN = (
 MAX_OBJECT_BYTES = 100_000
 # Of every text that has no bound of its own.
 MAX_TEXT_BYTES = 64 * 1024
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -77,6 +79,22 @@ class Choices(fields.List[str]):
             sentence = f"Input should have at most {self._most} items"
             raise ValidationError(fault("too_long", sentence))
         return super()._deserialize(value, *args, **kwargs)
+
+
+class Day(fields.Date):
+    """A date, written YYYY-MM-DD and in no other way that ISO 8601 has."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid": fault("date_parsing", "Input should be a date: YYYY-MM-DD"),
+    }
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> date:
+        if not isinstance(value, str) or not _DAY.fullmatch(value):
+            raise self.make_error("invalid")
+        try:
+            return date.fromisoformat(value)
+        except ValueError as impossible:
+            raise self.make_error("invalid") from impossible
 
 
 class Json(fields.Raw):

@@ -66,6 +66,8 @@ OPTIONAL = {
     "InterruptReply": {"turn_id", "state", "message"},
     "ReadyReply": {"reasons"},
     "TurnReply": {"session_moved", "structured_output"},
+    "UsageReply": {"truncated"},
+    "UsageRowReply": {"day", "project", "key", "model"},
     # What else an error has depends on it.
     "Problem": set(),
 }
@@ -128,7 +130,7 @@ def _complete_schema(name: str, schema: Document) -> None:
         if default is not None:
             said = f"{each['description']} " if "description" in each else ""
             each["description"] = f"{said}Without it: `{default}`."
-    if name.endswith("Reply") or name in {"AuthState", "Fault", "Problem"}:
+    if name.endswith("Reply") or name in {"AuthState", "Fault", "Problem", "UsageNumbers"}:
         optional = OPTIONAL.get(name, set())
         schema["required"] = [each for each in schema.get("properties", {}) if each not in optional]
 

@@ -45,6 +45,8 @@ DECIDED = {
     "GET /approvals": "owner",
     "POST /approvals/<approval_id>": "owner",
     "GET /workers": "operator",
+    # An operator sees everybody's.
+    "GET /usage": "owner",
     "GET /turns/<turn_id>": "owner",
     "GET /turns/<turn_id>/events": "owner",
     "POST /turns/<turn_id>/ticket": "owner",

@@ -63,3 +63,19 @@ def test_t10_a_running_turn_is_its_owners_to_interrupt(
         assert me.get(f"/turns/{turn}").json()["state"] == "running"
         assert me.post("/sessions/shared/interrupt").json()["success"] is True
         assert list(frames(stream))[-1].data["success"] is False
+
+
+def test_t10_what_another_spent_and_on_what_is_an_operators_alone_to_see(
+    served: Served, another: Callable[..., Client]
+) -> None:
+    me, you = another(served, MINE), another(served, YOURS)
+    assert me.ask("hi", SECRET).status_code == 200
+    for by in ("day", "project", "key", "model"):
+        mine = me.get(f"/usage?by={by}").json()
+        assert (mine["count"], mine["total"]["turns"]) == (1, 1)
+        for more in ("", "&owner=me&key=me&project=shared", "&by=key"):
+            # With two names of keys and no COWORK_ADMIN_KEYS nobody is an operator.
+            yours = you.get(f"/usage?by={by}{more}", headers={"X-Cowork-Project": SECRET})
+            assert yours.json()["usage"] == []
+            assert SECRET not in yours.text
+    assert served.get("/usage").status_code == 401

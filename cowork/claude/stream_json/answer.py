@@ -289,11 +289,11 @@ class AnswerParser:
             usage=usage if isinstance(usage, dict) else None,
             cost_usd=self._cost(message),
             spent=billing.tokens(message),
+            usage_by_model=billing.by_model(message),
             session_id=_session_of(message),
             structured_output=message.get("structured_output"),
             model=self._model,
             stop_reason=reason if isinstance(reason := message.get("stop_reason"), str) else None,
-            usage_by_model=billing.by_model(message),
             permission_denials=self.tools.denials(message),
             files_changed=self.tools.files_changed,
         )

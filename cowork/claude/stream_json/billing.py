@@ -35,13 +35,13 @@ def tokens(result: Message) -> dict[str, Any] | None:
     return _sums(models)
 
 
-def by_model(result: Message) -> dict[str, Any] | None:
-    """The turn's tokens and cost of each model; None where this CLI does not tell."""
+def by_model(result: Message) -> dict[str, dict[str, Any]] | None:
+    """The turn's tokens, as `tokens` names them, and `cost_usd`, of each model; None as `cost`."""
     found = result.get("model_usage_since_last_result")
     if not isinstance(found, dict):
         return None
     return {
-        name: {**_sums([model]), "cost_usd": _number(model.get("costUSD"))}
+        name: {**_sums([model]), "cost_usd": float(_number(model.get("costUSD")))}
         for name, model in found.items()
         if isinstance(model, dict)
     }

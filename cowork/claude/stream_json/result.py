@@ -16,6 +16,8 @@ class Result:
     `text` is the whole answer, or as much as there is of a turn that failed.  `interrupted` is
     whether the CLI stopped because it was told to.  `cost_usd` is this turn's, and so are `spent`,
     the tokens of all its models; `usage` is the CLI's own object, in which sub-agents are missing.
+    `usage_by_model` is what `spent` and `cost_usd` are the sums of, under the names of `usage` and
+    `cost_usd`; None where the CLI does not tell it.
     `session_id` is what the CLI will resume, where it is not the session that was asked.
     `structured_output` is the answer to a question with a schema; `text` is then its JSON.
     The rest is as in `events.Done`.
@@ -28,10 +30,10 @@ class Result:
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
     spent: dict[str, Any] | None = None
+    usage_by_model: dict[str, dict[str, Any]] | None = None
     session_id: str | None = None
     structured_output: Any = None
     model: str | None = None
     stop_reason: str | None = None
-    usage_by_model: Mapping[str, Any] | None = None
     permission_denials: tuple[Mapping[str, Any], ...] = ()
     files_changed: tuple[str, ...] = ()

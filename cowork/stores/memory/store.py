@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from sys import getsizeof
 from time import monotonic
@@ -27,12 +27,15 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
+    UsageBy,
+    UsageRow,
     XoToken,
 )
 from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
 from cowork.stores.memory.approvals import MemoryApprovals
 from cowork.stores.memory.outbox import MemoryOutbox
 from cowork.stores.memory.tickets import MemoryTickets
+from cowork.stores.memory.usage import MemoryUsage
 
 log = logger(__name__)
 
@@ -102,6 +105,7 @@ class MemoryStore:
         self._histories = _Histories()
         self._removals: dict[str, None] = {}
         self._approvals = MemoryApprovals()
+        self._usage = MemoryUsage()
         self._tickets = MemoryTickets()
         self._token: XoToken | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
@@ -186,6 +190,7 @@ class MemoryStore:
         for message in end.messages:
             self._put_message(message)
         with self._lock:
+            self._usage.count(end)
             if end.claim is None or not self._is_newest(end.claim):
                 return end.session is None
             if end.session is not None:
@@ -219,6 +224,8 @@ class MemoryStore:
 
     def expire(self, limit: int) -> int:
         del limit
+        with self._lock:
+            self._usage.expire()
         return 0
 
     def save_turn(self, record: TurnRecord, log: bytes | None, *, parks: bool) -> None:
@@ -251,6 +258,12 @@ class MemoryStore:
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         with self._lock:
             self._approvals.apply(approval_id, when)
+
+    def usage(
+        self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
+    ) -> list[UsageRow]:
+        with self._lock:
+            return self._usage.sums(owner, first, last, by)
 
     def put_ticket(self, ticket: Ticket) -> bool:
         now = monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from redis import Redis
@@ -26,6 +26,8 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
+    UsageBy,
+    UsageRow,
     XoToken,
 )
 from cowork.stores.encryption import Encryption
@@ -41,7 +43,13 @@ from cowork.stores.limits import (
     remembered,
 )
 from cowork.stores.protocol import CLAIM_TTL_S, StoreUnusable
-from cowork.stores.redis import outbox_scripts, session_scripts, ticket_scripts, turn_scripts
+from cowork.stores.redis import (
+    outbox_scripts,
+    session_scripts,
+    ticket_scripts,
+    turn_scripts,
+    usage_scripts,
+)
 from cowork.stores.redis.approvals import RedisApprovals
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.redis.workers import RedisWorkers
@@ -59,6 +67,7 @@ from cowork.stores.serialization import (
     token_json,
     token_of,
 )
+from cowork.stores.usage import UsageSums, counted, days, kept_for_s
 
 log = logger(__name__)
 
@@ -69,6 +78,8 @@ _SWAPS = 5
 # A turn's tickets are kept for twice as long as it can be when it has ended; milliseconds.
 _TICKETS_KEEP_MS = round(2000 * KEY_KEEP)
 _SCANNED = 200
+# Of what was spent, so many days are read at a time: others want Redis too.
+_USAGE_DAYS = 10
 
 
 class RedisStore:
@@ -225,6 +236,7 @@ class RedisStore:
             "" if claim is None else claim.number,
             "" if end.session is None else session_json(end.session),
             "" if end.exchange is None else exchanges_json(remembered((), end.exchange)),
+            *_spent(end),
         ]
         for message in end.messages:
             arguments += _message(message)
@@ -347,6 +359,19 @@ class RedisStore:
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         self._approvals.apply(approval_id, when)
 
+    # -- what turns have spent
+
+    def usage(
+        self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
+    ) -> list[UsageRow]:
+        found = UsageSums(by)
+        for part in days(first, last, _USAGE_DAYS):
+            arguments = [by.value, int(owner is None), owner or "", *part]
+            told = self._run(usage_scripts.USAGE, arguments)
+            for key, numbers in zip(told[::2], told[1::2], strict=True):
+                found.add(tuple(key.decode().split("\0")), [*map(float, numbers.split())])
+        return found.rows()
+
     # -- tickets
 
     def put_ticket(self, ticket: Ticket) -> bool:
@@ -456,6 +481,23 @@ def _message(message: ChatMessage | None) -> list[str]:
     if message is None:
         return ["", "", ""]
     return [message.id, _key(message.project), message_json(message)]
+
+
+def _spent(end: TurnEnd) -> list[str | int]:
+    """The arguments of what the turn has spent, and the places that they are counted at."""
+    found = counted(end)
+    if not found:
+        return ["", 0, 0]
+    day = found[0][0].day
+    pairs = (
+        (f"{place.name}\0{place.model}", " ".join(map(repr, numbers))) for place, numbers in found
+    )
+    return [
+        day,
+        round(kept_for_s(day) * 1000),
+        len(found),
+        *(each for pair in pairs for each in pair),
+    ]
 
 
 def _too_new(version: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.redis.lua import PRELUDE
+from cowork.stores.redis.usage_scripts import COUNT_USAGE
 
 # How long what was published of a turn is kept behind its end, for those who read it just now.
 EVENTS_KEEP_MS = 60_000
@@ -48,9 +49,10 @@ if ARGV[4] ~= '' then put_message(ARGV[4], ARGV[5], ARGV[6]) end
 """
 
 # id, owner, state, holder, record, ended, milliseconds to keep, whether the key is given back,
-# whether there is a log, the log, project, the claim's number, session, exchange; then of each
-# message its id, project and body
-END_TURN = f"""{PRELUDE}
+# whether there is a log, the log, project, the claim's number, session, exchange; the day of what
+# was spent, milliseconds to keep that, how many it is; then of each the field and the numbers;
+# then of each message its id, project and body
+END_TURN = f"""{PRELUDE}{COUNT_USAGE}
 local turn = p .. 'turn:' .. ARGV[1]
 local was = redis.call('HMGET', turn, 'ended', 'holder', 'key')
 if was[2] and was[2] ~= '' and (was[1] or was[2] ~= ARGV[4]) then return 1 end
@@ -67,7 +69,9 @@ if ARGV[9] ~= '1' and redis.call('EXISTS', p .. 'events:' .. ARGV[1]) == 1 then
   redis.call('XTRIM', p .. 'events:' .. ARGV[1], 'MAXLEN', 0)
 end
 end_events(ARGV[1], {EVENTS_KEEP_MS})
-for i = 15, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+local messages = 18 + 2 * ARGV[17]
+count_usage(ARGV[2], ARGV[15], ARGV[16], 18, messages - 1)
+for i = messages, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 if ARGV[12] == '' or not is_newest(ARGV[11], ARGV[12]) then
   return ARGV[13] == '' and 1 or 0
 end

@@ -176,6 +176,14 @@ MIGRATIONS = (
     CREATE INDEX approvals_waiting ON approvals (place) WHERE resolution IS NULL;
     CREATE INDEX approvals_forget ON approvals (forget) WHERE forget IS NOT NULL;
     """,
+    """
+    CREATE TABLE usage (
+        day TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, model TEXT NOT NULL,
+        turns INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+        cost_usd REAL NOT NULL, PRIMARY KEY (day, owner, name, model)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

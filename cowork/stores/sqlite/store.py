@@ -6,7 +6,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,22 +29,27 @@ from cowork.model import (
     TurnEnd,
     TurnKey,
     TurnRecord,
+    UsageBy,
+    UsageRow,
     XoToken,
 )
 from cowork.stores.encryption import Encryption
 from cowork.stores.held_claims import HeldClaims
 from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, OutboxBounds
 from cowork.stores.serialization import token_json, token_of
-from cowork.stores.sqlite import approvals, claims, outbox, sessions, tickets, turns
+from cowork.stores.sqlite import approvals, claims, outbox, sessions, tickets, turns, usage
 from cowork.stores.sqlite import token as token_table
 from cowork.stores.sqlite.executor import Durability, Transactions
 from cowork.stores.sqlite.schema import is_clear, open_file
+from cowork.stores.usage import UsageSums, counted, days, first_kept
 
 log = logger(__name__)
 T = TypeVar("T")
 
 # Less free space than this is as good as none.
 MIN_FREE_BYTES = 4 * 2**20
+# Of what was spent, so many days are read at a time: others want the file too.
+USAGE_DAYS = 31
 
 
 class SqliteStore:
@@ -166,6 +172,7 @@ class SqliteStore:
                 return True
             if end.gives_key_back:
                 turns.give_key_back(connection, end.record.id)
+            usage.count(connection, counted(end))
             outbox.put(connection, end.messages)
             if end.claim is None or not claims.is_newest(connection, end.claim):
                 return end.session is None
@@ -215,6 +222,7 @@ class SqliteStore:
     def expire(self, limit: int) -> int:
         def expire(connection: sqlite3.Connection) -> int:
             approvals.expire(connection, time.time())
+            usage.expire(connection, first_kept(), limit)
             return turns.expire(connection, time.time(), limit)
 
         return self._write(expire)
@@ -259,6 +267,17 @@ class SqliteStore:
 
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         self._write(lambda connection: approvals.apply(connection, approval_id, when))
+
+    # -- what turns have spent
+
+    def usage(
+        self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
+    ) -> list[UsageRow]:
+        found = UsageSums(by)
+        for part in days(first, last, USAGE_DAYS):
+            for key, numbers in self._read(partial(usage.sums, owner=owner, days=part, by=by)):
+                found.add(key, numbers)
+        return found.rows()
 
     # -- tickets
 

@@ -26,13 +26,16 @@ from cowork.model import (
     TurnKey,
     TurnRecord,
     Usage,
+    UsageBy,
     XoToken,
 )
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.protocol import Store
 from tests.serving import wait_for
 from tests.unit.stores.store_suite import (
+    BIG,
     NOW,
+    SMALL,
     P,
     Q,
     approval,
@@ -43,7 +46,9 @@ from tests.unit.stores.store_suite import (
     put_message,
     resolution,
     session,
+    spends,
     ticket,
+    usage,
 )
 
 Open = Callable[..., Store]
@@ -400,6 +405,37 @@ class DurableBehaviour:
 
         wait_for(is_gone, what="the end of the retention")
         assert store.turn("", "turn-2") is not None
+
+    # -- what turns have spent
+
+    def test_what_one_process_counts_another_sees_and_adds_to(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.end_turn(spends(1, BIG, SMALL))
+        assert [row.turns for row in usage(second)] == [1]
+        second.end_turn(spends(2, BIG))
+        second.end_turn(spends(1, BIG, SMALL))
+        first.close()
+        assert usage(open_as("c")) == usage(second)
+        assert [row.turns for row in usage(second)] == [2]
+
+    def test_a_lost_turn_is_counted_by_its_true_end_if_that_comes(self, open_as: Open):
+        store = open_as("b")
+        end = spends(1, BIG)
+        store.put_turn(replace(end.record, state="running", ended=None), None, None)
+        store.release_dead_holder("a")
+        assert usage(store) == []
+        store.end_turn(end)
+        store.end_turn(end)
+        assert [row.turns for row in usage(store)] == [1]
+
+    def test_ends_of_several_processes_at_once_are_counted_once_each(self, open_as: Open):
+        stores = [open_as(name) for name in "abcd"]
+        ends = [
+            partial(store.end_turn, spends(number, BIG)) for store in stores for number in range(5)
+        ]
+        at_once(ends)
+        (row,) = usage(stores[0], UsageBy.MODEL)
+        assert (row.turns, row.usage.output_tokens, row.cost_usd) == (5, 100, 2.5)
 
     # -- turns of processes that are gone
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -31,11 +31,16 @@ from cowork.model import (
     Project,
     Resolution,
     Session,
+    Spending,
     Ticket,
+    TurnEnd,
     TurnRecord,
+    Usage,
+    UsageBy,
+    UsageRow,
     XoToken,
 )
-from cowork.stores.limits import REMOVALS_LIMIT
+from cowork.stores.limits import REMOVALS_LIMIT, USAGE_KEEP_DAYS
 from cowork.stores.protocol import Store
 from tests.patience import PATIENCE_S
 
@@ -97,6 +102,27 @@ def put_message(store: Store, waiting: ChatMessage) -> None:
     """Have a message wait, as the question of a turn that begins."""
     turn = TurnRecord(waiting.id, waiting.project, "running", holder="", created=waiting.created)
     store.start_turn(turn, waiting)
+
+
+# Of the ends of turns whose figures are still kept, whenever the tests run.
+TODAY = datetime.now(UTC).replace(hour=12)
+BIG = Spending("big", Usage(1, 20, 300, 4000), 0.5)
+SMALL = Spending("small", Usage(5, 6, 7, 8), 0.25)
+
+
+def spends(
+    number: int, *spent: Spending, project: Project = P, at: datetime = TODAY, **fields: Any
+) -> TurnEnd:
+    """The end of a turn that has spent so much."""
+    turn = TurnRecord(f"spends-{number}", project, "succeeded", "a", created=NOW, ended=at)
+    return TurnEnd(turn, keep=600.0, spent=spent, **fields)
+
+
+def usage(
+    store: Store, by: UsageBy = UsageBy.DAY, owner: str | None = None, days: int = 0
+) -> list[UsageRow]:
+    """What was spent today, and so many days before."""
+    return store.usage(owner, TODAY.date() - timedelta(days=days), TODAY.date(), by)
 
 
 def kept(store: Store, project: Project, number: int = 1) -> Session:
@@ -295,6 +321,102 @@ class StoreBehaviour:
         claim = store.claim(P)
         assert store.put_session(session(Q), claim) is False
         assert store.session(Q) is None
+
+    # -- what turns have spent
+
+    def test_a_turn_is_counted_once_with_the_model_that_is_named_first(self, store):
+        store.end_turn(spends(1, BIG, SMALL))
+        both = Usage(6, 26, 307, 4008)
+        assert usage(store) == [UsageRow(1, both, 0.75, day=TODAY.date())]
+        assert usage(store, UsageBy.PROJECT) == [UsageRow(1, both, 0.75, owner="", name="p")]
+        assert usage(store, UsageBy.KEY) == [UsageRow(1, both, 0.75, owner="")]
+        assert usage(store, UsageBy.MODEL) == [
+            UsageRow(1, BIG.usage, 0.5, model="big"),
+            UsageRow(0, SMALL.usage, 0.25, model="small"),
+        ]
+
+    def test_an_end_that_is_written_twice_is_counted_once(self, store):
+        store.end_turn(spends(1, BIG))
+        store.end_turn(spends(1, BIG))
+        assert [row.turns for row in usage(store)] == [1]
+
+    def test_what_turns_spent_is_summed(self, store):
+        for number in range(3):
+            store.end_turn(spends(number, BIG))
+        store.end_turn(spends(3, replace(BIG, usage=Usage(2**52), cost_usd=1e-7)))
+        (row,) = usage(store, UsageBy.MODEL)
+        assert (row.turns, row.usage) == (4, Usage(2**52 + 3, 60, 900, 12_000))
+        assert row.cost_usd == pytest.approx(1.5000001, abs=1e-12)
+
+    def test_a_turn_that_is_not_to_be_counted_is_not(self, store):
+        assert store.end_turn(spends(1)) is True
+        assert usage(store) == []
+
+    def test_a_turn_without_a_model_is_counted(self, store):
+        store.end_turn(spends(1, Spending("")))
+        assert usage(store, UsageBy.MODEL) == [UsageRow(1, Usage(), 0.0, model="")]
+
+    def test_what_one_owner_spent_is_not_anothers(self, store):
+        for number, owner in enumerate(["me", "you", "you", "", "m"]):
+            store.end_turn(spends(number, BIG, project=Project(owner, "p")))
+        assert [row.turns for row in usage(store, owner="you")] == [2]
+        assert [row.turns for row in usage(store, owner="")] == [1]
+        assert usage(store, owner="nobody") == []
+        keys = {row.owner: row.turns for row in usage(store, UsageBy.KEY)}
+        assert keys == {"me": 1, "you": 2, "": 1, "m": 1}
+        projects = [(row.owner, row.name, row.turns) for row in usage(store, UsageBy.PROJECT)]
+        assert projects == [("", "p", 1), ("m", "p", 1), ("me", "p", 1), ("you", "p", 2)]
+        assert [row.name for row in usage(store, UsageBy.PROJECT, "me")] == ["p"]
+        assert [row.turns for row in usage(store)] == [5]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_any_name_is_counted_as_it_is(self, store, name):
+        for number, each in enumerate(NAMES):
+            store.end_turn(spends(number, BIG, project=Project("", each)))
+        found = {row.name: row for row in usage(store, UsageBy.PROJECT)}
+        assert set(found) == set(NAMES)
+        assert found[name] == UsageRow(1, BIG.usage, 0.5, owner="", name=name)
+
+    def test_days_are_those_of_the_ends_and_asked_for_from_the_first_to_the_last(self, store):
+        ends = [TODAY - timedelta(days=days) for days in (0, 1, 1, 40, 90)]
+        for number, at in enumerate(ends):
+            store.end_turn(spends(number, BIG, at=at))
+        for days, turns in ((0, [1]), (1, [2, 1]), (39, [2, 1]), (40, [1, 2, 1])):
+            found = usage(store, days=days)
+            assert [row.turns for row in found] == turns
+            assert [row.day for row in found] == sorted({at.date() for at in ends})[-len(turns) :]
+        yesterday = ends[1].date()
+        assert [row.turns for row in store.usage("", yesterday, yesterday)] == [2]
+        assert [row.turns for row in usage(store, UsageBy.KEY, days=400)] == [5]
+
+    def test_a_day_is_one_of_utc(self, store):
+        late = datetime.combine(TODAY.date(), datetime.min.time(), timezone(timedelta(hours=2)))
+        store.end_turn(spends(1, BIG, at=late))
+        assert usage(store) == []
+        (row,) = usage(store, days=1)
+        assert row.day == TODAY.date() - timedelta(days=1)
+
+    def test_what_was_spent_long_ago_is_forgotten(self, store):
+        # Not to the day: the tests may run over midnight.
+        ages = (USAGE_KEEP_DAYS + 2, USAGE_KEEP_DAYS - 1, 0, USAGE_KEEP_DAYS + 100)
+        for number, days in enumerate(ages):
+            store.end_turn(spends(number, BIG, at=TODAY - timedelta(days=days)))
+        store.expire(10)
+        ends = [TODAY.date() - timedelta(days=USAGE_KEEP_DAYS - 1), TODAY.date()]
+        assert [row.day for row in usage(store, days=USAGE_KEEP_DAYS + 200)] == ends
+
+    def test_what_was_spent_is_known_after_the_session_is_deleted(self, store):
+        claim = store.claim(P)
+        store.put_session(session(P), claim)
+        store.end_turn(spends(1, BIG, claim=claim, session=session(P, turns=1)))
+        store.delete_session(P)
+        assert store.end_turn(spends(2, BIG, claim=claim, session=session(P, turns=2))) is False
+        assert [row.turns for row in usage(store, UsageBy.PROJECT)] == [2]
+
+    def test_of_many_ends_at_once_each_is_counted(self, store):
+        ends = [spends(number, BIG, SMALL) for number in range(16)]
+        at_once([lambda end=end: store.end_turn(end) for end in ends])
+        assert [row.turns for row in usage(store)] == [16]
 
     # -- the token
 

@@ -21,7 +21,7 @@ from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.records import from_record
 from cowork.turns.turn import Turn
 from tests.unit.stores.durable_suite import waiting
-from tests.unit.stores.store_suite import P, Q, session
+from tests.unit.stores.store_suite import BIG, SMALL, P, Q, session, usage
 
 KEY = TurnKey("", "k", "digest")
 
@@ -242,6 +242,28 @@ def test_ends_wait_for_the_store_in_order_and_are_then_all_there(store, recorder
     assert [state(store, each) for each in (first, second)] == ["succeeded", "succeeded"]
     ids = [f"{each.id}-question" for each in (first, second)]
     assert waiting(store) == [*ids, f"{first.id}-answer", f"{second.id}-answer"]
+
+
+def test_what_a_turn_spent_is_counted_when_its_end_is_written_and_once(store, recorder):
+    asked = turn()
+    recorder.record_accepted(asked)
+    store.away = True
+    end(recorder, asked, "", ClaudeFailed("died"), spent=(BIG, SMALL))
+    assert usage(store) == []
+    store.away = False
+    (waits,) = recorder._buffered
+    assert recorder.flush()
+    store.end_turn(waits)
+    assert [(row.turns, row.cost_usd) for row in usage(store)] == [(1, 0.75)]
+
+
+def test_what_a_turn_spent_is_counted_also_where_its_end_cannot_be_kept_whole(store, recorder):
+    asked = turn()
+    recorder.record_accepted(asked)
+    # What no store takes.
+    assert end(recorder, asked, session="no session", claim=store.claim(P), spent=(BIG,)) is False
+    assert state(store, asked) == "succeeded"
+    assert [row.turns for row in usage(store)] == [1]
 
 
 def test_what_waits_goes_before_what_comes(store, recorder):

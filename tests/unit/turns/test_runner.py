@@ -12,13 +12,14 @@ import pytest
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.result import Result
-from cowork.errors import TurnInterrupted
+from cowork.errors import ClaudeFailed, TurnInterrupted
 from cowork.events import Done, Failed
-from cowork.model import TurnKey
+from cowork.model import TurnKey, UsageBy
 from cowork.turns.outcome import State
 from cowork.turns.question import Question
 from cowork.web.frames import frame_data
 from tests.serving import wait_for
+from tests.unit.stores.store_suite import usage
 from tests.unit.turns.broken_parts import Break, P, Process, Reader, Server, ended
 
 # More levels than any writer of JSON takes, and than Python's own would.
@@ -174,5 +175,47 @@ def test_a_turn_that_is_stopped_while_its_end_is_written_has_one_end(fault, tmp_
         server.pool._launch_config["silent"] = False
         assert ended(server.ask("two")).error is None
         assert turn.wait(time.monotonic()) is turn.done
+    finally:
+        server.close()
+
+
+MODELS = {"big": {"input_tokens": 5, "cost_usd": 0.5}, "small": {"cost_usd": 0.25}}
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"error": ClaudeFailed("died")}, {"interrupted": True}], ids=str
+)
+def test_a_turn_is_counted_however_it_ends(how, server):
+    result = Result("text", usage_by_model=MODELS, cost_usd=0.75, **how)
+    turn = ended(asked(server, result))
+    assert (turn.error is None) is (how == {})
+    assert [(row.turns, row.cost_usd) for row in usage(server.store)] == [(1, 0.75)]
+    by_model = [(row.model, row.turns) for row in usage(server.store, UsageBy.MODEL)]
+    assert by_model == [("big", 1), ("small", 0)]
+    kept = server.store.session(P)
+    assert (kept.turns, kept.cost_usd) == (1, 0.75)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_turn_whose_end_breaks_is_counted_once(after, tmp_path):
+    server = Server(tmp_path, Break("record_ended", 1, "plain", after=after), "recorder")
+    try:
+        ended(asked(server, Result("text", usage_by_model=MODELS)))
+        assert [row.turns for row in usage(server.store)] == [1]
+    finally:
+        server.close()
+
+
+def test_a_turn_that_was_stopped_before_the_cli_was_asked_is_not_counted(tmp_path):
+    server = Server(tmp_path, launch_config={"silent": True})
+    try:
+        running, waits = server.ask("one"), server.ask("two")
+        wait_for(lambda: len(running.read(0, 0)) > 0, what="the first token")
+        server.service.interrupt(waits)
+        ended(waits)
+        assert usage(server.store) == []
+        server.service.interrupt(running)
+        ended(running)
+        assert [row.turns for row in usage(server.store)] == [1]
     finally:
         server.close()

@@ -17,6 +17,17 @@ def usage(tokens):
     return {"input_tokens": tokens, "output_tokens": 1, "service_tier": "standard"}
 
 
+def figures(tokens, cost, output=1):
+    """What is told of a model."""
+    return {
+        "input_tokens": tokens,
+        "output_tokens": output,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+        "cost_usd": cost,
+    }
+
+
 def ended(earlier, **fields):
     """The result of a turn that says "x"."""
     answer = AnswerParser("u", earlier)
@@ -36,11 +47,13 @@ def test_fault_t6_a_turn_is_billed_by_what_its_models_took_since_the_last_result
     assert result.cost_usd == pytest.approx(0.06)
     assert (result.spent["input_tokens"], result.spent["output_tokens"]) == (17, 2)
     assert result.usage == usage(10)
+    assert result.usage_by_model == {"big": figures(10, 0.05), "small": figures(7, 0.01)}
 
 
 def test_fault_t6_a_turn_that_asked_no_model_costs_nothing():
     result = ended(EarlierTurns(resumed=True), total_cost_usd=9.0, model_usage_since_last_result={})
     assert result.cost_usd == 0
+    assert result.usage_by_model == {}
 
 
 def test_fault_t6_totals_alone_are_told_by_what_is_added():
@@ -55,6 +68,7 @@ def test_fault_t6_a_total_that_was_carried_over_is_not_billed_again():
         earlier, total_cost_usd=3.0, usage=usage(10), modelUsage={"big": model(500, 3.0)}
     )
     assert carried.cost_usd is None
+    assert carried.usage_by_model is None
     assert ended(earlier, total_cost_usd=3.5).cost_usd == pytest.approx(0.5)
 
 
@@ -78,3 +92,5 @@ def test_figures_of_no_known_shape_count_nothing(odd):
     assert not billing.cost(result)
     assert not (billing.tokens(result) or {}).get("input_tokens")
     assert billing.share(1.0, None, result) is None
+    by_model = billing.by_model(result)
+    assert by_model in (None, {}, {"m": figures(0, 0.0, output=0)})

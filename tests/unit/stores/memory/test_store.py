@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from cowork.model import Exchange, Project, TurnEnd
+from cowork.model import Exchange, Project, TurnEnd, UsageBy
 from cowork.stores import open_store
 from cowork.stores.memory import outbox, tickets
 from cowork.stores.memory import store as memory
+from cowork.stores.memory import usage as memory_usage
 from cowork.stores.memory.store import MemoryStore
 from tests.unit.stores.durable_suite import record
 from tests.unit.stores.store_suite import (
+    BIG,
     NOW,
     P,
     Q,
@@ -19,7 +21,9 @@ from tests.unit.stores.store_suite import (
     heads,
     message,
     put_message,
+    spends,
     ticket,
+    usage,
 )
 
 
@@ -147,3 +151,23 @@ def test_fault_w9_beyond_its_limit_of_turns_the_tickets_of_who_has_most_go_first
     assert store.use_ticket("few", "digest-1") is not None
     kept = [n for n in range(9) if store.use_ticket(f"many-{n}", "digest-1") is not None]
     assert kept == [7, 8]
+
+
+def test_beyond_its_limit_the_oldest_that_was_spent_by_who_has_most_is_forgotten(monkeypatch):
+    monkeypatch.setattr(memory_usage, "ROW_LIMIT", 5)
+    store = MemoryStore()
+    store.end_turn(spends(0, BIG, project=Project("few", "mine")))
+    for number in range(1, 20):
+        store.end_turn(spends(number, BIG, project=Project("many", f"p{number % 8}")))
+    assert [row.turns for row in usage(store, owner="few")] == [1]
+    kept = [row.name for row in usage(store, UsageBy.PROJECT, "many")]
+    assert kept == ["p0", "p1", "p2", "p3"]
+
+
+def test_of_the_ends_that_are_known_there_are_not_too_many(monkeypatch):
+    monkeypatch.setattr(memory_usage, "TURN_LIMIT", 3)
+    store = MemoryStore()
+    for number in (1, 2, 3, 4, 4, 3, 2):
+        store.end_turn(spends(number, BIG))
+    assert len(store._usage._ended) == 3
+    assert [row.turns for row in usage(store)] == [4]

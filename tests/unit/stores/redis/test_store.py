@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
+from datetime import timedelta
 
 import fakeredis
 import pytest
@@ -19,7 +20,15 @@ from cowork.stores.redis.connection import RedisConnection, connect
 from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
 from tests.unit.stores.durable_suite import KEEP, DurableBehaviour, ended, question, record
-from tests.unit.stores.store_suite import P, StoreBehaviour, at_once, session
+from tests.unit.stores.store_suite import (
+    BIG,
+    TODAY,
+    P,
+    StoreBehaviour,
+    at_once,
+    session,
+    spends,
+)
 
 
 class InRedis(DurableBehaviour, StoreBehaviour):
@@ -261,3 +270,18 @@ def test_a_session_that_changes_while_it_is_deleted_is_read_again(tmp_path):
     assert store.removals() == [session(P, 3).id]
     store.close()
     other.close()
+
+
+def test_what_was_spent_expires_by_itself_also_where_more_is_added(tmp_path):
+    client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
+    day_ms = 24 * 3600 * 1000
+    for number in range(2):
+        store.end_turn(spends(number, BIG, at=TODAY - timedelta(days=100)))
+        keys = client.keys("cowork:usage*")
+        assert len(keys) == 2
+        for key in keys:
+            assert 299 * day_ms < client.pttl(key) < 302 * day_ms
+    store.end_turn(spends(2, BIG, at=TODAY - timedelta(days=1000)))
+    assert client.keys("cowork:usage*") == keys
+    store.close()

@@ -9,12 +9,13 @@ import sqlite3
 import stat
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cowork.errors import StoreUnavailable
-from cowork.model import Project, Usage, XoToken
+from cowork.model import Project, Usage, UsageBy, XoToken
 from cowork.stores import open_store, sqlite_path
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
@@ -30,7 +31,17 @@ from cowork.stores.sqlite.schema import (
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import from_record
 from tests.unit.stores.durable_suite import ended, record, waiting
-from tests.unit.stores.store_suite import P, Q, at_once, kept, message, put_message
+from tests.unit.stores.store_suite import (
+    BIG,
+    P,
+    Q,
+    at_once,
+    kept,
+    message,
+    put_message,
+    spends,
+    usage,
+)
 
 OLD = Path(__file__).parent / "data" / "state-v1.db"
 SECOND = OLD.with_name("state-v2.db")
@@ -470,4 +481,46 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_and_of_its_server_that
     assert store.turn("other", "others")
     assert store.expire(9) == 0
     assert store.removals() == [left.id]
+    store.close()
+
+
+def test_turns_are_counted_in_a_file_of_the_version_that_counted_none(tmp_path):
+    path = tmp_path / "state.db"
+    encryption = Encryption(tmp_path / "key")
+    with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
+        migrate(earlier, 8)
+        earlier.execute(
+            "INSERT INTO turns (id, owner, name, state, holder, body) VALUES (?, ?, ?, ?, ?, ?)",
+            ("turn-1", "", "p", "running", "a", record_json(record())),
+        )
+        earlier.execute(
+            "INSERT INTO sessions (owner, name, id, cwd, created, last_used, turns, cost_usd)"
+            " VALUES ('', 'p', 'id', '/work', '2026-01-01', '2026-01-01', 7, 0.5)"
+        )
+    path.chmod(0o600)
+    store = SqliteStore(path, encryption, holder="a")
+    assert versions(path) == (VERSION, APPLICATION)
+    assert usage(store, days=400) == []
+    assert (store.session(P).turns, store.session(P).cost_usd) == (7, 0.5)
+    end = spends(1, BIG)
+    store.end_turn(replace(end, record=replace(end.record, id="turn-1")))
+    store.end_turn(replace(end, record=replace(end.record, id="turn-1")))
+    assert [row.turns for row in usage(store, UsageBy.PROJECT)] == [1]
+    assert store.turn("", "turn-1")[0].state == "succeeded"
+    store.close()
+    again = SqliteStore(path, encryption, holder="b")
+    assert [row.turns for row in usage(again)] == [1]
+    again.close()
+
+
+def test_of_what_was_spent_long_ago_a_part_is_forgotten_at_a_time(tmp_path):
+    store = SqliteStore(tmp_path / "state.db", Encryption(tmp_path / "key"), holder="a")
+    for number in range(5):
+        at = datetime.now(UTC) - timedelta(days=1000 + number)
+        store.end_turn(spends(number, BIG, project=Project("", f"p{number}"), at=at))
+    left = []
+    while not left or left[-1]:
+        assert store.expire(2) == 0
+        left.append(len(usage(store, UsageBy.PROJECT, days=2000)))
+    assert left == [3, 1, 0]
     store.close()
