@@ -36,6 +36,7 @@ from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
+from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
@@ -159,6 +160,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         login=XoLogin(tokens, xo_auth, configured),
         login_at_start=partial(login_at_start, tokens, xo_auth, configured),
         turn_service=turn_service,
+        conversations=Conversations(store, transcripts, sync),
         workers=workers,
         describe=describe,
         removals=removals,

@@ -17,6 +17,9 @@
     │   ├── TurnExpired             turn_expired
     │   ├── WorkerLost              worker_lost
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
+    │   ├── SessionNotFound         session_not_found         the project has none
+    │   ├── ProcessNotFound         process_not_found
+    │   ├── ProcessBusy             process_busy
     │   ├── ProjectBusy             project_busy
     │   ├── QueueFull               queue_full
     │   ├── MaxTurnsReached         max_turns_reached         the request's own limit
@@ -132,6 +135,18 @@ class WorkerLost(TurnError):
 
 class WorkerUnreachable(TurnError):
     code = "worker_unreachable"
+
+
+class SessionNotFound(TurnError):
+    code = "session_not_found"
+
+
+class ProcessNotFound(TurnError):
+    code = "process_not_found"
+
+
+class ProcessBusy(TurnError):
+    code = "process_busy"
 
 
 class ProjectBusy(TurnError):

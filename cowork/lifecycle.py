@@ -23,6 +23,7 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores.protocol import Store
+from cowork.turns.conversations import Conversations
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.removals import Removals
 from cowork.turns.service import TurnService
@@ -51,6 +52,7 @@ class Services:
     login: XoLogin
     login_at_start: Callable[[threading.Event], None]
     turn_service: TurnService
+    conversations: Conversations
     workers: Workers | None
     describe: SelfDescription
     removals: Removals

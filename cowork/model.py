@@ -59,6 +59,8 @@ class Session:
     `cwd` is pinned, since the CLI finds a transcript by the directory it was begun in.
     `incomplete` says that its transcript lacks a turn, which its next process must be told.
     `model` is what a question has set, which the CLI goes on with when it resumes the session.
+    `context_tokens` is what the last request to the model took, of so many that the model takes
+    (`context_limit`); 0 where that is not known.
     `earlier` are the ids of the project's sessions that were given up for this one.
     """
 
@@ -73,6 +75,8 @@ class Session:
     incomplete: bool = False
     earlier: tuple[str, ...] = ()
     model: str | None = None
+    context_tokens: int = 0
+    context_limit: int = 0
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -60,6 +60,12 @@ class SessionStore(Protocol):
     def put_session(self, session: Session, claim: Claim) -> bool:
         """Keep `session`; False, and nothing kept, when `claim` is no longer the newest."""
 
+    def titles(self, owner: str) -> dict[str, str]:
+        """What the owner's sessions are called that were given a title, by project."""
+
+    def put_title(self, project: Project, title: str | None) -> bool:
+        """Call the project's session so, None takes that back; False where there is none."""
+
     def delete_session(self, project: Project) -> Session | None:
         """Forget the session and void every claim on it; what was there, or None.
 

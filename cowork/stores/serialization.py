@@ -71,6 +71,8 @@ def session_of(project: Project, text: str | bytes) -> Session:
         incomplete=body.get("incomplete", False),
         earlier=tuple(body.get("earlier", ())),
         model=body.get("model"),
+        context_tokens=body.get("context_tokens", 0),
+        context_limit=body.get("context_limit", 0),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.turn_options import TurnOptions
@@ -41,6 +42,7 @@ class CommandHandlers:
             "interrupt_project": self._interrupt_project,
             "delete": self._delete,
             "warm": self._warm,
+            "describe": self._describe,
             "watch": self._watch,
             "unwatch": self._unwatch,
             "ended": self._ended,
@@ -81,6 +83,9 @@ class CommandHandlers:
 
     def _warm(self, body: Body) -> None:
         self._service.warm_here(Project(**body))
+
+    def _describe(self, body: Body) -> Body:
+        return asdict(self._service.describe_here(Project(**body)))
 
     def _watch(self, body: Body) -> None:
         if not self._publisher.watch(body["turn"], body["from"], body["after"]):

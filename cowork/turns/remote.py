@@ -21,6 +21,7 @@ from cowork.stores.protocol import WorkerStore
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Body, Channel
 from cowork.turns.outcome import State
+from cowork.turns.project_state import ProjectState
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy
 from cowork.turns.registry import TurnRegistry
@@ -32,6 +33,7 @@ log = logger(__name__)
 # How long a worker may take for a command that it has begun; seconds.
 INTERRUPT_TIMEOUT_S = 3.0
 DELETE_TIMEOUT_S = 6.0
+DESCRIBE_TIMEOUT_S = 3.0
 # It waits for a process, as a turn does.
 WARM_TIMEOUT_S = 300.0
 # How often a worker is told that its turns are read here, so that it goes on publishing them.
@@ -192,6 +194,16 @@ class RemoteTurns:
             worker, "interrupt_project", _body_of(project), timeout=INTERRUPT_TIMEOUT_S
         )
         return None if reply["turn"] is None else self._registry.get(project.owner, reply["turn"])
+
+    def describe(self, worker: str, project: Project) -> ProjectState:
+        """What the project is doing in that worker."""
+        reply = self._channel.call(
+            worker, "describe", _body_of(project), timeout=DESCRIBE_TIMEOUT_S
+        )
+        process = reply["process"]
+        return ProjectState(
+            reply["state"], reply["queued"], None if process is None else tuple(process)
+        )
 
     def delete(self, worker: str, project: Project) -> bool:
         """Have that worker delete the project's session and end its turns."""

@@ -29,8 +29,9 @@ from cowork.model import Project, TurnKey, TurnRecord
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
 from cowork.turns.approvals import Approvals
-from cowork.turns.outcome import interrupted, unreachable
+from cowork.turns.outcome import State, interrupted, unreachable
 from cowork.turns.policy import TurnPolicy
+from cowork.turns.project_state import ProjectState
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy, ProjectQueues
@@ -401,6 +402,30 @@ class TurnService:
         for turn in self._queues.turns_of(given_up.project):
             if turn is not given_up:
                 turn.stop(ShuttingDown("the server is shutting down", retry_after=5))
+
+    def describe(self, project: Project) -> ProjectState:
+        """What the project is doing, in whatever worker; raises `WorkerUnreachable`."""
+        if self._remote is None:
+            return self.describe_here(project)
+        found = [
+            self.describe_here(project)
+            if worker == self._holder
+            else self._remote.describe(worker, project)
+            for worker in self._remote.find(project) or [self._holder]
+        ]
+        return next((each for each in found if each.state != "idle"), found[0])
+
+    def describe_here(self, project: Project) -> ProjectState:
+        """As `describe`, of what this worker runs."""
+        turns = [turn for turn in self._queues.turns_of(project) if turn.done is None]
+        running = [turn for turn in turns if turn.state is not State.QUEUED]
+        waits = any(turn.waiting.ids for turn in running)
+        shown = self._pool.processes(lambda each: each == project)
+        return ProjectState(
+            state="waiting" if waits else "running" if running else "idle",
+            queued=len(turns) - len(running),
+            process=(shown[0].pid, shown[0].state.value, shown[0].memory) if shown else None,
+        )
 
     def make_room(self) -> None:
         """End a process that idles: another worker of this machine needs its room."""

@@ -48,6 +48,8 @@ def with_turn_counted(session: Session, done: Done, result: Result | None) -> Se
         turns=session.turns + 1,
         cost_usd=session.cost_usd + (done.cost_usd or 0.0),
         usage=session.usage.plus(spent),
+        context_tokens=(result.context_tokens if result else 0) or session.context_tokens,
+        context_limit=(result.context_limit if result else 0) or session.context_limit,
     )
 
 

@@ -93,6 +93,18 @@ class TranscriptSync:
         self._transcripts.write(session.cwd, session.id, data)
         log.info("transcript restored from the store", session_id=session.id, bytes=len(data))
 
+    def newer(self, session: Session) -> bytes | None:
+        """What the store has of a transcript that is not here, or not all of it; else None."""
+        try:
+            self._forget(session.id)
+            kept = self._state(session.id)
+            if kept.size <= 0 or self._has(session, kept):
+                return None
+            return self._others.transcript(session.id)
+        except (OSError, StoreUnavailable) as fault:
+            log.warning("could not read a transcript", session_id=session.id, why=str(fault))
+            return None
+
     def _has(self, session: Session, kept: TranscriptState) -> bool:
         """Whether the transcript that is here has all that the store has."""
         size = self._transcripts.size(session.cwd, session.id)

@@ -22,6 +22,9 @@ from cowork.web.schemas import (
 )
 from cowork.web.timestamps import rfc3339
 
+# How many are looked through for those of a project or a turn.
+FILTERED_LIMIT = 2000
+
 
 def blueprint(approvals: Approvals, addresses: ClientAddresses) -> CoworkBlueprint:
     """The caller's own, or everybody's for those whom the operator has named."""
@@ -36,13 +39,15 @@ def blueprint(approvals: Approvals, addresses: ClientAddresses) -> CoworkBluepri
     def list_approvals(query: dict[str, Any]) -> dict[str, Any]:
         """Approvals that wait, oldest first; or those that were resolved, newest first."""
         pending = query["state"] == "pending"
-        found = approvals.list(caller(), pending=pending, limit=query["limit"])
+        is_filtered = query["project"] is not None or query["turn"] is not None
+        most = FILTERED_LIMIT if is_filtered else query["limit"]
+        found = approvals.list(caller(), pending=pending, limit=most)
         shown = [
             approval_reply(each)
             for each in found
             if query["project"] in {None, each.project.name}
             and query["turn"] in {None, each.turn_id}
-        ]
+        ][: query["limit"]]
         return {"approvals": shown, "count": len(shown)}
 
     @routes.post("/approvals/<approval_id>")

@@ -44,6 +44,8 @@ MAX_MODEL_TURNS = 1000
 MAX_APPROVAL_TIMEOUT_S = 86_400
 MAX_MESSAGE_BYTES = 4096
 MAX_APPROVALS = 200
+DEFAULT_PAGE, MAX_PAGE = 50, 200
+MAX_TITLE_BYTES = 200
 NOT_DONE = "Another worker answers the project; nothing was done"
 
 
@@ -399,8 +401,69 @@ class InterruptReply(_Schema):
 
 
 class SessionsReply(_Schema):
-    sessions = fields.Dict(keys=fields.String(), values=fields.String())
+    sessions = fields.Raw(
+        metadata={"description": "Ids by project; with `details` a list of sessions."}
+    )
     count = fields.Integer()
+    next = fields.String(allow_none=True, metadata={"description": "With `details`."})
+
+
+class SessionsQuery(_Schema):
+    details = fields.Boolean(
+        load_default=False, metadata={"description": "Each session as `GET /sessions/{project}`."}
+    )
+    limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
+    cursor = Text(limit=MAX_LABEL_BYTES, load_default=None)
+
+
+class SessionReply(_Schema):
+    """A project's session."""
+
+    project_id = fields.String()
+    session_id = fields.String()
+    title = fields.String(allow_none=True)
+    created_at = fields.String()
+    last_used_at = fields.String()
+    turns = fields.Integer()
+    usage = fields.Dict()
+    total_cost_usd = fields.Float()
+    directory = fields.String()
+    state = fields.String(
+        metadata={"description": "`idle`, `running` or `waiting` (for a person)."}
+    )
+    queued = fields.Integer()
+    process = fields.Dict(allow_none=True)
+    context = fields.Dict(
+        allow_none=True, metadata={"description": "`tokens` of the model's `limit`, if known."}
+    )
+
+
+class TitleBody(_Schema):
+    title = Text(limit=MAX_TITLE_BYTES, required=True, allow_none=True, validate=printable)
+
+
+class MessagesQuery(_Schema):
+    limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
+    before = Text(limit=MAX_QUERY_BYTES, load_default=None)
+    after = Text(limit=MAX_QUERY_BYTES, load_default=None)
+
+
+class ConversationMessageReply(_Schema):
+    """What a person said, or the model until the next thing was said."""
+
+    id = fields.String()
+    turn_id = fields.String(allow_none=True)
+    role = fields.String(metadata={"description": "`user` or `assistant`."})
+    created_at = fields.String()
+    parts = fields.List(fields.Dict())
+    state = fields.String(metadata={"description": "`complete` or `interrupted`."})
+    usage = fields.Dict()
+
+
+class MessagesReply(_Schema):
+    messages = fields.List(fields.Nested(ConversationMessageReply))
+    source = fields.String(metadata={"description": "`transcript` or `history`."})
+    next = fields.String(allow_none=True)
 
 
 class MessageReply(_Schema):
@@ -411,6 +474,7 @@ class MessageReply(_Schema):
 class ProcessReply(_Schema):
     """A CLI process."""
 
+    id = fields.String()
     pid = fields.Integer()
     project = fields.String(allow_none=True, metadata={"description": "null for a spare."})
     state = fields.String(

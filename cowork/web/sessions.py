@@ -1,26 +1,24 @@
-"""`GET /sessions`, `DELETE /sessions/{project_id}` and its interrupt."""
+"""`GET /sessions`, `DELETE /sessions/{project_id}`, its interrupt and `warm`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flask import g
-from marshmallow import ValidationError
 
-from cowork.model import Project
 from cowork.stores.protocol import Store
 from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.fields import valid_name
-from cowork.web.problems import InvalidBody, faults_of
-from cowork.web.project_hint import check_hint
+from cowork.web.project_of import project_of
 from cowork.web.schemas import (
     NOT_DONE,
     InterruptReply,
     MessageReply,
     ProblemReply,
+    SessionsQuery,
     SessionsReply,
 )
+from cowork.web.session_reading import details
 
 
 def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
@@ -28,9 +26,12 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
     routes = CoworkBlueprint("sessions", __name__, description="A session per project")
 
     @routes.get("/sessions")
+    @routes.arguments(SessionsQuery, location="query")
     @routes.response(200, SessionsReply)
-    def list_sessions() -> dict[str, Any]:
-        """All of the caller's sessions, by project."""
+    def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
+        """All of the caller's sessions, by project; or `details` of some, newest first."""
+        if query["details"]:
+            return details(store, turn_service, query)
         found = {kept.project.name: kept.id for kept in store.sessions(g.owner)}
         return {"sessions": found, "count": len(found)}
 
@@ -69,15 +70,3 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
         turn_service.warm(project_of(project_id))
 
     return routes
-
-
-def project_of(name: str) -> Project:
-    """The caller's project of that name; raises `InvalidBody` for what is no name."""
-    try:
-        valid_name(name)
-    except ValidationError as fault:
-        raise InvalidBody(
-            faults_of(ValidationError({"path": {"project_id": fault.messages}}))
-        ) from fault
-    check_hint(name)
-    return Project(g.owner, name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.faults import (
+    approvals,
     blackholes,
     crashes,
     cuts,
@@ -41,6 +42,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (evictions, 500),
     (workers, 50),
     (partitions, 10),
+    (approvals, 1000),
 ]
 
 

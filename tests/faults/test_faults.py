@@ -12,6 +12,7 @@ import pytest
 from tests.serving import ROOT
 
 KINDS = {
+    "approvals",
     "disconnects",
     "kills",
     "cuts",

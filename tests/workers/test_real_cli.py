@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cowork.demo.model import Model, serve
-from tests.serving import joined, wait_for
+from tests.e2e.approving import write
+from tests.serving import Gunicorn, joined, wait_for
 from tests.workers.places import Places, begun, open_places
 from tests.workers.test_takeover import answered, last
 
@@ -29,6 +32,7 @@ def places(_redis: None, real_claude: str, model: Model, tmp_path: Path) -> Iter
         ANTHROPIC_BASE_URL=model.url,
         ANTHROPIC_API_KEY="sk-dummy",
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+        COWORK_APPROVALS="optional",
     ) as opened:
         yield opened
 
@@ -74,3 +78,64 @@ def test_a_session_moves_with_its_context_and_its_text_is_not_lost(
     assert deleted["success"] is True
     wait_for(lambda: not kept(places, but="machine"), what="the end of every transcript")
     assert kept(places)  # of the one that is off
+
+
+def waiting(server: Gunicorn, count: int = 1) -> dict[str, Any]:
+    """The last of so many approvals, as this server tells."""
+    wait_for(lambda: server.get("/approvals").json()["count"] >= count, 20, what="an approval")
+    found: dict[str, Any] = server.get("/approvals").json()["approvals"][-1]
+    return found
+
+
+def ended(server: Gunicorn, approval: dict[str, Any]) -> dict[str, Any]:
+    path = f"/turns/{approval['turn_id']}"
+    wait_for(lambda: server.get(path).json().get("state") not in {None, "running"}, 40, what="end")
+    found: dict[str, Any] = server.get(path).json()
+    return found
+
+
+def allow(server: Gunicorn, approval: dict[str, Any]) -> None:
+    reply = server.post(f"/approvals/{approval['id']}", {"decision": "allow"})
+    assert reply.status_code == 200, reply.text
+
+
+def test_an_approval_is_answered_from_anywhere_and_outlives_its_worker_and_its_machine(
+    places: Places, tmp_path: Path
+) -> None:
+    home, sister, machine = (places.servers[name] for name in ("home", "sister", "machine"))
+    files = [tmp_path / f"{number}.txt" for number in range(4)]
+    wanted = {"approvals": True, "events": ["approval"]}
+    # Asked at one, read at another, answered at the third.
+    assert home.ask("[[say one]]", "p").status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: sister.streamed(write(files[0]), "p", **wanted))
+        approval = waiting(machine)
+        assert approval["input"]["file_path"] == str(files[0])
+        told = machine.get(f"/turns/{approval['turn_id']}").json()
+        assert told["waiting_for"] == [approval["id"]]
+        allow(machine, approval)
+        seen = reading.result(30)
+    kinds = [frame.data["type"] for frame in seen if frame.data["type"].startswith("approval")]
+    assert kinds == ["approval", "approval_resolved"]
+    assert (seen[-1].data["success"], files[0].exists()) == (True, True)
+    # Its worker is killed: another of the same machine has it.
+    sister.stream(write(files[1]), "p", **wanted).close()
+    approval = waiting(sister)
+    (worker,) = home.workers()
+    os.kill(worker, signal.SIGKILL)
+    allow(machine, approval)
+    assert ended(sister, approval)["state"] == "succeeded"
+    assert files[1].read_text() == "x"
+    # A machine that is gone, with the process and the transcript.
+    assert machine.ask("[[say three]]", "q").status_code == 200
+    machine.stream(write(files[2]), "q", **wanted).close()
+    approval = waiting(sister)
+    os.kill(machine.child.pid, signal.SIGKILL)
+    machine.child.wait()
+    assert not files[2].exists()
+    allow(sister, approval)
+    done = ended(sister, approval)
+    assert done["state"] == "succeeded", done
+    assert files[2].read_text() == "x"
+    audit = sister.get("/approvals", params={"state": "resolved"}).json()["approvals"]
+    assert [each["decision"] for each in audit] == ["allow"] * 3

@@ -22,7 +22,7 @@ from cowork.claude.pool.starter import ProcessStarter
 from cowork.claude.process.launcher import Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess, Continuation
 from cowork.claude.stream_json.failures import SessionMissing
-from cowork.errors import AtCapacity
+from cowork.errors import AtCapacity, ProcessBusy, ProcessNotFound
 from cowork.log import logger
 from cowork.model import Project
 
@@ -252,6 +252,21 @@ class Pool:
     def _is_busy(self, project: Project) -> bool:
         with self._changed:
             return any(slot.project == project and slot.state == State.BUSY for slot in self._slots)
+
+    def end_idle(self, process_id: str, visible: Callable[[Project | None], bool]) -> None:
+        """End a process of those that idles; its session's next question resumes it.
+
+        Raises `ProcessNotFound`, and `ProcessBusy` for one that does something.
+        """
+        with self._changed:
+            found = (slot for slot in self._slots if slot.process and slot.process.id == process_id)
+            slot = next((each for each in found if visible(each.project)), None)
+            if slot is None:
+                raise ProcessNotFound("no such process")
+            if slot.state not in (State.IDLE, State.SPARE):
+                raise ProcessBusy(f"the process is {slot.state.value}")
+            self._slots.ending(slot)
+        self._slots.end(slot)
 
     def counts(self) -> PoolCounts:
         """How many processes there are now."""

@@ -69,6 +69,7 @@ class ProcessInfo:
     turns: int
     memory: int | None
     idle: float | None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class Slot:
             turns=process.turns,
             memory=self.memory,
             idle=now - process.last_used if process.turns else None,
+            id=process.id,
         )
 
     def is_of(self, session_id: str | None) -> bool:

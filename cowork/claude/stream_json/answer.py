@@ -294,6 +294,8 @@ class AnswerParser:
             structured_output=message.get("structured_output"),
             model=self._model,
             stop_reason=reason if isinstance(reason := message.get("stop_reason"), str) else None,
+            context_tokens=billing.context(self._usage),
+            context_limit=billing.context_limit(message, self._model),
             permission_denials=self.tools.denials(message),
             files_changed=self.tools.files_changed,
         )

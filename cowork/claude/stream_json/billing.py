@@ -47,6 +47,18 @@ def by_model(result: Message) -> dict[str, dict[str, Any]] | None:
     }
 
 
+def context(usage: Message) -> int:
+    """Tokens of a request and its answer: what the conversation takes in the model's context."""
+    return int(sum(_number(usage.get(name)) for name in _TOKENS))
+
+
+def context_limit(result: Message, model: str | None) -> int:
+    """How many the model takes; 0 where this CLI does not tell."""
+    told = result.get("modelUsage")
+    found = told.get(model) if isinstance(told, dict) and model is not None else None
+    return int(_number(found.get("contextWindow"))) if isinstance(found, dict) else 0
+
+
 def share(total: float, before: float | None, result: Message) -> float | None:
     """What was added to a total that was `before` at the former result, or None: not to be told.
 

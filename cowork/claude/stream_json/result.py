@@ -20,6 +20,7 @@ class Result:
     `cost_usd`; None where the CLI does not tell it.
     `session_id` is what the CLI will resume, where it is not the session that was asked.
     `structured_output` is the answer to a question with a schema; `text` is then its JSON.
+    `context_tokens` is what the last request took, of `context_limit` that its model takes.
     The rest is as in `events.Done`.
     """
 
@@ -35,5 +36,7 @@ class Result:
     structured_output: Any = None
     model: str | None = None
     stop_reason: str | None = None
+    context_tokens: int = 0
+    context_limit: int = 0
     permission_denials: tuple[Mapping[str, Any], ...] = ()
     files_changed: tuple[str, ...] = ()

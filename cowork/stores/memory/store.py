@@ -99,6 +99,7 @@ class MemoryStore:
     def __init__(self, *, outbox_limit: int = 10_000, outbox_bytes: int = OUTBOX_BYTES) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[Project, Session] = {}
+        self._titles: dict[Project, str] = {}
         # Beside the newest claim, the one that was given out: DELETE makes them differ.
         self._claims: dict[Project, tuple[Claim, Claim]] = {}
         self._numbers = count(1)
@@ -134,6 +135,20 @@ class MemoryStore:
     def _is_newest(self, claim: Claim) -> bool:
         return self._claims.get(claim.project, (None, None))[0] == claim
 
+    def titles(self, owner: str) -> dict[str, str]:
+        with self._lock:
+            found = self._titles.items()
+            return {project.name: title for project, title in found if project.owner == owner}
+
+    def put_title(self, project: Project, title: str | None) -> bool:
+        with self._lock:
+            if project not in self._sessions:
+                return False
+            self._titles.pop(project, None)
+            if title is not None:
+                self._titles[project] = title
+            return True
+
     def delete_session(self, project: Project) -> Session | None:
         with self._lock:
             if project in self._claims:
@@ -142,6 +157,7 @@ class MemoryStore:
                 newest = Claim(project, next(self._numbers))
                 self._claims[project] = newest, self._claims[project][1]
             self._histories.drop(project)
+            self._titles.pop(project, None)
             found = self._sessions.pop(project, None)
             self._removals |= dict.fromkeys(found.ids if found is not None else ())
             while len(self._removals) > REMOVALS_LIMIT:

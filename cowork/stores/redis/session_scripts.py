@@ -38,6 +38,7 @@ local given, _, till, holder = claim_of(ARGV[1])
 if given then put_claim(ARGV[1], given, next_number(), till, holder) end
 redis.call('HDEL', p .. 'sessions', ARGV[1])
 redis.call('ZREM', p .. 'session_order', ARGV[1])
+redis.call('HDEL', p .. 'titles', ARGV[1])
 redis.call('DEL', p .. 'history:' .. ARGV[1])
 forget_turns(ARGV[1])
 for i = 4, #ARGV do
@@ -46,6 +47,27 @@ for i = 4, #ARGV do
 end
 redis.call('ZREMRANGEBYRANK', p .. 'removals', 0, -ARGV[3] - 1)
 return 1
+"""
+
+# project, title ('' for none)
+PUT_TITLE = f"""{PRELUDE}
+if redis.call('HEXISTS', p .. 'sessions', ARGV[1]) == 0 then return 0 end
+if ARGV[2] == '' then redis.call('HDEL', p .. 'titles', ARGV[1])
+else redis.call('HSET', p .. 'titles', ARGV[1], ARGV[2]) end
+return 1
+"""
+
+# owner and a NUL
+TITLES = f"""{PRELUDE}
+local found = {{}}
+local titles = redis.call('HGETALL', p .. 'titles')
+for i = 1, #titles, 2 do
+  if string.sub(titles[i], 1, #ARGV[1]) == ARGV[1] then
+    found[#found + 1] = string.sub(titles[i], #ARGV[1] + 1)
+    found[#found + 1] = titles[i + 1]
+  end
+end
+return found
 """
 
 SESSIONS = f"""{PRELUDE}

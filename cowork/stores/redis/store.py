@@ -146,6 +146,13 @@ class RedisStore:
         arguments = [_key(session.project), claim.number, session_json(session)]
         return bool(self._run(session_scripts.PUT_SESSION, arguments))
 
+    def titles(self, owner: str) -> dict[str, str]:
+        found = [each.decode() for each in self._run(session_scripts.TITLES, [f"{owner}\0"])]
+        return dict(zip(found[::2], found[1::2], strict=True))
+
+    def put_title(self, project: Project, title: str | None) -> bool:
+        return bool(self._run(session_scripts.PUT_TITLE, [_key(project), title or ""]))
+
     def delete_session(self, project: Project) -> Session | None:
         for _ in range(_SWAPS):
             body = self._connection.call(

@@ -168,6 +168,14 @@ MIGRATIONS = (
     # has the file open ends it as lost, and nothing runs.
     """
     ALTER TABLE sessions ADD COLUMN model TEXT;
+    ALTER TABLE sessions ADD COLUMN context_tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN context_limit INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE titles (
+        owner TEXT NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL, PRIMARY KEY (owner, name)
+    );
+    CREATE TRIGGER sessions_titles AFTER DELETE ON sessions BEGIN
+        DELETE FROM titles WHERE owner = OLD.owner AND name = OLD.name;
+    END;
     ALTER TABLE turns ADD COLUMN parks INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE approvals (
         place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,

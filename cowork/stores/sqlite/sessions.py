@@ -10,8 +10,8 @@ from cowork.model import Project, Session, Usage
 from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.serialization import dumps, loads
 
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model"  # noqa: E501
-_Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str, str | None]
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit"  # noqa: E501
+_Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int]
 
 
 def of_owner(connection: sqlite3.Connection, owner: str) -> list[Session]:
@@ -51,7 +51,20 @@ def find(connection: sqlite3.Connection, project: Project) -> Session | None:
 
 
 def _session_of(project: Project, row: _Row) -> Session:
-    session_id, cwd, created, last_used, count, cost, *usage, incomplete, earlier, model = row
+    (
+        session_id,
+        cwd,
+        created,
+        last_used,
+        count,
+        cost,
+        *usage,
+        incomplete,
+        earlier,
+        model,
+        tokens,
+        most,
+    ) = row
     return Session(
         project=project,
         id=session_id,
@@ -64,6 +77,8 @@ def _session_of(project: Project, row: _Row) -> Session:
         incomplete=bool(incomplete),
         earlier=tuple(loads(earlier)),
         model=model,
+        context_tokens=tokens,
+        context_limit=most,
     )
 
 
@@ -90,8 +105,25 @@ def put(connection: sqlite3.Connection, session: Session) -> None:
             session.incomplete,
             dumps(session.earlier),
             session.model,
+            session.context_tokens,
+            session.context_limit,
         ),
     )
+
+
+def titles(connection: sqlite3.Connection, owner: str) -> dict[str, str]:
+    rows = connection.execute("SELECT name, title FROM titles WHERE owner = ?", (owner,))
+    return dict(rows.fetchall())
+
+
+def put_title(connection: sqlite3.Connection, project: Project, title: str | None) -> bool:
+    if find(connection, project) is None:
+        return False
+    key = project.owner, project.name
+    connection.execute("DELETE FROM titles WHERE owner = ? AND name = ?", key)
+    if title is not None:
+        connection.execute("INSERT INTO titles VALUES (?, ?, ?)", (*key, title))
+    return True
 
 
 def put_removals(connection: sqlite3.Connection, ids: Sequence[str]) -> None:

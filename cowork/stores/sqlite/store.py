@@ -107,6 +107,12 @@ class SqliteStore:
 
         return self._write(put)
 
+    def titles(self, owner: str) -> dict[str, str]:
+        return self._read(lambda connection: sessions.titles(connection, owner))
+
+    def put_title(self, project: Project, title: str | None) -> bool:
+        return self._write(lambda connection: sessions.put_title(connection, project, title))
+
     def delete_session(self, project: Project) -> Session | None:
         def delete(connection: sqlite3.Connection) -> Session | None:
             found = sessions.find(connection, project)

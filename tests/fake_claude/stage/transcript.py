@@ -122,6 +122,8 @@ class Transcript:
             "sessionId": self._session,
             "version": self._version,
         }
+        if kind == "user":
+            entry["promptSource"] = "sdk"
         self._parent = uuid
         line = to_json(entry) + "\n"
         if kind == "user" or self._eager:

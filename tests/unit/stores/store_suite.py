@@ -753,3 +753,20 @@ class StoreBehaviour:
         assert found is not None
         assert found.resolution is not None
         assert found.resolution.by == str(won.index(True))
+
+    def test_a_session_has_a_title_as_long_as_it_is_there(self, store: Store):
+        assert not store.put_title(P, "mine")
+        kept(store, P)
+        kept(store, Q)
+        assert store.put_title(P, "日本: mine")
+        assert store.titles("") == {"p": "日本: mine"}
+        assert store.titles("other") == {}
+        kept(store, P)  # a turn does not take it away
+        assert store.titles("") == {"p": "日本: mine"}
+        assert store.put_title(P, "again")
+        assert store.titles("") == {"p": "again"}
+        assert store.put_title(P, None)
+        assert store.titles("") == {}
+        store.put_title(P, "gone")
+        store.delete_session(P)
+        assert store.titles("") == {}
