@@ -38,6 +38,7 @@ from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.forks import Forks
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
@@ -147,6 +148,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         remote=None if workers is None else workers.remote,
         publisher=None if workers is None else workers.publisher,
     )
+    conversations = Conversations(store, transcripts, sync)
     maintenance.on_released = turn_service.adopt_parked
     return Services(
         settings=settings,
@@ -160,7 +162,15 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         login=XoLogin(tokens, xo_auth, configured),
         login_at_start=partial(login_at_start, tokens, xo_auth, configured),
         turn_service=turn_service,
-        conversations=Conversations(store, transcripts, sync),
+        conversations=conversations,
+        forks=Forks(
+            store,
+            transcripts,
+            conversations,
+            pool=pool,
+            workspace=policy.workspace,
+            sync=sync,
+        ),
         workers=workers,
         describe=describe,
         removals=removals,

@@ -18,6 +18,7 @@
     │   ├── WorkerLost              worker_lost
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
     │   ├── SessionNotFound         session_not_found         the project has none
+    │   ├── SessionExists           session_exists            the project has one
     │   ├── ProcessNotFound         process_not_found
     │   ├── ProcessBusy             process_busy
     │   ├── ProjectBusy             project_busy
@@ -139,6 +140,10 @@ class WorkerUnreachable(TurnError):
 
 class SessionNotFound(TurnError):
     code = "session_not_found"
+
+
+class SessionExists(TurnError):
+    code = "session_exists"
 
 
 class ProcessNotFound(TurnError):

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cowork.claude import transcript_rows
-from cowork.claude.stream_json import protocol
 from cowork.claude.transcript_parts import Part
 from cowork.claude.transcript_rows import Row
 
@@ -66,17 +65,6 @@ def last_assistant_row(lines: Iterable[bytes], question_id: str) -> str | None:
         elif is_asked and row.kind in ("answer", "synthetic"):
             found = row.uuid
     return found
-
-
-def title_of(lines: Iterable[bytes]) -> str | None:
-    """The title that was given to the session last; None where it has none."""
-    title = None
-    for line in lines:
-        row = protocol.parse(line) if b'"custom-title"' in line else None
-        if row is not None and row["type"] == "custom-title":
-            given = row.get("customTitle")
-            title = given if isinstance(given, str) and given.strip() else None
-    return title
 
 
 @dataclass(slots=True)

@@ -31,15 +31,14 @@ from cowork.turns.turn_approvals import TurnApprovals
 
 log = logger(__name__)
 
-MODES = ("off", "optional", "always")
-
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
     """What the operator decided about approvals.
 
-    `mode` is one of `MODES`; `timeout` (seconds) is how long one waits unless its question says
-    otherwise; `keys` are the names of those who may answer, for everybody; none: each owner.
+    `mode` is `off`, `optional` or `always`; `timeout` (seconds) is how long one waits unless its
+    question says otherwise; `keys` are the names of those who may answer, for everybody; none:
+    each owner.
     """
 
     mode: str = "off"

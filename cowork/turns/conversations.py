@@ -66,14 +66,14 @@ class Conversations:
         return Page(shown, source, shown[-1].id if more else None)
 
     def _all(self, session: Session) -> tuple[list[ConversationMessage], str]:
-        data = self._transcript(session)
+        data = self.transcript(session)
         if data:
             found = run_in_native_thread(lambda: read_conversation(data.split(b"\n")))
             if found:
                 return found, "transcript"
         return _of_history(session, self._store.history(session.project)), "history"
 
-    def _transcript(self, session: Session) -> bytes:
+    def transcript(self, session: Session) -> bytes:
         """The newest that can be had; none where there is none, or it is too long."""
         if self._sync is not None:
             kept = self._sync.newer(session)

@@ -442,6 +442,27 @@ class TitleBody(_Schema):
     title = Text(limit=MAX_TITLE_BYTES, required=True, allow_none=True, validate=printable)
 
 
+class ForkBody(_Schema):
+    to = Text(required=True, validate=valid_name, metadata={"description": "A new project."})
+    at_turn = Text(
+        limit=MAX_QUERY_BYTES,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The last turn that it has; without it all of them."},
+    )
+
+
+class RewindBody(_Schema):
+    to_turn = Text(
+        limit=MAX_QUERY_BYTES, required=True, metadata={"description": "The last that is kept."}
+    )
+    files = Text(
+        load_default="keep",
+        validate=validate.OneOf(("keep",)),
+        metadata={"description": "Files stay as they are."},
+    )
+
+
 class MessagesQuery(_Schema):
     limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
     before = Text(limit=MAX_QUERY_BYTES, load_default=None)

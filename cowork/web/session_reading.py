@@ -44,7 +44,7 @@ def blueprint(
         session = store.session(project)
         if session is None:
             raise SessionNotFound("the project has no session")
-        return _reply(session, store.titles(g.owner), turn_service.describe(project))
+        return session_reply(session, store.titles(g.owner), turn_service.describe(project))
 
     @routes.patch("/sessions/<project_id>")
     @routes.arguments(TitleBody)
@@ -89,7 +89,7 @@ def details(store: Store, turn_service: TurnService, query: dict[str, Any]) -> d
         found = [each for each in found if _cursor(each) < query["cursor"]]
     shown, more = found[: query["limit"]], len(found) > query["limit"]
     titles = store.titles(g.owner)
-    said = [_reply(each, titles, turn_service.describe(each.project)) for each in shown]
+    said = [session_reply(each, titles, turn_service.describe(each.project)) for each in shown]
     return {"sessions": said, "count": len(said), "next": _cursor(shown[-1]) if more else None}
 
 
@@ -102,7 +102,8 @@ def _cursor(session: Session) -> str:
     return f"{rfc3339(session.last_used)} {session.project.name}"
 
 
-def _reply(session: Session, titles: dict[str, str], now: ProjectState) -> dict[str, Any]:
+def session_reply(session: Session, titles: dict[str, str], now: ProjectState) -> dict[str, Any]:
+    """A session as it stands."""
     process = None
     if now.process is not None:
         process = dict(zip(("pid", "state", "memory_bytes"), now.process, strict=True))

@@ -33,7 +33,7 @@ WRONG_METHODS = [
     ("POST", "/", "GET"),
     ("POST", "/health", "GET"),
     ("PUT", "/sessions", "GET"),
-    ("GET", "/sessions/p", "DELETE"),
+    ("PUT", "/sessions/p", "DELETE"),
     ("GET", "/ask_question", "POST"),
     ("DELETE", "/ask_question_streaming", "POST"),
     ("GET", "/xo-auth/start", "POST"),

@@ -102,7 +102,7 @@ SDK = "x-request-id, x-stainless-os, X-Stainless-Retry-Count, content-type, anth
     [
         ("/ask_question", {"POST"}),
         ("/sessions", {"GET"}),
-        ("/sessions/a%2Fb", {"DELETE"}),
+        ("/sessions/a%2Fb", {"GET", "PATCH", "DELETE"}),
         ("/turns/x/events", {"GET"}),
         ("/turns/x/ticket", {"POST"}),
     ],

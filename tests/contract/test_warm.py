@@ -187,6 +187,7 @@ def test_the_list_tells_what_each_process_is_and_takes(served: Served) -> None:
     wait_idle(served)
     (found,) = listed(served)
     assert found.keys() == {
+        "id",
         "pid",
         "project",
         "state",

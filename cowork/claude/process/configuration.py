@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cowork.claude.process.control_requests import ControlRequests
-from cowork.claude.turn_options import DEFAULT, TurnOptions
+from cowork.claude.turn_options import TurnOptions
 
 TIMEOUT_S = 10.0
 # The CLI answers when it has tried every server (MCP_TIMEOUT), which it does side by side.
@@ -47,11 +47,6 @@ class Configuration:
             chosen = {name: servers[name] for name in wanted.mcp_servers}
             self._requests.call("mcp_set_servers", MCP_TIMEOUT_S, servers=chosen)
         self.current = wanted
-
-    @property
-    def is_default(self) -> bool:
-        """Whether it is as any process that was started for nobody."""
-        return self.current == DEFAULT
 
     def _apply_settings(self, settings: Mapping[str, Any]) -> None:
         self._requests.call("apply_flag_settings", TIMEOUT_S, settings=settings)

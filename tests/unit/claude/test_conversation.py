@@ -17,7 +17,6 @@ from cowork.claude.conversation import (
     ConversationMessage,
     last_assistant_row,
     read_conversation,
-    title_of,
 )
 
 Rows = list[dict[str, Any]]
@@ -497,18 +496,6 @@ def test_nothing_is_cut_before_the_last_compaction():
 # -- titles
 
 
-def test_the_title_is_the_one_that_was_given_last():
-    titles: Rows = [{"type": "custom-title", "customTitle": each} for each in ("one", "two")]
-    assert title_of(lines([*titles, *TURN])) == "two"
-    assert title_of(lines(TURN)) is None
-
-
-@pytest.mark.parametrize("title", [" ", "", None, 7])
-def test_a_title_that_is_none_is_none(title):
-    assert title_of(lines([{"type": "custom-title", "customTitle": title}])) is None
-    assert title_of([b'{"type":"custom-title","customTi', b"[1]\n"]) is None
-
-
 # -- whatever the file holds
 
 EVERYTHING: Rows = [
@@ -527,7 +514,6 @@ EVERYTHING: Rows = [
 
 
 def all_of(given: list[bytes]) -> list[ConversationMessage]:
-    title_of(given)
     last_assistant_row(given, "q1")
     return read_conversation(given)
 
