@@ -148,22 +148,29 @@ class TurnApprovals:
             self._answer(request.request_id, denied(_TOO_LARGE))
             return False
         approval = self._new(request)
+        if not self._await_written(request):
+            self._unwritten.add(approval.id)
+        # In this order: nobody is told of what could not be taken up again.
+        self._pending[request.request_id] = approval
+        self._save_if_possible()
+        refused = self._refused(approval)
+        if refused is not None:
+            del self._pending[request.request_id]
+            self._answer(request.request_id, denied(refused))
+            return True
+        self._turn.append([_event(approval)])
+        return True
+
+    def _refused(self, approval: Approval) -> str | None:
+        """Why nobody can be asked, if so; else it is in the store from now on."""
         try:
             is_kept = self._store.put_approval(approval)
         except StoreUnavailable:
-            self._answer(request.request_id, denied(_UNAVAILABLE))
-            return False
-        if not is_kept:
-            log.warning("approval denied", turn_id=self._turn.id, why="too_many")
-            self._answer(request.request_id, denied(_TOO_MANY))
-            return False
-        self._pending[request.request_id] = approval
-        if not self._await_written(request):
-            self._unwritten.add(approval.id)
-        # Before anybody is told, and again with what they are told.
-        self._save_if_possible()
-        self._turn.append([_event(approval)])
-        return True
+            return _UNAVAILABLE
+        if is_kept:
+            return None
+        log.warning("approval denied", turn_id=self._turn.id, why="too_many")
+        return _TOO_MANY
 
     def _await_written(self, request: PermissionRequest) -> bool:
         """Whether another process could ask again: before anybody is told that this waits.

@@ -63,9 +63,18 @@ _OF_A_PROJECT = {*_ASKS, "delete_session", "interrupt_session", "warm_session"}
 # Keys that a reply has now and then; all others it always has.
 OPTIONAL = {
     "AskReply": {"session_recovered", "session_moved", "structured_output"},
+    "SessionsReply": {"next"},
+    "ConversationMessageReply": {"usage"},
+    "ApprovalReply": {
+        *("input", "suggestions", "questions", "plan", "decision", "decided_by", "decided_at"),
+        *("address", "applied_at"),
+    },
     "InterruptReply": {"turn_id", "state", "message"},
     "ReadyReply": {"reasons"},
-    "TurnReply": {"session_moved", "structured_output"},
+    "TurnReply": {
+        *("session_moved", "structured_output", "model", "stop_reason", "usage_by_model"),
+        *("permission_denials", "files_changed", "waiting_for"),
+    },
     "UsageReply": {"truncated"},
     "UsageRowReply": {"day", "project", "key", "model"},
     # What else an error has depends on it.

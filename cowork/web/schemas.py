@@ -38,14 +38,13 @@ ON_BUSY = ("queue", "reject", "interrupt")
 EVENTS = ("tool", "thinking", "status", "approval", "usage", "subagent", "todo")
 # What a request adds to a server's deny rules, and the names of tool servers.
 MAX_RULES = 50
-MAX_RULE_BYTES = 200
+_NAME = {"minLength": 1, "maxLength": MAX_NAME_LENGTH, "pattern": NAME_PATTERN}
 MAX_SERVERS = 50
 MAX_MODEL_TURNS = 1000
 MAX_APPROVAL_TIMEOUT_S = 86_400
 MAX_MESSAGE_BYTES = 4096
 MAX_APPROVALS = 200
 DEFAULT_PAGE, MAX_PAGE = 50, 200
-MAX_TITLE_BYTES = 200
 NOT_DONE = "Another worker answers the project; nothing was done"
 
 
@@ -154,7 +153,7 @@ class AskBody(_Schema):
         metadata={"description": "Of this turn; looked at after each request to the model."},
     )
     disallowed_tools = Texts(
-        Text(limit=MAX_RULE_BYTES, validate=printable),
+        Text(validate=valid_name, metadata=_NAME),
         most=MAX_RULES,
         load_default=None,
         allow_none=True,
@@ -439,11 +438,20 @@ class SessionReply(_Schema):
 
 
 class TitleBody(_Schema):
-    title = Text(limit=MAX_TITLE_BYTES, required=True, allow_none=True, validate=printable)
+    title = Text(
+        required=True,
+        allow_none=True,
+        validate=valid_name,
+        metadata=_NAME,
+    )
 
 
 class ForkBody(_Schema):
-    to = Text(required=True, validate=valid_name, metadata={"description": "A new project."})
+    to = Text(
+        required=True,
+        validate=valid_name,
+        metadata={"description": "A new project.", **_NAME},
+    )
     at_turn = Text(
         limit=MAX_QUERY_BYTES,
         load_default=None,

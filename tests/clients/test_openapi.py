@@ -23,7 +23,11 @@ from tests.upstream import Upstream
 
 CASES = 8
 # Values that the server judges by what it has, and a time limit that may be a millisecond.
-SERVERS = {"agent_type", "timeout", "output_schema"}
+SERVERS = {
+    *("agent_type", "timeout", "output_schema", "model", "attachments", "mcp_servers"),
+    # Of a turn or a session that there is.
+    *("approvals", "effort", "at_turn"),
+}
 
 
 @pytest.fixture
@@ -190,6 +194,9 @@ def leave_to_the_server(case: Any, *, number: int) -> None:
     (case.headers or {}).pop("X-Cowork-Project", None)
     # It may be too long before `to`.
     (case.query or {}).pop("from", None)
+    # It has to be of a message that there is.
+    for name in ("before", "after"):
+        (case.query or {}).pop(name, None)
 
 
 def generated(strategy: Any, number: int) -> list[Any]:

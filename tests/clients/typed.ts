@@ -38,6 +38,16 @@ export function told(frame: Frame): string {
       return frame.content;
     case "status":
       return frame.status;
+    case "usage":
+      return `${frame.input_tokens} ${frame.cost_usd ?? 0}`;
+    case "subagent":
+      return `${frame.name} ${frame.state}`;
+    case "todo":
+      return frame.items.map((item) => `${item.state} ${item.text}`).join();
+    case "approval":
+      return `${frame.tool} until ${frame.expires_at}`;
+    case "approval_resolved":
+      return frame.decision;
     case "error":
       return `${frame.code}: ${frame.error}`;
     case "done":

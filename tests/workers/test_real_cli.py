@@ -124,7 +124,8 @@ def test_an_approval_is_answered_from_anywhere_and_outlives_its_worker_and_its_m
     (worker,) = home.workers()
     os.kill(worker, signal.SIGKILL)
     allow(machine, approval)
-    assert ended(sister, approval)["state"] == "succeeded"
+    done = ended(sister, approval)
+    assert done["state"] == "succeeded", done
     assert files[1].read_text() == "x"
     # A machine that is gone, with the process and the transcript.
     assert machine.ask("[[say three]]", "q").status_code == 200

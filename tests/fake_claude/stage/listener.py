@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
     from .process import Process
 
+# What is answered and has no effect here.
+_CHANGES_NOTHING: dict[str, dict[str, Any]] = {
+    "mcp_status": {"mcpServers": []},
+    "mcp_set_servers": {"added": [], "removed": [], "errors": {}},
+    "apply_flag_settings": {},
+    "get_usage": {"session": {"total_cost_usd": 0.0}},
+}
 _SILENT = ("deaf", "nonsense")
 
 
@@ -140,7 +147,7 @@ class Listener:
             self.told_to_stop = process.turn is not None
             process.wire.ended = True
             return {}
-        return {"mcpServers": []} if subtype == "mcp_status" else None
+        return _CHANGES_NOTHING.get(subtype)
 
     def _initialize(self, identity: object) -> None:
         process, config = self._process, self._process.config
