@@ -164,6 +164,7 @@ def _until(client: Client, path: str, true: Any) -> dict[str, Any]:
         nonlocal found
         reply = _try(lambda: client.get(path))
         if reply is None or reply.status_code != requests.codes.ok:
+            found = {"reply": None if reply is None else (reply.status_code, reply.text)}
             return False
         found = reply.json()
         return bool(true(found))
