@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,7 +71,7 @@ class Approvals:
     def begin(
         self,
         turn: Turn,
-        save: Callable[[bool], None],
+        save: Callable[[Sequence[str]], None],
         is_written: Callable[[ClaudeProcess, str], bool],
     ) -> TurnApprovals:
         """The approvals of a turn that may ask; `end` has to follow."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -109,16 +109,20 @@ class TurnRecorder:
         if question is not None:
             self._wake_outbox()
 
-    def record_waiting(self, turn: Turn, *, parks: bool, is_given_up: bool = False) -> None:
-        """Have the store keep a turn that runs as it stands, with its log if it `parks`.
+    def record_waiting(
+        self, turn: Turn, parks_for: Sequence[str], *, is_given_up: bool = False
+    ) -> None:
+        """Have the store keep a turn that runs as it stands.
 
-        One that `is_given_up` is nobody's from then on.  Raises `StoreUnavailable`.
+        With its log, where it can be parked for these approvals; one that `is_given_up` is
+        nobody's from then on.  Raises `StoreUnavailable`.
         """
         if not self._store.shared:
             return
-        log = compressed_log(turn) if parks else None
-        parks = parks and log is not None
-        record = to_record(turn, "" if is_given_up and parks else self.holder, parks=parks)
+        log = compressed_log(turn) if parks_for else None
+        parks = log is not None
+        holder = "" if is_given_up and parks else self.holder
+        record = to_record(turn, holder, parks_for=parks_for if parks else ())
         self._store.save_turn(record, log, parks=parks)
 
     def record_ended(

@@ -32,16 +32,21 @@ _FIELD_NAMES: dict[type, tuple[str, ...]] = {
 
 
 def to_record(
-    turn: Turn, holder: str, outcome: TurnOutcome | None = None, *, parks: bool = False
+    turn: Turn,
+    holder: str,
+    outcome: TurnOutcome | None = None,
+    *,
+    parks_for: Sequence[str] = (),
 ) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have.
 
-    Of one that `parks` there is what another process needs that goes on with it.
+    Of one that can be parked, for these approvals, there is what another process needs that goes
+    on with it.
     """
     question = _fields_of(turn.question)
     for name in _OF_ITS_PROCESS:  # which nobody will start for it again
         del question[name]
-    if parks:
+    if parks_for:
         question["options"] = asdict(turn.question.options)
     question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
@@ -51,6 +56,8 @@ def to_record(
         "is_new_session": turn.is_new_session,
         "session_recovered": turn.session_recovered,
     }
+    if parks_for:
+        body["parks_for"] = list(parks_for)
     if turn.waiting.ids and outcome is None:
         body["waiting_for"] = list(turn.waiting.ids)
     if turn.cut_after is not None:
@@ -116,7 +123,7 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
     turn.adopt(_decompressed(compressed), record.started, is_cut=is_cut)
-    turn.wait_for(tuple(body.get("waiting_for", ())))
+    turn.wait_for(tuple(body.get("parks_for", ())))
     return turn
 
 

@@ -5,7 +5,7 @@ Retries after a lost session or a dead process.  `queues.py` calls this, in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -132,12 +132,12 @@ class Runner:
     def _is_written(self, process: ClaudeProcess, tool_use_id: str) -> bool:
         return self._transcripts.has_call(process.cwd, process.session_id, tool_use_id)
 
-    def _saving(self, turn: Turn, claim: Claim) -> Callable[[bool], None]:
+    def _saving(self, turn: Turn, claim: Claim) -> Callable[[Sequence[str]], None]:
         """What keeps a turn that waits, and what another machine needs to go on with it."""
 
-        def save(parks: bool) -> None:
-            self._recorder.record_waiting(turn, parks=parks)
-            session = self._store.session(turn.project) if parks and self._sync else None
+        def save(parks_for: Sequence[str]) -> None:
+            self._recorder.record_waiting(turn, parks_for)
+            session = self._store.session(turn.project) if parks_for and self._sync else None
             if self._sync is not None and session is not None:
                 self._sync.save(session, claim)
 
@@ -239,7 +239,7 @@ class Runner:
     def _give_up(self, turn: Turn) -> None:
         """Leave the turn to whoever adopts it; where the store is unavailable it ends."""
         try:
-            self._recorder.record_waiting(turn, parks=True, is_given_up=True)
+            self._recorder.record_waiting(turn, turn.waiting.ids, is_given_up=True)
         except StoreUnavailable as fault:
             raise WorkerLost("the server was stopped while its store was unavailable") from fault
         log.info("turn parked", turn_id=turn.id)

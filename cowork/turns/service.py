@@ -390,7 +390,7 @@ class TurnService:
         try:
             place = self._queues.adopt(turn)
         except ShuttingDown:
-            self._recorder.record_waiting(turn, parks=True, is_given_up=True)
+            self._recorder.record_waiting(turn, turn.waiting.ids, is_given_up=True)
             return
         self.registry.adopt(turn)
         if self._publisher is not None:

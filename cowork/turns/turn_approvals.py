@@ -6,7 +6,7 @@ For the thread that runs the turn alone, but for `wake` and `request_park`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,8 +52,8 @@ class TurnApprovals:
     """What a turn waits for.
 
     `timeout_s` is until when somebody has to answer; `save` has the store keep the turn as it is,
-    and whether it would outlive this process; `is_written` says of a call whether the CLI has
-    written it down.
+    and what another process could take up; `is_written` says of a call whether the CLI has written
+    it down.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TurnApprovals:
         store: Store,
         *,
         timeout_s: float,
-        save: Callable[[bool], None],
+        save: Callable[[Sequence[str]], None],
         is_written: Callable[[ClaudeProcess, str], bool],
     ) -> None:
         self._turn = turn
@@ -78,6 +78,8 @@ class TurnApprovals:
         self._pending: dict[str, Approval] = {}
         # Those that no other process could take up, as far as that is known.
         self._unwritten: set[str] = set()
+        # Those that are not in the store yet, where people find them.
+        self._untold: set[str] = set()
         # What a former process has asked, until this one asks it again.
         self._recalled: Approval | None = None
         self._recall_until = float("inf")
@@ -152,8 +154,10 @@ class TurnApprovals:
             self._unwritten.add(approval.id)
         # In this order: nobody is told of what could not be taken up again.
         self._pending[request.request_id] = approval
+        self._untold.add(approval.id)
         self._save_if_possible()
         refused = self._refused(approval)
+        self._untold.discard(approval.id)
         if refused is not None:
             del self._pending[request.request_id]
             self._answer(request.request_id, denied(refused))
@@ -283,8 +287,9 @@ class TurnApprovals:
 
     def _save(self) -> None:
         """Show and keep what the turn waits for; raises `StoreUnavailable`."""
-        self._turn.wait_for(tuple(each.id for each in self._waiting()))
-        self._save_turn(self._parkable() is not None)
+        ids = tuple(each.id for each in self._waiting())
+        self._turn.wait_for(tuple(each for each in ids if each not in self._untold))
+        self._save_turn(ids if self._parkable() is not None else ())
 
     def _waiting(self) -> list[Approval]:
         recalled = [] if self._recalled is None else [self._recalled]

@@ -28,7 +28,7 @@ from tests.serving import Client, Gunicorn, wait_for
 SETTINGS: dict[str, str] = {}
 AT_ONCE = 8
 TIMEOUT_S = 1.0
-WAIT_S = 30.0
+WAIT_S = 90.0
 KILLED = 0.25
 ENDS = ("allow", "allow", "allow", "change", "deny", "deny_interrupt", "two", "expire", "interrupt")
 # How a turn may end whose worker or CLI was killed, or that was interrupted.
@@ -186,6 +186,7 @@ def _answer(case: Case, client: Client, decision: str) -> int:
     while time.monotonic() < deadline:
         reply = _try(lambda: client.post(f"/approvals/{case.approval}", body))
         if reply is not None and reply.status_code < requests.codes.server_error:
+            assert reply.status_code != requests.codes.not_found, f"{case.key}: {reply.text}"
             return reply.status_code
         time.sleep(0.1)
     return 0
