@@ -102,6 +102,8 @@ class Approvals:
         """
         with self._lock:
             active = dict(self._active)
+        if not active:  # nearly always, and this is asked again and again
+            return
         try:
             waiting = self._store.approvals(None, pending=True, limit=len(active) + 1)
         except StoreUnavailable:
