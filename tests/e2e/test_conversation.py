@@ -146,6 +146,7 @@ def session(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
             compaction(made, cli)
             made.ask(cli, "killed", bash(UNTIL.format("never")))
             wait_for(lambda: has_called(made), what="a call in the transcript")
+        (folder / "never").touch()  # its CLI was killed: nobody else ends it
         with made.start() as cli:
             made.answered(cli, "resumed", "[[say I am back]]")
             close(cli)
