@@ -116,7 +116,9 @@ class Settings:
     approvals: str = setting("COWORK_APPROVALS", "off", choice("off", "optional", "always"))
     approval_timeout: float = setting("COWORK_APPROVAL_TIMEOUT", "300", seconds(1.0))
     approval_keys: tuple[str, ...] = setting("COWORK_APPROVAL_KEYS", "", comma_list)
-    mcp_config: Mapping[str, Mapping[str, Any]] = setting("COWORK_MCP_CONFIG", "", mcp_servers)
+    mcp_config: Mapping[str, Mapping[str, Any]] = setting(
+        "COWORK_MCP_CONFIG", "", mcp_servers, secret=True
+    )
     bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", boolean)
     slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", boolean)
     cli_env: tuple[str, ...] = setting("COWORK_CLI_ENV", "", comma_list)

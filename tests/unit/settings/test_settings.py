@@ -59,6 +59,7 @@ def test_what_is_secret_is_known():
     assert sorted(SECRETS) == [
         "CHAT_API_TOKEN",
         "COWORK_API_KEYS",
+        "COWORK_MCP_CONFIG",
         "COWORK_STORE",
         "XO_AUTH_SESSION_ID",
         "XO_POLL_TOKEN",
