@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cowork.claude.skills import Inquiry
 from cowork.claude.turn_options import EFFORTS, MODEL_ID
 
 MAX_AGE_S = 300.0
@@ -58,7 +59,8 @@ class Offers:
     ) -> None:
         self._ask = ask
         self.mcp_servers = mcp_servers
-        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._inquiry = Inquiry[Offer]()
         self._known: Offer | None = None
         self._asked = float("-inf")
 
@@ -67,9 +69,11 @@ class Offers:
         known = self._known
         if known is not None and time.monotonic() - self._asked < MAX_AGE_S:
             return known
-        with self._lock:
+        begun = time.monotonic()
+        with self._asking:
             if self._known is None or time.monotonic() - self._asked >= MAX_AGE_S:
-                self._known, self._asked = self._ask(), time.monotonic()
+                self._known = self._inquiry.ask(self._ask, begun)
+                self._asked = time.monotonic()
             return self._known
 
     def forget(self) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from cowork.errors import CoworkError
 
 # How often at most the CLI is asked again for a skill that nobody knows; seconds.
 ASK_AGAIN = 30.0
+
+Found = TypeVar("Found")
 
 
 class Skills:
@@ -35,7 +38,7 @@ class Skills:
         self._asking = threading.Lock()
         self._known: dict[str, frozenset[str]] = {}
         self._asked: dict[str, float] = {}
-        self._inquiries: dict[str, Inquiry] = {}
+        self._inquiries: dict[str, Inquiry[tuple[str, ...]]] = {}
 
     def saw(self, cwd: str, skills: tuple[str, ...] | None) -> None:
         """A process has listed the skills it knows in `cwd`."""
@@ -81,7 +84,7 @@ class Skills:
         return cwd if self._per_directory else ""
 
 
-class Inquiry:
+class Inquiry(Generic[Found]):
     """Asks, one caller at a time: who has waited while another asked in vain hears the same.
 
     Each would else wait for all before it, of whatever owner.
@@ -91,7 +94,7 @@ class Inquiry:
         self._failed = float("-inf")
         self._fault: CoworkError | None = None
 
-    def ask(self, ask: Callable[[], tuple[str, ...]], begun: float) -> tuple[str, ...]:
+    def ask(self, ask: Callable[[], Found], begun: float) -> Found:
         """What `ask` gives; raises what it does, or did since `begun` (monotonic)."""
         if self._fault is not None and self._failed >= begun:
             raise self._fault
@@ -114,7 +117,7 @@ class Bundled:
         self._ask = ask
         self._generation = generation
         self._asking = threading.Lock()
-        self._inquiry = Inquiry()
+        self._inquiry = Inquiry[tuple[str, ...]]()
         self._known: tuple[int, frozenset[str]] | None = None
 
     def names(self) -> frozenset[str]:
