@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from typing import Any
 
-import orjson
-from flask import Response, g, jsonify, request
+from flask import Response, jsonify, request
 from flask.globals import app_ctx
 
 from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.turn_options import TurnOptions
-from cowork.errors import ShuttingDown
 from cowork.model import Project, TurnKey
 from cowork.turns.question import Question, digest_of
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.disconnects import Disconnects, Watch
+from cowork.web.disconnects import Disconnects
 from cowork.web.frames import facts_of, structured
 from cowork.web.framing import PLAIN, NumberedFraming, knows_event_streams
+from cowork.web.idempotency import key_of
 from cowork.web.last_event_id import find_turn, number_of
-from cowork.web.problems import ClientClosedRequest, InvalidBody
+from cowork.web.problems import ClientClosedRequest
 from cowork.web.project_hint import check_hint
 from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
-from cowork.web.sse import HEADERS, WATCH_AFTER_S, Stream
+from cowork.web.sse import HEADERS, Stream
 from cowork.web.timestamps import founding
 from cowork.web.transfer_limits import release_body
+from cowork.web.turn_end import wait_for_end
 
-MAX_KEY_LENGTH = 255
-HALF_OPEN_POLL_S = 0.4
-IDLE_POLL_S = 60.0
 # Keys of a body that earlier versions did not know, of whose bodies digests may be kept.
 _NEWER = frozenset(
     {
@@ -65,7 +60,7 @@ def blueprint(
         turn = _submit(turn_service, body, streaming=False)
         turn.add_reader()
         try:
-            _wait_for_end(turn, disconnects)
+            wait_for_end(turn, disconnects)
             # Ready-made: to pass it through its schema takes longer than to write it.
             return jsonify(_answer_of(turn))
         finally:
@@ -184,55 +179,11 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
 def _idempotency_key(body: dict[str, Any], given: str | None) -> TurnKey | None:
     if given is None:
         return None
-    if not given.strip() or len(given) > MAX_KEY_LENGTH or not given.isascii():
-        sentence = f"Input should be 1 to {MAX_KEY_LENGTH} ASCII characters"
-        place = ["header", "Idempotency-Key"]
-        raise InvalidBody([{"type": "value_error", "loc": place, "msg": sentence}])
     # To ask for no events is to say nothing of them, and was so before; what earlier versions did
     # not know is left out where nothing is said of it.
     asked = {**body, "events": body["events"] or []}
     asked = {name: each for name, each in asked.items() if name not in _NEWER or each}
-    digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return TurnKey(g.owner, given, digest)
-
-
-def _wait_for_end(turn: Turn, disconnects: Disconnects) -> None:
-    """Wait for the end of the turn, which has its own time limits; raises `ClientClosedRequest`."""
-    if turn.wait(time.monotonic() + WATCH_AFTER_S) is not None:
-        return
-    if turn.is_given_up:
-        raise _given_up()
-    watch = disconnects.watch(request, turn.wake)
-    if watch is None:
-        while turn.wait(time.monotonic() + IDLE_POLL_S) is None:
-            if turn.is_given_up:
-                raise _given_up()
-        return
-    try:
-        _wait_watched(turn, watch)
-    finally:
-        disconnects.unwatch(watch)
-
-
-def _wait_watched(turn: Turn, watch: Watch) -> None:
-    half_open = False
-    while True:
-        timeout = HALF_OPEN_POLL_S if half_open else IDLE_POLL_S
-        if turn.wait(time.monotonic() + timeout, lambda: watch.half_closed) is not None:
-            return
-        if turn.is_given_up:
-            raise _given_up()
-        if not (watch.half_closed or half_open):
-            continue
-        if watch.probe_closed():
-            raise ClientClosedRequest
-        # It only reads now; when it disconnects altogether, nothing but a write will tell.
-        watch.half_closed, half_open = False, True
-
-
-def _given_up() -> ShuttingDown:
-    """The error of a turn that waits for a person, and that this process has let go of."""
-    return ShuttingDown("the server is shutting down; the turn goes on after it", retry_after=5)
+    return key_of(asked, given)
 
 
 def _answer_of(turn: Turn) -> dict[str, Any]:
