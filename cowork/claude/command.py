@@ -58,6 +58,8 @@ TOOLS = (
 ASKING_TOOLS = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
 TODO_TOOLS = ("TodoWrite",)
 _ASK = "--permission-prompt-tool=stdio"
+# Backups of what the edit tools change, which a rewind restores.
+_CHECKPOINTS = {"CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "1"}
 _TODO = {"CLAUDE_CODE_ENABLE_TODO_TOOLS": "1", "CLAUDE_CODE_ENABLE_TASKS": "0"}
 # Refused by name too, whatever else brings them.
 NO_TOOLS = (
@@ -84,7 +86,8 @@ class LaunchConfig:
     `shared_workspace` is whether sessions of several projects work in one directory.
     `setpriv` is the path of util-linux's tool, or None where there is none: it makes the kernel
     end the CLI when we die, and takes the rights of `cli_user` where that is not our own user.
-    `retries` bounds the CLI's own tries at a failing model API.
+    `retries` bounds the CLI's own tries at a failing model API; with `checkpoints` it keeps what
+    files were before its tools changed them.
     """
 
     permission_mode: str = "default"
@@ -94,6 +97,7 @@ class LaunchConfig:
     setpriv: str | None = None
     cli_user: UnixUser | None = None
     passed: tuple[str, ...] = ()
+    checkpoints: bool = False
 
     def __post_init__(self) -> None:
         if self.cli_user is not None and self.setpriv is None:
@@ -152,7 +156,8 @@ def settings(environ: Mapping[str, str], launch_config: LaunchConfig) -> dict[st
     own = _pattern(config_folder(environ))
     shared = [f"{own}/{name}/**" for name in ("agent-memory", "tasks", "teams")]
     shared += [f".claude/{name}/**" for name in ("agent-memory", "agent-memory-local")]
-    sessions = [f"{own}/projects/**"]
+    # A backup that was written by a tool would be what a rewind restores.
+    sessions = [f"{own}/projects/**", f"{own}/file-history/**"]
     # In `plan` it reads whatever there is, unasked, and not only what its own session put aside.
     if launch_config.shared_workspace or launch_config.permission_mode == "plan":
         uid = os.getuid() if launch_config.cli_user is None else launch_config.cli_user.uid
@@ -226,6 +231,7 @@ def environment(
         **_ALWAYS,
         **({} if launch_config.trust_projects else _UNTRUSTED),
         **(_TODO if options.todo else {}),
+        **(_CHECKPOINTS if launch_config.checkpoints else {}),
         "CLAUDE_CODE_MAX_RETRIES": str(launch_config.retries),
         "MCP_TIMEOUT": environ.get("MCP_TIMEOUT") or MCP_TIMEOUT,
         "PATH": passed.get("PATH", os.defpath),

@@ -67,6 +67,17 @@ def last_assistant_row(lines: Iterable[bytes], question_id: str) -> str | None:
     return found
 
 
+def following_turn(lines: Iterable[bytes], question_id: str) -> str | None:
+    """The uuid that the turn began with which came next on the branch; None for the last one."""
+    is_behind = False
+    for row in transcript_rows.branch(lines):
+        if row.kind in _BEGINNINGS:
+            if is_behind:
+                return row.uuid
+            is_behind = question_id in (row.uuid, *row.merged)
+    return None
+
+
 @dataclass(slots=True)
 class _Draft:
     """A message whose rows are still being read."""

@@ -20,7 +20,9 @@ Answer = Mapping[str, Any]
 
 
 class ControlRefused(ClaudeFailed):
-    """The CLI has answered that it will not."""
+    """The CLI has answered that it will not; `said` is why, in its words."""
+
+    said: str = ""
 
 
 class ControlRequests:
@@ -72,7 +74,9 @@ class ControlRequests:
         if answer is None:
             raise ClaudeFailed(f"the Claude CLI did not answer {subtype!r}")
         if answer.get("subtype") != "success":
-            raise ControlRefused(f"the Claude CLI refused {subtype!r}")
+            refused = ControlRefused(f"the Claude CLI refused {subtype!r}")
+            refused.said = str(answer.get("error") or "")
+            raise refused
         body = answer.get("response")
         return body if isinstance(body, dict) else {}
 

@@ -118,12 +118,28 @@ def test_fault_s2_a_session_with_a_directory_of_its_own_may_read_what_it_has_put
     rules = denied({"CLAUDE_CONFIG_DIR": "/etc/c"}, shared_workspace=False)
     assert "Read(//etc/c/projects/**)" not in rules
     assert {"Edit(//etc/c/projects/**)", "Read(//etc/c/tasks/**)"} <= {*rules}
+    assert "Read(//etc/c/file-history/**)" not in rules
     assert not any("claude-" in rule for rule in rules)
 
 
 def test_fault_s2_a_session_that_reads_unasked_may_not_read_what_others_have_put_aside():
     rules = denied({"HOME": "/h"}, shared_workspace=False, permission_mode="plan")
     assert {"Read(//h/.claude/projects/**)", f"Read(//tmp/claude-{os.getuid()}/**)"} <= {*rules}
+
+
+def test_t26_what_a_rewind_restores_is_closed_to_the_file_tools():
+    for mode in ("default", "acceptEdits", "plan"):
+        for is_shared in (False, True):
+            rules = denied({"HOME": "/h"}, shared_workspace=is_shared, permission_mode=mode)
+            assert "Edit(//h/.claude/file-history/**)" in rules
+
+
+def test_checkpoints_are_kept_where_the_operator_wants_them():
+    name = "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING"
+    for wanted in (False, True):
+        config = LaunchConfig(checkpoints=wanted)
+        found = command.environment({name: "1"}, marker="m", launch_config=config)
+        assert found.get(name) == ("1" if wanted else None)
 
 
 def test_a_folders_name_cannot_change_the_rule_that_it_stands_in():

@@ -15,6 +15,7 @@ import pytest
 from cowork.claude.command import prompt
 from cowork.claude.conversation import (
     ConversationMessage,
+    following_turn,
     last_assistant_row,
     read_conversation,
 )
@@ -210,6 +211,8 @@ def test_messages_that_the_cli_made_one_of_are_one_that_knows_all_their_uuids():
     rows = [row, answer("a1", text("yes"), "q3")]
     assert last_assistant_row(lines(rows), "q2") == "a1"
     assert last_assistant_row(lines(rows), "q3") == "a1"
+    rows.append(said("q4", "next", "a1"))
+    assert following_turn(lines(rows), "q2") == following_turn(lines(rows), "q3") == "q4"
 
 
 def test_a_question_to_a_skill_is_what_was_said_to_it():
@@ -383,6 +386,10 @@ def test_after_a_rewind_the_branch_that_was_left_is_not_shown():
     ]
     assert told(rows)[2:] == [("user", "new"), ("assistant", "new answer")]
     assert last_assistant_row(lines(rows), "q2") is None
+    # What was asked next is what is asked now, and not what was left.
+    assert following_turn(lines(rows), "q1") == "q3"
+    assert following_turn(lines(rows), "q2") is None
+    assert following_turn(lines(rows), "q3") is None
 
 
 def test_two_branches_whose_answers_have_one_id_are_not_mixed():
