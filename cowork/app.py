@@ -126,7 +126,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         turns.blueprint(turn_service, disconnects, issued, keepalive=keepalive),
         sessions.blueprint(turn_service, services.store),
         session_reading.blueprint(turn_service, services.store, services.conversations),
-        forks.blueprint(turn_service, services.store, services.forks),
+        forks.blueprint(turn_service, disconnects, timeout=services.settings.claude_timeout),
         processes.blueprint(services.pool, services.operators),
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),

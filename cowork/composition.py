@@ -15,6 +15,7 @@ from cowork import log as logging
 from cowork import startup_log
 from cowork.claude import command, orphans
 from cowork.claude.disk_space import DiskSpace
+from cowork.claude.file_history import FileHistories
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.machine_limit import MachineLimit
 from cowork.claude.pool.memory import limit_by_memory
@@ -36,6 +37,7 @@ from cowork.settings.settings import Settings
 from cowork.stores import open_store
 from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
+from cowork.turns.checkpoints import Checkpoints
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.forks import Forks
@@ -124,13 +126,27 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     finisher = TurnFinisher(recorder)
     approvals = Approvals(store, registry, _approval_policy(settings))
+    attempts = Attempts(store, pool, cli, finisher, policy, transcripts=transcripts, sync=sync)
+    conversations = Conversations(store, transcripts, sync)
     runner = Runner(
         store,
-        Attempts(store, pool, cli, finisher, policy, transcripts=transcripts, sync=sync),
+        attempts,
         recorder,
         finisher,
         policy,
         approvals=approvals,
+        forks=Forks(
+            store,
+            transcripts,
+            conversations,
+            histories=FileHistories(config, settings.claude_user),
+            checkpoints=Checkpoints(attempts, pool),
+            finisher=finisher,
+            removals=removals,
+            pool=pool,
+            workspace=policy.workspace,
+            sync=sync,
+        ),
         transcripts=transcripts,
         sync=sync,
     )
@@ -148,7 +164,6 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         remote=None if workers is None else workers.remote,
         publisher=None if workers is None else workers.publisher,
     )
-    conversations = Conversations(store, transcripts, sync)
     maintenance.on_released = turn_service.adopt_parked
     return Services(
         settings=settings,
@@ -163,14 +178,6 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         login_at_start=partial(login_at_start, tokens, xo_auth, configured),
         turn_service=turn_service,
         conversations=conversations,
-        forks=Forks(
-            store,
-            transcripts,
-            conversations,
-            pool=pool,
-            workspace=policy.workspace,
-            sync=sync,
-        ),
         workers=workers,
         describe=describe,
         removals=removals,
@@ -207,6 +214,7 @@ def _claude(
         setpriv=find_setpriv(),
         cli_user=settings.claude_user,
         passed=settings.cli_env,
+        checkpoints=settings.checkpoints,
     )
     cli = ClaudeCli(settings.claude_cli_path, environ=environ, launch_config=launch_config)
     launcher = Launcher(
@@ -257,6 +265,7 @@ def _policy(settings: Settings) -> TurnPolicy:
         timeout=settings.claude_timeout,
         queue_limit=settings.queue_limit,
         disconnect_grace=settings.disconnect_grace,
+        checkpoints=settings.checkpoints,
     )
 
 

@@ -19,6 +19,7 @@
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
     │   ├── SessionNotFound         session_not_found         the project has none
     │   ├── SessionExists           session_exists            the project has one
+    │   ├── FilesNotRestored        files_not_restored        by a rewind
     │   ├── ProcessNotFound         process_not_found
     │   ├── ProcessBusy             process_busy
     │   ├── ProjectBusy             project_busy
@@ -144,6 +145,10 @@ class SessionNotFound(TurnError):
 
 class SessionExists(TurnError):
     code = "session_exists"
+
+
+class FilesNotRestored(TurnError):
+    code = "files_not_restored"
 
 
 class ProcessNotFound(TurnError):
@@ -276,14 +281,14 @@ class UpstreamTimeout(LoginError):
 class InvalidValue(CoworkError):
     """A field of the request holds a value that cannot be used; becomes a validation error.
 
-    `field` is the body's key, as the client wrote it.
+    `field`, which it is made with, is the body's key, as the client wrote it.
     """
 
     code = "invalid_value"
 
-    def __init__(self, message: str, *, field: str) -> None:
-        super().__init__(message)
-        self.field = field
+    @property
+    def field(self) -> str:
+        return str(self.facts["field"])
 
 
 def error_fields(error: CoworkError) -> dict[str, Any]:

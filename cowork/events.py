@@ -150,6 +150,7 @@ class Done:
     `usage` is the CLI's own object for this turn; `cost_usd` is this turn's, not the process's,
     and so is `usage_by_model`.  `permission_denials` are tools that were refused: `tool`, `input`
     and `why`; `files_changed` what the edit tools changed, below the directory relative to it.
+    `change` is what a fork or a rewind has made, which is no answer.
     """
 
     success: bool
@@ -168,6 +169,7 @@ class Done:
     usage_by_model: Mapping[str, Any] | None = None
     permission_denials: list[Mapping[str, Any]] | None = None
     files_changed: list[str] | None = None
+    change: Mapping[str, Any] | None = None
 
 
 Event = (

@@ -24,7 +24,6 @@ from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores.protocol import Store
 from cowork.turns.conversations import Conversations
-from cowork.turns.forks import Forks
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.removals import Removals
 from cowork.turns.service import TurnService
@@ -54,7 +53,6 @@ class Services:
     login_at_start: Callable[[threading.Event], None]
     turn_service: TurnService
     conversations: Conversations
-    forks: Forks
     workers: Workers | None
     describe: SelfDescription
     removals: Removals

@@ -81,7 +81,7 @@ class Attempts:
         """
         turn = run.turn
         turn.check_not_stopped()
-        process = self._lease(run, known)
+        process = self.lease(run, known)
         fit, turns = True, None
         try:
             session = known or new_session(turn.project, process, given_up)
@@ -152,7 +152,7 @@ class Attempts:
             log.error("transcript unusable", session_id=session.id, error=str(fault))
         raise WorkerLost("the server's process was lost while the turn waited for an answer")
 
-    def _lease(self, run: TurnRun, known: Session | None) -> ClaudeProcess:
+    def lease(self, run: TurnRun, known: Session | None) -> ClaudeProcess:
         """A process of the session, or of a new one where the project has none."""
         turn = run.turn
         return self._pool.lease(

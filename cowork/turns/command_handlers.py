@@ -14,6 +14,7 @@ from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.service import TurnService
+from cowork.turns.session_change import SessionChange
 
 Handler = Callable[[Body], Body | None]
 
@@ -110,7 +111,7 @@ class CommandHandlers:
 
 
 def _question_of(body: Body) -> Question:
-    wanted = body["turn_options"]
+    wanted, change = body["turn_options"], body["change"]
     chosen = TurnOptions(
         **{
             **wanted,
@@ -125,5 +126,6 @@ def _question_of(body: Body) -> Question:
             "blocks": tuple(body["blocks"]),
             "options": LaunchOptions(**body["options"]),
             "turn_options": chosen,
+            "change": None if change is None else SessionChange(**change),
         }
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from cowork.claude.stream_json.result import Result
 from cowork.errors import CoworkError, Internal
@@ -58,6 +60,28 @@ class TurnFinisher:
         finally:
             if turn.done is None:
                 self._end_failed(turn, spent)
+
+    def finish_change(
+        self,
+        turn: Turn,
+        change: Mapping[str, Any],
+        *,
+        claim: Claim | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """End a turn that has changed its session, as `finish`, and tell what it made.
+
+        False too where it has ended before: nothing is changed then.
+        """
+        if not turn.try_begin_finish():
+            return False
+        outcome = _outcome_of(turn, None, None)
+        outcome = replace(outcome, done=replace(outcome.done, change=change))
+        try:
+            return self._end(turn, outcome, claim, session, ())
+        finally:
+            if turn.done is None:
+                self._end_failed(turn, ())
 
     def _end(
         self,

@@ -17,3 +17,4 @@ class TurnPolicy:
     timeout: float = 300.0
     queue_limit: int = 8
     disconnect_grace: float = 30.0
+    checkpoints: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 from cowork.claude import turn_options
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.turn_options import TurnOptions
+from cowork.turns.session_change import SessionChange
 
 # Of an attachment besides its data.
 BLOCK_BYTES = 512
@@ -26,7 +27,7 @@ class Question:
     `blocks` its attachments as the CLI takes them.  `max_turns` is of requests to the model,
     `max_budget_usd` of their cost, `approval_timeout` (seconds) of the wait for a person.  `events`
     are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
-    kept when the turn has ended.
+    kept when the turn has ended.  With a `change` nothing is asked: the turn makes that.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Question:
     approval_timeout: float | None = None
     events: tuple[str, ...] = ()
     digest: str = ""
+    change: SessionChange | None = None
 
     @property
     def size(self) -> int:
@@ -68,6 +70,7 @@ class Question:
             self.timeout,
             events=self.events,
             digest=self.digest,
+            change=self.change,
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cowork.errors import NOT_STARTED, CoworkError, StoreUnavailable
+from cowork.errors import CoworkError, StoreUnavailable
 from cowork.history.outbox import Outbox
 from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, Spending, TurnEnd, TurnKey
@@ -20,6 +20,7 @@ from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
+from cowork.turns.session_change import frees_key
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -146,12 +147,14 @@ class TurnRecorder:
             ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
             log=None if is_end_only else self._compressed_log(turn),
-            gives_key_back=isinstance(outcome.error, NOT_STARTED),
+            gives_key_back=frees_key(outcome.error, turn.question.change),
             messages=self._messages(turn, outcome),
             claim=claim,
             session=session,
             exchange=(
-                Exchange(turn.question.text, outcome.done.message) if not outcome.error else None
+                Exchange(turn.question.text, outcome.done.message)
+                if not outcome.error and turn.question.change is None
+                else None
             ),
             spent=spent,
         )
@@ -225,7 +228,7 @@ class TurnRecorder:
 
     def _messages(self, turn: Turn, outcome: TurnOutcome) -> tuple[ChatMessage, ...]:
         """What a turn's end adds to the chat history."""
-        if not self._outbox.enabled:
+        if not self._outbox.enabled or turn.question.change is not None:
             return ()
         found = []
         question = self._question(turn)
@@ -237,7 +240,7 @@ class TurnRecorder:
         return tuple(found)
 
     def _question(self, turn: Turn) -> ChatMessage | None:
-        if not self._outbox.enabled:
+        if not self._outbox.enabled or turn.question.change is not None:
             return None
         return _message(turn, "question", turn.question.text, turn.question.message_type)
 

@@ -18,6 +18,7 @@ from cowork.turns.event_log import EventLog
 from cowork.turns.outcome import State, TurnOutcome, failed
 from cowork.turns.question import Question
 from cowork.turns.remote_turn import RemoteTurn
+from cowork.turns.session_change import SessionChange
 from cowork.turns.turn import LOG_LIMIT_BYTES, Turn
 
 log = logger(__name__)
@@ -48,6 +49,8 @@ def to_record(
         del question[name]
     if parks_for:
         question["options"] = asdict(turn.question.options)
+    if turn.question.change is not None:
+        question["change"] = asdict(turn.question.change)
     question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
         "question": question,
@@ -130,7 +133,15 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
 def _question_of(record: TurnRecord) -> Question:
     asked = _known_fields(Question, record.body["question"])
     options = LaunchOptions(**asked.get("options", {}))
-    return Question(**{**asked, "events": tuple(asked.get("events", ())), "options": options})
+    change = asked.get("change")
+    return Question(
+        **{
+            **asked,
+            "events": tuple(asked.get("events", ())),
+            "options": options,
+            "change": None if change is None else SessionChange(**change),
+        }
+    )
 
 
 def _log_of(published: Sequence[PublishedEvents]) -> EventLog:

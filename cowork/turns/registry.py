@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cowork.errors import (
-    NOT_STARTED,
     CoworkError,
     IdempotencyMismatch,
     Internal,
@@ -23,6 +22,7 @@ from cowork.model import Project, PublishedEvents, TurnKey, TurnRecord
 from cowork.stores.protocol import CLAIM_TTL_S, Store
 from cowork.turns.records import apply_record, from_record, is_lost
 from cowork.turns.remote_turn import RemoteTurn
+from cowork.turns.session_change import frees_key
 from cowork.turns.turn import Turn
 
 # Ended turns kept at most, whatever their retention; older ones are forgotten first.
@@ -266,7 +266,7 @@ class TurnRegistry:
         One that failed before its question was asked frees its key, so that a retry asks.
         """
         with self._lock:
-            if isinstance(turn.error, NOT_STARTED):
+            if frees_key(turn.error, turn.question.change):
                 self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
             if turn.id in self._turns:
                 owner, weight = turn.project.owner, turn.memory_bytes

@@ -26,6 +26,7 @@ from cowork.turns.attempt import Attempts
 from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.forks import Forks
 from cowork.turns.meter import TurnMeter, is_metered
 from cowork.turns.outcome import internal_error, without_traceback
 from cowork.turns.policy import TurnPolicy
@@ -58,6 +59,7 @@ class Runner:
         policy: TurnPolicy,
         *,
         approvals: Approvals,
+        forks: Forks,
         transcripts: Transcripts,
         sync: TranscriptSync | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Runner:
         self._finisher = finisher
         self._policy = policy
         self._approvals = approvals
+        self._forks = forks
         self._transcripts = transcripts
         self._sync = sync
         self._is_closing = False
@@ -104,7 +107,12 @@ class Runner:
         try:
             claim = wait_for_claim(self._store, turn, self._deadline(turn))
             run = self._begin(turn, claim)
-            self._run_parked(run) if turn.is_adopted else self._run_asked(run)
+            if turn.question.change is not None:
+                self._forks.run(run, turn.question.change)
+            elif turn.is_adopted:
+                self._run_parked(run)
+            else:
+                self._run_asked(run)
         except CoworkError as error:
             if run is not None:
                 run.close_approvals()

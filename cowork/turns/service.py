@@ -41,6 +41,7 @@ from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
+from cowork.turns.session_change import SessionChange
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -110,6 +111,32 @@ class TurnService:
             project, question, on_busy, key
         )
 
+    def change_session(
+        self,
+        project: Project,
+        change: SessionChange,
+        *,
+        on_busy: OnBusy = "queue",
+        key: TurnKey | None = None,
+    ) -> tuple[Turn, bool]:
+        """The turn that forks or rewinds the project's session, begun or queued; as `ask`.
+
+        It ends as soon as nobody reads it any more, unless it is past the point of no return.
+        """
+        if change.files != "keep" and not self._policy.checkpoints:
+            sentence = "this server keeps no checkpoints of files; see COWORK_CHECKPOINTS"
+            raise InvalidValue(sentence, field="files")
+        return self.ask(project, Question("", change=change), on_busy=on_busy, key=key)
+
+    def stop_waiting(self, turn: Turn) -> None:
+        """Take a turn that still waits for its project out of the queue, in whatever worker.
+
+        Raises `WorkerUnreachable` and `StoreUnavailable`.
+        """
+        self.registry.runs_elsewhere(turn)  # which has it be as it is now
+        if turn.state is State.QUEUED:
+            self.interrupt(turn)
+
     def _ask_here_or_elsewhere(
         self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
     ) -> tuple[Turn, bool]:
@@ -151,9 +178,9 @@ class TurnService:
         A step that fails undoes those before it; whoever found the turn by its key meanwhile sees
         it end with the same error.
         """
+        grace = self._policy.disconnect_grace if question.change is None else 0.0
         turn, replayed = self.registry.get_or_create(
-            key,
-            lambda: Turn(project, question, grace=self._policy.disconnect_grace, turn_id=turn_id),
+            key, lambda: Turn(project, question, grace=grace, turn_id=turn_id)
         )
         if replayed:
             return turn, True

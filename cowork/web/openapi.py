@@ -59,6 +59,8 @@ _UPSTREAM = ("502", "504", "4XX")
 _ASKS_UPSTREAM = {"xo_auth_start", "xo_auth_status", "xo_auth_consume", "xo_auth_whoami"}
 _STREAMS = {"ask_question_streaming", "stream_turn_events"}
 _ASKS = {"ask_question", "ask_question_streaming"}
+# Those that an `Idempotency-Key` has answer a second time.
+_REPLAYS = {*_ASKS, "fork_session", "rewind_session"}
 _OF_A_PROJECT = {*_ASKS, "delete_session", "interrupt_session", "warm_session"}
 # Keys that a reply has now and then; all others it always has.
 OPTIONAL = {
@@ -180,7 +182,7 @@ def _complete_operation(operation: Document, path: str, endpoint: str) -> None:
         responses.setdefault("410", _error("410", "The turn is no longer kept"))
     if name in _OF_A_PROJECT:
         operation.setdefault("parameters", []).append(dict(PROJECT_HINT))
-    if name in _ASKS:  # `idempotency_mismatch` is one
+    if name in _REPLAYS:  # `idempotency_mismatch` is one
         either = ("ValidationReply", "ProblemReply")
         refused = {"anyOf": [{"$ref": f"#/components/schemas/{each}"} for each in either]}
         responses["422"]["content"]["application/json"]["schema"] = refused
@@ -196,7 +198,7 @@ def _complete_reply(reply: Document, status: str, name: str) -> None:
     headers = ["X-Request-ID"]
     if name in _ASKS or (name in _STREAMS and status == "200"):
         headers.append("X-Turn-ID")
-    if name in _ASKS:
+    if name in _REPLAYS:
         headers.append("Idempotent-Replayed")
     if status in {"429", "503"}:
         headers.append("Retry-After")

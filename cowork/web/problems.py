@@ -39,6 +39,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.WorkerUnreachable: 503,
     errors.SessionNotFound: 404,
     errors.SessionExists: 409,
+    errors.FilesNotRestored: 409,
     errors.ProcessNotFound: 404,
     errors.ProcessBusy: 409,
     errors.ProjectBusy: 409,

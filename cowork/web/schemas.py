@@ -46,6 +46,7 @@ MAX_MESSAGE_BYTES = 4096
 MAX_APPROVALS = 200
 DEFAULT_PAGE, MAX_PAGE = 50, 200
 NOT_DONE = "Another worker answers the project; nothing was done"
+NOT_RESTORED = "What Bash or another program has changed is not restored."
 
 
 class _Schema(Schema):
@@ -185,7 +186,7 @@ class AskHeaders(_Schema):
     idempotency_key = fields.String(
         data_key="Idempotency-Key",
         metadata={
-            "description": "Makes a retry find its first turn instead of asking again.",
+            "description": "Makes a retry find what its first try has begun.",
             "minLength": 1,
             "maxLength": 255,
             "pattern": r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
@@ -415,8 +416,8 @@ class SessionsQuery(_Schema):
     cursor = Text(limit=MAX_LABEL_BYTES, load_default=None)
 
 
-class SessionReply(_Schema):
-    """A project's session."""
+class ChangedSessionReply(_Schema):
+    """What is kept of a session, as it was when a fork or a rewind had made it."""
 
     project_id = fields.String()
     session_id = fields.String()
@@ -427,14 +428,19 @@ class SessionReply(_Schema):
     usage = fields.Dict()
     total_cost_usd = fields.Float()
     directory = fields.String()
+    context = fields.Dict(
+        allow_none=True, metadata={"description": "`tokens` of the model's `limit`, if known."}
+    )
+
+
+class SessionReply(ChangedSessionReply):
+    """A project's session."""
+
     state = fields.String(
         metadata={"description": "`idle`, `running` or `waiting` (for a person)."}
     )
     queued = fields.Integer()
     process = fields.Dict(allow_none=True)
-    context = fields.Dict(
-        allow_none=True, metadata={"description": "`tokens` of the model's `limit`, if known."}
-    )
 
 
 class TitleBody(_Schema):
@@ -458,6 +464,11 @@ class ForkBody(_Schema):
         allow_none=True,
         metadata={"description": "The last turn that it has; without it all of them."},
     )
+    on_busy = Text(
+        load_default="queue",
+        validate=validate.OneOf(ON_BUSY),
+        metadata={"description": "What to do while the project answers a question."},
+    )
 
 
 class RewindBody(_Schema):
@@ -466,8 +477,58 @@ class RewindBody(_Schema):
     )
     files = Text(
         load_default="keep",
-        validate=validate.OneOf(("keep",)),
-        metadata={"description": "Files stay as they are."},
+        validate=validate.OneOf(("keep", "preview", "restore")),
+        metadata={
+            "description": "`keep` leaves them as they are; `preview` changes nothing, and says "
+            "what `restore` would, which has those that were edited since be as they were. "
+            "The last two need COWORK_CHECKPOINTS."
+        },
+    )
+    on_busy = Text(
+        load_default="queue",
+        validate=validate.OneOf(ON_BUSY),
+        metadata={"description": "What to do while the project answers a question."},
+    )
+
+
+class RestoredFilesReply(_Schema):
+    """What a restore has changed of the files, or would change."""
+
+    mode = fields.String(metadata={"description": "`preview` or `restore`."})
+    can_restore = fields.Boolean()
+    reason = fields.String(allow_none=True, metadata={"description": "Why it cannot be."})
+    changed = fields.List(
+        fields.String(),
+        metadata={"description": "Paths, relative below the directory; at most 1000, of 128 KiB."},
+    )
+    count = fields.Integer(metadata={"description": "How many there are in all."})
+    insertions = fields.Integer(metadata={"description": "Lines."})
+    deletions = fields.Integer(metadata={"description": "Lines."})
+    skipped_links = fields.Integer(
+        allow_none=True,
+        metadata={
+            "description": "Of these, left as they are: a link is in their place or on the way. "
+            "Null in a preview."
+        },
+    )
+    unrestored = fields.List(
+        fields.String(),
+        allow_none=True,
+        metadata={
+            "description": "Those that are left as they are, by a link or since their backup is "
+            "gone. Null in a preview."
+        },
+    )
+    not_restored = fields.String(
+        metadata={"enum": [NOT_RESTORED], "description": "What no restore changes back."}
+    )
+
+
+class RewindReply(ChangedSessionReply):
+    """The session as it goes on; in a preview, as it is."""
+
+    files = fields.Nested(
+        RestoredFilesReply, allow_none=True, metadata={"description": "Null where they were kept."}
     )
 
 

@@ -108,18 +108,25 @@ def session_reply(session: Session, titles: dict[str, str], now: ProjectState) -
     if now.process is not None:
         process = dict(zip(("pid", "state", "memory_bytes"), now.process, strict=True))
     return {
+        **session_facts(session, titles.get(session.project.name)),
+        "state": now.state,
+        "queued": now.queued,
+        "process": process,
+    }
+
+
+def session_facts(session: Session, title: str | None) -> dict[str, Any]:
+    """What is kept of a session, whatever it does now."""
+    return {
         "project_id": session.project.name,
         "session_id": session.id,
-        "title": titles.get(session.project.name),
+        "title": title,
         "created_at": rfc3339(session.created),
         "last_used_at": rfc3339(session.last_used),
         "turns": session.turns,
         "usage": asdict(session.usage),
         "total_cost_usd": session.cost_usd,
         "directory": session.cwd,
-        "state": now.state,
-        "queued": now.queued,
-        "process": process,
         "context": _context(session),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from flask import request
@@ -16,32 +17,40 @@ HALF_OPEN_POLL_S = 0.4
 IDLE_POLL_S = 60.0
 
 
-def wait_for_end(turn: Turn, disconnects: Disconnects) -> None:
-    """Wait for the end of the turn, which has its own time limits; raises `ClientClosedRequest`."""
-    if turn.wait(time.monotonic() + WATCH_AFTER_S) is not None:
+def wait_for_end(turn: Turn, disconnects: Disconnects, until: float = math.inf) -> None:
+    """Wait for the end of the turn, which has its own time limits, until `until` (monotonic).
+
+    Raises `ClientClosedRequest`.
+    """
+    if turn.wait(min(until, time.monotonic() + WATCH_AFTER_S)) is not None:
         return
     if turn.is_given_up:
         raise _given_up()
     watch = disconnects.watch(request, turn.wake)
     if watch is None:
-        while turn.wait(time.monotonic() + IDLE_POLL_S) is None:
+        while turn.wait(min(until, time.monotonic() + IDLE_POLL_S)) is None:
             if turn.is_given_up:
                 raise _given_up()
+            if time.monotonic() >= until:
+                return
         return
     try:
-        _wait_watched(turn, watch)
+        _wait_watched(turn, watch, until)
     finally:
         disconnects.unwatch(watch)
 
 
-def _wait_watched(turn: Turn, watch: Watch) -> None:
+def _wait_watched(turn: Turn, watch: Watch, until: float) -> None:
     half_open = False
     while True:
         timeout = HALF_OPEN_POLL_S if half_open else IDLE_POLL_S
-        if turn.wait(time.monotonic() + timeout, lambda: watch.half_closed) is not None:
+        look_again = min(until, time.monotonic() + timeout)
+        if turn.wait(look_again, lambda: watch.half_closed) is not None:
             return
         if turn.is_given_up:
             raise _given_up()
+        if time.monotonic() >= until:
+            return
         if not (watch.half_closed or half_open):
             continue
         if watch.probe_closed():

@@ -192,6 +192,62 @@ def test_an_answer_is_given_again_after_a_restart_whole_and_as_a_stream(
     assert len(fakes.asked) == 1
 
 
+def test_a_fork_and_a_rewind_are_replayed_after_a_restart_and_what_failed_is_not(
+    serve: Serve, stored: dict[str, str], fakes: Fakes
+) -> None:
+    settings = {**stored, **fakes.settings()}
+    lost = {"Idempotency-Key": "k-lost"}
+    before = serve(**settings)
+    problem(before.post("/sessions/p/fork", {"to": "q"}, headers=lost), 404, "session_not_found")
+    turn_id = before.ask("one").json()["turn_id"]
+    before.ask("two")
+    body = {"to_turn": turn_id}
+    rewound = before.post("/sessions/p/rewind", body, headers=KEY)
+    assert rewound.status_code == 200, rewound.text
+    before.close()
+    after = serve(**settings)
+    again = after.post("/sessions/p/rewind", body, headers=KEY)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (again.status_code, again.json()) == (200, rewound.json())
+    problem(
+        after.post("/sessions/p/rewind", {"to_turn": "x"}, headers=KEY), 422, "idempotency_mismatch"
+    )
+    assert after.get("/sessions/p").json()["session_id"] == rewound.json()["session_id"]
+    made = after.post("/sessions/p/fork", {"to": "q"}, headers=lost)
+    assert made.status_code == 201, made.text
+    assert "Idempotent-Replayed" not in made.headers
+    assert after.ask("[[count]] x", "q").json()["message"] == "I see 2 questions: one | x"
+
+
+def test_a_rewind_that_waited_when_its_worker_was_killed_has_changed_nothing(
+    gunicorn: Callable[..., Gunicorn],
+    stored: dict[str, str],
+    fakes: Fakes,
+    background: BackgroundCalls,
+) -> None:
+    server = gunicorn(**stored, **fakes.settings())
+    first = server.ask("one").json()
+    running = background(server.ask, "[[hang]]")
+    fakes.wait_asked(2)
+    body = {"to_turn": first["turn_id"]}
+    waiting = background(server.post, "/sessions/p/rewind", body, headers=KEY)
+    wait_for(lambda: server.get("/sessions/p").json()["queued"] == 1, what="a rewind that waits")
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    for call in (running, waiting):
+        with pytest.raises(OSError):  # noqa: PT011 - its connection is gone
+            call.result(PATIENCE_S)
+    server.wait_live()
+
+    def lost() -> bool:
+        reply = server.post("/sessions/p/rewind", body, headers=KEY)
+        return reply.status_code == 502 and reply.json()["detail"]["code"] == "worker_lost"
+
+    wait_for(lost, PATIENCE_S, "the end of what was lost")
+    assert server.get("/sessions/p").json()["session_id"] == first["session_id"]
+    assert server.post("/sessions/p/rewind", body).status_code == 200
+
+
 def test_a_failure_is_told_again_after_a_restart(
     serve: Serve, stored: dict[str, str], fakes: Fakes
 ) -> None:

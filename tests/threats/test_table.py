@@ -32,6 +32,7 @@ THREATS = {
     23: "a debugger is left on",
     24: "a dependency is too old",
     25: "an approval allows what nobody allowed",
+    26: "a rewind restores what is not the session's own",
 }
 
 

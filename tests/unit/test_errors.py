@@ -75,6 +75,12 @@ def test_the_upstreams_own_status_is_passed_on():
     assert error.facts == {"upstream": "teapot"}
 
 
+def test_an_invalid_value_names_its_field_after_a_store_too():
+    error = errors.restore_error(**errors.error_fields(errors.InvalidValue("no", field="at")))
+    assert isinstance(error, errors.InvalidValue)
+    assert (error.message, error.field) == ("no", "at")
+
+
 def test_an_error_carries_its_facts_as_fields():
     error = errors.ClaudeFailed("it broke", retry_after=3, signal=9)
     assert (error.message, error.retry_after, error.facts) == ("it broke", 3, {"signal": 9})

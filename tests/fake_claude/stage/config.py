@@ -29,6 +29,8 @@ class Config:
     term_kills_tools: whether SIGTERM ends the running tool too (2.1.330 does, 2.1.197 did not).
     drain: false loses what stdout has not taken when the process ends at stdin's end, as the
         real CLI does.
+    rewind: what a request to restore files meets: "ok", "none" (no checkpoint), "fail" (its backups
+        are gone), "exit".
     asks_always: answer even what the model is not to be asked about.
     lifetime_s: a fake that a test forgot ends by SIGALRM after so long.
     """
@@ -51,6 +53,7 @@ class Config:
         self.term_kills_tools: bool = values.get("term_kills_tools", False)
         self.drain: bool = values.get("drain", True)
         self.asks_always: bool = values.get("asks_always", False)
+        self.rewind: str = values.get("rewind", "ok")
         self.lifetime_s: int = values.get("lifetime_s", 900)
 
     @property

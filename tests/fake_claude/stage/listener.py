@@ -122,6 +122,9 @@ class Listener:
         if subtype == "initialize":
             self._initialize(message.get("request_id"))
             return
+        if subtype == "rewind_files":
+            self._rewind(request, message.get("request_id"))
+            return
         answer = self._obey(subtype, request)
         response: dict[str, Any] = {"subtype": "success", "request_id": message.get("request_id")}
         if answer is None:
@@ -148,6 +151,31 @@ class Listener:
             process.wire.ended = True
             return {}
         return _CHANGES_NOTHING.get(subtype)
+
+    def _rewind(self, request: dict[str, Any], identity: object) -> None:
+        """Say what the real one says; no file is touched."""
+        process, cue = self._process, self._process.config.rewind
+        if cue == "exit":
+            process.die("Error: out of memory")
+        no_checkpoint = "No file checkpoint found for this message."
+        response: dict[str, Any] = {"subtype": "success", "request_id": identity}
+        if request.get("dry_run"):
+            response["response"] = (
+                {"canRewind": False, "error": no_checkpoint}
+                if cue == "none"
+                else {
+                    "canRewind": True,
+                    "filesChanged": [f"{os.getcwd()}/new.txt", "/elsewhere/b.txt"],  # noqa: PTH109
+                    "insertions": 2,
+                    "deletions": 1,
+                }
+            )
+        elif cue == "ok":
+            response["response"] = {"canRewind": True, "skippedLinks": 1}
+        else:
+            failed = "Failed to rewind: No files were restored: 1 files failed"
+            response |= {"subtype": "error", "error": no_checkpoint if cue == "none" else failed}
+        process.emit(to_json({"type": "control_response", "response": response}))
 
     def _initialize(self, identity: object) -> None:
         process, config = self._process, self._process.config

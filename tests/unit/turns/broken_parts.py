@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+from cowork.claude.file_history import FileHistories
 from cowork.claude.process.configuration import Configuration
 from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.pending_answer import PendingAnswer
@@ -31,7 +32,10 @@ from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
+from cowork.turns.checkpoints import Checkpoints
+from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.forks import Forks
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.question import Question
 from cowork.turns.recorder import TurnRecorder
@@ -231,6 +235,18 @@ class Server:
         finisher, transcripts = TurnFinisher(recorder), Transcripts(self.folder)
         approvals = Approvals(store, registry, ApprovalPolicy())
         attempts = Attempts(store, pool, cli, finisher, policy, transcripts=transcripts)
+        removals = Removals(store, SessionFiles(self.folder / "config", []))
+        forks = Forks(
+            store,
+            transcripts,
+            Conversations(store, transcripts),
+            histories=FileHistories(self.folder),
+            checkpoints=Checkpoints(attempts, pool),
+            finisher=finisher,
+            removals=removals,
+            pool=pool,
+            workspace=policy.workspace,
+        )
         runner = self._made(
             "runner",
             Runner(
@@ -240,6 +256,7 @@ class Server:
                 finisher,
                 policy,
                 approvals=approvals,
+                forks=forks,
                 transcripts=transcripts,
             ),
         )
@@ -252,7 +269,7 @@ class Server:
             runner=runner,
             policy=policy,
             quota=self.quota,
-            removals=Removals(store, SessionFiles(self.folder / "config", [])),
+            removals=removals,
             approvals=approvals,
         )
 

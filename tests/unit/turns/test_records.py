@@ -12,6 +12,7 @@ from cowork.errors import (
     ClaudeRateLimited,
     CoworkError,
     Internal,
+    InvalidValue,
     UpstreamRefused,
     restore_error,
 )
@@ -23,6 +24,7 @@ from cowork.turns.compression import compress, decompress
 from cowork.turns.outcome import State, TurnOutcome
 from cowork.turns.question import Question
 from cowork.turns.records import apply_record, compressed_log, from_record, to_record
+from cowork.turns.session_change import SessionChange
 from cowork.turns.turn import Turn
 
 QUESTION = Question("why?\n日本", user_id="u", message_type="@xo", skill="s", timeout=9.0)
@@ -53,6 +55,23 @@ def kept(of, done=DONE, error=None):
     record = to_record(of, "holder", TurnOutcome(done, error))
     of.finish(done, error)
     return record_from_json(record_json(record), {}), log
+
+
+def test_a_change_of_the_session_is_kept_with_what_it_made():
+    change = SessionChange("t-1", to="q", files="restore")
+    asked = Turn(Project("me", "p"), Question("", change=change))
+    asked.begin()
+    done = Done(success=True, message="", change={"project": "q", "files": None})
+    record, log = kept(asked, done)
+    again = from_record(record, log)
+    assert again.question.change == asked.question.change == change
+    assert again.done.change == done.change
+    invalid = InvalidValue("no such turn", field="to_turn")
+    asked = Turn(Project("me", "p"), Question("", change=change))
+    record, log = kept(asked, Done(success=False, message=""), invalid)
+    error = from_record(record, log).error
+    assert isinstance(error, InvalidValue)
+    assert (error.message, error.field) == ("no such turn", "to_turn")
 
 
 FACTS = [
