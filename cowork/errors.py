@@ -14,6 +14,7 @@
     ├── TurnError
     │   ├── TurnInterrupted         turn_interrupted
     │   ├── TurnNotFound            turn_not_found
+    │   ├── TurnEnded               turn_ended                nothing can be said to it any more
     │   ├── TurnExpired             turn_expired
     │   ├── WorkerLost              worker_lost
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
@@ -129,6 +130,12 @@ class TurnNotFound(TurnError):
 
 class TurnExpired(TurnError):
     code = "turn_expired"
+
+
+class TurnEnded(TurnError):
+    """The turn has ended, so that nothing can be said to it any more."""
+
+    code = "turn_ended"
 
 
 class WorkerLost(TurnError):

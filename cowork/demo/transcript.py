@@ -63,6 +63,11 @@ _ONE_REMINDER = re.compile(r"\s*<system-reminder>\n?(.*?)</system-reminder>\s*",
 _LEADING_REMINDERS = re.compile(rf"\A\s*(?:{_REMINDER}\s*)+", re.DOTALL)
 # What the server tells a new session of the one that it lost.
 _EARLIER = re.compile(r"<earlier_conversation>\n.*?\n</earlier_conversation>", re.DOTALL)
+# What was said while the model was at work, with the CLI's words around it.
+_STEER = re.compile(
+    r"The user sent a new message while you were working:\n(.*?)\n\nThis is how Claude Code",
+    re.DOTALL,
+)
 _TRAILING_REMINDER = re.compile(rf"\s*{_REMINDER}\s*\Z", re.DOTALL)
 _COMMAND_NAME = re.compile(r"<command-name>/?(.*?)</command-name>", re.DOTALL)
 _COMMAND_ARGS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
@@ -180,6 +185,9 @@ def _unwrapped(text: str) -> str:
     note = _ONE_REMINDER.fullmatch(text)
     if note and note[1].startswith(_NOTES):
         return note[1].strip()
+    steer = _STEER.match(note[1] if note else text)
+    if steer:
+        return steer[1].strip()
     text = _TRAILING_REMINDER.sub("", _LEADING_REMINDERS.sub("", text))
     return _EARLIER.sub("", text).strip()
 

@@ -128,6 +128,12 @@ class TurnStore(Protocol):
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         """The id of the turn that came with this key, and its digest."""
 
+    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+        """What came with this key was said to that turn, for `KEY_KEEP` seconds at least.
+
+        Nothing changes where the key has a turn.
+        """
+
     def forget_turns(self, project: Project) -> None:
         """Remove the project's turns that have ended, and their keys."""
 

@@ -28,6 +28,7 @@ from cowork.model import Approval, Exchange, Session
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.follow_ups import FollowUps, Kept
 from cowork.turns.outcome import interrupted
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.result_wait import TurnRun, wait_for_result
@@ -57,6 +58,7 @@ class Attempts:
         transcripts: Transcripts,
         sync: TranscriptSync | None = None,
     ) -> None:
+        self.follow_ups = FollowUps()
         self._store = store
         self._pool = pool
         self._cli = cli
@@ -138,6 +140,34 @@ class Attempts:
                 raise WorkerLost("the Claude CLI did not go on with the turn")
             error = self._error_of(turn, result)
             fit = self._finish(run, process, reply, result, error=error, session=session)
+            turns = session.turns + 1
+        finally:
+            self._return_process(process, turns, fit=fit)
+
+    def follow(self, run: TurnRun, kept: Kept) -> None:
+        """Answer what the CLI goes on with by itself.
+
+        Raises `ProcessGone` where it does not after all.
+        """
+        turn, process = run.turn, kept.process
+        run.is_asked = True
+        if process is None:
+            raise ProcessGone("the Claude CLI has ended")
+        fit, turns, kept.process = False, None, None
+        try:
+            turn.check_not_stopped()
+            session = self._store.session(turn.project)
+            if session is None or session.id != process.session_id:
+                raise TurnInterrupted("the project's session was deleted")
+            turn.set_session(session.id)
+            kept.reply.take_over(turn.append, run.meter)
+            if run.meter is not None:
+                run.meter.begin(process.requests)
+            result = wait_for_result(run, process, kept.reply)
+            if isinstance(result.error, ProcessGone):
+                raise result.error
+            error = self._error_of(turn, result)
+            fit = self._finish(run, process, kept.reply, result, error=error, session=session)
             turns = session.turns + 1
         finally:
             self._return_process(process, turns, fit=fit)
@@ -259,6 +289,7 @@ class Attempts:
         session: Session,
     ) -> bool:
         """End the turn; whether its process may serve another one."""
+        self.follow_ups.begin(run, process, reply, result)
         run.close_approvals()
         if self._sync is not None:
             # Before its end is told: who asks again at once, elsewhere, is understood.
@@ -272,6 +303,8 @@ class Attempts:
 
     def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""
+        if self.follow_ups.keeps(process, fit=fit):
+            return
         kept = False
         try:
             if fit:

@@ -41,6 +41,8 @@ class CommandHandlers:
             "ask": self._ask,
             "interrupt": self._interrupt,
             "interrupt_project": self._interrupt_project,
+            "steer": self._steer,
+            "steer_project": self._steer_project,
             "delete": self._delete,
             "warm": self._warm,
             "describe": self._describe,
@@ -78,6 +80,23 @@ class CommandHandlers:
     def _interrupt_project(self, body: Body) -> Body:
         turn = self._service.interrupt_project_here(Project(**body))
         return {"turn": None if turn is None else turn.id}
+
+    def _steer(self, body: Body) -> Body:
+        turn = self._registry.get(body["owner"], body["turn"])
+        done = self._service.steering.steer_here(turn, body["id"], body["text"])
+        return {"replayed": done.replayed, "place": done.place}
+
+    def _steer_project(self, body: Body) -> Body:
+        key = body["key"]
+        done = self._service.steering.steer_project_here(
+            Project(**body["project"]),
+            body["id"],
+            body["text"],
+            None if key is None else TurnKey(**key),
+        )
+        if done is None:
+            return {"turn": None}
+        return {"turn": done.turn.id, "replayed": done.replayed, "place": done.place}
 
     def _delete(self, body: Body) -> Body:
         return {"existed": self._service.delete_session_here(Project(**body))}

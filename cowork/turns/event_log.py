@@ -181,6 +181,15 @@ class EventLog:
             parts += orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
         return "".join(parts)
 
+    def events_of(self, kind: type[Event]) -> Iterator[tuple[int, Event]]:
+        """The events of one kind, each with its number."""
+        code = bytes((_TYPE_CODES[kind],))
+        at = self._codes.find(code)
+        while at >= 0:
+            begin = self._ends[at - 1] if at else 0
+            yield at + 1, _decode(code[0], self._bytes(begin, self._ends[at] - 1))
+            at = self._codes.find(code, at + 1)
+
     def dump(self) -> Iterator[bytes]:
         """The log as it is now, in pieces of `BATCH_BYTES` at most: for `load`."""
         size = self.size

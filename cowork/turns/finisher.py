@@ -43,6 +43,7 @@ class TurnFinisher:
         Whoever begins a turn's end has to end it, since nobody else will: it has ended when this
         returns, and when this raises.
         """
+        turn.steers.cancel_waiting()
         if not turn.try_begin_finish():
             return False
         spent: tuple[Spending, ...] = ()

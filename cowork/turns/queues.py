@@ -27,6 +27,7 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 @dataclass(slots=True)
 class _ProjectQueue:
     running: Turn | None = None
+    following: Turn | None = None
     waiting: deque[Turn] = field(default_factory=deque)
     reserved: list[Turn] = field(default_factory=list)
 
@@ -34,8 +35,13 @@ class _ProjectQueue:
         return len(self.waiting) + len(self.reserved)
 
     def all(self) -> list[Turn]:
-        running = [self.running] if self.running is not None else []
-        return [*running, *self.waiting, *self.reserved]
+        first = [each for each in (self.running, self.following) if each is not None]
+        return [*first, *self.waiting, *self.reserved]
+
+    def answering(self) -> Turn | None:
+        """The turn that is not over, of those that run."""
+        turns = (self.running, self.following)
+        return next((each for each in turns if each is not None and each.done is None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class ProjectQueues:
                 queue = self._queues[turn.project] = _ProjectQueue(running=turn)
                 return Place(turn, queue)
             # One that has ended, and whose process is still being put away, is not before anyone.
-            behind = queue.running if queue.running and queue.running.done is None else None
+            behind = queue.answering()
             self._check_not_full(queue, on_busy, is_answering=behind is not None)
             waiting = queue.count_waiting() if on_busy != "interrupt" else 0
             turn.set_queue_position(waiting + (behind is not None))
@@ -101,6 +107,21 @@ class ProjectQueues:
                 return Place(turn, queue)
             queue.reserved.append(turn)
             return Place(turn, queue, first=True)
+
+    def follow(self, before: Turn, turn: Turn) -> None:
+        """A turn that is the project's next, right behind one that is about to end.
+
+        It has begun.  Raises `ShuttingDown`.
+        """
+        with self._lock:
+            self.check_accepting()
+            turn.begin()
+            self._queues[before.project].following = turn
+
+    def unfollow(self, turn: Turn) -> None:
+        """It was not accepted."""
+        with self._lock:
+            self._queues[turn.project].following = None
 
     def _check_not_full(self, queue: _ProjectQueue, on_busy: OnBusy, *, is_answering: bool) -> None:
         waiting = queue.count_waiting()
@@ -219,7 +240,10 @@ class ProjectQueues:
 
     def _advance(self, queue: _ProjectQueue, project: Project) -> Turn | None:
         with self._lock:
-            turn = queue.running = queue.waiting.popleft() if queue.waiting else None
+            turn, queue.following = queue.following, None
+            if turn is None and queue.waiting:
+                turn = queue.waiting.popleft()
+            queue.running = turn
             self._remove_if_empty(queue, project)
             _report_positions(queue)
             return turn
@@ -228,8 +252,7 @@ class ProjectQueues:
         """The turn that the project is answering now."""
         with self._lock:
             queue = self._queues.get(project)
-            turn = queue.running if queue is not None else None
-        return turn if turn is not None and turn.done is None else None
+            return queue.answering() if queue is not None else None
 
     def turns_of(self, project: Project) -> list[Turn]:
         """The project's turns, the one that runs first."""

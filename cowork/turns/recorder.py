@@ -21,6 +21,7 @@ from cowork.stores.protocol import Store
 from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
 from cowork.turns.session_change import frees_key
+from cowork.turns.steers import Steer
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -110,6 +111,17 @@ class TurnRecorder:
         if question is not None:
             self._wake_outbox()
 
+    def record_steered(self, turn: Turn, steer: Steer) -> bool:
+        """Something was said to a turn that runs: it goes to the chat history; whether it has."""
+        if not self._outbox.enabled:
+            return True
+        try:
+            self._store.start_turn(to_record(turn, self.holder), _said_in(turn, steer))
+        except StoreUnavailable:
+            return False  # it is written at the turn's end
+        self._wake_outbox()
+        return True
+
     def record_waiting(
         self, turn: Turn, parks_for: Sequence[str], *, is_given_up: bool = False
     ) -> None:
@@ -151,11 +163,7 @@ class TurnRecorder:
             messages=self._messages(turn, outcome),
             claim=claim,
             session=session,
-            exchange=(
-                Exchange(turn.question.text, outcome.done.message)
-                if not outcome.error and turn.question.change is None
-                else None
-            ),
+            exchange=_exchange(turn, outcome),
             spent=spent,
         )
         kept = self._write(end) if self.flush() else None
@@ -232,15 +240,16 @@ class TurnRecorder:
             return ()
         found = []
         question = self._question(turn)
-        if question is not None and not turn.question_in_outbox:
+        if question is not None:
             found.append(question)
+        found += [_said_in(turn, each) for each in turn.steers.untold()]
         text = outcome.done.message
         if text.strip():
             found.append(_message(turn, "answer", text, "agent", _STATUSES[outcome.state]))
         return tuple(found)
 
     def _question(self, turn: Turn) -> ChatMessage | None:
-        if not self._outbox.enabled or turn.question.change is not None:
+        if not self._outbox.enabled or turn.question_in_outbox or turn.question.change is not None:
             return None
         return _message(turn, "question", turn.question.text, turn.question.message_type)
 
@@ -257,6 +266,19 @@ def _message(
         status=status,
         created=turn.created if role == "question" else datetime.now(UTC),
     )
+
+
+def _said_in(turn: Turn, steer: Steer) -> ChatMessage:
+    message = _message(turn, "question", steer.text, turn.question.message_type)
+    return replace(message, id=f"{steer.id}-question", created=datetime.now(UTC))
+
+
+def _exchange(turn: Turn, outcome: TurnOutcome) -> Exchange | None:
+    """What is remembered of a turn that has answered: all that it was asked, and what it said."""
+    if outcome.error is not None or turn.question.change is not None:
+        return None
+    asked = [turn.question.text, *[each.text for each in turn.steers.joined()]]
+    return Exchange("\n".join(asked), outcome.done.message)
 
 
 def _size(end: TurnEnd) -> int:

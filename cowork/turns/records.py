@@ -126,6 +126,7 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
     turn.adopt(_decompressed(compressed), record.started, is_cut=is_cut)
+    turn.steers.restore(each for _, each in turn.steered().values())
     turn.wait_for(tuple(body.get("parks_for", ())))
     return turn
 

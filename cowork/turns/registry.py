@@ -50,7 +50,7 @@ class TurnRegistry:
         self._lock = threading.Lock()
         self._turns: dict[str, Turn] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
-        self._key_of: dict[str, tuple[str, str]] = {}
+        self._keys_of: dict[str, list[tuple[str, str]]] = {}
         # Of each owner; when it ended, and what it weighs.
         self._ended: dict[str, deque[tuple[float, Turn, int]]] = {}
         self._counts: Counter[str] = Counter()
@@ -100,9 +100,28 @@ class TurnRegistry:
             turn = create()
             self._turns[turn.id] = turn
             if key is not None:
-                self._keys[key.owner, key.key] = turn.id, key.digest
-                self._key_of[turn.id] = key.owner, key.key
+                self._bind_locked(key, turn)
         return turn, False
+
+    def bind_key(self, key: TurnKey, turn: Turn) -> None:
+        """What came with that key was said to a turn that runs: the key finds it from now on.
+
+        Nothing changes where the key has a turn.  Raises `StoreUnavailable`.
+        """
+        if turn.key is None:
+            turn.set_key(key)  # it is kept for as long as its key
+        self._store.bind_key(key, turn.id)
+        with self._lock:
+            if turn.id in self._turns and (key.owner, key.key) not in self._keys:
+                self._bind_locked(key, turn)
+
+    def _bind_locked(self, key: TurnKey, turn: Turn) -> None:
+        self._keys[key.owner, key.key] = turn.id, key.digest
+        self._keys_of.setdefault(turn.id, []).append((key.owner, key.key))
+
+    def _forget_keys(self, turn: Turn) -> None:
+        for key in self._keys_of.pop(turn.id, ()):
+            self._keys.pop(key, None)
 
     def find_by_key(self, key: TurnKey) -> Turn | None:
         """The turn of that key, here or in the store.
@@ -135,7 +154,7 @@ class TurnRegistry:
     def _reject(self, turn: Turn, fault: BaseException) -> None:
         with self._lock:
             self._turns.pop(turn.id, None)
-            self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
+            self._forget_keys(turn)
         turn.on_end(None)
         error = fault if isinstance(fault, CoworkError) else Internal("the turn was not accepted")
         turn.fail(error)
@@ -267,7 +286,7 @@ class TurnRegistry:
         """
         with self._lock:
             if frees_key(turn.error, turn.question.change):
-                self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
+                self._forget_keys(turn)
             if turn.id in self._turns:
                 owner, weight = turn.project.owner, turn.memory_bytes
                 self._ended.setdefault(owner, deque()).append((time.monotonic(), turn, weight))
@@ -322,7 +341,7 @@ class TurnRegistry:
 
     def _remove(self, turn: Turn) -> None:
         self._turns.pop(turn.id, None)
-        self._keys.pop(self._key_of.pop(turn.id, ("", "")), None)
+        self._forget_keys(turn)
         turn.close()
         self._tombstones[turn.id] = turn.project.owner
         if len(self._tombstones) > TOMBSTONE_LIMIT:

@@ -33,6 +33,7 @@ log = logger(__name__)
 # How long a worker may take for a command that it has begun; seconds.
 INTERRUPT_TIMEOUT_S = 3.0
 DELETE_TIMEOUT_S = 6.0
+STEER_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 3.0
 # It waits for a process, as a turn does.
 WARM_TIMEOUT_S = 300.0
@@ -187,6 +188,28 @@ class RemoteTurns:
             body = {"owner": turn.project.owner, "turn": turn.id}
             self._channel.call(turn.holder, "interrupt", body, timeout=INTERRUPT_TIMEOUT_S)
         self._registry.refresh(turn)
+
+    def steer(self, turn: Turn, steer_id: str, text: str) -> tuple[bool, int]:
+        """Say it to a turn of another worker: whether it was said before, and its place."""
+        assert isinstance(turn, RemoteTurn)  # noqa: S101 - the caller has looked
+        body = {"owner": turn.project.owner, "turn": turn.id, "id": steer_id, "text": text}
+        reply = self._channel.call(turn.holder, "steer", body, timeout=STEER_TIMEOUT_S)
+        return reply["replayed"], reply["place"]
+
+    def steer_project(
+        self, worker: str, project: Project, steer_id: str, text: str, key: TurnKey | None
+    ) -> tuple[str, bool, int] | None:
+        """Say it to what the project is answering in that worker; its turn, and as `steer`."""
+        body = {
+            "project": _body_of(project),
+            "id": steer_id,
+            "text": text,
+            "key": None if key is None else asdict(key),
+        }
+        reply = self._channel.call(worker, "steer_project", body, timeout=STEER_TIMEOUT_S)
+        if reply["turn"] is None:
+            return None
+        return reply["turn"], reply["replayed"], reply["place"]
 
     def interrupt_project(self, worker: str, project: Project) -> Turn | None:
         """Interrupt what the project is answering in that worker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cowork.claude.process.pending_answer import PendingAnswer
@@ -11,6 +12,7 @@ from cowork.claude.stream_json.result import Result
 from cowork.model import Claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.meter import TurnMeter
+from cowork.turns.steering import Steering
 from cowork.turns.turn import Turn
 from cowork.turns.turn_approvals import Parked, TurnApprovals
 
@@ -25,9 +27,21 @@ class TurnRun:
     turn: Turn
     claim: Claim
     deadline: Deadline
+    steering: Steering
     approvals: TurnApprovals | None = None
     meter: TurnMeter | None = None
     is_asked: bool = False
+
+    def on_steer(self, reply: PendingAnswer) -> Callable[[], None]:
+        """What is called when something is said to the turn."""
+        approvals = self.approvals
+
+        def look() -> None:
+            reply.wake()
+            if approvals is not None:  # one that waits for a person may outlive this process
+                approvals.request_save()
+
+        return look
 
     def close_approvals(self) -> None:
         """The turn is about to end: it waits for nobody any more."""
@@ -42,6 +56,7 @@ def wait_for_result(run: TurnRun, process: ClaudeProcess, reply: PendingAnswer) 
     """
     turn = run.turn
     turn.on_stop(reply.interrupt)
+    run.steering.attach(process, reply, run.on_steer(reply))
     if run.approvals is not None:
         run.approvals.attach(process, reply)
     give_up: float | None = None
@@ -62,6 +77,8 @@ def _until(
     """When to look again; what the turn waits for is seen to first."""
     approvals = run.approvals
     look_again = float("inf")
+    if give_up is None and reply.result is None:
+        run.steering.step()
     if approvals is not None and give_up is None and reply.result is None:
         try:
             look_again = approvals.step()

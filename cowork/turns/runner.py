@@ -27,12 +27,14 @@ from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.forks import Forks
+from cowork.turns.follow_ups import Kept
 from cowork.turns.meter import TurnMeter, is_metered
 from cowork.turns.outcome import internal_error, without_traceback
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.result_wait import TurnRun
 from cowork.turns.sessions import with_given_up
+from cowork.turns.steering import Steering
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
 from cowork.turns.turn_approvals import Parked, TurnApprovals
@@ -72,6 +74,7 @@ class Runner:
         self._forks = forks
         self._transcripts = transcripts
         self._sync = sync
+        self.follow_ups = attempts.follow_ups
         self._is_closing = False
         self.on_given_up: Callable[[Turn], None] = lambda _turn: None
 
@@ -102,13 +105,16 @@ class Runner:
         if not turn.is_adopted:
             self._recorder.record_started(turn)
         turn.on_stop(lambda: self.finish_cancelled(turn))
-        claim: Claim | None = None
+        kept = self.follow_ups.take(turn)
+        claim = None if kept is None else kept.claim
         run: TurnRun | None = None
         try:
-            claim = wait_for_claim(self._store, turn, self._deadline(turn))
+            claim = claim or wait_for_claim(self._store, turn, self._deadline(turn))
             run = self._begin(turn, claim)
             if turn.question.change is not None:
                 self._forks.run(run, turn.question.change)
+            elif kept is not None:
+                self._run_following(run, kept)
             elif turn.is_adopted:
                 self._run_parked(run)
             else:
@@ -123,7 +129,7 @@ class Runner:
                     run.approvals.close()
                 self._approvals.end(turn)
             # Not before the process is put away: two writers to one session lose turns.
-            if claim is not None:
+            if claim is not None and not self.follow_ups.has(claim):
                 release_claim(self._store, claim)
 
     def _begin(self, turn: Turn, claim: Claim) -> TurnRun:
@@ -133,6 +139,7 @@ class Runner:
             turn,
             claim,
             self._deadline(turn),
+            Steering(turn, self._recorder, slash_commands=self._policy.slash_commands),
             approvals=begin() if asks else None,
             meter=TurnMeter(turn) if is_metered(turn.question) else None,
         )
@@ -152,6 +159,17 @@ class Runner:
         return save
 
     # -- a turn that is asked
+
+    def _run_following(self, run: TurnRun, kept: Kept) -> None:
+        """Go on with what the CLI is at already; where it is not any more, ask."""
+        try:
+            self._attempts.follow(run, kept)
+        except Parked:
+            self._run_parked(run)
+        except ProcessGone as fault:
+            run.turn.on_stop(lambda: self.finish_cancelled(run.turn))
+            log.info("process died, starting another", turn_id=run.turn.id, why=str(fault))
+            self._run_asked(run)
 
     def _run_asked(self, run: TurnRun) -> None:
         try:

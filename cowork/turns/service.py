@@ -42,6 +42,7 @@ from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.session_change import SessionChange
+from cowork.turns.steering_service import SteeringService
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -86,6 +87,15 @@ class TurnService:
         self._remote = remote
         self._publisher = publisher
         self.registry = registry
+        self.steering = SteeringService(
+            self._queues,
+            recorder=recorder,
+            registry=registry,
+            policy=policy,
+            remote=remote,
+            publisher=publisher,
+        )
+        runner.follow_ups.accept = self.steering.accept_following
 
     def ask(
         self,

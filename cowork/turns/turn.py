@@ -28,6 +28,7 @@ from cowork.turns.outcome import (
 )
 from cowork.turns.question import Question
 from cowork.turns.readers import Readers
+from cowork.turns.steers import Steer, TurnSteers, steers_in
 from cowork.turns.waiting import Waiting
 
 log = logger(__name__)
@@ -84,6 +85,7 @@ class Turn:
         self.queue_position = 0
         self.stop_reason: CoworkError | None = None
         self.waiting = Waiting()
+        self.steers = TurnSteers(self.append)
         self._readers = Readers(self.id, grace, self._stop_unread)
         self._is_ending = False
         self._is_closing = False
@@ -145,11 +147,11 @@ class Turn:
         """The question is on its way to the chat history."""
         self.question_in_outbox = True
 
-    def append(self, events: list[Emitted]) -> None:
-        """Add to the log; what comes after the end is dropped."""
+    def append(self, events: list[Emitted]) -> bool:
+        """Add to the log; False, and nothing added, when the turn is about to end."""
         with self._condition:
             if self.done is not None or self._is_ending:
-                return
+                return False
             before = len(self._log)
             for event in events:
                 self._log.append(event)
@@ -162,6 +164,7 @@ class Turn:
             self.stop(
                 ClaudeFailed("the turn emitted more than 64 MiB, tools and thinking included")
             )
+        return True
 
     def try_begin_finish(self) -> bool:
         """Whether it is the caller who ends the turn; nothing is added to its log from now on."""
@@ -345,6 +348,15 @@ class Turn:
         """The answer so far."""
         with self._condition:
             return self._log.text() if self.done is None else self.done.message
+
+    def steered(self) -> dict[str, tuple[int, Steer]]:
+        """What was said to it while it ran: the place of the event that began each, and each."""
+        with self._condition:
+            found = steers_in(self._log.events_of(Status))
+            if self.done is not None:
+                for _, steer in found.values():
+                    steer.state = "cancelled" if steer.state == "pending" else steer.state
+        return found
 
     def number_of(self, place: int) -> int:
         """The number by which readers know the event at that place of the log, from 1.

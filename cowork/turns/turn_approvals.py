@@ -71,7 +71,7 @@ class TurnApprovals:
         self._save_turn = save
         self._is_written = is_written
         self._condition = PredicateCondition()
-        self._news = self._park = False
+        self._news = self._park = self._is_unsaved = False
         self._reply: PendingAnswer | None = None
         self._process: ClaudeProcess | None = None
         # By the CLI's name of the request, in their order.
@@ -95,6 +95,11 @@ class TurnApprovals:
             reply = self._reply
         if reply is not None:
             reply.wake()
+
+    def request_save(self) -> None:
+        """The turn has changed: have the store keep it as it is, where it waits."""
+        self._is_unsaved = True
+        self.wake()
 
     def request_park(self) -> None:
         """Give the process up as soon as the turn only waits; nothing happens where it cannot."""
@@ -124,7 +129,7 @@ class TurnApprovals:
             raise WorkerLost("the Claude CLI did not ask again for what had been waited for")
         if self._pending:
             changed = self._look() or changed
-        if changed:
+        if changed or self._is_unsaved:
             self._save_if_possible()
         if self._park and self._parkable() is not None:
             raise Parked
@@ -281,6 +286,7 @@ class TurnApprovals:
         self._process.answer_request(request_id, answer)
 
     def _save_if_possible(self) -> None:
+        self._is_unsaved = False
         # Else it does not outlive this process, which is told when it has not.
         with suppress(StoreUnavailable):
             self._save()
@@ -359,6 +365,8 @@ class TurnApprovals:
         approval = self._recalled
         assert approval is not None  # noqa: S101 - it is parked
         while not is_over():
+            if self._is_unsaved:
+                self._save_if_possible()
             found = self._resolved(approval)
             if found is not None:
                 return found

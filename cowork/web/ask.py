@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -9,10 +10,12 @@ from flask.globals import app_ctx
 
 from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.turn_options import TurnOptions
+from cowork.errors import InvalidValue
 from cowork.model import Project, TurnKey
 from cowork.turns.question import Question, digest_of
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.service import TurnService
+from cowork.turns.steers import TEXT_LIMIT_BYTES
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
@@ -35,7 +38,13 @@ _NEWER = frozenset(
         *("mcp_servers", "approvals", "approval_timeout"),
     }
 )
-_RETRY_LATER = "Unavailable, or over a limit; `Retry-After` says when to retry, where that is known"
+# What a question that is said to a turn cannot have: it takes what that turn has.
+_NOT_STEERED = (
+    *("attachments", "agent_type", "model", "effort", "max_turns", "max_budget_usd"),
+    *("disallowed_tools", "mcp_servers", "approvals", "approval_timeout"),
+    *("system_prompt", "output_schema", "permission_mode"),
+)
+RETRY_LATER = "Unavailable, or over a limit; `Retry-After` says when to retry, where that is known"
 
 
 def blueprint(
@@ -52,17 +61,19 @@ def blueprint(
     @routes.arguments(AskBody)
     @routes.headers(AskHeaders)
     @routes.response(200, AskReply)
-    @routes.alt_response(429, schema=ProblemReply, description=_RETRY_LATER)
-    @routes.alt_response(503, schema=ProblemReply, description=_RETRY_LATER)
+    @routes.alt_response(429, schema=ProblemReply, description=RETRY_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=RETRY_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question(body: dict[str, Any]) -> Response:
         """Ask, and get the whole answer."""
-        turn = _submit(turn_service, body, streaming=False)
+        asked = _submit(turn_service, body, streaming=False)
+        turn = asked.turn
         turn.add_reader()
         try:
             wait_for_end(turn, disconnects)
             # Ready-made: to pass it through its schema takes longer than to write it.
-            return jsonify(_answer_of(turn))
+            steered = {"steered": True} if asked.is_steered else {}
+            return jsonify({**_answer_of(turn), **steered})
         finally:
             turn.remove_reader()
 
@@ -75,22 +86,23 @@ def blueprint(
         content_type="text/event-stream",
         description="`token`, `error` and other frames; the last has `done`.",
     )
-    @routes.alt_response(429, schema=ProblemReply, description=_RETRY_LATER)
-    @routes.alt_response(503, schema=ProblemReply, description=_RETRY_LATER)
+    @routes.alt_response(429, schema=ProblemReply, description=RETRY_LATER)
+    @routes.alt_response(503, schema=ProblemReply, description=RETRY_LATER)
     @routes.alt_response(502, schema=ProblemReply, description="Every failure has this shape")
     def ask_question_streaming(body: dict[str, Any]) -> Response:
         """Ask, and get the answer's tokens as the model writes them."""
         wanted = frozenset(body["events"] or ())
         is_numbered = body["events"] is not None or knows_event_streams(request)
         found = _turn_to_resume(turn_service.registry, body)
-        turn, after = found or (_submit(turn_service, body, streaming=True), 0)
+        asked = found or _submit(turn_service, body, streaming=True)
+        turn = asked.turn
         stream = Stream(
             turn,
             wanted,
             NumberedFraming(turn.id) if is_numbered else PLAIN,
             keepalive=keepalive,
             disconnects=disconnects,
-            after=after,
+            after=asked.after,
         )
         try:
             if found is None:
@@ -110,7 +122,16 @@ def streamed(stream: Stream) -> Response:
     return reply
 
 
-def _turn_to_resume(registry: TurnRegistry, body: dict[str, Any]) -> tuple[Turn, int] | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question's turn, and the place in its log behind which its client reads."""
+
+    turn: Turn
+    after: int = 0
+    is_steered: bool = False
+
+
+def _turn_to_resume(registry: TurnRegistry, body: dict[str, Any]) -> _Asked | None:
     """The turn that `Last-Event-ID` is of, if it is this question's, and the last frame read.
 
     Where all of it was read, the last frame is sent once more: a library that repeats its POST
@@ -128,14 +149,45 @@ def _turn_to_resume(registry: TurnRegistry, body: dict[str, Any]) -> tuple[Turn,
     body.clear()
     release_body()
     app_ctx.g.turn_id = turn.id
-    return turn, after
+    return _Asked(turn, after)
 
 
-def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool) -> Turn:
+def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool) -> _Asked:
     """The turn of a body, which is emptied: who waits for a turn holds no more than the turn."""
-    kept = app_ctx.g
     check_hint(body["project_name"])
-    key = _idempotency_key(body, request.headers.get("Idempotency-Key"))
+    key = _key_of(body)
+    asked = None
+    if body["on_busy"] == "steer":
+        asked = _steer(turn_service, body, key)
+        body["on_busy"] = "queue"
+    if asked is None:
+        asked = _ask(turn_service, body, key, streaming=streaming)
+    body.clear()
+    release_body()
+    return asked
+
+
+def _steer(turn_service: TurnService, body: dict[str, Any], key: TurnKey | None) -> _Asked | None:
+    """The turn that the project answers, which is told the question; None where there is none."""
+    for name in _NOT_STEERED:
+        if body[name]:
+            raise InvalidValue("a question for a turn that runs takes what that has", field=name)
+    if len(body["question"].encode()) > TEXT_LIMIT_BYTES:
+        sentence = f"with `on_busy: steer`, at most {TEXT_LIMIT_BYTES} bytes"
+        raise InvalidValue(sentence, field="question")
+    project = Project(app_ctx.g.owner, body["project_name"])
+    found = turn_service.steering.steer_project(project, body["question"], key)
+    if found is None:
+        return None
+    app_ctx.g.turn_id, app_ctx.g.replayed = found.turn.id, found.replayed
+    after = number_of(found.turn, str(max(found.place - 1, 0)), ["body", "question"])
+    return _Asked(found.turn, after, is_steered=True)
+
+
+def _ask(
+    turn_service: TurnService, body: dict[str, Any], key: TurnKey | None, *, streaming: bool
+) -> _Asked:
+    kept = app_ctx.g
     events = tuple(body["events"] or ())
     question = Question(
         text=body["question"],
@@ -170,13 +222,12 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
         on_busy=body["on_busy"],
         key=key,
     )
-    body.clear()
-    release_body()
     kept.turn_id, kept.replayed = turn.id, replayed
-    return turn
+    return _Asked(turn)
 
 
-def _idempotency_key(body: dict[str, Any], given: str | None) -> TurnKey | None:
+def _key_of(body: dict[str, Any]) -> TurnKey | None:
+    given = request.headers.get("Idempotency-Key")
     if given is None:
         return None
     # To ask for no events is to say nothing of them, and was so before; what earlier versions did

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields, validate
 from cowork.claude.launch_options import REQUESTED_MODES
 from cowork.claude.turn_options import EFFORTS
 from cowork.model import UsageBy
+from cowork.turns.steers import TEXT_LIMIT_BYTES
 from cowork.web.attachments import Attachments
 from cowork.web.fields import (
     MAX_NAME_LENGTH,
@@ -34,7 +35,7 @@ MAX_PROMPT_LENGTH = 100_000
 MAX_LABEL_BYTES = 1024
 # Of a value in a query string, which is bounded as a whole by the request line.
 MAX_QUERY_BYTES = 128
-ON_BUSY = ("queue", "reject", "interrupt")
+ON_BUSY = ("queue", "reject", "interrupt", "steer")
 EVENTS = ("tool", "thinking", "status", "approval", "usage", "subagent", "todo")
 # What a request adds to a server's deny rules, and the names of tool servers.
 MAX_RULES = 50
@@ -197,6 +198,9 @@ class AskHeaders(_Schema):
 class AskReply(_Schema):
     """The answer of the non-streaming endpoint."""
 
+    steered = fields.Boolean(
+        metadata={"description": "The question was said to a turn that ran; this is its answer."}
+    )
     id = fields.Raw(dump_default=None, metadata={"description": "Always null."})
     message = fields.String()
     project_id = fields.String()
@@ -247,6 +251,42 @@ class TurnReply(_Schema):
     waiting_for = fields.List(
         fields.String(), metadata={"description": "Approvals that it waits for."}
     )
+    steers = fields.List(
+        fields.Nested("SteerState"),
+        metadata={"description": "What was said to it while it ran."},
+    )
+
+
+class SteerState(_Schema):
+    """What has become of something that was said to a turn."""
+
+    steer_id = fields.String()
+    state = fields.String(
+        metadata={
+            "description": "`pending`; `joined` the turn; `queued`: came too late and is the "
+            "project's next turn, `turn_id`; `cancelled` with its turn."
+        }
+    )
+    turn_id = fields.String(metadata={"description": "The turn that it is part of."})
+
+
+class SteerBody(_Schema):
+    """Something to say to a turn that runs."""
+
+    text = Text(
+        limit=TEXT_LIMIT_BYTES,
+        required=True,
+        validate=not_blank,
+        metadata={"examples": ["Use the other file."], "minLength": 1, "pattern": r"\S"},
+    )
+
+
+class SteerReply(_Schema):
+    """It was handed on; the turn's `steers` and `status` events tell what becomes of it."""
+
+    success = fields.Boolean()
+    steer_id = fields.String()
+    turn_id = fields.String()
 
 
 class EventsQuery(_Schema):

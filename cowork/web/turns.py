@@ -7,20 +7,25 @@ from typing import Any
 from flask import Response, g, request
 
 from cowork.turns.service import TurnService
+from cowork.turns.steers import Steer
 from cowork.turns.turn import Turn
-from cowork.web.ask import streamed
+from cowork.web.ask import RETRY_LATER, streamed
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.frames import facts_of, structured
 from cowork.web.framing import NumberedFraming
+from cowork.web.idempotency import key_of
 from cowork.web.last_event_id import number_of
 from cowork.web.problems import InvalidBody
 from cowork.web.schemas import (
     EVENTS,
     NOT_DONE,
+    AskHeaders,
     EventsQuery,
     InterruptReply,
     ProblemReply,
+    SteerBody,
+    SteerReply,
     TicketReply,
     TurnReply,
 )
@@ -94,11 +99,32 @@ def blueprint(
         turn_service.interrupt(turn)
         return {"success": True, "turn_id": turn.id, "state": turn.state.value}
 
+    @routes.post("/turns/<turn_id>/steer")
+    @routes.arguments(SteerBody)
+    @routes.headers(AskHeaders)
+    @routes.response(202, SteerReply)
+    @routes.alt_response(404, schema=ProblemReply)
+    @routes.alt_response(409, schema=ProblemReply, description="The turn has ended")
+    @routes.alt_response(429, schema=ProblemReply, description="Too much waits for it already")
+    @routes.alt_response(503, schema=ProblemReply, description=RETRY_LATER)
+    def steer_turn(body: dict[str, Any], turn_id: str) -> dict[str, Any]:
+        """Say something to a turn that runs; it is taken in when the tools that run have ended."""
+        turn = turn_service.registry.get(g.owner, turn_id)
+        key = key_of(body, request.headers.get("Idempotency-Key"))
+        done = turn_service.steering.steer(turn, body["text"], key)
+        g.turn_id, g.replayed = turn.id, done.replayed
+        return {"success": True, "steer_id": done.steer_id, "turn_id": turn.id}
+
     return routes
+
+
+def _steer_reply(steer: Steer) -> dict[str, Any]:
+    return {"steer_id": steer.id, "state": steer.state, "turn_id": steer.turn_id}
 
 
 def _turn_reply(turn: Turn) -> dict[str, Any]:
     done, error = turn.done, turn.error
+    steers = [_steer_reply(each) for _, each in turn.steered().values()]
     return {
         "turn_id": turn.id,
         "project_id": turn.project.name,
@@ -115,6 +141,7 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
         "duration_ms": done.duration_ms if done else None,
         **(facts_of(done) if done else {}),
         **({"waiting_for": list(turn.waiting.ids)} if turn.waiting.ids else {}),
+        **({"steers": steers} if steers else {}),
         "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
         **({"session_moved": True} if done and done.session_moved else {}),
         **(structured(done) if done else {}),

@@ -10,6 +10,7 @@ from typing import Any
 from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.stdin import StdinWriter
+from cowork.claude.process.steers import is_dropped
 from cowork.claude.stream_json import protocol
 from cowork.claude.stream_json.failures import ProcessGone
 from cowork.claude.stream_json.pairing import EarlierTurns, names_a_question
@@ -152,6 +153,11 @@ class MessageDispatcher:
             self._earlier.record_unowned(message)
             return
         answer = reply.answer
+        if message["type"] == "command_lifecycle":
+            reply.saw_lifecycle(message)
+            if reply.is_unasked and is_dropped(message, answer.uuid):
+                self._complete(reply, [], Result(text="", interrupted=True), message)
+                return
         events += answer.read(message)
         if answer.pairing.self_started and not answer.pairing.sure:
             reply.on_events([*events])
@@ -162,17 +168,21 @@ class MessageDispatcher:
         if result is None and (self._is_idle or not self._tells_state):
             result = answer.unsure
         if result is not None:
-            self._complete(reply, [*events], result)
+            self._complete(reply, [*events], result, message)
             events.clear()
 
-    def _complete(self, reply: PendingAnswer, events: list[Emitted], result: Result) -> None:
+    def _complete(
+        self, reply: PendingAnswer, events: list[Emitted], result: Result, message: Message
+    ) -> None:
         if events:
             reply.on_events(events)
+        following = reply.begin_following(message.get("user_message_uuids"))
         with self._condition:
             if self.reply is not reply:
                 return  # another thread has ended it
-            self.reply = None
-            self._is_idle = self._is_idle or not self._tells_state
+            self.reply = reply.following = following
+            self._is_idle = following is None and (self._is_idle or not self._tells_state)
+            self.turns += following is not None
         self.last_used = time.monotonic()
         if result.session_id == self.session_id:
             result = replace(result, session_id=None)

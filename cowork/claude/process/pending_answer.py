@@ -7,8 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cowork.claude.stream_json.answer import AnswerParser
+from cowork.claude.process.held_events import HeldEvents
+from cowork.claude.process.steers import Steers
+from cowork.claude.stream_json.answer import AnswerParser, RequestObserver
 from cowork.claude.stream_json.permissions import PermissionRequest
+from cowork.claude.stream_json.protocol import Message
 from cowork.claude.stream_json.result import Result
 from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition
@@ -37,14 +40,16 @@ class PendingAnswer:
     `on_events` gets each batch of events, from the process's reader thread, before `result` says
     that there are no more.  Where `takes_requests`, the permissions that the CLI asks for are for
     whoever waits (`pop_requests`); else they are refused.  `saw_output` is whether the CLI has
-    said anything since it was asked, `running` whether it has said that it is at work.
+    said anything since it was asked, `running` whether it has said that it is at work.  `following`
+    is the answer that the CLI goes on with by itself, once there is a result, and `is_unasked` that
+    this is such a one, of which the CLI has not said yet that it is at it.
     """
 
     def __init__(
         self,
         process: Interruptible,
         answer: AnswerParser,
-        on_events: Callable[[list[Emitted]], None],
+        on_events: Callable[[list[Emitted]], object],
         *,
         takes_requests: bool = False,
     ) -> None:
@@ -56,6 +61,9 @@ class PendingAnswer:
         self.result: Result | None = None
         self.saw_output = self.running = False
         self.interrupted_at: float | None = None
+        self.steers = Steers()
+        self.following: PendingAnswer | None = None
+        self.is_unasked = False
         self._woken = False
         self._due = float("inf")
         self._condition = PredicateCondition()
@@ -84,11 +92,47 @@ class PendingAnswer:
             self._woken = True
             self._condition.notify()
 
+    def saw_lifecycle(self, message: Message) -> None:
+        """The CLI says what has become of a message that it was given."""
+        if self.steers.take(message, self.answer.uuid):
+            self.wake()
+        if self.steers.has_begun:
+            self.is_unasked = False
+
+    def begin_following(self, answered: object) -> PendingAnswer | None:
+        """No message joins this turn any more; the answer to those that have not, if there are.
+
+        Its events are held until somebody takes them (`take_over`).
+        """
+        left = self.steers.close(answered)
+        if not left:
+            return None
+        # The last one is what the CLI names the question of all of them by.
+        answer = self.answer.following(left[-1])
+        following = PendingAnswer(
+            self.process, answer, HeldEvents(), takes_requests=self._takes_requests
+        )
+        following.is_unasked = True
+        for uuid in left[:-1]:
+            answer.pairing.add(uuid)
+        return following
+
+    def take_over(
+        self, on_events: Callable[[list[Emitted]], object], observer: RequestObserver | None
+    ) -> None:
+        """Somebody takes what was held, and what comes."""
+        self.answer.observe(observer)
+        if isinstance(self.on_events, HeldEvents):
+            self.on_events.hand_to(on_events)
+        self.on_events = on_events
+
     def add_request(self, request: PermissionRequest) -> bool:
         """The CLI asks for a permission; False where nobody would answer."""
         if not self._takes_requests or len(self._requests) >= REQUESTS_LIMIT:
             return False
         self._requests.append(request)
+        if not self.answer.uuid:  # it has begun to go on with what a former process had asked
+            self.steers.has_begun = True
         self.wake()
         return True
 

@@ -49,7 +49,7 @@ class Continuation:
     `text` was said so far, `call` is the id and the name of the tool that waits.
     """
 
-    on_events: Callable[[list[Emitted]], None]
+    on_events: Callable[[list[Emitted]], object]
     text: str = ""
     call: tuple[str, str] | None = None
     observer: RequestObserver | None = None
@@ -193,7 +193,7 @@ class ClaudeProcess:
     def ask(
         self,
         prompt: str | list[Any],
-        on_events: Callable[[list[Emitted]], None],
+        on_events: Callable[[list[Emitted]], object],
         *,
         uuid: str | None = None,
         observer: RequestObserver | None = None,
@@ -213,6 +213,19 @@ class ClaudeProcess:
             self._dispatcher.withdraw()
             raise ProcessGone("the Claude CLI did not accept the question")
         return reply
+
+    def steer(self, reply: PendingAnswer, text: str, uuid: str) -> bool:
+        """Give the CLI a message for the turn of `reply`, which it takes in when it can.
+
+        False where that turn takes none any more, or the CLI did not read it: it is killed then.
+        """
+        if not self._dispatcher.is_current(reply) or not reply.steers.expect(uuid):
+            return False
+        reply.answer.pairing.add(uuid)
+        if not self._send(protocol.user_message(text, uuid)):
+            self.kill()
+            return False
+        return True
 
     def _continue(self, continuation: Continuation) -> PendingAnswer:
         """The answer of the turn that this process goes on with by itself."""
@@ -274,7 +287,11 @@ class ClaudeProcess:
         return self._stdin.send(protocol.encode(message), timeout)
 
     def _send_interrupt(self) -> None:
-        self._send(protocol.control_request(f"interrupt-{new_hex()}", "interrupt"), timeout=1.0)
+        # What waits would else begin another turn.
+        request = protocol.control_request(
+            f"interrupt-{new_hex()}", "interrupt", cancel_queued=True
+        )
+        self._send(request, timeout=1.0)
 
     # -- reading
 

@@ -64,6 +64,7 @@ class AnswerParser:
         self._text = AnswerText()
         self._model: str | None = None
         self._usage: dict[str, Any] = {}
+        self._cwd = cwd
         # Sub-agents by their ids: what is told of them later does not say which they are.
         self._agents: dict[str, Subagent] = {}
         self._message_open = False
@@ -74,6 +75,14 @@ class AnswerParser:
         self._said_by_cli: list[str] = []
         self._failure_kind: str | None = None
         self._resets_at: float | None = None
+
+    def following(self, uuid: str) -> AnswerParser:
+        """For the answer to a message that the CLI goes on with by itself."""
+        return AnswerParser(uuid, self._earlier, cwd=self._cwd)
+
+    def observe(self, observer: RequestObserver | None) -> None:
+        """Tell of the requests to the model from now on."""
+        self._observer = observer
 
     def continue_text(self, text: str) -> None:
         """What an earlier process has said of the answer, which goes on behind it."""

@@ -68,17 +68,23 @@ class Pairing:
     writes no such thing), or None while there is none of ours.  `open` is whether what comes may
     be ours, `sure` whether the CLI has said so, `self_started` whether it was at a turn of its
     own.  Without a `uuid` it is a turn that an earlier process has begun, and this one goes on with
-    by itself: all that it says is ours.
+    by itself: all that it says is ours.  Messages that were slipped into the turn (`add`) are ours
+    too, and what the CLI says may name them alone.
     """
 
     def __init__(self, uuid: str, earlier: EarlierTurns) -> None:
         self.uuid = uuid
+        self._uuids = {uuid}
         self.line_tag: bytes | None = None
         self.self_started = False
         self.open = self.sure = not uuid
         self._earlier = earlier
         self._outside_message = True
         self._message_id: str | None = None
+
+    def add(self, uuid: str) -> None:
+        """A message of that name is slipped into the turn."""
+        self._uuids.add(uuid)
 
     def takes(self, message: Message) -> bool:
         """Whether the message is part of our turn; a result, whether it ends that."""
@@ -120,13 +126,13 @@ class Pairing:
         """Whether the message names our question; None where it names none."""
         uuids = message.get("user_message_uuids")
         if isinstance(uuids, list) and uuids:
-            return self.uuid in uuids
+            return any(isinstance(each, str) and each in self._uuids for each in uuids)
         if message["type"] == "command_lifecycle":
             # Others' may be slipped into our turn, and ours may wait for another's end.
-            ours = message.get("command_uuid") == self.uuid
+            ours = message.get("command_uuid") in self._uuids
             return True if ours and message.get("state") == "started" else None
         one = message.get("user_message_uuid")
-        return one == self.uuid if isinstance(one, str) else None
+        return one in self._uuids if isinstance(one, str) else None
 
     def _take_init(self, message: Message, ours: bool | None) -> None:
         if ours:

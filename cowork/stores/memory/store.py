@@ -221,6 +221,9 @@ class MemoryStore:
     def find_by_idempotency_key(self, owner: str, key: str) -> None:
         """Nothing: see `Store`."""
 
+    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+        """Nothing: see `Store`."""
+
     def forget_turns(self, project: Project) -> None:
         """Nothing: see `Store`."""
 

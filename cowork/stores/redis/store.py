@@ -266,6 +266,12 @@ class RedisStore:
         )
         return None if turn is None else (turn.decode(), digest.decode())
 
+    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+        # It goes by itself, since its turn may have another.
+        keep_ms = round(KEY_KEEP * 1000)
+        arguments = [f"{key.owner}\0{key.key}", turn_id, key.digest, keep_ms]
+        self._run(turn_scripts.BIND_KEY, arguments)
+
     def forget_turns(self, project: Project) -> None:
         self._run(turn_scripts.FORGET_TURNS, [_key(project)])
 

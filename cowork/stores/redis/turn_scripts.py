@@ -39,6 +39,15 @@ return false
 """
 
 # id, state, record; the question's id, project and body
+# key, turn, digest, milliseconds to keep
+BIND_KEY = f"""{PRELUDE}
+local key = p .. 'key:' .. ARGV[1]
+if redis.call('HSETNX', key, 'turn', ARGV[2]) == 1 then
+  redis.call('HSET', key, 'digest', ARGV[3])
+  redis.call('PEXPIRE', key, ARGV[4])
+end
+"""
+
 START_TURN = f"""{PRELUDE}
 local turn = p .. 'turn:' .. ARGV[1]
 if redis.call('HEXISTS', turn, 'record') == 1 and redis.call('HEXISTS', turn, 'ended') == 0 then

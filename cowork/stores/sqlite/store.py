@@ -196,6 +196,9 @@ class SqliteStore:
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         return self._read(lambda connection: turns.find_by_idempotency_key(connection, owner, key))
 
+    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+        self._write(lambda connection: turns.bind_key(connection, key, turn_id))
+
     def forget_turns(self, project: Project) -> None:
         self._write(lambda connection: turns.forget(connection, project), sync=True)
 

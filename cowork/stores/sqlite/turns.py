@@ -127,6 +127,13 @@ def find_by_idempotency_key(
     return None if row is None else (row[0], row[1])
 
 
+def bind_key(connection: sqlite3.Connection, key: TurnKey, turn_id: str) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO keys (owner, key, turn, digest) VALUES (?, ?, ?, ?)",
+        (key.owner, key.key, turn_id, key.digest),
+    )
+
+
 def save(
     connection: sqlite3.Connection,
     record: TurnRecord,
