@@ -139,7 +139,16 @@ FRAMES: dict[str, Schema] = {
         "status",
         "For who asks for `status`: what the turn does while it is silent; further keys by status.",
         {"status": {"type": "string", "examples": ["queued", "requesting", "api_retry"]}},
-        {"position": _COUNT},
+        {
+            "position": _COUNT,
+            "steer_id": _STRING,
+            "state": {
+                "type": "string",
+                "enum": ["pending", "joined", "queued", "cancelled"],
+            },
+            "turn_id": _STRING,
+            "text": _STRING,
+        },
     ),
     "ErrorFrame": _frame(
         "error",

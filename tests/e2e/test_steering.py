@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -92,9 +92,7 @@ def test_what_is_said_in_a_tool_joins_the_turn(stage: Stage) -> None:
     assert "[[say steered]]" in json.dumps(stage.model.exchanges[-1].body)
     assert seen.text.endswith("steered")
     assert texts_of(stage, "joins")[-2:] == [("user", "[[say steered]]"), ("assistant", "steered")]
-    problem(
-        stage.server.post(f"/turns/{turn}/steer", {"text": "too late"}), 409, "turn_ended"
-    )
+    problem(stage.server.post(f"/turns/{turn}/steer", {"text": "too late"}), 409, "turn_ended")
 
 
 def test_what_is_said_too_late_is_the_next_turn(stage: Stage) -> None:
@@ -179,7 +177,7 @@ def test_a_question_joins_the_turn_that_runs(stage: Stage, background: Backgroun
     assert (reply.json()["turn_id"], reply.json()["steered"]) == (turn, True)
     assert reply.json()["message"] == turn_of(stage, turn)["message"]
     assert streamed[0].data["turn_id"] == turn
-    assert [each.data["status"] for each in streamed if each.data.get("type") == "status"][0] == (
+    assert next(each.data["status"] for each in streamed if each.data.get("type") == "status") == (
         "steered"
     )
     assert "".join(each.data.get("token", "") for each in streamed).endswith("three")

@@ -57,6 +57,7 @@ DECIDED = {
     "GET /turns/<turn_id>/events": "owner",
     "POST /turns/<turn_id>/ticket": "owner",
     "POST /turns/<turn_id>/interrupt": "owner",
+    "POST /turns/<turn_id>/steer": "owner",
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
     # The XO login is the server's, whoever began it.

@@ -33,6 +33,7 @@ THREATS = {
     24: "a dependency is too old",
     25: "an approval allows what nobody allowed",
     26: "a rewind restores what is not the session's own",
+    27: "somebody says something to another's turn",
 }
 
 

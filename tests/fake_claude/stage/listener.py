@@ -64,6 +64,12 @@ class Listener:
         messages, self.waiting = self.waiting[:together], self.waiting[together:]
         return messages
 
+    def take_in(self) -> list[Message]:
+        """What joins the turn that runs, when its tools have ended; no text with a slash does."""
+        taken = [each for each in self.waiting if not each.text.lstrip().startswith("/")]
+        self.waiting = [each for each in self.waiting if each not in taken]
+        return taken
+
     def hear(self, raw: bytes) -> None:
         """One line, as the real CLI takes it: ignored, obeyed, or fatal."""
         text = raw.decode(errors="replace")
@@ -139,6 +145,8 @@ class Listener:
         process = self._process
         if subtype == "interrupt":
             self.told_to_stop = process.turn is not None or bool(self.waiting)
+            if request.get("cancel_queued") and process.turn is not None:
+                return {"still_queued": [], "cancelled": self._cancel_waiting()}
             return {"still_queued": [asked.uuid for asked in self.waiting]}
         if subtype == "set_model":
             process.model = process.model_named(request.get("model"))
@@ -176,6 +184,12 @@ class Listener:
             failed = "Failed to rewind: No files were restored: 1 files failed"
             response |= {"subtype": "error", "error": no_checkpoint if cue == "none" else failed}
         process.emit(to_json({"type": "control_response", "response": response}))
+
+    def _cancel_waiting(self) -> list[str]:
+        cancelled, self.waiting = self.waiting, []
+        for asked in cancelled:
+            self._process.say("lifecycle", state="cancelled", turn=asked.uuid)
+        return [asked.uuid for asked in cancelled]
 
     def _initialize(self, identity: object) -> None:
         process, config = self._process, self._process.config

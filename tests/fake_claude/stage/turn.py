@@ -134,6 +134,19 @@ class Turn(Performer):
             command = f"nohup setsid sleep {self.script.number('background'):g} &"
         self._describe_tool({"command": command, "description": "d"})
         self.scene("tool")
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """What was said meanwhile joins the turn, which answers the last of it."""
+        taken = self.process.listener.take_in()
+        for message in taken:
+            self.process.say("lifecycle", state="started", turn=message.uuid)
+            self.process.transcript.ask(message.text, message.uuid)
+        if taken:
+            self.messages = [*taken, *self.messages]
+            self.script = taken[-1].script
+            self.answer = self._written_answer()
+            self.blanks.tell(turns=[message.uuid for message in self.messages])
 
     def _describe_tool(self, given: dict[str, str]) -> None:
         self.blanks.tell(tool_input=given, tool_input_text=scenes.to_json(given))

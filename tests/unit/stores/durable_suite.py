@@ -215,6 +215,17 @@ class DurableBehaviour:
         assert store.turn("me", "turn-2") is None
         assert store.find_by_idempotency_key("", "k") is None
 
+    def test_a_key_is_bound_to_a_turn_that_runs(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_turn(record(), None, TurnKey("", "k-1", "digest"))
+        first.bind_key(TurnKey("", "k-2", "other"), "turn-1")
+        assert second.find_by_idempotency_key("", "k-2") == ("turn-1", "other")
+        assert second.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
+        # One that has a turn keeps it.
+        second.bind_key(TurnKey("", "k-1", "another"), "turn-2")
+        assert first.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
+        assert first.find_by_idempotency_key("me", "k-2") is None
+
     def test_a_key_makes_one_turn(self, open_as: Open):
         first, second = open_as("a"), open_as("b")
         assert first.put_turn(record(1), question(1), KEY) is None
