@@ -78,6 +78,8 @@ def _until(
     approvals = run.approvals
     look_again = float("inf")
     if give_up is None and reply.result is None:
+        if approvals is not None:
+            approvals.save_changes()  # what the CLI has was kept before
         run.steering.step()
     if approvals is not None and give_up is None and reply.result is None:
         try:

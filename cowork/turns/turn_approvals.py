@@ -129,7 +129,7 @@ class TurnApprovals:
             raise WorkerLost("the Claude CLI did not ask again for what had been waited for")
         if self._pending:
             changed = self._look() or changed
-        if changed or self._is_unsaved:
+        if changed:
             self._save_if_possible()
         if self._park and self._parkable() is not None:
             raise Parked
@@ -285,6 +285,11 @@ class TurnApprovals:
         assert self._process is not None  # noqa: S101 - it has asked
         self._process.answer_request(request_id, answer)
 
+    def save_changes(self) -> None:
+        """Do what `request_save` has asked for."""
+        if self._is_unsaved and self._waiting():
+            self._save_if_possible()
+
     def _save_if_possible(self) -> None:
         self._is_unsaved = False
         # Else it does not outlive this process, which is told when it has not.
@@ -365,8 +370,7 @@ class TurnApprovals:
         approval = self._recalled
         assert approval is not None  # noqa: S101 - it is parked
         while not is_over():
-            if self._is_unsaved:
-                self._save_if_possible()
+            self.save_changes()
             found = self._resolved(approval)
             if found is not None:
                 return found

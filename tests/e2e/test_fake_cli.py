@@ -12,8 +12,9 @@ import pytest
 
 from cowork.claude.stream_json import protocol
 from cowork.demo.model import serve
+from tests.e2e.environment import long_tool
 from tests.fake_claude import install
-from tests.fake_claude.driver import Cli, Event, costs, outline, result_of
+from tests.fake_claude.driver import ARGUMENTS, Cli, Event, costs, outline, result_of
 
 Start = Callable[..., Cli]
 BASH = """[[tool Bash {"command": "echo hi", "description": "d"}]] x"""
@@ -116,3 +117,57 @@ def test_the_real_one_says_whether_it_can_be_steered_from_elsewhere(real):
     cli.control("initialize")
     told = cli.wait_for(lambda event: event["type"] == "control_response")
     assert protocol.offers_remote_control(told["response"]["response"]) is False
+
+
+def said_meanwhile(cli: Cli, question: str, text: str) -> tuple[str, list[str]]:
+    """When the CLI takes in what is said while it runs a tool, and all that it says of that."""
+    first = len(cli.events)
+    cli.ask(question)
+    cli.wait_for(lambda event: "tool_use" in kind_of(event), after=first)
+    uuid = cli.ask(text)
+    cli.wait_for(
+        lambda event: event.get("command_uuid") == uuid and event["state"] == "completed",
+        after=first,
+    )
+    cli.wait_for(lambda event: event.get("state") == "idle", after=first)
+    seen = cli.events[first:]
+    states = [event["state"] for event in seen if event.get("command_uuid") == uuid]
+    kinds = [
+        "started"
+        if event.get("command_uuid") == uuid and event["state"] == "started"
+        else event["type"]
+        for event in seen
+    ]
+    where = "in the turn" if kinds.index("started") < kinds.index("result") else "after it"
+    return where, states
+
+
+@pytest.mark.parametrize("text", ["x", " /compact x"])
+def test_the_fake_takes_in_what_the_real_one_does(real, fake, text):
+    tool = long_tool(1)
+    allowed = (*ARGUMENTS, "--allowedTools=Bash")
+    ours = said_meanwhile(fake(), "[[tool 1]] x", text)
+    theirs = said_meanwhile(real(arguments=allowed), f"{tool} [[say x]]", text)
+    assert ours == theirs
+    assert ours[0] == ("after it" if "/" in text else "in the turn")
+
+
+def cancelled(cli: Cli, question: str) -> tuple[list[str], list[str]]:
+    """What the CLI says of a message that waits when it is told to cancel that with the turn."""
+    first = len(cli.events)
+    cli.ask(question)
+    cli.wait_for(lambda event: "tool_use" in kind_of(event), after=first)
+    uuid = cli.ask("never")
+    cli.wait_for(lambda event: event.get("command_uuid") == uuid, after=first)
+    cli.control("interrupt", cancel_queued=True)
+    answer = cli.wait_for(lambda event: "of-interrupt" in str(event), after=first)
+    cli.wait_for(lambda event: event.get("state") == "idle", after=first)
+    states = [event["state"] for event in cli.events[first:] if event.get("command_uuid") == uuid]
+    return states, ["it" for each in answer["response"]["response"]["cancelled"] if each == uuid]
+
+
+def test_the_fake_cancels_what_waits_as_the_real_one_does(real, fake):
+    allowed = (*ARGUMENTS, "--allowedTools=Bash")
+    ours = cancelled(fake(), "[[tool 30]] x")
+    assert ours == cancelled(real(arguments=allowed), long_tool(30))
+    assert ours == (["queued", "cancelled"], ["it"])
