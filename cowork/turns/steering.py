@@ -48,7 +48,7 @@ class Steering:
         if not self._steers:
             return
         # With the question itself it would become one message.
-        if self._reply.steers.has_begun:
+        if self._reply.steers.can_begin():
             for steer in self._steers.waiting():
                 if not steer.is_given:
                     self._give(steer)

@@ -132,7 +132,7 @@ class PendingAnswer:
             return False
         self._requests.append(request)
         if not self.answer.uuid:  # it has begun to go on with what a former process had asked
-            self.steers.has_begun = True
+            self.steers.begin()
         self.wake()
         return True
 

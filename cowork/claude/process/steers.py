@@ -38,11 +38,23 @@ class Steers:
     """
 
     def __init__(self) -> None:
-        self.has_begun = False
+        self.has_begun = self._begin_is_news = False
         self._lock = threading.Lock()
         self._waiting: list[str] = []
         self._news: deque[tuple[str, SteerState]] = deque()
         self._is_closed = False
+
+    def can_begin(self) -> bool:
+        """Whether the CLI may be given messages; where not yet, that is news when it may."""
+        with self._lock:
+            self._begin_is_news = True
+            return self.has_begun
+
+    def begin(self) -> bool:
+        """The CLI is at the question; whether that is news for somebody."""
+        with self._lock:
+            begins, self.has_begun = not self.has_begun, True
+            return begins and self._begin_is_news
 
     def expect(self, uuid: str) -> bool:
         """A message is about to be sent; False where the turn takes none any more."""
@@ -56,9 +68,7 @@ class Steers:
         """The CLI has said something of a message (`command_lifecycle`); whether it is news."""
         uuid, state = message.get("command_uuid"), _STATES.get(str(message.get("state")))
         if uuid == question:
-            begins = state == "joined" and not self.has_begun
-            self.has_begun |= begins
-            return begins
+            return state == "joined" and self.begin()
         if state is None or not isinstance(uuid, str):
             return False
         return self._settle(uuid, state)

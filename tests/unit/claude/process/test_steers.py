@@ -51,8 +51,16 @@ def test_strangers_are_nothing() -> None:
     for message in (said("x", "started"), {"command_uuid": 1, "state": []}, said("q", "queued")):
         assert steers.take(message, "q") is False
     assert steers.has_begun is False
-    assert steers.take(said("q", "started"), "q") is True
+    assert steers.take(said("q", "started"), "q") is False
     assert steers.has_begun is True
+
+
+def test_the_beginning_is_news_for_who_waits_for_it() -> None:
+    steers = Steers()
+    assert steers.can_begin() is False
+    assert steers.take(said("q", "started"), "q") is True
+    assert steers.take(said("q", "started"), "q") is False
+    assert steers.can_begin() is True
 
 
 def test_a_message_that_the_cli_will_not_begin_with_is_told() -> None:
