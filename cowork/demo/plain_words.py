@@ -19,6 +19,7 @@ own words or in these:
 - my name is Ada - and later: what is my name?
 - what did I ask before?
 - list the files / read the file notes.txt / run date   (tools; ask for `"events": ["tool"]`)
+- work for 20 seconds   (a tool that takes time, and asks first; say something meanwhile: steer it)
 - think about the sea   (ask for `"events": ["thinking"]`)
 - write 300 words   (a long answer; interrupt it)
 - be silent for 10 seconds   (keep-alives)
@@ -68,6 +69,13 @@ def _run(wanted: Wanted, found: re.Match[str]) -> Wanted:
     return replace(wanted, tools=(_bash(found["command"], "Run what was asked for"),))
 
 
+def _work(wanted: Wanted, found: re.Match[str]) -> Wanted:
+    seconds = min(int(found["time"] or 10), _MOST_SECONDS)
+    # Not a `sleep`: the CLI refuses one that stands alone.
+    command = f"python3 -c 'import time; time.sleep({seconds})'"
+    return replace(wanted, tools=(_bash(command, f"Work for {seconds} seconds"),))
+
+
 def _think(wanted: Wanted, found: re.Match[str]) -> Wanted:
     topic = found["topic"] or "nothing in particular"
     said = f"I have thought about {topic}, in {_THOUGHTS} words, and come to no conclusion."
@@ -113,6 +121,7 @@ _TABLE: tuple[tuple[str, Callable[[Wanted, re.Match[str]], Wanted]], ...] = (
     (r"(list|show)( me)?( all)?( the| your| my)? files( here)?|what files are (there|here)", _list),
     (r"(read|show|open|print)( me)?( the)? file (?P<name>[\w][\w./-]{0,200})", _read),
     (r"(run|execute)( the command)? `?(?P<command>[^`\n]{1,300}?)`?", _run),
+    (r"work( hard)?( for( about)? (?P<time>\d{1,4}) ?(s|secs?|seconds?))?", _work),
     (r"think( hard)?( (about|of|over) (?P<topic>.{1,200}?))?", _think),
     (
         (

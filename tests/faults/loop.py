@@ -22,6 +22,7 @@ from tests.faults import (
     partitions,
     retries,
     spares,
+    steering,
     workers,
 )
 from tests.faults.environment import Ground, ask, compare
@@ -43,6 +44,7 @@ KINDS: list[tuple[ModuleType, int]] = [
     (workers, 50),
     (partitions, 10),
     (approvals, 1000),
+    (steering, 300),
 ]
 
 

@@ -26,6 +26,7 @@ KINDS = {
     "deliveries",
     "blackholes",
     "evictions",
+    "steering",
 }
 
 

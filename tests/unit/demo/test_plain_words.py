@@ -80,6 +80,9 @@ def test_thoughts_lengths_silence_and_errors() -> None:
     assert len(said("write 300 words").split()) == 300
     assert len(said("tell me a long story about a fox").split()) == 200
     assert asked("be silent for 10 seconds").stall_s == 10
+    (tool,) = asked("Please work for 20 seconds.").tools
+    assert tool.arguments["command"] == "python3 -c 'import time; time.sleep(20)'"
+    assert "sleep(60)" in asked("work for 9999 s").tools[0].arguments["command"]
     assert asked("wait 7 s").stall_s == 5 or asked("wait for 7 s").stall_s == 7
     assert (asked("fail").status, asked("fail").status_times) == (500, ALWAYS)
     limited = asked("fail with 429")
