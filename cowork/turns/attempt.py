@@ -289,7 +289,7 @@ class Attempts:
         session: Session,
     ) -> bool:
         """End the turn; whether its process may serve another one."""
-        self.follow_ups.begin(run, process, reply, result)
+        is_free = self.follow_ups.begin(run, process, reply, result)
         run.close_approvals()
         if self._sync is not None:
             # Before its end is told: who asks again at once, elsewhere, is understood.
@@ -299,7 +299,7 @@ class Attempts:
             process.sweep()
         # A process that has seen no login would not notice a new one.
         is_sound = not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
-        return kept and is_sound and not process.has_left_its_mode
+        return is_free and kept and is_sound and not process.has_left_its_mode
 
     def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""

@@ -45,14 +45,19 @@ class FollowUps:
 
     def begin(
         self, run: TurnRun, process: ClaudeProcess, reply: PendingAnswer, result: Result
-    ) -> None:
+    ) -> bool:
         """A turn is about to end: have what it was told too late asked next.
 
-        What is not is cancelled with the turn's end.
+        What is not is cancelled with the turn's end.  False where the CLI goes on with it all the
+        same, so that its process is to be ended.
         """
         left = run.steering.end()
-        if not left or not _goes_on(run.turn, left, result):
-            return
+        is_asked = bool(left) and _goes_on(run.turn, left, result)
+        if not is_asked or not self._ask(run, process, reply, left):
+            return reply.following is None
+        return True
+
+    def _ask(self, run: TurnRun, process: ClaudeProcess, reply: PendingAnswer, left: Left) -> bool:
         told = left.given or left.others
         turn_id = told[-1].id
         if left.given and reply.following is not None:
@@ -60,9 +65,10 @@ class FollowUps:
                 self._kept[turn_id] = Kept(run.claim, reply.following, process)
         if not self.accept(run.turn, told, left.others if left.given else ()):
             self._pop(turn_id)
-            return
+            return False
         for each in told + left.others:
             run.turn.steers.settle(each.id, "queued", turn_id)
+        return True
 
     def take(self, turn: Turn) -> Kept | None:
         """What the CLI is at already, where the turn follows another."""

@@ -290,3 +290,14 @@ def test_what_it_cannot_have_is_refused(
 def test_a_text_of_more_than_a_steer_may_have_is_refused(logged: Served) -> None:
     reply = logged.ask("x" * 65537, on_busy="steer")
     assert (reply.status_code, reply.json()["detail"][0]["loc"]) == (422, ["body", "question"])
+
+
+def test_a_server_that_stops_asks_nothing_more(logged: Served, fakes: Fakes) -> None:
+    turn = running(logged, "[[linger 600]] [[say first]]")
+    fakes.wait_asked()
+    steer(logged, turn, "[[stall]] for ever")
+    logged.services.turn_service.stop_accepting()
+    assert ended(logged, turn)["state"] == "succeeded"
+    assert states(logged, turn) == [("cancelled", turn)]
+    # The CLI has gone on with it by itself.
+    wait_for(lambda: logged.get("/processes").json()["count"] == 0, what="its process's end")
