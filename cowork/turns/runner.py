@@ -26,8 +26,8 @@ from cowork.turns.attempt import Attempts
 from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.finisher import TurnFinisher
-from cowork.turns.forks import Forks
 from cowork.turns.follow_ups import Kept
+from cowork.turns.forks import Forks
 from cowork.turns.meter import TurnMeter, is_metered
 from cowork.turns.outcome import internal_error, without_traceback
 from cowork.turns.policy import TurnPolicy

@@ -83,6 +83,8 @@ class SteeringService:
             return known
         if turn.done is not None:
             raise TurnEnded("the turn has ended")
+        if turn.question.change is not None:
+            raise TurnEnded("the turn asks nothing")
         if turn.is_given_up:
             sentence = "the server is shutting down; the turn goes on after it"
             raise ShuttingDown(sentence, retry_after=5)
