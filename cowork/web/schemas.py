@@ -35,7 +35,9 @@ MAX_PROMPT_LENGTH = 100_000
 MAX_LABEL_BYTES = 1024
 # Of a value in a query string, which is bounded as a whole by the request line.
 MAX_QUERY_BYTES = 128
-ON_BUSY = ("queue", "reject", "interrupt", "steer")
+# What a fork or a rewind does in a busy project, and a question.
+ON_BUSY_CHANGE = ("queue", "reject", "interrupt")
+ON_BUSY = (*ON_BUSY_CHANGE, "steer")
 EVENTS = ("tool", "thinking", "status", "approval", "usage", "subagent", "todo")
 # What a request adds to a server's deny rules, and the names of tool servers.
 MAX_RULES = 50
@@ -506,7 +508,7 @@ class ForkBody(_Schema):
     )
     on_busy = Text(
         load_default="queue",
-        validate=validate.OneOf(ON_BUSY),
+        validate=validate.OneOf(ON_BUSY_CHANGE),
         metadata={"description": "What to do while the project answers a question."},
     )
 
@@ -526,7 +528,7 @@ class RewindBody(_Schema):
     )
     on_busy = Text(
         load_default="queue",
-        validate=validate.OneOf(ON_BUSY),
+        validate=validate.OneOf(ON_BUSY_CHANGE),
         metadata={"description": "What to do while the project answers a question."},
     )
 
