@@ -117,6 +117,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
     pool = _pool(settings, launcher, limit, None if workers is None else workers.machine)
     recorder.on_store_error = maintenance.run_soon
+    maintenance.on_registered = pool.report
     policy = _policy(settings)
     transcripts = Transcripts(config, settings.claude_user)
     sync = (

@@ -122,8 +122,9 @@ class CommandHandlers:
     def _answered(self, body: Body) -> None:
         self._service.approvals.wake(body["turn"])
 
-    def _make_room(self, _body: Body) -> None:
-        self._service.make_room()
+    def _make_room(self, body: Body) -> Body:
+        # A worker of an earlier version, during a reload, does not say for how long its own idle.
+        return {"ends": self._service.make_room(body.get("idle_s", 0.0))}
 
     def _forget(self, body: Body) -> None:
         self._service.forget_here(Project(**body["project"]), body["sessions"])

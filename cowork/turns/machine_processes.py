@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from cowork.errors import StoreUnavailable
+from cowork.errors import CoworkError, StoreUnavailable
 from cowork.stores.protocol import WorkerStore
-from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Channel
+
+# Of the workers that may have a process to end, so many are asked at most, each for so long once
+# it has begun to answer.
+ASKED_LIMIT = 3
+ANSWER_TIMEOUT_S = 1.0
 
 
 class MachineProcesses:
@@ -20,14 +24,12 @@ class MachineProcesses:
         self,
         others: WorkerStore,
         channel: Channel,
-        assignments: Assignments,
         *,
         holder: str,
         limit: int,
     ) -> None:
         self._others = others
         self._channel = channel
-        self._assignments = assignments
         self._holder = holder
         self._machine = holder.partition("/")[0]
         self._limit = limit
@@ -40,19 +42,34 @@ class MachineProcesses:
             return True
 
     def report(self, count: int) -> None:
-        """As `MachineLimit.report`; told again with the next heartbeat."""
+        """As `MachineLimit.report`; it is told again with each heartbeat."""
         with suppress(StoreUnavailable):
             self._others.acquire_processes(self._machine, count, 0)
 
     def ask_for_room(self, idle_s: float) -> bool:
-        """As `MachineLimit.ask_for_room`, by what they told with their last heartbeat."""
-        with suppress(StoreUnavailable):
-            idle = {
-                worker.holder: worker.idle_s + worker.silent_s
-                for worker in self._assignments.workers()
-                if worker.machine == self._machine and worker.holder != self._holder
-            }
-            longest = max(idle, key=lambda holder: idle[holder], default=None)
-            if longest is not None and idle[longest] > idle_s:
-                return self._channel.tell(longest, "make_room", {})
-        return False
+        """As `MachineLimit.ask_for_room`.
+
+        What they told with their last heartbeat says for how long one may have been idle at most;
+        each knows better by now, and is asked, the longest first.
+        """
+        try:
+            known = self._others.workers()
+        except StoreUnavailable:
+            return False
+        idle = {
+            worker.holder: worker.idle_s + worker.silent_s
+            for worker in known
+            if worker.machine == self._machine and worker.holder != self._holder
+        }
+        longer = [holder for holder in idle if idle[holder] > idle_s]
+        longer.sort(key=lambda holder: idle[holder], reverse=True)
+        return any(self._ends_one(holder, idle_s) for holder in longer[:ASKED_LIMIT])
+
+    def _ends_one(self, holder: str, idle_s: float) -> bool:
+        try:
+            reply = self._channel.call(
+                holder, "make_room", {"idle_s": idle_s}, timeout=ANSWER_TIMEOUT_S
+            )
+        except CoworkError:  # it is gone or hangs: another is asked
+            return False
+        return bool(reply.get("ends"))

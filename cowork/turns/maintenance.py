@@ -52,6 +52,8 @@ class StoreMaintenance:
         told = store.others is not None
         self._remote_interval = TOLD_POLL_INTERVAL_S if told else REMOTE_POLL_INTERVAL_S
         self.takes_questions = True
+        # Called with each heartbeat where several workers share the store.
+        self.on_registered: Callable[[], None] = lambda: None
         # Called when what dead workers held is released.
         self.on_released: Callable[[], None] = lambda: None
         self._thread = PeriodicThread("maintenance", self._step, first_s=HEARTBEAT_INTERVAL_S)
@@ -119,6 +121,7 @@ class StoreMaintenance:
             begun = time.monotonic()
             self._thread.pause(_LAG_SAMPLE_S)
             others.register(self._describe(1000 * (time.monotonic() - begun - _LAG_SAMPLE_S)))
+            self.on_registered()
 
     def _reap_dead_holders(self) -> None:
         for holder, silent in self._store.holders().items():

@@ -464,9 +464,9 @@ class TurnService:
             process=(shown[0].pid, shown[0].state.value, shown[0].memory) if shown else None,
         )
 
-    def make_room(self) -> None:
-        """End a process that idles: another worker of this machine needs its room."""
-        self._pool.make_room()
+    def make_room(self, idle_s: float) -> bool:
+        """End a process idle for longer: another worker of this machine needs its room."""
+        return self._pool.make_room(idle_s)
 
     def busy(self) -> int:
         """How many turns run or wait."""

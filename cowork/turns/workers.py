@@ -62,7 +62,7 @@ def connect_workers(
         others, lambda worker, turn_id: channel.tell(worker, "ended", {"turn": turn_id})
     )
     remote = RemoteTurns(others, channel, assignments, registry, holder=holder)
-    machine = MachineProcesses(others, channel, assignments, holder=holder, limit=process_limit)
+    machine = MachineProcesses(others, channel, holder=holder, limit=process_limit)
     return Workers(others, channel, publisher, remote, machine)
 
 

@@ -19,7 +19,10 @@ class MachineLimit(Protocol):
         """This worker has `count` processes."""
 
     def ask_for_room(self, idle_s: float) -> bool:
-        """Have a worker end a process that has been idle for longer; whether there is one."""
+        """Have a worker end a process that has been idle for longer; whether one begins to.
+
+        May wait, a second or two where workers do not answer.
+        """
 
 
 class OwnLimit:

@@ -64,7 +64,7 @@ class Pool:
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share)
         self._changed = self._slots.changed
-        gate = MachineGate(self._slots, machine or OwnLimit())
+        self._gate = MachineGate(self._slots, machine or OwnLimit())
         self._generation = 0
         self._reaper = IdleReaper(
             self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_tick=self._renew
@@ -87,7 +87,7 @@ class Pool:
             cwd=spare_cwd,
             on_skills=self.saw_skills,
             on_success=self._saw_success,
-            gate=gate,
+            gate=self._gate,
             timeout=slot_timeout,
         )
         self.spares = Spares(
@@ -97,15 +97,29 @@ class Pool:
             cwd=spare_cwd,
             on_ready=self._starter.saw_prewarmed,
             on_tick=self._renew,
-            gate=gate,
+            gate=self._gate,
         )
 
-    def make_room(self) -> None:
-        """End a process that idles, if there is one: another worker of the machine needs room."""
+    def make_room(self, idle_s: float) -> bool:
+        """Begin to end a process, if one has been idle for longer than that; whether one has.
+
+        Another worker of the machine needs the room, and sees by itself when there is some.
+        """
         with self._changed:
-            victim = self._slots.evict_lru(None)
-        if victim is not None:
+            is_longer = self._slots.longest_idle_s() > idle_s
+            victim = self._slots.evict_lru(None) if is_longer else None
+        if victim is None:
+            return False
+        end = threading.Thread(target=self._slots.end, args=(victim,), daemon=True)
+        try:
+            end.start()
+        except RuntimeError:  # there are no more threads
             self._slots.end(victim)
+        return True
+
+    def report(self) -> None:
+        """Tell the machine's other workers how many processes there are here."""
+        self._gate.report()
 
     def on_shortage(self, call: Callable[[], None]) -> None:
         """What is called now and then while somebody waits and every process is busy."""

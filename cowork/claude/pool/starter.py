@@ -16,8 +16,13 @@ from cowork.errors import AtCapacity, ClaudeUnavailable, ShuttingDown
 from cowork.runtime.ids import new_id
 
 THROWAWAY = Throwaway()
-# How often room is looked for on a machine that has too many processes.
+# How often room is looked for on a machine that has too many processes, and how often the other
+# workers are asked for it.
 ROOM_POLL_INTERVAL_S = 0.1
+ROOM_ASK_INTERVAL_S = 0.2
+# How long a process may take to end that another worker has begun to end for us: it is idle, and
+# most are gone in a few hundredths.  Then somebody is asked again.
+ROOM_TIMEOUT_S = 3.0
 
 
 class ProcessStarter:
@@ -82,22 +87,33 @@ class ProcessStarter:
         return process
 
     def _wait_for_room(self, slot: Slot, given_up: Callable[[], bool]) -> None:
-        """Wait until the machine has room for one more; who has been idle for longest goes."""
+        """Wait until the machine has room for one more; who has been idle for longest goes.
+
+        One of ours goes only where no other worker has one that has been idle for longer: however
+        long that one takes to end, ours would be asked again first.
+        """
         deadline = time.monotonic() + self._timeout
-        asked = False
+        ask_at = 0.0
         while not self._gate.try_enter(slot):
-            # An answer is not waited for: what is known of the others may be old.
-            if asked or not self._gate.ask_for_room():
-                with self._slots.changed:
-                    victim = self._slots.evict_lru(slot.wanted.owner)
-                if victim is not None:
-                    self._slots.end(victim)
-                    asked = False
+            if time.monotonic() >= ask_at:
+                is_promised = self._gate.ask_for_room()
+                if not is_promised and self._end_own(slot.wanted.owner):
                     continue
+                ask_at = time.monotonic() + (
+                    ROOM_TIMEOUT_S if is_promised else ROOM_ASK_INTERVAL_S
+                )
             if self._slots.closed or given_up() or time.monotonic() >= deadline:
                 raise AtCapacity("the machine has too many Claude processes", retry_after=5)
-            asked = not asked
             time.sleep(ROOM_POLL_INTERVAL_S)
+
+    def _end_own(self, owner: str | None) -> bool:
+        """End a process of this worker that idles; whether there was one."""
+        with self._slots.changed:
+            victim = self._slots.evict_lru(owner)
+        if victim is None:
+            return False
+        self._slots.end(victim)
+        return True
 
     def _start(
         self,

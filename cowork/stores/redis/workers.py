@@ -68,7 +68,6 @@ class RedisWorkers:
         self._connection.call(
             lambda redis: redis.hset(f"{self._prefix}workers", worker.holder, dumps(body))
         )
-        self.acquire_processes(worker.machine, worker.processes, 0)
 
     def deregister(self) -> None:
         self._connection.call(lambda redis: redis.hdel(f"{self._prefix}workers", self._holder))
