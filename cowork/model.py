@@ -265,6 +265,35 @@ class TurnRecord:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TurnPlace:
+    """Where a turn stands among those of its project, which are in the order of their creation."""
+
+    created: datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPage:
+    """Some turns of a project, newest first; `next` is behind which the rest are, None for none."""
+
+    records: tuple[TurnRecord, ...] = ()
+    next: TurnPlace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFilter:
+    """Which turns of a project are wanted: of that state, behind `before`, `limit` at most.
+
+    Of those that have ended only such that ended since `ended_since`.
+    """
+
+    limit: int
+    state: str | None = None
+    before: TurnPlace | None = None
+    ended_since: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TranscriptState:
     """How much of a session's transcript the store has: bytes, and what identifies their end.

@@ -21,6 +21,10 @@ HISTORY_SIZE = 64 * 1024
 LOST_KEEP = KEY_KEEP = 24 * 3600.0
 # The largest log of a turn that a store keeps, compressed; bytes.
 LOG_SIZE = 16 * 2**20
+# Of a page of turns: the bytes of their records, of which there is one at least, and how many
+# others are passed over for it.
+TURN_PAGE_BYTES = 4 * 2**20
+TURN_PAGE_SCANNED = 2000
 # How long is known what turns have spent; days behind the day of their end.
 USAGE_KEEP_DAYS = 400
 # Deleted sessions whose files are still to be removed.

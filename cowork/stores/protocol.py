@@ -25,7 +25,9 @@ from cowork.model import (
     Ticket,
     TranscriptState,
     TurnEnd,
+    TurnFilter,
     TurnKey,
+    TurnPage,
     TurnRecord,
     UsageBy,
     UsageRow,
@@ -124,6 +126,13 @@ class TurnStore(Protocol):
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         """The owner's turn of that id and its log."""
+
+    def turns(self, project: Project, wanted: TurnFilter) -> TurnPage:
+        """The project's turns, those that run and wait among them, newest first.
+
+        They are fewer than wanted where their records take more than `TURN_PAGE_BYTES`, or where
+        many others would have to be passed over; `next` says then that there may be more.
+        """
 
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         """The id of the turn that came with this key, and its digest."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cowork.claude.launch_options import LaunchOptions
-from cowork.errors import WorkerLost, error_fields, restore_error
+from cowork.errors import CoworkError, WorkerLost, error_fields, restore_error
 from cowork.events import Done
 from cowork.log import logger
 from cowork.model import PublishedEvents, TurnRecord
@@ -173,20 +173,29 @@ def apply_record(
     turn.update(State(record.state), record.started, record.ended)
     turn.cut_after = body.get("cut_after", turn.cut_after)
     turn.wait_for(tuple(body.get("waiting_for", ())))
-    if record.ended is None:
+    end = end_of(record)
+    if end is None:
         return
-    end, fault = body.get("end"), body.get("error")
+    done, error = end
+    if is_lost(record):
+        log = _log_of(published)
+        turn.finish_from_record(log, replace(done, message=log.text()), error, is_cut=True)
+        return
+    turn.finish_from_record(_decompressed(compressed), done, error)
+
+
+def end_of(record: TurnRecord) -> tuple[Done, CoworkError | None] | None:
+    """How the turn has ended, and why it did not succeed; None while it has not."""
+    if record.ended is None:
+        return None
+    end, fault = record.body.get("end"), record.body.get("error")
     if end is None:
         lost = failed(
-            WorkerLost("the server's process was lost while it answered"), turn.session_id
+            WorkerLost("the server's process was lost while it answered"),
+            record.body["session_id"],
         )
-        log = _log_of(published)
-        done = replace(lost.done, message=log.text())
-        turn.finish_from_record(log, done, lost.error, is_cut=True)
-        return
-    done = Done(**_known_fields(Done, end))
-    error = None if fault is None else restore_error(**fault)
-    turn.finish_from_record(_decompressed(compressed), done, error)
+        return lost.done, lost.error
+    return Done(**_known_fields(Done, end)), None if fault is None else restore_error(**fault)
 
 
 def _fields_of(value: Question | Done) -> dict[str, Any]:

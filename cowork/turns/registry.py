@@ -7,7 +7,8 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from cowork.errors import (
     CoworkError,
@@ -18,8 +19,9 @@ from cowork.errors import (
     TurnNotFound,
     WorkerLost,
 )
-from cowork.model import Project, PublishedEvents, TurnKey, TurnRecord
+from cowork.model import Project, PublishedEvents, TurnFilter, TurnKey, TurnRecord
 from cowork.stores.protocol import CLAIM_TTL_S, Store
+from cowork.turns.listing import ListedPage, ListedTurn, of_record, of_turn, page_of
 from cowork.turns.records import apply_record, from_record, is_lost
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.session_change import frees_key
@@ -80,6 +82,28 @@ class TurnRegistry:
         if turn is None or self._is_expired(turn):
             raise TurnExpired("the turn is no longer kept; see COWORK_TURN_RETENTION")
         return self._insert_loaded(turn)
+
+    def page(self, project: Project, wanted: TurnFilter) -> ListedPage:
+        """The project's turns that are kept, newest first; raises `StoreUnavailable`.
+
+        Those that only this process has, and those that the store has of all.
+        """
+        since = datetime.now(UTC) - timedelta(seconds=self._retention)
+        wanted = replace(wanted, ended_since=since)
+        with self._lock:
+            self._expire()
+            ours = [turn for turn in self._turns.values() if turn.project == project]
+        if not self._store.shared:
+            return page_of(ours, wanted)
+        page, own = self._store.turns(project, wanted), {turn.id: turn for turn in ours}
+        listed = (self._listed(record, own.get(record.id)) for record in page.records)
+        return ListedPage(tuple(each for each in listed if each is not None), page.next)
+
+    def _listed(self, record: TurnRecord, own: Turn | None) -> ListedTurn | None:
+        """What is known of it here, where it runs here; None where it is no longer told of."""
+        if own is not None and not isinstance(own, RemoteTurn):
+            return of_turn(own)
+        return of_record(record) if record.id not in self._tombstones else None
 
     def get_or_create(self, key: TurnKey | None, create: Callable[[], Turn]) -> tuple[Turn, bool]:
         """The turn of that key and whether it was there before; else the one that `create` makes.

@@ -38,6 +38,7 @@ MAX_QUERY_BYTES = 128
 # What a fork or a rewind does in a busy project, and a question.
 ON_BUSY_CHANGE = ("queue", "reject", "interrupt")
 ON_BUSY = (*ON_BUSY_CHANGE, "steer")
+TURN_STATES = ("queued", "running", "succeeded", "failed", "interrupted")
 EVENTS = ("tool", "thinking", "status", "approval", "usage", "subagent", "todo")
 # What a request adds to a server's deny rules, and the names of tool servers.
 MAX_RULES = 50
@@ -289,6 +290,54 @@ class SteerReply(_Schema):
     success = fields.Boolean()
     steer_id = fields.String()
     turn_id = fields.String()
+
+
+class TurnsQuery(_Schema):
+    state = Text(
+        load_default=None,
+        validate=validate.OneOf(TURN_STATES),
+        metadata={"description": "Only turns in this state."},
+    )
+    limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
+    cursor = Text(
+        limit=MAX_QUERY_BYTES, load_default=None, metadata={"description": "The last `next`."}
+    )
+
+
+class ListedTurnReply(_Schema):
+    """A turn as it stands, without what may be long."""
+
+    turn_id = fields.String()
+    project_id = fields.String()
+    state = fields.String(metadata={"description": "As in `TurnReply`."})
+    message = fields.String(
+        metadata={
+            "description": "The first 1000 characters of the answer; empty until the turn ends."
+        }
+    )
+    message_truncated = fields.Boolean(metadata={"description": "Whether there is more of it."})
+    session_id = fields.String(allow_none=True)
+    is_new_session = fields.Boolean()
+    session_recovered = fields.Boolean()
+    session_moved = fields.Boolean()
+    created_at = fields.String()
+    started_at = fields.String(allow_none=True)
+    ended_at = fields.String(allow_none=True)
+    usage = fields.Dict(allow_none=True)
+    total_cost_usd = fields.Float(allow_none=True)
+    duration_ms = fields.Integer(allow_none=True)
+    error = fields.Dict(allow_none=True, metadata={"description": "Its texts are cut likewise."})
+    model = fields.String(allow_none=True)
+    stop_reason = fields.String(allow_none=True)
+    waiting_for = fields.List(fields.String())
+
+
+class TurnsReply(_Schema):
+    turns = fields.List(fields.Nested(ListedTurnReply))
+    count = fields.Integer()
+    next = fields.String(
+        allow_none=True, metadata={"description": "`cursor` of what is left; null at the end."}
+    )
 
 
 class EventsQuery(_Schema):

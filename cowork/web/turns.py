@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Response, g, request
 
+from cowork.turns.listing import ListedTurn
 from cowork.turns.service import TurnService
-from cowork.turns.steers import Steer
 from cowork.turns.turn import Turn
 from cowork.web.ask import RETRY_LATER, streamed
 from cowork.web.blueprint import CoworkBlueprint
@@ -48,7 +48,8 @@ def blueprint(
     @routes.alt_response(410, schema=ProblemReply, description="No longer kept")
     def read_turn(turn_id: str) -> dict[str, Any]:
         """State, text so far, usage, times and error of a turn."""
-        return _turn_reply(turn_service.registry.get(g.owner, turn_id))
+        turn = turn_service.registry.get(g.owner, turn_id)
+        return {**turn_reply(turn), **_steers(turn)}
 
     @routes.get("/turns/<turn_id>/events")
     @routes.arguments(EventsQuery, location="query")
@@ -118,13 +119,18 @@ def blueprint(
     return routes
 
 
-def _steer_reply(steer: Steer) -> dict[str, Any]:
-    return {"steer_id": steer.id, "state": steer.state, "turn_id": steer.turn_id}
+def _steers(turn: Turn) -> dict[str, Any]:
+    """What was said to it while it ran, if anything was."""
+    steers = [
+        {"steer_id": each.id, "state": each.state, "turn_id": each.turn_id}
+        for _, each in turn.steered().values()
+    ]
+    return {"steers": steers} if steers else {}
 
 
-def _turn_reply(turn: Turn) -> dict[str, Any]:
+def turn_reply(turn: Turn | ListedTurn) -> dict[str, Any]:
+    """A turn as it stands."""
     done, error = turn.done, turn.error
-    steers = [_steer_reply(each) for _, each in turn.steered().values()]
     return {
         "turn_id": turn.id,
         "project_id": turn.project.name,
@@ -141,7 +147,6 @@ def _turn_reply(turn: Turn) -> dict[str, Any]:
         "duration_ms": done.duration_ms if done else None,
         **(facts_of(done) if done else {}),
         **({"waiting_for": list(turn.waiting.ids)} if turn.waiting.ids else {}),
-        **({"steers": steers} if steers else {}),
         "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
         **({"session_moved": True} if done and done.session_moved else {}),
         **(structured(done) if done else {}),

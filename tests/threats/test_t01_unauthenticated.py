@@ -43,6 +43,7 @@ DECIDED = {
     "GET /sessions/<project_id>": "owner",
     "PATCH /sessions/<project_id>": "owner",
     "GET /sessions/<project_id>/messages": "owner",
+    "GET /sessions/<project_id>/turns": "owner",
     "POST /sessions/<project_id>/fork": "owner",
     "POST /sessions/<project_id>/rewind": "owner",
     "GET /models": "holder",

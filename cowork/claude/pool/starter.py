@@ -99,9 +99,7 @@ class ProcessStarter:
                 is_promised = self._gate.ask_for_room()
                 if not is_promised and self._end_own(slot.wanted.owner):
                     continue
-                ask_at = time.monotonic() + (
-                    ROOM_TIMEOUT_S if is_promised else ROOM_ASK_INTERVAL_S
-                )
+                ask_at = time.monotonic() + (ROOM_TIMEOUT_S if is_promised else ROOM_ASK_INTERVAL_S)
             if self._slots.closed or given_up() or time.monotonic() >= deadline:
                 raise AtCapacity("the machine has too many Claude processes", retry_after=5)
             time.sleep(ROOM_POLL_INTERVAL_S)

@@ -25,7 +25,9 @@ from cowork.model import (
     Session,
     Ticket,
     TurnEnd,
+    TurnFilter,
     TurnKey,
+    TurnPage,
     TurnRecord,
     UsageBy,
     UsageRow,
@@ -217,6 +219,10 @@ class MemoryStore:
 
     def turn(self, owner: str, turn_id: str) -> None:
         """Nothing: see `Store`."""
+
+    def turns(self, project: Project, wanted: TurnFilter) -> TurnPage:
+        del project, wanted
+        return TurnPage()
 
     def find_by_idempotency_key(self, owner: str, key: str) -> None:
         """Nothing: see `Store`."""

@@ -123,9 +123,17 @@ local function keep_for(turn, key, ms)
   redis.call('PEXPIRE', turn, ms)
   if key then redis.call('PEXPIRE', p .. 'key:' .. key, ms) end
 end
+-- All of a project's turns, by when they were created (microseconds).
+local function list_turn(project, id, created)
+  redis.call('ZADD', p .. 'turns_at:' .. project, created, id)
+  redis.call('PEXPIRE', p .. 'turns_at:' .. project, 604800000)
+end
 -- A project's turns that have ended, by when they expire; it expires with the last of them.
 local function index_turn(project, id, ms)
   local index = p .. 'turns_of:' .. project
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', whole(now()))) do
+    redis.call('ZREM', p .. 'turns_at:' .. project, old)
+  end
   redis.call('ZREMRANGEBYSCORE', index, '-inf', whole(now()))
   redis.call('ZADD', index, whole(now() + ms), id)
   local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
@@ -151,6 +159,7 @@ local function forget_turns(project)
       redis.call('DEL', p .. 'key:' .. key)
     end
     redis.call('DEL', p .. 'turn:' .. id, p .. 'events:' .. id)
+    redis.call('ZREM', p .. 'turns_at:' .. project, id)
   end
   redis.call('DEL', index)
 end

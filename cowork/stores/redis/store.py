@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from redis import Redis
@@ -24,7 +24,10 @@ from cowork.model import (
     Session,
     Ticket,
     TurnEnd,
+    TurnFilter,
     TurnKey,
+    TurnPage,
+    TurnPlace,
     TurnRecord,
     UsageBy,
     UsageRow,
@@ -39,6 +42,8 @@ from cowork.stores.limits import (
     LOST_KEEP,
     OUTBOX_BYTES,
     REMOVALS_LIMIT,
+    TURN_PAGE_BYTES,
+    TURN_PAGE_SCANNED,
     OutboxBounds,
     remembered,
 )
@@ -74,6 +79,7 @@ log = logger(__name__)
 # Of how the keys are laid out; a newer one is refused.
 VERSION = 2
 PREFIX = "cowork:"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SWAPS = 5
 # A turn's tickets are kept for twice as long as it can be when it has ended; milliseconds.
 _TICKETS_KEEP_MS = round(2000 * KEY_KEEP)
@@ -210,6 +216,8 @@ class RedisStore:
             "" if key is None else f"{key.owner}\0{key.key}",
             "" if key is None else key.digest,
             *self._limits(),
+            _key(record.project),
+            _microseconds(record.created),
         ]
         found = self._run(turn_scripts.PUT_TURN, arguments)
         if found == b"withdrawn":
@@ -243,7 +251,7 @@ class RedisStore:
             "" if claim is None else claim.number,
             "" if end.session is None else session_json(end.session),
             "" if end.exchange is None else exchanges_json(remembered((), end.exchange)),
-            *_spent(end),
+            *_spent(end, _microseconds(record.created)),
         ]
         for message in end.messages:
             arguments += _message(message)
@@ -255,10 +263,27 @@ class RedisStore:
         kept_for, body, state, ended, kept, holder = found
         if kept_for is None or kept_for.decode() != owner:
             return None
-        changes = {"state": state.decode(), "ended": None if ended is None else ended.decode()}
-        if ended is None:  # of one that was lost its own holder is kept in the record
-            changes["holder"] = holder.decode()
-        return record_of(body, changes), kept
+        return _record_of(body, state, ended, holder), kept
+
+    def turns(self, project: Project, wanted: TurnFilter) -> TurnPage:
+        before, since = wanted.before, wanted.ended_since
+        arguments = [
+            _key(project),
+            "" if before is None else _microseconds(before.created),
+            "" if before is None else before.id,
+            wanted.state or "",
+            "" if since is None else since.isoformat(),
+            wanted.limit,
+            TURN_PAGE_BYTES,
+            TURN_PAGE_SCANNED,
+        ]
+        at, last, *told = self._run(turn_scripts.TURNS, arguments)
+        fours = zip(told[::4], told[1::4], told[2::4], told[3::4], strict=True)
+        records = tuple(_record_of(*each) for each in fours)
+        if not last:
+            return TurnPage(records)
+        created = _EPOCH + timedelta(microseconds=int(float(at)))
+        return TurnPage(records, TurnPlace(created, last.decode()))
 
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         turn, digest = self._connection.call(
@@ -276,11 +301,12 @@ class RedisStore:
         self._run(turn_scripts.FORGET_TURNS, [_key(project)])
 
     def _index_turn(self, turn_id: str) -> None:
-        """Have a deletion find a turn that has ended and of which its project does not know."""
+        """Have a list, and a deletion where it has ended, find a turn that its project does not."""
         body = self._connection.call(lambda redis: redis.hget(f"{PREFIX}turn:{turn_id}", "record"))
         if body is not None:
-            project = record_of(body, {}).project
-            self._run(turn_scripts.INDEX_TURN, [turn_id, _key(project)])
+            record = record_of(body, {})
+            created = _microseconds(record.created)
+            self._run(turn_scripts.INDEX_TURN, [turn_id, _key(record.project), created])
 
     def history(self, project: Project) -> list[Exchange]:
         found = self._connection.call(
@@ -490,17 +516,29 @@ def _project(key: bytes) -> Project:
     return Project(owner, name)
 
 
+def _record_of(body: bytes, state: bytes, ended: bytes | None, holder: bytes) -> TurnRecord:
+    changes = {"state": state.decode(), "ended": ended.decode() if ended else None}
+    if not ended:  # of one that was lost its own holder is kept in the record
+        changes["holder"] = holder.decode()
+    return record_of(body, changes)
+
+
 def _message(message: ChatMessage | None) -> list[str]:
     if message is None:
         return ["", "", ""]
     return [message.id, _key(message.project), message_json(message)]
 
 
-def _spent(end: TurnEnd) -> list[str | int]:
+def _microseconds(moment: datetime) -> int:
+    """Since 1970, exactly; a double holds it for two centuries."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _spent(end: TurnEnd, created: int) -> list[str | int]:
     """The arguments of what the turn has spent, and the places that they are counted at."""
     found = counted(end)
     if not found:
-        return ["", 0, 0]
+        return ["", 0, 0, created]
     day = found[0][0].day
     pairs = (
         (f"{place.name}\0{place.model}", " ".join(map(repr, numbers))) for place, numbers in found
@@ -509,6 +547,7 @@ def _spent(end: TurnEnd) -> list[str | int]:
         day,
         round(kept_for_s(day) * 1000),
         len(found),
+        created,
         *(each for pair in pairs for each in pair),
     ]
 

@@ -9,7 +9,8 @@ from cowork.stores.redis.usage_scripts import COUNT_USAGE
 # How long what was published of a turn is kept behind its end, for those who read it just now.
 EVENTS_KEEP_MS = 60_000
 
-# id, owner, state, holder, record; the question's id, project and body; key and digest; limits
+# id, owner, state, holder, record; the question's id, project and body; key and digest; limits;
+# project, and when it was created (microseconds)
 PUT_TURN = f"""{PRELUDE}
 if redis.call('EXISTS', p .. 'withdrawn:' .. ARGV[1]) == 1 then return 'withdrawn' end
 local key = ARGV[9] ~= '' and ARGV[9]
@@ -28,6 +29,7 @@ if key then
 end
 redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 'record', ARGV[5])
 redis.call('HSET', p .. 'open', ARGV[1], ARGV[4])
+list_turn(ARGV[15], ARGV[1], ARGV[16])
 if ARGV[6] ~= '' then
   if ARGV[3] == 'queued' then
     redis.call('HSET', turn, 'question', ARGV[8], 'question_id', ARGV[6], 'project', ARGV[7])
@@ -59,8 +61,8 @@ if ARGV[4] ~= '' then put_message(ARGV[4], ARGV[5], ARGV[6]) end
 
 # id, owner, state, holder, record, ended, milliseconds to keep, whether the key is given back,
 # whether there is a log, the log, project, the claim's number, session, exchange; the day of what
-# was spent, milliseconds to keep that, how many it is; then of each the field and the numbers;
-# then of each message its id, project and body
+# was spent, milliseconds to keep that, how many it is; when it was created; then of each the field
+# and the numbers; then of each message its id, project and body
 END_TURN = f"""{PRELUDE}{COUNT_USAGE}
 local turn = p .. 'turn:' .. ARGV[1]
 local was = redis.call('HMGET', turn, 'ended', 'holder', 'key')
@@ -71,6 +73,7 @@ redis.call('HSET', turn, 'owner', ARGV[2], 'state', ARGV[3], 'holder', ARGV[4], 
   'ended', ARGV[6])
 if ARGV[9] == '1' then redis.call('HSET', turn, 'log', ARGV[10]) end
 keep_for(turn, was[3], ARGV[7])
+list_turn(ARGV[11], ARGV[1], ARGV[18])
 index_turn(ARGV[11], ARGV[1], ARGV[7])
 if was[3] and ARGV[8] == '1' then redis.call('DEL', p .. 'key:' .. was[3]) end
 redis.call('HDEL', p .. 'open', ARGV[1])
@@ -78,8 +81,8 @@ if ARGV[9] ~= '1' and redis.call('EXISTS', p .. 'events:' .. ARGV[1]) == 1 then
   redis.call('XTRIM', p .. 'events:' .. ARGV[1], 'MAXLEN', 0)
 end
 end_events(ARGV[1], {EVENTS_KEEP_MS})
-local messages = 18 + 2 * ARGV[17]
-count_usage(ARGV[2], ARGV[15], ARGV[16], 18, messages - 1)
+local messages = 19 + 2 * ARGV[17]
+count_usage(ARGV[2], ARGV[15], ARGV[16], 19, messages - 1)
 for i = messages, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 if ARGV[12] == '' or not is_newest(ARGV[11], ARGV[12]) then
   return ARGV[13] == '' and 1 or 0
@@ -120,9 +123,46 @@ return 1
 
 FORGET_TURNS = f"{PRELUDE} forget_turns(ARGV[1])"
 
-# id, project
+# project, the place that was the last one ('' for none) and its id, state ('' for any), since when
+# those must have ended that have ('' for any), and how many turns, bytes of their records, and
+# others that are passed over there are at most.  The place behind which there may be more and its
+# id ('' for none); then of each its record, state, moment of its end ('' for none) and holder
+TURNS = f"""{PRELUDE}
+local index, from = p .. 'turns_at:' .. ARGV[1], ARGV[2] == '' and '+inf' or ARGV[2]
+local found, size, seen, last = {{'', ''}}, 0, 0, nil
+local listed = redis.call('ZREVRANGEBYSCORE', index, from, '-inf', 'WITHSCORES',
+  'LIMIT', 0, ARGV[8] + 1)
+for i = 1, #listed, 2 do
+  local id, created = listed[i], listed[i + 1]
+  if ARGV[2] == '' or tonumber(created) < tonumber(ARGV[2]) or id < ARGV[3] then
+    if (#found - 2) / 4 >= tonumber(ARGV[6]) or size > tonumber(ARGV[7])
+      or seen >= tonumber(ARGV[8]) then
+      found[1], found[2] = last[2], last[1]
+      return found
+    end
+    last, seen = {{id, created}}, seen + 1
+    local turn = redis.call('HMGET', p .. 'turn:' .. id, 'state', 'ended', 'holder')
+    if not turn[1] then
+      redis.call('ZREM', index, id)
+    elseif (ARGV[4] == '' or turn[1] == ARGV[4])
+      and (ARGV[5] == '' or not turn[2] or turn[2] >= ARGV[5]) then
+      local record = redis.call('HGET', p .. 'turn:' .. id, 'record')
+      size = size + #record
+      found[#found + 1] = record
+      found[#found + 1] = turn[1]
+      found[#found + 1] = turn[2] or ''
+      found[#found + 1] = turn[3]
+    end
+  end
+end
+if last and #listed / 2 > tonumber(ARGV[8]) then found[1], found[2] = last[2], last[1] end
+return found
+"""
+
+# id, project, when it was created
 INDEX_TURN = f"""{PRELUDE}
 local left = redis.call('PTTL', p .. 'turn:' .. ARGV[1])
+if left ~= -2 then list_turn(ARGV[2], ARGV[1], ARGV[3]) end
 if left > 0 then index_turn(ARGV[2], ARGV[1], left) end
 """
 

@@ -192,6 +192,18 @@ MIGRATIONS = (
         cost_usd REAL NOT NULL, PRIMARY KEY (day, owner, name, model)
     ) WITHOUT ROWID;
     """,
+    # When a turn was created, for the list of a project's.  A trigger writes it for a server of an
+    # earlier version which has the file open.
+    """
+    ALTER TABLE turns ADD COLUMN created TEXT;
+    UPDATE turns SET created = json_extract(body, '$.created') WHERE json_valid(body);
+    CREATE INDEX turns_created ON turns (owner, name, created, id);
+    DROP INDEX turns_project;
+    CREATE TRIGGER turns_dated AFTER INSERT ON turns WHEN NEW.created IS NULL BEGIN
+        UPDATE turns SET created = json_extract(body, '$.created')
+            WHERE id = NEW.id AND json_valid(body);
+    END;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

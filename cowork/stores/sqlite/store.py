@@ -27,7 +27,9 @@ from cowork.model import (
     Session,
     Ticket,
     TurnEnd,
+    TurnFilter,
     TurnKey,
+    TurnPage,
     TurnRecord,
     UsageBy,
     UsageRow,
@@ -192,6 +194,9 @@ class SqliteStore:
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         return self._read(lambda connection: turns.find(connection, owner, turn_id))
+
+    def turns(self, project: Project, wanted: TurnFilter) -> TurnPage:
+        return self._read(lambda connection: turns.page(connection, project, wanted))
 
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         return self._read(lambda connection: turns.find_by_idempotency_key(connection, owner, key))

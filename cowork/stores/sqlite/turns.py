@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 
 from cowork.model import (
@@ -11,10 +12,13 @@ from cowork.model import (
     ChatMessage,
     Exchange,
     Project,
+    TurnFilter,
     TurnKey,
+    TurnPage,
+    TurnPlace,
     TurnRecord,
 )
-from cowork.stores.limits import remembered
+from cowork.stores.limits import TURN_PAGE_BYTES, remembered
 from cowork.stores.serialization import (
     exchanges_json,
     exchanges_of,
@@ -43,12 +47,13 @@ def put(
     waits = question if record.state == "queued" else None
     # One that has ended meanwhile, stopped while it waited, is not brought back.
     connection.execute(
-        "INSERT OR IGNORE INTO turns (id, owner, name, state, holder, body, question)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO turns (id, owner, name, created, state, holder, body, question)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.project.owner,
             record.project.name,
+            record.created.isoformat(),
             record.state,
             record.holder,
             record_json(record),
@@ -82,12 +87,14 @@ def end(
     if row is not None and row[1] and (row[0] is not None or row[1] != record.holder):
         return False  # or somebody else has adopted it
     connection.execute(
-        "INSERT OR REPLACE INTO turns (id, owner, name, state, holder, body, log, ended, forget)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO turns"
+        " (id, owner, name, created, state, holder, body, log, ended, forget)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.project.owner,
             record.project.name,
+            record.created.isoformat(),
             record.state,
             record.holder,
             record_json(record),
@@ -113,9 +120,41 @@ def find(
     if row is None:
         return None
     body, log, state, ended, holder = row
+    return _record_of(body, state, ended, holder), log
+
+
+def _record_of(body: str, state: str, ended: str | None, holder: str) -> TurnRecord:
     # Of one that was lost its own holder is kept in the record.
     adopted = {"holder": holder} if ended is None else {}
-    return record_of(body, {"state": state, "ended": ended, **adopted}), log
+    return record_of(body, {"state": state, "ended": ended, **adopted})
+
+
+def page(connection: sqlite3.Connection, project: Project, wanted: TurnFilter) -> TurnPage:
+    condition, values = "owner = ? AND name = ?", [project.owner, project.name]
+    if wanted.before is not None:
+        condition += " AND (created, id) < (?, ?)"
+        values += [wanted.before.created.isoformat(), wanted.before.id]
+    if wanted.state is not None:
+        condition += " AND state = ?"
+        values.append(wanted.state)
+    if wanted.ended_since is not None:
+        condition += " AND (ended IS NULL OR ended >= ?)"
+        values.append(wanted.ended_since.isoformat())
+    found: list[TurnRecord] = []
+    size = 0
+    with closing(
+        connection.execute(
+            "SELECT body, state, ended, holder FROM turns"  # noqa: S608 - made of constants
+            f" WHERE {condition} ORDER BY created DESC, id DESC LIMIT ?",
+            [*values, wanted.limit + 1],
+        )
+    ) as rows:
+        for row in rows:  # each is read when it is its turn
+            if len(found) == wanted.limit or size > TURN_PAGE_BYTES:
+                return TurnPage(tuple(found), TurnPlace(found[-1].created, found[-1].id))
+            found.append(_record_of(*row))
+            size += len(row[0])
+    return TurnPage(tuple(found))
 
 
 def find_by_idempotency_key(

@@ -23,7 +23,10 @@ from cowork.model import (
     Exchange,
     Project,
     TurnEnd,
+    TurnFilter,
     TurnKey,
+    TurnPage,
+    TurnPlace,
     TurnRecord,
     Usage,
     UsageBy,
@@ -86,10 +89,24 @@ def waiting(store: Store, project: Project = P) -> list[str]:
     return found
 
 
+def made(number: int, project: Project = P, **fields: Any) -> TurnRecord:
+    """A record whose turn was created so many seconds later than the first."""
+    return record(number, project, **{"created": NOW + timedelta(seconds=number), **fields})
+
+
+def listed(store: Store, project: Project = P, **wanted: Any) -> list[str]:
+    """The ids of the project's turns."""
+    return [each.id for each in store.turns(project, TurnFilter(100, **wanted)).records]
+
+
 class DurableBehaviour:
-    """The tests; `ttl_modules` are those whose `CLAIM_TTL_S` the store obeys."""
+    """The tests; `ttl_modules` are those whose `CLAIM_TTL_S` the store obeys.
+
+    `page_modules` are those whose `TURN_PAGE_BYTES` it obeys.
+    """
 
     ttl_modules: tuple[ModuleType, ...]
+    page_modules: tuple[ModuleType, ...]
 
     def set_claim_ttl(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         for module in self.ttl_modules:
@@ -225,6 +242,98 @@ class DurableBehaviour:
         second.bind_key(TurnKey("", "k-1", "another"), "turn-2")
         assert first.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
         assert first.find_by_idempotency_key("me", "k-2") is None
+
+    # -- lists of turns
+
+    def test_a_projects_turns_are_listed_newest_first_whoever_runs_them(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.put_turn(made(1), question(1), KEY)
+        second.put_turn(made(2, state="queued", holder="b", started=None), question(2), None)
+        first.put_turn(made(3, Q), None, None)
+        first.put_turn(made(4, OTHERS), None, None)
+        end = ended(made(1), log=b"log")
+        first.end_turn(end)
+        for store in (first, second):
+            page = store.turns(P, TurnFilter(10))
+            assert page == TurnPage((made(2, state="queued", holder="b", started=None), end.record))
+            assert listed(store, OTHERS) == ["turn-4"]
+        assert first.turns(Project("", "none"), TurnFilter(10)) == TurnPage()
+
+    def test_a_long_list_of_turns_is_read_a_page_at_a_time(self, open_as: Open):
+        store = open_as("a")
+        for number in range(1, 8):  # two and two of one moment
+            store.put_turn(made(number, created=NOW + timedelta(seconds=number // 2)), None, None)
+        found, before = [], None
+        while True:
+            page = store.turns(P, TurnFilter(3, before=before))
+            found += [each.id for each in page.records]
+            before = page.next
+            if before is None:
+                break
+            assert before == TurnPlace(page.records[-1].created, page.records[-1].id)
+        assert found == [f"turn-{number}" for number in range(7, 0, -1)]
+
+    def test_turns_are_listed_by_their_state_and_since_they_ended(self, open_as: Open):
+        store = open_as("a")
+        for number, state in enumerate(["succeeded", "failed", "succeeded"], start=1):
+            store.put_turn(made(number), None, None)
+            store.end_turn(ended(made(number), state))
+        store.put_turn(made(4), None, None)
+        assert listed(store, state="succeeded") == ["turn-3", "turn-1"]
+        assert listed(store, state="running") == ["turn-4"]
+        at = NOW + timedelta(seconds=9)
+        assert listed(store, ended_since=at) == ["turn-4", "turn-3", "turn-2", "turn-1"]
+        assert listed(store, ended_since=at + timedelta(microseconds=1)) == ["turn-4"]
+
+    def test_a_page_of_turns_is_bounded_in_bytes(
+        self, open_as: Open, monkeypatch: pytest.MonkeyPatch
+    ):
+        store = open_as("a")
+        for number in range(1, 4):
+            end = ended(made(number))
+            body = {**end.record.body, "end": {"message": "x" * 1000}}
+            store.end_turn(replace(end, record=replace(end.record, body=body)))
+        for module in self.page_modules:
+            monkeypatch.setattr(module, "TURN_PAGE_BYTES", 1500)
+        page = store.turns(P, TurnFilter(10))
+        assert [each.id for each in page.records] == ["turn-3", "turn-2"]
+        following = store.turns(P, TurnFilter(10, before=page.next))
+        assert [each.id for each in following.records] == ["turn-1"]
+        assert following.next is None
+
+    def test_lost_and_parked_turns_are_listed_as_they_stand(self, open_as: Open):
+        store = open_as("b")
+        store.put_turn(made(1), None, None)
+        store.put_turn(made(2), None, None)
+        open_as("a").save_turn(made(2), b"log", parks=True)
+        store.release_dead_holder("a")
+        lost, parked = (store.turns(P, TurnFilter(2)).records[place] for place in (1, 0))
+        assert (lost.state, lost.holder, parked.state, parked.holder) == (
+            "failed",
+            "a",
+            "running",
+            "",
+        )
+        assert lost == store.turn("", "turn-1")[0]
+        assert parked == store.turn("", "turn-2")[0]
+
+    def test_what_is_forgotten_or_expired_is_not_listed(self, open_as: Open):
+        store = open_as("a")
+        store.end_turn(ended(made(1), keep=0.001))
+        store.put_turn(made(2), None, None)
+        store.end_turn(ended(made(3)))
+        store.end_turn(ended(made(4, Q)))
+
+        def names() -> list[str]:
+            store.expire(10)
+            return listed(store)
+
+        wait_for(lambda: names() == ["turn-3", "turn-2"], what="the end of what has expired")
+        store.delete_session(P)
+        assert listed(store) == ["turn-2"], "which runs"
+        assert listed(store, Q) == ["turn-4"]
+
+    # -- keys
 
     def test_a_key_makes_one_turn(self, open_as: Open):
         first, second = open_as("a"), open_as("b")

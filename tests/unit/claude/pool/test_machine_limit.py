@@ -39,9 +39,7 @@ class OtherWorker:
 
 
 @pytest.fixture
-def make_pool(
-    tmp_path: Path, fake_environ: dict[str, str]
-) -> Iterator[Callable[..., PoolOfFakes]]:
+def make_pool(tmp_path: Path, fake_environ: dict[str, str]) -> Iterator[Callable[..., PoolOfFakes]]:
     with pools(tmp_path, fake_environ) as make:
         yield make
 

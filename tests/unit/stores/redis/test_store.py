@@ -12,14 +12,22 @@ from redis import exceptions
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import register_secret
-from cowork.model import XoToken
+from cowork.model import TurnFilter, XoToken
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis import store as redis_store
 from cowork.stores.redis.connection import RedisConnection, connect
 from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
-from tests.unit.stores.durable_suite import KEEP, DurableBehaviour, ended, question, record
+from tests.unit.stores.durable_suite import (
+    KEEP,
+    DurableBehaviour,
+    ended,
+    listed,
+    made,
+    question,
+    record,
+)
 from tests.unit.stores.store_suite import (
     BIG,
     TODAY,
@@ -33,7 +41,7 @@ from tests.unit.stores.store_suite import (
 
 class InRedis(DurableBehaviour, StoreBehaviour):
     limited = redis_store
-    ttl_modules = (redis_store,)
+    ttl_modules = page_modules = (redis_store,)
 
     @pytest.fixture
     def open_as(self, tmp_path, client):
@@ -238,6 +246,39 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_after_a_look_for_them(
     store.delete_session(P)
     assert client.keys("cowork:turn:*") == [b"cowork:turn:turn-500"]
     earlier.close()
+    store.close()
+
+
+def test_the_turns_of_an_earlier_version_are_listed_after_a_look_for_them(tmp_path):
+    client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
+    store.end_turn(ended(made(1)))
+    store.put_turn(made(2), None, None)
+    client.delete(*client.keys("cowork:turns_at:*"))
+    assert listed(store) == []
+    store.expire(50)
+    assert listed(store) == ["turn-2", "turn-1"]
+    (index,) = client.keys("cowork:turns_at:*")
+    assert 0 < client.pttl(index) <= 7 * 24 * 3600 * 1000
+    client.delete("cowork:turn:turn-1")
+    assert listed(store) == ["turn-2"]
+    assert client.zrange(index, 0, -1) == [b"turn-2"]
+    store.close()
+
+
+def test_so_many_turns_are_passed_over_and_the_rest_is_behind_a_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(redis_store, "TURN_PAGE_SCANNED", 3)
+    client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
+    store.end_turn(ended(made(1), "failed"))
+    for number in range(2, 9):
+        store.put_turn(made(number), None, None)
+    found, before, pages = [], None, 0
+    while pages == 0 or before is not None:
+        page = store.turns(P, TurnFilter(2, "failed", before))
+        found += [each.id for each in page.records]
+        before, pages = page.next, pages + 1
+    assert (found, pages) == (["turn-1"], 3)
     store.close()
 
 

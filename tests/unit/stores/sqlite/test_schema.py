@@ -30,7 +30,7 @@ from cowork.stores.sqlite.schema import (
 )
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.records import from_record
-from tests.unit.stores.durable_suite import ended, record, waiting
+from tests.unit.stores.durable_suite import ended, listed, made, record, waiting
 from tests.unit.stores.store_suite import (
     BIG,
     P,
@@ -481,6 +481,21 @@ def test_a_deletion_finds_the_turns_of_an_earlier_version_and_of_its_server_that
     assert store.turn("other", "others")
     assert store.expire(9) == 0
     assert store.removals() == [left.id]
+    store.close()
+
+
+def test_the_turns_of_an_earlier_version_and_of_its_server_that_still_runs_are_listed(tmp_path):
+    path = tmp_path / "state.db"
+    put = "INSERT INTO turns (id, owner, name, state, holder, body) VALUES (?, '', 'p', 'running', 'a', ?)"
+    with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
+        migrate(earlier, 10)
+        for number in (2, 1):
+            earlier.execute(put, (f"turn-{number}", record_json(made(number))))
+        path.chmod(0o600)
+        store = SqliteStore(path, Encryption(tmp_path / "key"), holder="b")
+        earlier.execute(put, ("turn-3", record_json(made(3))))
+    assert versions(path) == (VERSION, APPLICATION)
+    assert listed(store) == ["turn-3", "turn-2", "turn-1"]
     store.close()
 
 

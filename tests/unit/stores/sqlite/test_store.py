@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cowork.stores.encryption import Encryption
-from cowork.stores.sqlite import claims, outbox
+from cowork.stores.sqlite import claims, outbox, turns
 from cowork.stores.sqlite.store import SqliteStore
 from tests.unit.stores.durable_suite import DurableBehaviour, ended, record
 from tests.unit.stores.store_suite import StoreBehaviour, ticket
@@ -14,6 +14,7 @@ from tests.unit.stores.store_suite import StoreBehaviour, ticket
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):
     limited = outbox
     ttl_modules = (claims,)
+    page_modules = (turns,)
 
     @pytest.fixture
     def open_as(self, tmp_path):
