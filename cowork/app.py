@@ -129,7 +129,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         session_reading.blueprint(turn_service, services.store, services.conversations),
         forks.blueprint(turn_service, disconnects, timeout=services.settings.claude_timeout),
         turn_list.blueprint(turn_service.registry, services.store),
-        processes.blueprint(services.pool, services.operators),
+        processes.blueprint(services.processes, services.operators),
         xo_auth.blueprint(services.login, services.operators),
         outbox.blueprint(services.outbox),
         workers.blueprint(services.list_workers, services.operators),

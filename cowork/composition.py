@@ -43,6 +43,7 @@ from cowork.turns.finisher import TurnFinisher
 from cowork.turns.forks import Forks
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
+from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
@@ -178,6 +179,12 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         login=XoLogin(tokens, xo_auth, configured),
         login_at_start=partial(login_at_start, tokens, xo_auth, configured),
         turn_service=turn_service,
+        processes=ProcessDirectory(
+            pool,
+            holder=holder,
+            others=store.others,
+            channel=None if workers is None else workers.channel,
+        ),
         conversations=conversations,
         workers=workers,
         describe=describe,

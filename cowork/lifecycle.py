@@ -25,6 +25,7 @@ from cowork.settings.settings import Settings
 from cowork.stores.protocol import Store
 from cowork.turns.conversations import Conversations
 from cowork.turns.maintenance import StoreMaintenance
+from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.removals import Removals
 from cowork.turns.service import TurnService
 from cowork.turns.workers import SelfDescription, Workers
@@ -52,6 +53,7 @@ class Services:
     login: XoLogin
     login_at_start: Callable[[threading.Event], None]
     turn_service: TurnService
+    processes: ProcessDirectory
     conversations: Conversations
     workers: Workers | None
     describe: SelfDescription
@@ -83,7 +85,7 @@ class Services:
         self.cli.state()
         self.maintenance.start()
         if self.workers is not None:
-            self.workers.start(self.turn_service)
+            self.workers.start(self.turn_service, self.processes)
         self.removals.start()
         self._make_workspace()
         self.pool.start()
@@ -132,6 +134,7 @@ class Services:
             lambda: self.drain(0.0),
             self._log_lost_memory,
             self.workers.close if self.workers is not None else lambda: None,
+            self.processes.close,
             self.pool.close,
             self.removals.close,
             lambda: self.outbox.close(OUTBOX_CLOSE_TIMEOUT_S),

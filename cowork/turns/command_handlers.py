@@ -1,4 +1,4 @@
-"""Does here what other workers ask for; see `remote.py` for who asks."""
+"""Does here what other workers ask for; who asks is in `remote.py` and `process_directory.py`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cowork.claude.turn_options import TurnOptions
 from cowork.log import request_id
 from cowork.model import Project, TurnKey
 from cowork.turns.channel import Body, Channel
+from cowork.turns.process_directory import ProcessDirectory, processes_reply
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.remote import RemoteTurns
@@ -28,12 +29,14 @@ class CommandHandlers:
         channel: Channel,
         publisher: LogPublisher,
         remote: RemoteTurns,
+        processes: ProcessDirectory,
     ) -> None:
         self._service = service
         self._registry = service.registry
         self._channel = channel
         self._publisher = publisher
         self._remote = remote
+        self._processes = processes
 
     def table(self) -> Mapping[str, Handler]:
         """What `Channel.start` takes."""
@@ -52,6 +55,8 @@ class CommandHandlers:
             "answered": self._answered,
             "forget": self._forget,
             "make_room": self._make_room,
+            "processes": self._list_processes,
+            "end_process": self._end_process,
         }
 
     def _ask(self, body: Body) -> Body:
@@ -125,6 +130,12 @@ class CommandHandlers:
     def _make_room(self, body: Body) -> Body:
         # A worker of an earlier version, during a reload, does not say for how long its own idle.
         return {"ends": self._service.make_room(body.get("idle_s", 0.0))}
+
+    def _list_processes(self, body: Body) -> Body:
+        return processes_reply(self._processes.find_here(body["owner"]))
+
+    def _end_process(self, body: Body) -> None:
+        self._processes.end_here(body["id"], body["owner"], is_operator=body["is_operator"])
 
     def _forget(self, body: Body) -> None:
         self._service.forget_here(Project(**body["project"]), body["sessions"])

@@ -13,6 +13,7 @@ from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Channel
 from cowork.turns.command_handlers import CommandHandlers
 from cowork.turns.machine_processes import MachineProcesses
+from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
@@ -29,10 +30,10 @@ class Workers:
     remote: RemoteTurns
     machine: MachineProcesses
 
-    def start(self, service: TurnService) -> None:
+    def start(self, service: TurnService, processes: ProcessDirectory) -> None:
         """Listen to the others."""
         self.publisher.start()
-        handlers = CommandHandlers(service, self.channel, self.publisher, self.remote)
+        handlers = CommandHandlers(service, self.channel, self.publisher, self.remote, processes)
         self.channel.start(handlers.table())
         self.remote.start()
 

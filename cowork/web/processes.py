@@ -1,4 +1,4 @@
-"""`GET /processes`: the CLI processes, and what each takes."""
+"""`GET /processes`: the CLI processes of all workers, and what each takes."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from typing import Any
 
 from flask import g
 
-from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slot import ProcessInfo
-from cowork.model import Project
 from cowork.settings.api_keys import Operators
+from cowork.turns.process_directory import ProcessDirectory
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas import MessageReply, ProblemReply, ProcessesReply
 from cowork.web.timestamps import rfc3339
 
 
-def blueprint(pool: Pool, operators: Operators) -> CoworkBlueprint:
+def blueprint(directory: ProcessDirectory, operators: Operators) -> CoworkBlueprint:
     """The processes of the caller's own projects, and the spares; another owner's are not there."""
     routes = CoworkBlueprint("processes", __name__, description="CLI processes")
 
     @routes.get("/processes")
     @routes.response(200, ProcessesReply)
     def list_processes() -> dict[str, Any]:
-        """The processes of the caller's projects, and the spares."""
-        owner = g.owner
+        """The processes of the caller's projects, and the spares, of all workers.
 
-        def visible(project: Project | None) -> bool:
-            return project is None or project.owner == owner
-
-        found = [_process_reply(info) for info in pool.processes(visible)]
-        return {"processes": found, "count": len(found)}
+        Where there are several, each says its `worker`, and those that did not answer in time are
+        `unreachable`.
+        """
+        found = directory.find(g.owner)
+        listed = [_process_reply(each.info, each.worker) for each in found.processes]
+        told: dict[str, Any] = {"processes": listed, "count": len(listed)}
+        if found.unreachable is not None:
+            told["unreachable"] = list(found.unreachable)
+        return told
 
     @routes.delete("/processes/<process_id>")
     @routes.response(200, MessageReply)
     @routes.alt_response(404, schema=ProblemReply)
     @routes.alt_response(409, schema=ProblemReply, description="It does something")
+    @routes.alt_response(503, schema=ProblemReply, description="A worker does not answer")
     def end_process(process_id: str) -> dict[str, Any]:
         """End an idle process of the caller's; its project's next question resumes the session.
 
-        Spares are for operators.
+        Whichever worker has it.  Spares are for operators.
         """
-        owner, is_operator = g.owner, operators.may_administer(g.key_owner)
-
-        def visible(project: Project | None) -> bool:
-            return is_operator if project is None else project.owner == owner
-
-        pool.end_idle(process_id, visible)
+        is_operator = operators.may_administer(g.key_owner)
+        directory.end(process_id, g.owner, is_operator=is_operator)
         return {"success": True, "message": "The process was ended"}
 
     return routes
 
 
-def _process_reply(info: ProcessInfo) -> dict[str, Any]:
+def _process_reply(info: ProcessInfo, worker: str | None) -> dict[str, Any]:
     used = None
     if info.idle is not None:
         used = rfc3339(datetime.now(UTC) - timedelta(seconds=info.idle))
@@ -65,4 +64,5 @@ def _process_reply(info: ProcessInfo) -> dict[str, Any]:
         "turns": info.turns,
         "memory_bytes": info.memory,
         "last_used": used,
+        **({} if worker is None else {"worker": worker}),
     }

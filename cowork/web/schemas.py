@@ -655,7 +655,7 @@ class MessageReply(_Schema):
 class ProcessReply(_Schema):
     """A CLI process."""
 
-    id = fields.String()
+    id = fields.String(metadata={"description": "Unique among the processes of all workers."})
     pid = fields.Integer()
     project = fields.String(allow_none=True, metadata={"description": "null for a spare."})
     state = fields.String(
@@ -668,11 +668,18 @@ class ProcessReply(_Schema):
         metadata={"description": "Its share (PSS), its tools and servers included."},
     )
     last_used = fields.String(allow_none=True, metadata={"description": "ISO 8601."})
+    worker = fields.String(
+        metadata={"description": "The `name` in `GET /workers`, where there are several."}
+    )
 
 
 class ProcessesReply(_Schema):
     processes = fields.List(fields.Nested(ProcessReply))
     count = fields.Integer()
+    unreachable = fields.List(
+        fields.String(),
+        metadata={"description": "Where there are several workers: those that did not answer."},
+    )
 
 
 class WorkerReply(_Schema):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,13 @@ LEFT_OUT = {"structured_output", "usage_by_model", "permission_denials", "files_
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The settings of a server with a volatile store, and with a durable one."""
     durable = {
         "COWORK_STORE": f"sqlite:///{tmp_path}/state/c.db",
         "COWORK_STORE_KEY_FILE": str(tmp_path / "store.key"),
     }
-    yield durable if request.param == "sqlite" else {}
+    return durable if request.param == "sqlite" else {}
 
 
 def listed(served: Client, project: str = "p", **query: object) -> list[str]:

@@ -19,7 +19,7 @@ ORDER = (
         "turn_service.is_needed",
         "turn_service.stop_all",
     ),
-    *("store.session_count", "store.token", "pool.close", "removals.close"),
+    *("store.session_count", "store.token", "processes.close", "pool.close", "removals.close"),
     *("outbox.close", "maintenance.close"),
     *("upstream.close", "cli.close", "client_watcher.close", "registry.close", "store.close"),
 )
@@ -58,6 +58,7 @@ def services(parts: Parts, **changed: Any) -> Services:
         "maintenance": parts.part("maintenance", "close", sessions=7),
         "cli": parts.part("cli", "close"),
         "pool": parts.part("pool", "close", spares=spares),
+        "processes": parts.part("processes", "close"),
         "removals": parts.part("removals", "close"),
         "outbox": parts.part("outbox", "close"),
         "turn_service": parts.part(

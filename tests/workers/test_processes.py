@@ -21,7 +21,10 @@ def places(_redis: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 def pids(server: Gunicorn) -> set[int]:
-    return {each["pid"] for each in server.get("/processes").json()["processes"]}
+    """Of the server's own worker."""
+    (worker,) = server.workers()
+    listed = server.get("/processes").json()["processes"]
+    return {each["pid"] for each in listed if f"/{worker}:" in each["worker"]}
 
 
 def of_the_machine(places: Places) -> int:
