@@ -13,6 +13,7 @@ from cowork.claude.command import LaunchConfig
 from cowork.claude.executable import find, fingerprint_of
 from cowork.claude.one_shot import OneShotCommands, login_status_in, version_in
 from cowork.claude.stream_json.failures import login_advice
+from cowork.claude.unknown_events import UnknownEvents
 from cowork.errors import ClaudeUnavailable
 from cowork.log import logger
 
@@ -54,7 +55,8 @@ class CliState:
 class ClaudeCli:
     """The installed CLI: where it is (`path`) and what is known of it (`state`).
 
-    `generation` counts how often another one took its place.
+    `generation` counts how often another one took its place, `unknown_events` what its processes
+    say that is not known.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ClaudeCli:
         self._environ = environ
         self._launch_config = launch_config
         self._commands = OneShotCommands(environ, launch_config)
+        self.unknown_events = UnknownEvents()
         self._lock = threading.Lock()
         self._state = CliState()
         self._checked = float("-inf")
@@ -247,6 +250,10 @@ class ClaudeCli:
                 "the CLI's sessions can be steered from elsewhere (remote control): switch it off",
                 path=self._found,
             )
+
+    def saw_unknown(self, names: list[str]) -> None:
+        """A process has said what this server does not know."""
+        self.unknown_events.saw(names, self._state.version)
 
     def _login(self, path: str) -> tuple[bool | None, str | None]:
         """Whether it says that it is logged in, None where it does not say, and how."""

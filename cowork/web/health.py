@@ -72,7 +72,10 @@ def _health_reply(services: Services) -> dict[str, Any]:
         "active_sessions": services.session_count(),
         "ready": not reasons,
         "reasons": reasons,
-        "claude": asdict(services.cli.state()),
+        "claude": {
+            **asdict(services.cli.state()),
+            "unknown_events": services.cli.unknown_events.counts(),
+        },
         "processes": asdict(services.pool.counts()),
         "chat_api": status_reply(services.outbox.status),
         "store": {

@@ -781,7 +781,12 @@ class HealthReply(_Schema):
     active_sessions = fields.Integer()
     ready = fields.Boolean(metadata={"description": "As `/health/ready` says."})
     reasons = fields.List(fields.String())
-    claude = fields.Dict()
+    claude = fields.Dict(
+        metadata={
+            "description": "`unknown_events` counts, by name, what the CLI has said since the start"
+            " that this server does not know."
+        }
+    )
     processes = fields.Dict()
     chat_api = fields.Dict()
     store = fields.Dict(metadata={"description": "`kind`, and whether it is there: `ok`."})

@@ -17,6 +17,7 @@ from cowork.claude.stream_json.pairing import EarlierTurns, names_a_question
 from cowork.claude.stream_json.permissions import permission_request
 from cowork.claude.stream_json.protocol import Message, TextRun
 from cowork.claude.stream_json.result import Result
+from cowork.claude.stream_json.vocabulary import unknown_in
 from cowork.errors import ClaudeError, ClaudeFailed, ClaudeUnavailable
 from cowork.events import Emitted
 from cowork.log import logger, masked
@@ -36,7 +37,8 @@ class MessageDispatcher:
     It knows nothing of the process that has it: a process that has ended would else be freed by
     the garbage collector alone.  `reply` is the answer of the turn that runs, `failure` why there
     will be no other, `turns` how many questions were asked; `session_id` is what the CLI will
-    resume, `last_used` when a turn began or ended (monotonic).  `kill` ends the CLI at once.
+    resume, `last_used` when a turn began or ended (monotonic).  `kill` ends the CLI at once;
+    `on_unknown` gets what it says that is not known (`vocabulary.unknown_in`).
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class MessageDispatcher:
         stdin: StdinWriter,
         earlier: EarlierTurns,
         kill: Callable[[], None],
+        on_unknown: Callable[[list[str]], None] = lambda _names: None,
     ) -> None:
         self.session_id = session_id
         self.last_used = time.monotonic()
@@ -62,6 +65,7 @@ class MessageDispatcher:
         self.requests = ControlRequests(stdin)
         self._earlier = earlier
         self._kill = kill
+        self._on_unknown = on_unknown
         self._condition = PredicateCondition()
         self._tells_state = False
         self._is_idle = True
@@ -146,6 +150,9 @@ class MessageDispatcher:
             self._count_garbage(line)
             return
         self.spoke = True
+        unknown = unknown_in(message)
+        if unknown:
+            self._on_unknown(unknown)
         if message["type"] in _OURS:
             self._control(message)
         reply = self.reply

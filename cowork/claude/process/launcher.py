@@ -212,6 +212,7 @@ class Launcher:
                 model=model,
                 plans=(options.permission_mode or self.launch_config.permission_mode) == "plan",
                 continuation=continuation,
+                on_unknown=self._cli.saw_unknown,
             )
         except RuntimeError as fault:  # there are no more threads
             log.error(

@@ -76,6 +76,7 @@ class ClaudeProcess:
         model: str | None = None,
         plans: bool = False,
         continuation: Continuation | None = None,
+        on_unknown: Callable[[list[str]], None] = lambda _names: None,
     ) -> None:
         self.id = process_id
         self.pid = child.pid
@@ -98,6 +99,7 @@ class ClaudeProcess:
             stdin=self._stdin,
             earlier=self._earlier,
             kill=child.kill,
+            on_unknown=on_unknown,
         )
         self.configuration = Configuration(self.requests, model)
         self.continued: PendingAnswer | None = None
