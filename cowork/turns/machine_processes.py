@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import suppress
 
 from cowork.errors import CoworkError, StoreUnavailable
@@ -12,6 +14,8 @@ from cowork.turns.channel import Channel
 # it has begun to answer.
 ASKED_LIMIT = 3
 ANSWER_TIMEOUT_S = 1.0
+# How long it counts that nobody has a process to end.
+NOBODY_TTL_S = 0.1
 
 
 class MachineProcesses:
@@ -33,6 +37,8 @@ class MachineProcesses:
         self._holder = holder
         self._machine = holder.partition("/")[0]
         self._limit = limit
+        self._asking = threading.Lock()
+        self._nobody_until = 0.0
 
     def acquire(self, count: int) -> bool:
         """As `MachineLimit.acquire`."""
@@ -50,8 +56,18 @@ class MachineProcesses:
         """As `MachineLimit.ask_for_room`.
 
         What they told with their last heartbeat says for how long one may have been idle at most;
-        each knows better by now, and is asked, the longest first.
+        each knows better by now, and is asked, the longest first.  Hundreds of starts may wait: one
+        asks at a time, and where nobody has room, that is so for all of them for a moment.
         """
+        with self._asking:
+            if time.monotonic() < self._nobody_until:
+                return False
+            found = self._ask_all(idle_s)
+            if not found:
+                self._nobody_until = time.monotonic() + NOBODY_TTL_S
+            return found
+
+    def _ask_all(self, idle_s: float) -> bool:
         try:
             known = self._others.workers()
         except StoreUnavailable:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cowork.model import WorkerInfo
+from cowork.turns import machine_processes
 from cowork.turns.channel import Channel
 from cowork.turns.machine_processes import MachineProcesses
 from tests.unit.turns.other_workers import Hub
@@ -78,6 +79,15 @@ def test_who_has_none_any_more_says_so_and_another_is_asked(
     second = join("boot/second", idle=1, told_idle_s=2.0)
     assert ours.ask_for_room(1.0)
     assert len(first.asked) == len(second.asked) == 1
+
+
+def test_of_many_that_wait_one_asks_and_the_others_know_for_a_moment(
+    ours: MachineProcesses, join: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_processes, "NOBODY_TTL_S", 600.0)
+    other = join("boot/other", idle=0, told_idle_s=8.0)
+    assert not any(ours.ask_for_room(1.0) for _ in range(50))
+    assert len(other.asked) == 1
 
 
 def test_nobody_is_asked_who_is_on_another_machine_or_was_idle_for_less(
