@@ -86,17 +86,27 @@ class TurnRegistry:
     def page(self, project: Project, wanted: TurnFilter) -> ListedPage:
         """The project's turns that are kept, newest first; raises `StoreUnavailable`.
 
-        Those that only this process has, and those that the store has of all.
+        Those that only this process has, and those that the store has of all; not what forks and
+        rewinds the session.
         """
         since = datetime.now(UTC) - timedelta(seconds=self._retention)
         wanted = replace(wanted, ended_since=since)
         with self._lock:
             self._expire()
-            ours = [turn for turn in self._turns.values() if turn.project == project]
+            ours = [
+                turn
+                for turn in self._turns.values()
+                if turn.project == project and turn.question.change is None
+            ]
         if not self._store.shared:
             return page_of(ours, wanted)
         page, own = self._store.turns(project, wanted), {turn.id: turn for turn in ours}
-        listed = (self._listed(record, own.get(record.id)) for record in page.records)
+        listed = (
+            self._listed(record, own.get(record.id))
+            for record in page.records
+            # A fork or a rewind asks nothing.
+            if not record.body["question"].get("change")
+        )
         return ListedPage(tuple(each for each in listed if each is not None), page.next)
 
     def _listed(self, record: TurnRecord, own: Turn | None) -> ListedTurn | None:

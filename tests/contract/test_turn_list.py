@@ -140,3 +140,14 @@ def test_after_a_restart_the_turns_of_a_durable_store_are_listed(
     second = serve(**settings)
     assert second.get("/sessions/p/turns").json() == before
     assert listed(second) == [turn_id]
+
+
+def test_what_asks_nothing_is_not_listed(
+    serve: Callable[..., Served], kept_in: dict[str, str]
+) -> None:
+    served = serve(**kept_in)
+    turns = [served.ask(f"[[say {n}]]").json()["turn_id"] for n in range(2)]
+    assert served.post("/sessions/p/fork", {"to": "q"}).status_code == 201
+    assert served.post("/sessions/p/rewind", {"to_turn": turns[0]}).status_code == 200
+    assert listed(served) == turns[::-1]
+    assert listed(served, "q") == []
