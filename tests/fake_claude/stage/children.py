@@ -10,9 +10,9 @@ A child's is opened before the fork, so that there is never a child that is not 
 
 from __future__ import annotations
 
+import _signal as signal
 import _socket
 import os
-import signal
 
 _SLEEP = next((path for path in ("/bin/sleep", "/usr/bin/sleep") if os.path.exists(path)), "")
 

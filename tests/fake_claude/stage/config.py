@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
+
+from . import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Config:
         values: dict[str, Any] = {}
         if path:
             with open(path, encoding="utf-8") as file:
-                values = json.load(file)
+                values = json_text.loads(file.read())
         self.start: str = values.get("start", "ok")
         self.probe: str = values.get("probe", "ok")
         self.version_line: str = values.get("version", VERSION)
@@ -88,4 +89,4 @@ class Log:
         """One line, in one write, so that lines of two processes never mix."""
         if self._fd is not None:
             line = {"event": event, "pid": os.getpid(), "at": time.monotonic(), **fields}
-            os.write(self._fd, f"{json.dumps(line)}\n".encode())
+            os.write(self._fd, f"{json_text.dumps(line)}\n".encode())

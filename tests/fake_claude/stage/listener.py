@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from . import json_text
 from .scenes import to_json
 from .script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
     from .process import Process
 
@@ -76,7 +76,7 @@ class Listener:
         if not text.strip() or any(asked.silent for asked in self.waiting):
             return
         try:
-            message = json.loads(text, parse_constant=_refuse_constant)
+            message = json_text.loads(text)
         except (ValueError, RecursionError):
             kind = text.partition('"type":"')[2].partition('"')[0] or "unknown"
             described = f"(type={kind}, {len(text)} chars)"
@@ -210,10 +210,6 @@ class Listener:
             permission=process.permission,
             remote=config.remote_control,
         )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are Python's JSON, not JavaScript's.
 
 
 def _text_of(content: object) -> str:

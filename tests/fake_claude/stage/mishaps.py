@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import itertools
 import os
-import signal
 import time
 
 from . import scenes

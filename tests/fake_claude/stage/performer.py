@@ -12,7 +12,7 @@ state     the session's `state` changes
 
 from __future__ import annotations
 
-import signal
+import _signal as signal
 
 from . import children, mishaps, scenes
 from .blanks import Blanks

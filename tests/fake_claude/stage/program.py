@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import json
+import _signal as signal
 import os
-import signal
 import sys
 import time
 
@@ -67,6 +66,8 @@ def _say_auth(config: Config) -> NoReturn:
     if not config.logged_in:
         status |= {"loggedIn": False, "authMethod": "none"}
     status |= config.auth
+    import json  # noqa: PLC0415 - rarely asked for, and costs 10 ms
+
     _say(json.dumps(status, indent=2), 0 if status["loggedIn"] else 1)
 
 

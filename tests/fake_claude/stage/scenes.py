@@ -14,8 +14,9 @@ API, with the environment the server gives; long lists and statistics are cut.
 
 from __future__ import annotations
 
-import json
 import os
+
+from . import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def load(name: str) -> list[Line | dict[str, Any]]:
     if name not in _loaded:
         with open(os.path.join(_FOLDER, f"{name}.jsonl"), encoding="utf-8") as file:
             _loaded[name] = [
-                json.loads(text) if text.startswith('{"cue":') else Line(text)
+                json_text.loads(text) if text.startswith('{"cue":') else Line(text)
                 for text in file.read().split("\n")
                 if text
             ]
@@ -60,5 +61,5 @@ def load(name: str) -> list[Line | dict[str, Any]]:
 
 def to_json(value: object) -> str:
     """JSON as the CLI writes it: raw UTF-8, but U+2028 and U+2029 escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json_text.dumps_unescaped(value)
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 
+from . import json_text
 from .scenes import to_json
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Transcript:
 
     def _recall(self, line: str) -> None:
         try:
-            entry = json.loads(line)
+            entry = json_text.loads(line)
         except ValueError:
             return
         self._parent = entry.get("uuid", self._parent)

@@ -6,9 +6,9 @@ wait is a `pump`, so that an interrupt is seen at once wherever a scene stands.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import select
-import signal
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _BLOCK = 1 << 18
