@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -32,3 +33,31 @@ def say(text: str) -> None:
 def real_claude() -> str | None:
     """The real CLI: the one that CLAUDE_CLI_PATH names to be tried, else the wheel's, else PATH's."""
     return os.environ.get("CLAUDE_CLI_PATH") or bundled() or shutil.which("claude")
+
+
+LOGIN_BY_KEY = """{
+  "loggedIn": true,
+  "authMethod": "api_key",
+  "apiProvider": "firstParty",
+  "apiKeySource": "ANTHROPIC_API_KEY"
+}"""
+_KNOWS_ITS_LOGIN = """#!/bin/sh
+if [ "$*" = "auth status" ] && [ -n "$ANTHROPIC_API_KEY" ]; then
+    echo {login}
+    exit
+fi
+exec {claude} "$@"
+"""
+
+
+def knowing_its_login(claude: str, directory: Path) -> str:
+    """The real CLI behind a script that says how it is logged in by a key.
+
+    A server asks that at each start, and the CLI itself takes 0.3 s of the CPU to say it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    script = directory / "claude"
+    text = _KNOWS_ITS_LOGIN.format(login=shlex.quote(LOGIN_BY_KEY), claude=shlex.quote(claude))
+    script.write_text(text, encoding="utf-8")
+    script.chmod(0o755)
+    return str(script)

@@ -27,6 +27,8 @@ from tests import canaries, processes
 from tests.patience import PATIENCE_S, SOON_S
 
 ROOT = Path(__file__).resolve().parent.parent
+# Hides from a server what its machine would not have in production.
+ABSENT = ROOT / "tests" / "absent"
 TIMEOUT_S = 60.0
 # Below those that the system gives away (`ip_local_port_range`).
 PORTS = (10_000, 32_000)
@@ -165,7 +167,7 @@ class Gunicorn(Client):
                     *([] if config is None else ["-c", str(config)]),
                 ],
                 cwd=folder,
-                env={**environ, "PYTHONPATH": str(ROOT)},
+                env={**environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ABSENT}"},
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -19,6 +19,7 @@ import requests
 from cowork.claude import orphans
 from cowork.demo.model import Model, serve
 from cowork.demo.record import Exchange
+from tests import program
 from tests.serving import Client, Frame, Gunicorn, frames, free_port, wait_for
 
 DELAY_S = 0.01
@@ -153,7 +154,7 @@ def _environment(folder: Path, claude: str, model: Model) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
-        "CLAUDE_CLI_PATH": claude,
+        "CLAUDE_CLI_PATH": program.knowing_its_login(claude, folder / "bin"),
         "CLAUDE_CONFIG_DIR": str(folder / "config"),
         "ANTHROPIC_BASE_URL": model.url,
         "ANTHROPIC_API_KEY": "sk-dummy",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 
 from cowork.claude.stream_json import protocol
 from cowork.demo.model import serve
+from tests import program
 from tests.e2e.environment import long_tool
 from tests.fake_claude import install
 from tests.fake_claude.driver import ARGUMENTS, Cli, Event, costs, outline, result_of
+from tests.patience import PATIENCE_S
 
 Start = Callable[..., Cli]
 BASH = """[[tool Bash {"command": "echo hi", "description": "d"}]] x"""
@@ -171,3 +175,21 @@ def test_the_fake_cancels_what_waits_as_the_real_one_does(real, fake):
     ours = cancelled(fake(), "[[tool 30]] x")
     assert ours == cancelled(real(arguments=allowed), long_tool(30))
     assert ours == (["queued", "cancelled"], ["it"])
+
+
+def test_what_servers_are_told_of_a_key_is_what_the_real_one_says(real_claude, folder):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home")}
+    environment["ANTHROPIC_API_KEY"] = "sk-dummy"
+    script = program.knowing_its_login(real_claude, folder / "bin")
+
+    def said(claude: str) -> dict[str, Any]:
+        command = [claude, "auth", "status"]
+        return json.loads(subprocess.check_output(command, env=environment, timeout=PATIENCE_S))
+
+    assert said(script).items() <= said(real_claude).items()
+    # Without a key it is asked itself.
+    del environment["ANTHROPIC_API_KEY"]
+    asked = subprocess.run(
+        [script, "auth", "status"], env=environment, capture_output=True, check=False
+    )
+    assert json.loads(asked.stdout)["loggedIn"] is False

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.replies import problem
 from tests.e2e.environment import Stage
+from tests.serving import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -56,3 +57,11 @@ def test_fault_t11_a_tool_server_that_hangs_does_not_hold_a_first_turn(
         silent.settimeout(1)
         silent.accept()[0].close()  # it was tried
     assert first < HANGS_S
+
+
+def test_the_cli_itself_says_at_the_start_how_it_is_logged_in(
+    staged: Callable[..., Stage], real_claude: str
+) -> None:
+    """All other stages have a script that says so (`program.knowing_its_login`)."""
+    log = staged(CLAUDE_CLI_PATH=real_claude).server.log
+    wait_for(lambda: "method=api_key" in log.read_text(), what="what is known of the login")

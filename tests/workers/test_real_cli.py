@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cowork.demo.model import Model, serve
+from tests import program
 from tests.e2e.approving import write
 from tests.serving import Gunicorn, joined, wait_for
 from tests.workers.places import Places, begun, open_places
@@ -28,7 +29,7 @@ def model() -> Iterator[Model]:
 def places(_redis: None, real_claude: str, model: Model, tmp_path: Path) -> Iterator[Places]:
     with open_places(
         tmp_path,
-        CLAUDE_CLI_PATH=real_claude,
+        CLAUDE_CLI_PATH=program.knowing_its_login(real_claude, tmp_path / "real"),
         ANTHROPIC_BASE_URL=model.url,
         ANTHROPIC_API_KEY="sk-dummy",
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
