@@ -2,7 +2,7 @@
 
 Says from the first second how far each part is, what failed as soon as it has, and in the end what
 failed and why.  Leaves no process and no folder behind, also when it is interrupted; the folders of
-tests that failed are kept.  Ends with 1 if any part is red.
+tests that failed are kept.  Ends with 1 if any part is red, or if the tests have left anything.
 
 A few tests that fail beside all the others are asked again, alone.  One that passes then is FLAKY:
 told in the end with what it said, and to be mended, but the suite is not red by it.
@@ -34,6 +34,11 @@ REPORT_INTERVAL_S = 5.0
 POLL_INTERVAL_S = 0.02
 # How long an interrupted part may take to end what its tests have started.
 END_TIMEOUT_S = 20.0
+# What runs longer than this after the last part has been left behind, however it ends.
+LEFT_WAIT_S = 5.0
+# pytest's own folder, in which its tests have theirs; what is kept of it is pytest's business.
+PYTESTS_OWN = "pytest-of-"
+COMMAND_LINE_LIMIT = 200
 # Where more have failed it is not the machine.
 RETRY_LIMIT = 3
 PR_SET_CHILD_SUBREAPER = 36
@@ -211,13 +216,39 @@ def end_descendants() -> None:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
         time.sleep(POLL_INTERVAL_S)
 
 
-def summary(runs: list[Run]) -> None:
+def left_behind(folder: Path) -> list[str]:
+    """The processes and the folders that are there when all parts have ended, by what they are."""
+    deadline = time.monotonic() + LEFT_WAIT_S
+    while (found := list(processes.descendants(os.getpid()))) and time.monotonic() < deadline:
+        reap()
+        time.sleep(POLL_INTERVAL_S)
+    others = (path.name for path in folder.iterdir() if not path.name.startswith(PYTESTS_OWN))
+    return [
+        *(f"process {pid}: {_command_line(pid)}" for pid in found),
+        *(f"folder {name}" for name in sorted(others)),
+    ]
+
+
+def reap() -> None:
+    """Take the ends of what has ended at us."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _command_line(pid: int) -> str:
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return "it has ended"
+    return " ".join(line.decode(errors="replace").split("\0"))[:COMMAND_LINE_LIMIT].rstrip()
+
+
+def summary(runs: list[Run], left: list[str]) -> None:
     """What there is to read when all is done: the reports of the red parts last, then their list."""
     for run in sorted(runs, key=lambda run: (run.code != 0, bool(run.flaky))):
         say(f"\n{'=' * 20} {run.part.name} {'=' * 20}\n{run.report()}".rstrip())
@@ -229,7 +260,11 @@ def summary(runs: list[Run]) -> None:
         say(f"\nRED: {run.part.name} (exit code {run.code})")
         for test in dict.fromkeys(run.red):
             say(f"  {test}")
-    if not red:
+    if left:
+        say("\nRED: left behind by the tests")
+        for each in left:
+            say(f"  {each}")
+    if not red and not left:
         say("\nall green")
 
 
@@ -262,9 +297,10 @@ def main() -> int:
         end_descendants()
         shutil.rmtree(folder, ignore_errors=True)
         return 130
+    left = left_behind(folder)
     end_descendants()
-    summary(suite.runs)
-    if any(run.code for run in suite.runs):
+    summary(suite.runs, left)
+    if left or any(run.code for run in suite.runs):
         say(f"the folders of tests that failed are in {folder}")
         return 1
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,18 @@ def test_flaky():
     was_seen = seen.exists()
     seen.touch()
     assert was_seen, "a bad moment"
+
+def test_process():
+    subprocess.Popen(["/bin/sh", "-c", "setsid sleep 600 &"]).wait()
+
+def test_brief():
+    subprocess.Popen(["/bin/sh", "-c", "setsid sleep 1 &"]).wait()
+
+def test_folder():
+    tempfile.mkdtemp(prefix="left-")
+
+def test_own_folder(tmp_path):
+    (tmp_path / "own").mkdir()
 
 def test_long():
     tempfile.mkdtemp()
@@ -133,6 +146,27 @@ def test_what_fails_beside_the_others_and_not_alone_is_told_and_not_red(begin, t
 
 def test_what_is_green_ends_with_nought_and_leaves_no_folder(begin, tmp_path):
     assert begin("-k", "test_green").wait(PATIENCE_S) == 0
+    assert said(tmp_path).splitlines()[-1] == "all green"
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("test", "left_behind"),
+    [("test_process", r"process \d+: sleep 600"), ("test_folder", r"folder left-\w+")],
+)
+def test_what_tests_have_left_is_red_by_its_name(begin, tmp_path, test, left_behind):
+    runner = begin("-k", f"test_green or {test}")
+    assert runner.wait(PATIENCE_S) == 1
+    lines = said(tmp_path).splitlines()
+    assert any(line.startswith("green (one) 2 passed") for line in lines), lines
+    named = lines[lines.index("RED: left behind by the tests") + 1]
+    assert re.fullmatch(f"  {left_behind}", named)
+    if found := re.match(r"  process (\d+)", named):
+        assert not processes.is_alive(int(found[1]))
+
+
+def test_what_ends_soon_or_is_in_a_tests_own_folder_is_not_left(begin, tmp_path):
+    assert begin("-k", "test_green or test_brief or test_own_folder").wait(PATIENCE_S) == 0
     assert said(tmp_path).splitlines()[-1] == "all green"
     assert left(tmp_path) == []
 
