@@ -44,6 +44,35 @@ PLAIN = {
     "unit/turns/test_event_log.py",
     "unit/web/test_url_segments.py",
 }
+# Files whose subject is decided within a request, before anything is asked or begun: who may call,
+# whether a body, a name or a header is right, what the documents say.  One thread runs all of it, on
+# bytes that it has.  Those of their tests that are about more run patched: the named ones, and
+# whichever has one of these fixtures.
+REQUESTS: dict[str, set[str]] = {
+    "contract/test_access.py": {"test_sessions_belong_to_the_keys_name"},
+    "contract/test_ask_names.py": set(),
+    "contract/test_basic.py": {
+        "test_health_counts_the_sessions",
+        "test_a_body_that_is_declared_too_large_is_refused_before_it_comes",
+        "test_every_reply_has_a_request_id_of_its_own",
+    },
+    "contract/test_edges.py": {"test_fault_n5_it_is_not_ready_before_it_is_known"},
+    "threats/test_t01_unauthenticated.py": {
+        "test_t01_a_removed_key_is_of_no_use_any_more_nor_is_its_stream",
+        "test_t01_an_answer_is_not_for_a_key_that_was_removed_meanwhile",
+    },
+    "threats/test_t02_t03_t04_pages.py": set(),
+    "threats/test_t15_bodies.py": {
+        "test_t15_a_body_that_breaks_off_is_a_fault_of_the_request",
+        "test_t15_a_body_is_bounded_to_the_byte_declared_or_not",
+        "test_t15_a_body_of_a_million_keys_is_refused_at_once",
+        "test_t15_a_body_in_the_smallest_pieces_holds_nobody_up",
+        "test_fault_s3_a_refusal_is_small_and_soon_however_much_is_wrong",
+    },
+    "threats/test_t24_floors.py": set(),
+    "threats/test_table.py": set(),
+}
+ABOUT_MORE = {"background", "lifelines", "upstream"}
 
 
 def is_patched() -> bool:
@@ -52,9 +81,13 @@ def is_patched() -> bool:
     return found
 
 
-def is_another_thing(item: pytest.Item) -> bool:
+def is_another_thing(item: pytest.Function) -> bool:
     """Whether a test can see that it is patched."""
     path = item.path.relative_to(HERE)
     if path.parts[0] in PROGRAMS or path.as_posix() in PROGRAMS | PLAIN:
         return False
-    return SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+    fixtures = getattr(item, "fixturenames", ())
+    kept = REQUESTS.get(path.as_posix())
+    if kept is not None and ABOUT_MORE.isdisjoint(fixtures) and item.originalname not in kept:
+        return False
+    return SERVERS.isdisjoint(fixtures)

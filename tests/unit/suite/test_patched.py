@@ -49,6 +49,9 @@ def test_whatever_is_left_out_exists():
     conftests = "\n".join(path.read_text() for path in patched.HERE.rglob("conftest.py"))
     for name in patched.SERVERS:
         assert f"def {name}(" in conftests, name
+    for file, kept in patched.REQUESTS.items():
+        text = (patched.HERE / file).read_text()
+        assert [name for name in kept if f"def {name}(" not in text] == [], file
 
 
 @pytest.mark.parametrize("name", sorted(patched.PLAIN))
@@ -58,6 +61,21 @@ def test_a_plain_file_reaches_nothing_that_gevent_patches(name):
 
 def test_a_file_that_starts_a_thread_is_not_plain():
     assert list(reached(patched.HERE / "unit/runtime/test_thread_pool.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fixtures", "runs"),
+    [
+        ("test_t15_a_strange_body_is_a_fault_of_the_request", ["served"], False),
+        ("test_t15_a_strange_body_is_a_fault_of_the_request", ["served", "background"], True),
+        ("test_t15_a_body_in_the_smallest_pieces_holds_nobody_up", ["served"], True),
+        ("test_t15_a_body_in_the_smallest_pieces_holds_nobody_up", ["gunicorn"], False),
+    ],
+)
+def test_what_a_request_alone_decides_runs_plain(name, fixtures, runs):
+    path = patched.HERE / "threats/test_t15_bodies.py"
+    item = SimpleNamespace(path=path, originalname=name, fixturenames=fixtures)
+    assert patched.is_another_thing(item) is runs
 
 
 @pytest.mark.parametrize(
