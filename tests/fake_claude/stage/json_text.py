@@ -46,7 +46,7 @@ class _Scanning:
     parse_constant = staticmethod(_refuse)
 
 
-_scan = make_scanner(_Scanning())  # type: ignore[arg-type] - typeshed asks for a scanner
+_scan = make_scanner(_Scanning())  # type: ignore[arg-type]  # typeshed asks for a scanner
 _encode_ascii = make_encoder(
     None, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True
 )
