@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,12 +21,16 @@ PROGRAMS = (*LOADS, "clients", "e2e", "workers")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One pytest: over these folders, or over all but those, or over these `tests` of them alone."""
+    """One pytest: over these folders, or over all but those, or over these `tests` of them alone.
+
+    `files_left_out` are patterns of files that are another part's.
+    """
 
     name: str
     patched: bool = False
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    files_left_out: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
@@ -37,7 +42,14 @@ class Part:
         left_out = [
             f"--ignore=tests/{name}" for each in self.folders_left_out() for name in _in(each)
         ]
+        left_out += [f"--ignore-glob=tests/{pattern}" for pattern in self.files_left_out]
         return [sys.executable, *program, "-v", *cache, *(self.tests or left_out)]
+
+    def has(self, path: str) -> bool:
+        """Whether this file below `tests` is its business."""
+        if any(fnmatch(path, pattern) for pattern in self.files_left_out):
+            return False
+        return _folder_of(path) not in self.folders_left_out()
 
     def folders_left_out(self) -> list[str]:
         """What is not its business; by exclusion, so that pytest takes it for the whole suite."""
@@ -66,13 +78,15 @@ def _in(folder: str) -> list[str]:
     return sorted(path for path in inside if path not in nested)
 
 
-# The longest first.
+# The longest first.  What takes most is two parts: the last one to end would keep one core busy.
 PARTS = (
-    Part("e2e", only=("e2e",)),
-    Part("loads", only=(*LOADS, "clients")),
+    Part("e2e-a-m", only=("e2e",), files_left_out=("e2e/test_[n-z]*.py",)),
+    Part("e2e-n-z", only=("e2e",), files_left_out=("e2e/test_[a-m]*.py",)),
+    Part("loads", only=LOADS),
     Part("patched", patched=True, without=(*PROGRAMS, "unit", "unit/claude")),
     Part("plain", without=(*PROGRAMS, "contract", "unit", "unit/claude")),
     Part("workers", only=("workers",)),
+    Part("clients", only=("clients",)),
     Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
     Part("processes", only=("unit/claude",)),

@@ -93,17 +93,26 @@ def session_of(pid: int) -> int | None:
 
 
 def _marked() -> Iterator[tuple[int, str]]:
-    for entry in _PROC.glob("[0-9]*"):
-        found = _marker_of(int(entry.name))
-        if found is not None:
-            yield int(entry.name), found
+    try:
+        names = os.listdir(_PROC)  # noqa: PTH208 - a directory of numbers
+    except OSError:
+        return  # not Linux
+    for name in names:
+        if name.isdecimal():
+            found = _marker_of(int(name))
+            if found is not None:
+                yield int(name), found
 
 
 def _marker_of(pid: int) -> str | None:
+    # Not by a Path: of a machine's hundreds of processes nearly all are strangers.
     try:
-        environ = (_PROC / str(pid) / "environ").read_bytes()
+        with open(f"{_PROC}/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123
+            environ = file.read()
     except OSError:
         return None  # gone, or another user's
+    if _NEEDLE not in environ:
+        return None
     for item in environ.split(b"\0"):
         if item.startswith(_NEEDLE):
             return item[len(_NEEDLE) :].decode(errors="replace")

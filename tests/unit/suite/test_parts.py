@@ -69,17 +69,13 @@ IGNORING = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 
 @pytest.mark.parametrize("patched", [False, True])
-def test_each_folder_is_in_one_part_plain_and_in_one_patched(patched):
+def test_each_file_is_in_one_part_plain_and_in_one_patched(patched):
     """But for the programs', of which nothing is another thing patched."""
-    named = [
-        folder
-        for part in parts.PARTS
-        if part.patched is patched
-        for folder in parts.folders()
-        if folder not in part.folders_left_out()
-    ]
-    wanted = set(parts.folders()) - (set(parts.PROGRAMS) if patched else set())
-    assert sorted(named) == sorted(wanted)
+    files = {path.relative_to(parts.HERE).as_posix() for path in parts.HERE.rglob("test_*.py")}
+    programs = {file for file in files if file.partition("/")[0] in parts.PROGRAMS}
+    for file in files:
+        has = [part.name for part in parts.PARTS if part.patched is patched and part.has(file)]
+        assert len(has) == (0 if patched and file in programs else 1), (file, has)
 
 
 def test_a_part_names_folders_that_are_there():
