@@ -34,6 +34,8 @@ TIMEOUT_S = 60.0
 _BLOCK = 1 << 16
 # Below those that the system gives away (`ip_local_port_range`).
 PORTS = (10_000, 32_000)
+# A look may take some milliseconds of the CPU, which is the server's that it waits for.
+LONGEST_PAUSE_S = 0.05
 # Of its own: the suite seeds `random` anew for each test, in each part alike.
 _DICE = random.SystemRandom()
 
@@ -255,7 +257,8 @@ def free_port() -> int:
 
 def wait_for(condition: Any, timeout: float = SOON_S, what: str = "it") -> None:
     """Wait until `condition()` is true; fail after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, 0.01
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout:g} s"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE_S)

@@ -87,11 +87,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def wait_for_log(path: Path, event: str, count: int = 1, timeout: float = PATIENCE_S) -> bool:
     """Whether the log holds `count` entries of that kind within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, _POLL_S
     while sum(entry["event"] == event for entry in read_log(path)) < count:
         if time.monotonic() > deadline:
             return False
-        time.sleep(_POLL_S)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 4 * _POLL_S)  # each time it reads the whole log
     return True
 
 
