@@ -31,7 +31,7 @@ from cowork.turns.turn import Turn
 from cowork.web.frame_schemas import FRAME, FRAMES
 from cowork.web.frames import frame_data, turn_frame_data
 from cowork.web.framing import PLAIN
-from cowork.web.schemas import EVENTS
+from cowork.web.schemas.base import EVENTS
 
 ALL = frozenset(EVENTS)
 DOCUMENT = {"components": {"schemas": {**FRAMES, "Frame": FRAME}}}
@@ -61,7 +61,14 @@ MADE = {
         ApprovalResolved("p1", "expired"),
         ApprovalResolved("p1", "allow", "me"),
     ],
-    "StatusFrame": [Status("requesting"), Status("queued", {"position": 2, "type": "not this"})],
+    "StatusFrame": [
+        Status("requesting"),
+        Status("queued", {"position": 2, "type": "not this"}),
+        Status(
+            "any",
+            {"position": 2, "steer_id": "s", "state": "joined", "turn_id": "t", "text": "said"},
+        ),
+    ],
     "ErrorFrame": [Failed("claude_failed", "it died", {"retry_after": 3, "code": "not this"})],
     "DoneFrame": [
         Done(success=False, message=""),
