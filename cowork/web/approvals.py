@@ -13,13 +13,8 @@ from cowork.turns.approval_answers import Answer
 from cowork.turns.approvals import Approvals, Caller
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.client_address import ClientAddresses
-from cowork.web.schemas import (
-    ApprovalBody,
-    ApprovalReply,
-    ApprovalsQuery,
-    ApprovalsReply,
-    ProblemReply,
-)
+from cowork.web.schemas.approvals import ApprovalBody, ApprovalReply, ApprovalsQuery, ApprovalsReply
+from cowork.web.schemas.problems import ProblemReply
 from cowork.web.timestamps import rfc3339
 
 # How many are looked through for those of a project or a turn.

@@ -25,7 +25,8 @@ from cowork.web.idempotency import key_of
 from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest
 from cowork.web.project_hint import check_hint
-from cowork.web.schemas import AskBody, AskHeaders, AskReply, ProblemReply
+from cowork.web.schemas.asking import AskBody, AskHeaders, AskReply
+from cowork.web.schemas.problems import ProblemReply
 from cowork.web.sse import HEADERS, Stream
 from cowork.web.timestamps import founding
 from cowork.web.transfer_limits import release_body

@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.request_parsing import read_json
-from cowork.web.schemas import ValidationReply
+from cowork.web.schemas.problems import ValidationReply
 
 
 class CoworkBlueprint(Blueprint):

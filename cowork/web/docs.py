@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, send_from_directory
 from flask_smorest import Api, Blueprint
 
 from cowork.web.openapi import completed
-from cowork.web.schemas import ProblemReply
+from cowork.web.schemas.problems import ProblemReply
 
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 API_CONFIG: dict[str, Any] = {

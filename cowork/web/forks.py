@@ -18,12 +18,12 @@ from cowork.web.disconnects import Disconnects
 from cowork.web.idempotency import key_of
 from cowork.web.problems import ClientClosedRequest
 from cowork.web.project_of import project_of
-from cowork.web.schemas import (
+from cowork.web.schemas.asking import AskHeaders
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.sessions import (
     NOT_RESTORED,
-    AskHeaders,
     ChangedSessionReply,
     ForkBody,
-    ProblemReply,
     RewindBody,
     RewindReply,
 )

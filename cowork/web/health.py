@@ -13,7 +13,7 @@ from cowork.errors import StoreUnavailable
 from cowork.lifecycle import Services
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.outbox import status_reply
-from cowork.web.schemas import HealthReply, ReadyReply, RootReply
+from cowork.web.schemas.health import HealthReply, ReadyReply, RootReply
 from cowork.web.timestamps import founding
 from cowork.web.xo_auth import state_reply
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from cowork.claude.offers import Offers
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.schemas import McpReply, ModelsReply, ProblemReply, SkillsReply
+from cowork.web.schemas.offers import McpReply, ModelsReply, SkillsReply
+from cowork.web.schemas.problems import ProblemReply
 
 _UNAVAILABLE = "The CLI cannot be asked now"
 

@@ -10,7 +10,7 @@ from cowork.errors import Forbidden
 from cowork.history.outbox import Outbox, OutboxStatus
 from cowork.model import NO_OWNER, DeadLetter, OutboxCounts
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.schemas import OutboxReply, RetryReply
+from cowork.web.schemas.health import OutboxReply, RetryReply
 from cowork.web.timestamps import rfc3339
 
 

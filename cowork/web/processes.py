@@ -11,7 +11,9 @@ from cowork.claude.pool.slot import ProcessInfo
 from cowork.settings.api_keys import Operators
 from cowork.turns.process_directory import ProcessDirectory
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.schemas import MessageReply, ProblemReply, ProcessesReply
+from cowork.web.schemas.base import MessageReply
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.processes import ProcessesReply
 from cowork.web.timestamps import rfc3339
 
 

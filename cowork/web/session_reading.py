@@ -19,13 +19,8 @@ from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.project_of import project_of
-from cowork.web.schemas import (
-    MessagesQuery,
-    MessagesReply,
-    ProblemReply,
-    SessionReply,
-    TitleBody,
-)
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.sessions import MessagesQuery, MessagesReply, SessionReply, TitleBody
 from cowork.web.timestamps import rfc3339
 
 

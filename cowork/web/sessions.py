@@ -10,14 +10,10 @@ from cowork.stores.protocol import Store
 from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.project_of import project_of
-from cowork.web.schemas import (
-    NOT_DONE,
-    InterruptReply,
-    MessageReply,
-    ProblemReply,
-    SessionsQuery,
-    SessionsReply,
-)
+from cowork.web.schemas.base import NOT_DONE, MessageReply
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.sessions import SessionsQuery, SessionsReply
+from cowork.web.schemas.turns import InterruptReply
 from cowork.web.session_reading import details
 
 

@@ -15,7 +15,8 @@ from cowork.turns.registry import TurnRegistry
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.problems import InvalidBody, faults_of
 from cowork.web.project_of import project_of
-from cowork.web.schemas import ProblemReply, TurnsQuery, TurnsReply
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.turns import TurnsQuery, TurnsReply
 from cowork.web.timestamps import rfc3339
 from cowork.web.turns import turn_reply
 

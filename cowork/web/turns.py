@@ -17,13 +17,12 @@ from cowork.web.framing import NumberedFraming
 from cowork.web.idempotency import key_of
 from cowork.web.last_event_id import number_of
 from cowork.web.problems import InvalidBody
-from cowork.web.schemas import (
-    EVENTS,
-    NOT_DONE,
-    AskHeaders,
+from cowork.web.schemas.asking import AskHeaders
+from cowork.web.schemas.base import EVENTS, NOT_DONE
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.turns import (
     EventsQuery,
     InterruptReply,
-    ProblemReply,
     SteerBody,
     SteerReply,
     TicketReply,

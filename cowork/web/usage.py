@@ -15,7 +15,7 @@ from cowork.stores.protocol import UsageStore
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.fields import fault
 from cowork.web.problems import InvalidBody, faults_of
-from cowork.web.schemas import UsageQuery, UsageReply
+from cowork.web.schemas.usage import UsageQuery, UsageReply
 
 DEFAULT_DAYS = 30
 MAX_DAYS_APART = 400

@@ -12,7 +12,8 @@ from cowork.errors import Forbidden
 from cowork.model import WorkerInfo
 from cowork.settings.api_keys import Operators
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.schemas import ProblemReply, WorkersReply
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.processes import WorkersReply
 from cowork.web.timestamps import rfc3339
 
 

@@ -10,14 +10,14 @@ from cowork.errors import Forbidden
 from cowork.model import XoToken
 from cowork.settings.api_keys import Operators
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.schemas import (
+from cowork.web.schemas.base import MessageReply
+from cowork.web.schemas.health import AuthState
+from cowork.web.schemas.problems import ProblemReply
+from cowork.web.schemas.xo_auth import (
     AuthConsumeBody,
     AuthConsumeReply,
     AuthStartBody,
-    AuthState,
     AuthStatusQuery,
-    MessageReply,
-    ProblemReply,
     WhoamiReply,
 )
 from cowork.web.timestamps import founding

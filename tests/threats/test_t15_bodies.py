@@ -16,7 +16,7 @@ from marshmallow import EXCLUDE, ValidationError
 
 from cowork.web.problems import MAX_FAULTS, faults_of
 from cowork.web.request_parsing import _outline, _repeats_a_key
-from cowork.web.schemas import AskBody
+from cowork.web.schemas.asking import AskBody
 from tests.background import BackgroundCalls
 from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
 from tests.fakes import Fakes
