@@ -115,8 +115,11 @@ class TurnStore(Protocol):
         Nothing is kept where `key` has a turn already: its id and digest.
         """
 
-    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
-        """A turn that was queued begins: its question becomes a message."""
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> bool:
+        """A turn that was queued begins: its question becomes a message.
+
+        False where it has ended meanwhile: its holder was thought to be dead.
+        """
 
     def end_turn(self, end: TurnEnd) -> bool:
         """Keep all that a turn's end changes, once; whether `end.session` was kept.
@@ -153,7 +156,10 @@ class TurnStore(Protocol):
         """Seconds since each holder's last heartbeat."""
 
     def release_dead_holder(self, holder: str) -> list[str]:
-        """Release what a dead holder claimed, and end its turns as failed; the ids of those."""
+        """Release what a dead holder claimed, and end its turns as failed; the ids of those.
+
+        The key of one that was queued is given back: it can be asked again.
+        """
 
     def expire(self, limit: int) -> int:
         """Remove what was kept long enough, `limit` turns at most; how many it was."""

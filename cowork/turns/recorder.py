@@ -97,16 +97,19 @@ class TurnRecorder:
             record = to_record(turn, self.holder, failed(fault))
             self._buffer(TurnEnd(record=record, keep=self._retention, gives_key_back=True))
 
-    def record_started(self, turn: Turn) -> None:
-        """A turn that waited has started: its question goes to the chat history."""
+    def record_started(self, turn: Turn) -> bool:
+        """A turn that waited has started: its question goes to the chat history.
+
+        False where it is not to be asked: the store has let whoever asked ask it again.
+        """
         if turn.id not in self._queued:
-            return
+            return True
         self._queued.discard(turn.id)
         question = self._question(turn)
         try:
-            self._store.start_turn(to_record(turn, self.holder), question)
+            is_ours = self._store.start_turn(to_record(turn, self.holder), question)
         except StoreUnavailable:
-            return  # the turn will fail by itself; at its end its question is written first
+            return True  # it will fail by itself; at its end its question is written first
         turn.mark_question_in_outbox()
         if question is not None:
             self._wake_outbox()

@@ -102,8 +102,10 @@ class Runner:
                 without_traceback(error)
 
     def _run_claimed(self, turn: Turn) -> None:
-        if not turn.is_adopted:
-            self._recorder.record_started(turn)
+        if not turn.is_adopted and not self._recorder.record_started(turn):
+            lost = WorkerLost("the server's process was thought to be lost while the turn waited")
+            self._finisher.finish(turn, None, lost)
+            return
         turn.on_stop(lambda: self.finish_cancelled(turn))
         kept = self.follow_ups.take(turn)
         claim = None if kept is None else kept.claim

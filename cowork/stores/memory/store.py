@@ -199,10 +199,11 @@ class MemoryStore:
         if question is not None and record.state != "queued":
             self._put_message(question)
 
-    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> bool:
         del record
         if question is not None:
             self._put_message(question)
+        return True
 
     def end_turn(self, end: TurnEnd) -> bool:
         for message in end.messages:

@@ -229,9 +229,9 @@ class RedisStore:
     def _limits(self) -> tuple[int, int, int, int]:
         return self._bounds.most, self._bounds.most_bytes, *self._bounds.share
 
-    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> bool:
         arguments = [record.id, record.state, record_json(record), *_message(question)]
-        self._run(turn_scripts.START_TURN, arguments)
+        return bool(self._run(turn_scripts.START_TURN, arguments))
 
     def end_turn(self, end: TurnEnd) -> bool:
         record, claim = end.record, end.claim

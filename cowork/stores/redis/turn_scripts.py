@@ -52,11 +52,14 @@ end
 
 START_TURN = f"""{PRELUDE}
 local turn = p .. 'turn:' .. ARGV[1]
-if redis.call('HEXISTS', turn, 'record') == 1 and redis.call('HEXISTS', turn, 'ended') == 0 then
+local is_open = redis.call('HEXISTS', turn, 'record') == 1
+  and redis.call('HEXISTS', turn, 'ended') == 0
+if is_open then
   redis.call('HSET', turn, 'state', ARGV[2], 'record', ARGV[3])
   redis.call('HDEL', turn, 'question')
 end
 if ARGV[4] ~= '' then put_message(ARGV[4], ARGV[5], ARGV[6]) end
+return is_open and 1 or 0
 """
 
 # id, owner, state, holder, record, ended, milliseconds to keep, whether the key is given back,
@@ -185,12 +188,13 @@ for i = 1, #open, 2 do
     redis.call('HSET', p .. 'open', open[i], '')
     redis.call('SADD', p .. 'parked', open[i])
   elseif open[i + 1] == ARGV[1] then
-    local was = redis.call('HMGET', turn, 'question', 'question_id', 'project', 'key')
+    local was = redis.call('HMGET', turn, 'question', 'question_id', 'project', 'key', 'state')
     if was[1] then put_message(was[2], was[3], was[1]) end
     redis.call('HDEL', turn, 'question')
     -- Nobody holds it any more: that tells it from one that was seen to end.
     redis.call('HSET', turn, 'state', 'failed', 'ended', ARGV[2], 'holder', '')
     keep_for(turn, was[4], ARGV[3])
+    if was[4] and was[5] == 'queued' then redis.call('DEL', p .. 'key:' .. was[4]) end
     end_events(open[i], ARGV[3])
     redis.call('HDEL', p .. 'open', open[i])
     lost[#lost + 1] = open[i]

@@ -170,8 +170,8 @@ class SqliteStore:
     def _is_full(self, connection: sqlite3.Connection, owner: str | None = None) -> bool:
         return self._bounds.are_reached(outbox.held(connection, "outbox"), owner)
 
-    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> None:
-        self._write(lambda connection: turns.start(connection, record, question))
+    def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> bool:
+        return self._write(lambda connection: turns.start(connection, record, question))
 
     def end_turn(self, end: TurnEnd) -> bool:
         def put(connection: sqlite3.Connection) -> bool:

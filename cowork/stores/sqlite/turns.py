@@ -65,13 +65,14 @@ def put(
     return None
 
 
-def start(connection: sqlite3.Connection, record: TurnRecord, question: ChatMessage | None) -> None:
-    connection.execute(
+def start(connection: sqlite3.Connection, record: TurnRecord, question: ChatMessage | None) -> bool:
+    found = connection.execute(
         "UPDATE turns SET state = ?, body = ?, question = NULL WHERE id = ? AND ended IS NULL",
         (record.state, record_json(record), record.id),
     )
     if question is not None:
         outbox.put(connection, [question])
+    return found.rowcount > 0
 
 
 def end(
@@ -209,7 +210,7 @@ def adopt(
 def lose(connection: sqlite3.Connection, holder: str, forget: float) -> list[str]:
     """End the turns of a holder that is gone; questions that waited with them become messages.
 
-    Those that park are nobody's from now on.
+    Those that park are nobody's from now on.  Of one that waited the key is given back.
     """
     connection.execute(
         "UPDATE turns SET holder = '' WHERE holder = ? AND parks AND ended IS NULL", (holder,)
@@ -218,6 +219,11 @@ def lose(connection: sqlite3.Connection, holder: str, forget: float) -> list[str
         "SELECT id, question FROM turns WHERE holder = ? AND ended IS NULL ORDER BY rowid",
         (holder,),
     ).fetchall()
+    connection.execute(
+        "DELETE FROM keys WHERE turn IN"
+        " (SELECT id FROM turns WHERE holder = ? AND ended IS NULL AND state = 'queued')",
+        (holder,),
+    )
     outbox.put(connection, [message_of(question) for _, question in rows if question is not None])
     connection.execute(
         # Nobody holds it any more: that tells it from one that was seen to end.

@@ -139,7 +139,7 @@ class AwayStore(MemoryStore):
 
     def start_turn(self, record, question):
         self._fail()
-        super().start_turn(record, question)
+        return super().start_turn(record, question)
 
     def waiting_projects(self, limit):
         self._fail()

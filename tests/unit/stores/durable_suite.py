@@ -580,6 +580,18 @@ class DurableBehaviour:
         assert store.release_dead_holder("a") == []
         assert "a" not in store.holders()
 
+    def test_the_key_of_one_that_only_waited_is_free_again(self, open_as: Open):
+        seemed_dead, store = open_as("a"), open_as("b")
+        seemed_dead.put_turn(record(1, state="queued", started=None), question(1), KEY)
+        store.release_dead_holder("a")
+        assert store.turn("", "turn-1")[0].state == "failed"
+        assert store.find_by_idempotency_key("", "k-1") is None
+        assert store.put_turn(record(2, holder="b", state="queued"), None, KEY) is None
+        # So that it is not asked twice.
+        assert seemed_dead.start_turn(record(1), question(1)) is False
+        assert store.start_turn(record(2, holder="b"), None) is True
+        assert store.find_by_idempotency_key("", "k-1") == ("turn-2", "digest")
+
     def test_a_turn_that_only_seemed_lost_has_its_true_end(self, open_as: Open):
         slow, store = open_as("a"), open_as("b")
         slow.put_turn(record(), question(), None)
