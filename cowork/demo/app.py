@@ -73,6 +73,8 @@ class _Play:
                     pause(self._connection, step.wait_s)
                 if step.word is not None:
                     self._record.wrote(self._exchange, step.word)
+                if step.usage is not None:
+                    self._record.told(self._exchange, step.usage)
                 if step.event == wire.LAST_EVENT:
                     # Noted first: whoever has the end of the answer finds it in the record.
                     self._end("whole")
@@ -88,8 +90,10 @@ class _Play:
             if self._scene.stall_s:
                 pause(self._connection, self._scene.stall_s)
             self._record.wrote(self._exchange, "".join(self._scene.text))
+            message = wire.whole(self._scene, self._envelope)
+            self._record.told(self._exchange, message["usage"])
             self._end("whole")
-            yield orjson.dumps(wire.whole(self._scene, self._envelope))
+            yield orjson.dumps(message)
 
     def _hang(self) -> None:
         if self._scene.hang_s:

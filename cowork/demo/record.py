@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ class Exchange:
     at: float
     """When the request came, by ``time.monotonic``."""
     words: list[Word] = field(default_factory=list)
+    usage: dict[str, int] = field(default_factory=dict)
+    """The tokens that the client was told of, by the names of the Messages API."""
     status: int = 0
     """The HTTP status; 0 until there is one."""
     ending: Ending = "running"
@@ -84,6 +86,12 @@ class Record:
         """Note a word, just before it goes out: whoever has read it finds it here."""
         with self._changed:
             exchange.words.append(Word(text, time.monotonic()))
+            self._changed.notify_all()
+
+    def told(self, exchange: Exchange, usage: Mapping[str, int]) -> None:
+        """Note the tokens that the client is told of; what is told later counts."""
+        with self._changed:
+            exchange.usage |= usage
             self._changed.notify_all()
 
     def end(self, exchange: Exchange, status: int, ending: Ending) -> None:

@@ -39,6 +39,12 @@ class Step:
     wait_s: float = 0.0
     word: str | None = None
 
+    @property
+    def usage(self) -> dict[str, int] | None:
+        """The tokens that it tells of."""
+        found: dict[str, int] | None = self.data.get("message", self.data).get("usage")
+        return found
+
     def frame(self) -> bytes:
         """The event as it goes over the wire."""
         data = orjson.dumps({"type": self.event, **self.data})

@@ -25,6 +25,7 @@ from cowork.log import logger
 from cowork.model import Approval, Decision, Resolution
 from cowork.stores.protocol import Store
 from cowork.turns.approval_answers import NOBODY, Answer, answer_for_cli
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.turn import Turn
 from cowork.turns.turn_approvals import TurnApprovals
@@ -71,7 +72,7 @@ class Approvals:
     def begin(
         self,
         turn: Turn,
-        save: Callable[[Sequence[str]], None],
+        save: Callable[[Sequence[str], EarlierWork], None],
         is_written: Callable[[ClaudeProcess, str], bool],
     ) -> TurnApprovals:
         """The approvals of a turn that may ask; `end` has to follow."""

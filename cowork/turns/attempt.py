@@ -27,6 +27,7 @@ from cowork.log import logger
 from cowork.model import Approval, Exchange, Session
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.follow_ups import FollowUps, Kept
 from cowork.turns.outcome import interrupted
@@ -96,7 +97,7 @@ class Attempts:
             reply = self._send(run, process, session, earlier or missed)
             result = wait_for_result(run, process, reply)
             if turn.stop_reason is None:
-                _check_answered(reply, result, is_known=known is not None)
+                _check_answered(run, reply, result, is_known=known is not None)
             self._pool.saw_skills(session.cwd, reply.answer.skills)
             error = self._error_of(turn, result)
             if error is None:
@@ -137,6 +138,7 @@ class Attempts:
                 raise WorkerLost("the Claude CLI did not go on with the turn")
             result = wait_for_result(run, process, reply)
             if isinstance(result.error, ProcessGone):
+                turn.add_earlier_work(EarlierWork.of_result(result))
                 raise WorkerLost("the Claude CLI did not go on with the turn")
             error = self._error_of(turn, result)
             fit = self._finish(run, process, reply, result, error=error, session=session)
@@ -211,9 +213,12 @@ class Attempts:
     def _configured(self, run: TurnRun, process: ClaudeProcess, session: Session) -> Session:
         """The session, whose process has taken on what the question wants."""
         wanted = run.turn.question.turn_options
-        if run.meter is not None:
+        if run.meter is not None or run.approvals is not None:
             process.wait_idle()
+        if run.meter is not None:
             run.meter.begin(process.requests)
+        if run.approvals is not None:
+            run.approvals.begin_process(process)
         if wanted == process.configuration.current == DEFAULT:
             return session
         offers = self._pool.offers
@@ -327,14 +332,14 @@ class Attempts:
         return result.error
 
 
-def _check_answered(reply: PendingAnswer, result: Result, *, is_known: bool) -> None:
+def _check_answered(run: TurnRun, reply: PendingAnswer, result: Result, *, is_known: bool) -> None:
     """Raise `ProcessGone` or `RequestRefused` where another process or session may do better.
 
     The latter where a known session's history may be the cause, and nothing has happened: where
     the model has begun to answer, it has taken the history.
     """
-    if isinstance(result.error, ProcessGone):
-        raise result.error
     nothing_happened = not (result.text or reply.answer.used_tools)
-    if is_known and isinstance(result.error, RequestRefused) and nothing_happened:
+    is_refused = is_known and isinstance(result.error, RequestRefused) and nothing_happened
+    if isinstance(result.error, ProcessGone) or (result.error is not None and is_refused):
+        run.turn.add_earlier_work(EarlierWork.of_result(result))
         raise result.error

@@ -48,6 +48,7 @@ class TurnFinisher:
             return False
         spent: tuple[Spending, ...] = ()
         try:
+            result = _of_whole_turn(turn, result)
             spent = spent_in(result)
             if result is not None and result.session_id is not None:
                 turn.set_session(result.session_id)  # `/clear` has begun another one
@@ -113,6 +114,13 @@ class TurnFinisher:
             log.exception("could not record the end of a turn", turn_id=turn.id)
         finally:
             turn.finish(outcome.done, outcome.error)
+
+
+def _of_whole_turn(turn: Turn, result: Result | None) -> Result | None:
+    """The result, with what the turn has had done by processes that were gone before."""
+    if not turn.earlier_work:
+        return result
+    return turn.earlier_work.before(Result(turn.text) if result is None else result)
 
 
 def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) -> TurnOutcome:

@@ -18,6 +18,7 @@ from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, Spending, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
 from cowork.turns.session_change import frees_key
@@ -113,6 +114,7 @@ class TurnRecorder:
         turn.mark_question_in_outbox()
         if question is not None:
             self._wake_outbox()
+        return is_ours
 
     def record_steered(self, turn: Turn, steer: Steer) -> bool:
         """Something was said to a turn that runs: it goes to the chat history; whether it has."""
@@ -126,19 +128,24 @@ class TurnRecorder:
         return True
 
     def record_waiting(
-        self, turn: Turn, parks_for: Sequence[str], *, is_given_up: bool = False
+        self,
+        turn: Turn,
+        parks_for: Sequence[str],
+        *,
+        is_given_up: bool = False,
+        work: EarlierWork | None = None,
     ) -> None:
         """Have the store keep a turn that runs as it stands.
 
-        With its log, where it can be parked for these approvals; one that `is_given_up` is
-        nobody's from then on.  Raises `StoreUnavailable`.
+        With its log, and `work` that its process has done, where it can be parked for these
+        approvals; one that `is_given_up` is nobody's from then on.  Raises `StoreUnavailable`.
         """
         if not self._store.shared:
             return
         log = compressed_log(turn) if parks_for else None
         parks = log is not None
         holder = "" if is_given_up and parks else self.holder
-        record = to_record(turn, holder, parks_for=parks_for if parks else ())
+        record = to_record(turn, holder, parks_for=parks_for if parks else (), work=work)
         self._store.save_turn(record, log, parks=parks)
 
     def record_ended(

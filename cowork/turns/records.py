@@ -14,6 +14,7 @@ from cowork.log import logger
 from cowork.model import PublishedEvents, TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import compress, decompress
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.event_log import EventLog
 from cowork.turns.outcome import State, TurnOutcome, failed
 from cowork.turns.question import Question
@@ -38,11 +39,12 @@ def to_record(
     outcome: TurnOutcome | None = None,
     *,
     parks_for: Sequence[str] = (),
+    work: EarlierWork | None = None,
 ) -> TurnRecord:
     """The turn as it is now, or with the end that it is about to have.
 
     Of one that can be parked, for these approvals, there is what another process needs that goes
-    on with it.
+    on with it, `work` that its present one has done included.
     """
     question = _fields_of(turn.question)
     for name in _OF_ITS_PROCESS:  # which nobody will start for it again
@@ -61,6 +63,7 @@ def to_record(
     }
     if parks_for:
         body["parks_for"] = list(parks_for)
+        body["earlier_work"] = turn.earlier_work.plus(work or EarlierWork()).as_json()
     if turn.waiting.ids and outcome is None:
         body["waiting_for"] = list(turn.waiting.ids)
     if turn.cut_after is not None:
@@ -128,6 +131,7 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
     turn.adopt(_decompressed(compressed), record.started, is_cut=is_cut)
     turn.steers.restore(each for _, each in turn.steered().values())
     turn.wait_for(tuple(body.get("parks_for", ())))
+    turn.add_earlier_work(EarlierWork.from_json(body.get("earlier_work", {})))
     return turn
 
 

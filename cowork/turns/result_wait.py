@@ -67,7 +67,7 @@ def wait_for_result(run: TurnRun, process: ClaudeProcess, reply: PendingAnswer) 
         if result is not None:
             return _settled(run, result)
         if give_up is not None and time.monotonic() >= give_up:
-            return Result(text=reply.answer.text, interrupted=True)
+            return reply.answer.cut_off(interrupted=True)
         run.deadline.check(reply)  # it may have moved while we waited: the CLI spoke
 
 

@@ -6,6 +6,7 @@ Retries after a lost session or a dead process.  `queues.py` calls this, in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +26,7 @@ from cowork.turns.approvals import Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.follow_ups import Kept
 from cowork.turns.forks import Forks
@@ -87,6 +89,18 @@ class Runner:
         """End a stopped turn at once: it waits, or has no reply yet that could be interrupted."""
         self._finisher.finish(turn, None, turn.stop_reason)
 
+    def _finish_unanswered(
+        self, turn: Turn, claim: Claim | None, error: CoworkError | None
+    ) -> None:
+        """End a turn whose last process has no result; what others have spent is its session's."""
+        session: Session | None = None
+        if turn.earlier_work and claim is not None:
+            with suppress(StoreUnavailable):
+                session = self._store.session(turn.project)
+        is_its = session is not None and session.id == turn.session_id
+        claim, session = (claim, session) if is_its else (None, None)
+        self._finisher.finish(turn, None, error, claim=claim, session=session)
+
     def run(self, turn: Turn) -> None:
         """Run a turn to its end, whatever happens, or until it is parked for good."""
         try:
@@ -124,7 +138,7 @@ class Runner:
         except CoworkError as error:
             if run is not None:
                 run.close_approvals()
-            self._finisher.finish(turn, None, turn.stop_reason or error)
+            self._finish_unanswered(turn, claim, turn.stop_reason or error)
         finally:
             if run is not None and run.approvals is not None:
                 if not turn.is_given_up:
@@ -149,11 +163,11 @@ class Runner:
     def _is_written(self, process: ClaudeProcess, tool_use_id: str) -> bool:
         return self._transcripts.has_call(process.cwd, process.session_id, tool_use_id)
 
-    def _saving(self, turn: Turn, claim: Claim) -> Callable[[Sequence[str]], None]:
+    def _saving(self, turn: Turn, claim: Claim) -> Callable[[Sequence[str], EarlierWork], None]:
         """What keeps a turn that waits, and what another machine needs to go on with it."""
 
-        def save(parks_for: Sequence[str]) -> None:
-            self._recorder.record_waiting(turn, parks_for)
+        def save(parks_for: Sequence[str], work: EarlierWork) -> None:
+            self._recorder.record_waiting(turn, parks_for, work=work)
             session = self._store.session(turn.project) if parks_for and self._sync else None
             if self._sync is not None and session is not None:
                 self._sync.save(session, claim)
@@ -232,7 +246,7 @@ class Runner:
         if turn.is_adopted:
             approvals.recall(self._recalled(turn))
         while True:
-            approval = self._await_decision(turn, approvals)
+            approval = self._await_decision(run, approvals)
             if approval is None:
                 return
             try:
@@ -251,11 +265,12 @@ class Runner:
             raise WorkerLost("the server's process was lost while it answered")
         return kept[0]
 
-    def _await_decision(self, turn: Turn, approvals: TurnApprovals) -> Approval | None:
+    def _await_decision(self, run: TurnRun, approvals: TurnApprovals) -> Approval | None:
         """The answer; None where the turn has ended, or is left to another process."""
+        turn = run.turn
 
         def stop() -> None:
-            self.finish_cancelled(turn)
+            self._finish_unanswered(turn, run.claim, turn.stop_reason)
             approvals.wake()
 
         turn.on_stop(stop)

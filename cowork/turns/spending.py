@@ -21,10 +21,10 @@ def spent_in(result: Result | None) -> tuple[Spending, ...]:
         return ()
     told = (result.usage_by_model or {}).items()
     found: dict[str, Spending] = {}
-    for said, model in sorted(told, key=lambda each: each[1]["cost_usd"], reverse=True):
+    for said, model in sorted(told, key=lambda each: _cost(each[1]["cost_usd"]), reverse=True):
         name = _name(said) if len(found) < MODEL_LIMIT else ""
         had = found.get(name, Spending(name))
-        found[name] = Spending(name, had.usage.plus(model), had.cost_usd + model["cost_usd"])
+        found[name] = Spending(name, had.usage.plus(model), had.cost_usd + _cost(model["cost_usd"]))
     if found:
         return tuple(found.values())
     return (Spending("", Usage().plus(result.spent), _cost(result.cost_usd)),)

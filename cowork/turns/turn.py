@@ -18,6 +18,7 @@ from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.event_log import Batch, EventLog
 from cowork.turns.outcome import (
     State,
@@ -56,6 +57,7 @@ class Turn:
     `is_adopted` says that another process has begun it, and this one goes on with it;
     `is_given_up` that this process does not: whoever reads it here is to come again.
     `is_end_only` says that nothing is kept of it but how it ends (`keep_end_only`).
+    `earlier_work` is what it had done by processes that are gone.
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
     Every method may be called from any thread.
     """
@@ -86,6 +88,7 @@ class Turn:
         self.stop_reason: CoworkError | None = None
         self.waiting = Waiting()
         self.steers = TurnSteers(self.append)
+        self.earlier_work = EarlierWork()
         self._readers = Readers(self.id, grace, self._stop_unread)
         self._is_ending = False
         self._is_closing = False
@@ -142,6 +145,10 @@ class Turn:
                 self._readers.cancel_timer()
             elif has_waited and not has_ended:
                 self._readers.start_timer()
+
+    def add_earlier_work(self, work: EarlierWork) -> None:
+        """A process that has done this of it is gone."""
+        self.earlier_work = self.earlier_work.plus(work)
 
     def mark_question_in_outbox(self) -> None:
         """The question is on its way to the chat history."""

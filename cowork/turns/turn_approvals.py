@@ -26,6 +26,8 @@ from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
 from cowork.turns.approval_answers import NOBODY, NOT_ALLOWED
+from cowork.turns.earlier_work import EarlierWork
+from cowork.turns.process_work import ProcessWork
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -52,8 +54,8 @@ class TurnApprovals:
     """What a turn waits for.
 
     `timeout_s` is until when somebody has to answer; `save` has the store keep the turn as it is,
-    and what another process could take up; `is_written` says of a call whether the CLI has written
-    it down.
+    what another process could take up, and what this one has done of it; `is_written` says of a
+    call whether the CLI has written it down.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class TurnApprovals:
         store: Store,
         *,
         timeout_s: float,
-        save: Callable[[Sequence[str]], None],
+        save: Callable[[Sequence[str], EarlierWork], None],
         is_written: Callable[[ClaudeProcess, str], bool],
     ) -> None:
         self._turn = turn
@@ -74,6 +76,9 @@ class TurnApprovals:
         self._news = self._park = self._is_unsaved = False
         self._reply: PendingAnswer | None = None
         self._process: ClaudeProcess | None = None
+        self._process_work = ProcessWork()
+        # What the process had done when it last came to wait: it may be lost from then on.
+        self._work = EarlierWork()
         # By the CLI's name of the request, in their order.
         self._pending: dict[str, Approval] = {}
         # Those that no other process could take up, as far as that is known.
@@ -109,6 +114,11 @@ class TurnApprovals:
 
     # -- while a process runs
 
+    def begin_process(self, process: ClaudeProcess) -> None:
+        """A process is about to be asked."""
+        if self._store.shared:
+            self._process_work.begin(process)
+
     def attach(self, process: ClaudeProcess, reply: PendingAnswer) -> None:
         """The process that asks from now on."""
         self._process, self._reply = process, reply
@@ -132,6 +142,7 @@ class TurnApprovals:
         if changed:
             self._save_if_possible()
         if self._park and self._parkable() is not None:
+            self._see_work()
             raise Parked
         return self._next_look()
 
@@ -146,7 +157,10 @@ class TurnApprovals:
         known = self._recalled
         if known is not None and known.tool_use_id == request.tool_use_id:
             self._recalled, self._recall_until = None, float("inf")
-            self._pending[request.request_id] = known
+            # One that was answered meanwhile is kept without its input.
+            self._pending[request.request_id] = replace(known, input=request.input)
+            if self._process is not None:
+                self.begin_process(self._process)
             with self._condition:
                 self._news = True
             return True
@@ -157,6 +171,7 @@ class TurnApprovals:
         approval = self._new(request)
         if not self._await_written(request):
             self._unwritten.add(approval.id)
+        self._see_work()
         # In this order: nobody is told of what could not be taken up again.
         self._pending[request.request_id] = approval
         self._untold.add(approval.id)
@@ -169,6 +184,11 @@ class TurnApprovals:
             return True
         self._turn.append([_event(approval)])
         return True
+
+    def _see_work(self) -> None:
+        """Find out what the process has done so far."""
+        if self._store.shared and self._reply is not None:
+            self._work = self._process_work.so_far(self._reply)
 
     def _refused(self, approval: Approval) -> str | None:
         """Why nobody can be asked, if so; else it is in the store from now on."""
@@ -237,8 +257,8 @@ class TurnApprovals:
             if (found := self._resolved(approval)) is not None
         ]
         for request_id, approval in resolved:
-            del self._pending[request_id]
-            self._apply(request_id, approval)
+            asked = self._pending.pop(request_id)
+            self._apply(request_id, replace(approval, input=asked.input))
         return bool(resolved)
 
     def _resolved(self, approval: Approval) -> Approval | None:
@@ -279,6 +299,7 @@ class TurnApprovals:
             tool=approval.tool,
             input_digest=approval.input_digest,
         )
+        self._process_work.add_denial(approval, answer)
         self._answer(request_id, answer)
 
     def _answer(self, request_id: str, answer: dict[str, Any]) -> None:
@@ -300,7 +321,7 @@ class TurnApprovals:
         """Show and keep what the turn waits for; raises `StoreUnavailable`."""
         ids = tuple(each.id for each in self._waiting())
         self._turn.wait_for(tuple(each for each in ids if each not in self._untold))
-        self._save_turn(ids if self._parkable() is not None else ())
+        self._save_turn(ids if self._parkable() is not None else (), self._work)
 
     def _waiting(self) -> list[Approval]:
         recalled = [] if self._recalled is None else [self._recalled]
@@ -345,6 +366,8 @@ class TurnApprovals:
                 self._close(approval, "cancelled")
         self._pending.clear()
         self._reply = self._process = None
+        self._turn.add_earlier_work(self._work)
+        self._work, self._process_work = EarlierWork(), ProcessWork()
         self._recalled, self._recall_until, self._park = kept, float("inf"), False
         self._save_if_possible()
 

@@ -302,4 +302,4 @@ class MessageDispatcher:
         if reply is not None:
             if died and not reply.saw_output:
                 failure = ProcessGone("the Claude CLI died before it read the question")
-            reply.finish(Result(text=reply.answer.text, error=failure))
+            reply.finish(reply.answer.cut_off(failure))

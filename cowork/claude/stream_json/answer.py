@@ -18,6 +18,7 @@ from cowork.claude.stream_json.answer_text import SEPARATOR, AnswerText
 from cowork.claude.stream_json.pairing import EarlierTurns, Pairing
 from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, whole_text
 from cowork.claude.stream_json.result import Result
+from cowork.claude.stream_json.streamed_usage import StreamedUsage
 from cowork.claude.stream_json.tool_calls import ToolCalls
 from cowork.errors import CoworkError
 from cowork.events import Event, Subagent, Thinking, TokenBatch
@@ -63,7 +64,7 @@ class AnswerParser:
         self.pairing = Pairing(uuid, self._earlier)
         self._text = AnswerText()
         self._model: str | None = None
-        self._usage: dict[str, Any] = {}
+        self.usage = StreamedUsage()
         self._cwd = cwd
         # Sub-agents by their ids: what is told of them later does not say which they are.
         self._agents: dict[str, Subagent] = {}
@@ -147,7 +148,7 @@ class AnswerParser:
         if kind == "message_delta":
             delta = event.get("delta")
             self._stop_reason = delta.get("stop_reason") if isinstance(delta, dict) else None
-            self._usage |= _usage_of(event)
+            self.usage.update(event)
         elif kind == "message_stop":
             return self._message_stop(message)
         return []
@@ -177,7 +178,7 @@ class AnswerParser:
         if isinstance(body, dict):
             model = body.get("model")
             self._model = model if isinstance(model, str) else self._model
-            self._usage = _usage_of(body)
+            self.usage.begin(body, self._model)
 
     def _message_stop(self, message: Message) -> list[Event]:
         self._message_open = False
@@ -191,7 +192,7 @@ class AnswerParser:
 
     def _request_ended(self) -> None:
         if self._observer is not None:
-            self._observer.request_ended(self._usage)
+            self._observer.request_ended(self.usage.last)
 
     def _begin_message(self) -> None:
         # A message that was cut by max_tokens goes on in the next one.
@@ -303,7 +304,7 @@ class AnswerParser:
             structured_output=message.get("structured_output"),
             model=self._model,
             stop_reason=reason if isinstance(reason := message.get("stop_reason"), str) else None,
-            context_tokens=billing.context(self._usage),
+            context_tokens=billing.context(self.usage.last),
             context_limit=billing.context_limit(message, self._model),
             permission_denials=self.tools.denials(message),
             files_changed=self.tools.files_changed,
@@ -313,6 +314,26 @@ class AnswerParser:
         else:
             self.result = result
         return events
+
+    def cut_off(self, error: CoworkError | None = None, *, interrupted: bool = False) -> Result:
+        """What there is of a turn whose process ends, or is given up, without its result.
+
+        Its tokens are what the stream has told; nothing has told what they cost.
+        """
+        spent = self.usage.by_model
+        tokens = billing.sum_tokens(spent) if spent else None
+        return Result(
+            text=self.text,
+            error=error,
+            interrupted=interrupted,
+            replaced=self._text.was_replaced,
+            usage=tokens,
+            spent=tokens,
+            usage_by_model=spent or None,
+            model=self._model,
+            context_tokens=billing.context(self.usage.last),
+            files_changed=self.tools.files_changed,
+        )
 
     def _cost(self, message: Message) -> float | None:
         told = billing.cost(message)
@@ -345,11 +366,6 @@ class AnswerParser:
 
 def _tool_uses(message: Message) -> list[Message]:
     return [block for block in content_blocks(message) if block.get("type") == "tool_use"]
-
-
-def _usage_of(found: Message) -> dict[str, Any]:
-    usage = found.get("usage")
-    return dict(usage) if isinstance(usage, dict) else {}
 
 
 def _session_of(message: Message) -> str | None:

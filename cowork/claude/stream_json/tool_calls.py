@@ -102,12 +102,12 @@ class ToolCalls:
         given = entry.get("tool_input")
         return {
             "tool": str(entry.get("tool_name", "")),
-            "input": _bounded(given if isinstance(given, dict) else {}),
+            "input": bounded_input(given if isinstance(given, dict) else {}),
             "why": self._refusals.get(str(entry.get("tool_use_id"))),
         }
 
 
-def _bounded(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def bounded_input(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """An input as it can be told with a turn's end: one that is large is not."""
     try:
         fits = len(orjson.dumps(given)) <= DENIAL_INPUT_BYTES
