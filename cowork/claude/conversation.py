@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cowork.claude import transcript_rows
+from cowork.claude.deferred_tool import NOT_ASKED
 from cowork.claude.transcript_parts import Part
 from cowork.claude.transcript_rows import Row
 
@@ -45,9 +46,29 @@ def read_conversation(lines: Iterable[bytes]) -> list[ConversationMessage]:
     What was said before a compaction is there as well, if it is in the same transcript.
     """
     reading = _Reading()
-    for row in transcript_rows.branch(lines):
+    for row in _without_abandoned(transcript_rows.branch(lines)):
         reading.add(row)
     return [draft.message() for draft in reading.drafts if draft.parts]
+
+
+def _without_abandoned(rows: list[Row]) -> list[Row]:
+    """Without how a CLI ended by itself whose server was killed while it waited for a person.
+
+    The turn goes on from before that.  Where it does not, and something else was said since, that
+    is what the model is sent, and stands.
+    """
+    begun = max((at for at, row in enumerate(rows) if row.kind in _BEGINNINGS), default=0)
+    kept, is_abandoned = rows[:begun], False
+    for row in rows[begun:]:
+        if row.kind == "results" and any(map(_is_not_asked, row.parts)):
+            is_abandoned = True
+        elif not is_abandoned or row.kind not in ("answer", "synthetic"):
+            kept.append(row)
+    return kept
+
+
+def _is_not_asked(part: Part) -> bool:
+    return part.get("is_error") is True and str(part.get("content")).startswith(NOT_ASKED)
 
 
 def last_assistant_row(lines: Iterable[bytes], question_id: str) -> str | None:

@@ -18,7 +18,7 @@ from cowork.runtime.ids import new_id
 
 # What a CLI writes as a call's result when its server is killed while it waits: nothing has run.
 # That, and what it says then on its own, is taken out again: it might be gone on with.
-_NOT_ASKED = "Tool permission request failed: AbortError"
+NOT_ASKED = "Tool permission request failed: AbortError"
 # Rows that say where the conversation ends.
 _OF_THE_END = frozenset({"last-prompt"})
 # Of the row of a call, what a row behind it has too.
@@ -114,4 +114,4 @@ def _was_not_asked(row: Mapping[str, Any], tool_use_id: str) -> bool:
 def _is_not_asked(block: Mapping[str, Any]) -> bool:
     said = block.get("content")
     is_error = block.get("is_error") is True and isinstance(said, str)
-    return is_error and str(said).startswith(_NOT_ASKED)
+    return is_error and str(said).startswith(NOT_ASKED)

@@ -56,6 +56,9 @@ _PERSONS_SOURCES = ("sdk", "typed", "queued", "suggestion_accepted")
 _PERSONS_TURNS = ("sdk", "human")
 _INTERRUPTED = "[Request interrupted by user"
 _COMPACT = "<command-name>/compact<"
+# What a process that takes up a call of an earlier one says to the model behind its result: it is
+# in the middle of a person's turn.
+_GOES_ON = "Continue from where you left off."
 _ABORTED_TOOLS = ("user-rejected", "interrupted")
 
 
@@ -166,12 +169,19 @@ def _kind_of_turn(raw: dict[str, Any], blocks: list[Block]) -> Kind | None:
     source, origin = raw.get("promptSource"), raw.get("turnOrigin")
     if source is None and origin is None:
         return None
+    if _goes_on(raw, blocks):
+        return None
     if raw.get("isMeta") is True or not _is_persons(raw):
         return "turn"
     if source in _PERSONS_SOURCES and origin in (None, *_PERSONS_TURNS):
         return "question"
     is_call = source is None and origin in _PERSONS_TURNS and is_skill_call(blocks)
     return "skill_call" if is_call else "turn"
+
+
+def _goes_on(raw: dict[str, Any], blocks: list[Block]) -> bool:
+    is_clis = raw.get("isMeta") is True and raw.get("rowSource") == "harness"
+    return is_clis and bool(blocks) and text_in(blocks[0]) == _GOES_ON
 
 
 def _kind_of_note(raw: dict[str, Any], blocks: list[Block]) -> Kind:

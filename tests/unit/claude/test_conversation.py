@@ -659,3 +659,49 @@ def test_words_that_only_begin_like_the_servers_cost_no_more_than_others(words):
     began = time.process_time()
     assert read(rows)[0].parts == (text(words),)
     assert time.process_time() - began < 5
+
+
+GONE_ON = [
+    said("u", "hi"),
+    answer("a", use("t"), "u"),
+    note("r", result("t", "done"), "a"),
+    note(
+        "c",
+        [text("Continue from where you left off.")],
+        "r",
+        isMeta=True,
+        promptSource="system",
+        rowSource="harness",
+    ),
+    answer("b", text("so it was"), "c", "msg_2"),
+]
+
+
+def test_a_turn_that_another_process_went_on_with_is_one_turn():
+    found = read(GONE_ON)
+    assert [each.question_id for each in found] == ["u", "u", "u"]
+    assert last_assistant_row(lines(GONE_ON), "u") == "b"
+
+
+NOT_ASKED = "Tool permission request failed: AbortError: the stream was closed"
+ABANDONED = [
+    said("u", "hi"),
+    answer("a", use("t"), "u"),
+    note("r", result("t", NOT_ASKED, is_error=True), "a"),
+    answer("b", text("I could not ask."), "r", "msg_2"),
+]
+
+
+def test_how_a_cli_ended_that_nobody_listened_to_any_more_is_not_shown():
+    (_, called) = read(ABANDONED)
+    assert [part["type"] for part in called.parts] == ["tool_use"]
+
+
+def test_what_a_later_question_goes_on_from_is_shown_whatever_it_was():
+    found = read([*ABANDONED, said("v", "and now", "b"), answer("c", text("well"), "v", "msg_3")])
+    assert [part["type"] for part in found[1].parts] == ["tool_use", "tool_result"]
+    assert [each.parts[0].get("text") for each in found[2:]] == [
+        "I could not ask.",
+        "and now",
+        "well",
+    ]
