@@ -39,6 +39,8 @@ class Wanted:
     count: bool = False
     big: int | None = None
     tools: tuple[ToolCall, ...] = ()
+    then: tuple[ToolCall, ...] = ()
+    """What to call when those have answered."""
     think: int = 0
     status: int | None = None
     status_times: int = 0
@@ -95,6 +97,14 @@ def _status(wanted: Wanted, argument: str) -> Wanted:
 
 
 def _tool(wanted: Wanted, argument: str) -> Wanted:
+    return replace(wanted, tools=(*wanted.tools, _call(argument)))
+
+
+def _then(wanted: Wanted, argument: str) -> Wanted:
+    return replace(wanted, then=(*wanted.then, _call(argument)))
+
+
+def _call(argument: str) -> ToolCall:
     name, _, text = argument.partition(" ")
     try:
         arguments = json.loads(text)
@@ -102,7 +112,7 @@ def _tool(wanted: Wanted, argument: str) -> Wanted:
         arguments = None
     if not name or not isinstance(arguments, dict):
         raise ValueError("a tool's name and a JSON object are needed")
-    return replace(wanted, tools=(*wanted.tools, ToolCall(name, arguments)))
+    return ToolCall(name, arguments)
 
 
 def _switch(**on: bool) -> Callable[[Wanted, str], Wanted]:
@@ -141,6 +151,7 @@ TABLE: dict[str, Directive] = {
         lambda w, a: replace(w, think=_whole(a, most=100_000)),
     ),
     "tool": Directive("NAME JSON", "call a tool, then quote its result (repeatable)", _tool),
+    "then": Directive("NAME JSON", "call one more when all `tool`s have answered", _then),
     "stall": Directive(
         "S",
         "pause S seconds after three words",
@@ -204,7 +215,7 @@ def parse(question: str) -> Wanted:
 def _end(question: str, opening: re.Match[str]) -> int | None:
     """Where the directive ends, or ``None`` when it never does."""
     start = opening.end()
-    if opening[1] == "tool" and (after := _end_of_tool(question, start)):
+    if opening[1] in ("tool", "then") and (after := _end_of_tool(question, start)):
         return after
     closing = _CLOSING.search(question, start)
     return closing.end() if closing else None

@@ -87,7 +87,20 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
     wanted = _offered(understood(parse(context.question)), body)
     if wanted.delay_ms is not None:
         delay_s = wanted.delay_ms / 1000
-    if wanted.tools and not context.tool_results:
+    calling = _calling(wanted, len(context.tool_results), delay_s)
+    if calling is not None:
+        return calling
+    if attempt <= wanted.status_times:
+        return Scene(failure=_failure(wanted, str(body.get("model"))))
+    if wanted.hang_s:
+        return Scene(hang_s=wanted.hang_s)
+    cut = bool(body.get("stream")) and attempt <= wanted.cut_times
+    return _answer(wanted, context, delay_s=delay_s, cut=cut)
+
+
+def _calling(wanted: Wanted, results: int, delay_s: float) -> Scene | None:
+    """The scene that calls tools, where so many results leave some to call."""
+    if wanted.tools and not results:
         names = " and ".join(call.name for call in wanted.tools)
         return Scene(
             thoughts=_thoughts(wanted),
@@ -96,12 +109,9 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
             stop_reason="tool_use",
             delay_s=delay_s,
         )
-    if attempt <= wanted.status_times:
-        return Scene(failure=_failure(wanted, str(body.get("model"))))
-    if wanted.hang_s:
-        return Scene(hang_s=wanted.hang_s)
-    cut = bool(body.get("stream")) and attempt <= wanted.cut_times
-    return _answer(wanted, context, delay_s=delay_s, cut=cut)
+    if wanted.then and results == len(wanted.tools):
+        return Scene(tools=wanted.then, stop_reason="tool_use", delay_s=delay_s)
+    return None
 
 
 def _offered(wanted: Wanted, body: Mapping[str, Any]) -> Wanted:

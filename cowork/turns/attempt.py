@@ -15,7 +15,7 @@ from cowork.claude.process.process import ClaudeProcess, Continuation
 from cowork.claude.stream_json.failures import ProcessGone, RequestRefused, SessionMissing
 from cowork.claude.stream_json.result import Result
 from cowork.claude.transcript import Transcripts
-from cowork.claude.turn_options import DEFAULT
+from cowork.claude.turn_options import DEFAULT, TurnOptions
 from cowork.errors import (
     ClaudeNotAuthenticated,
     CoworkError,
@@ -124,9 +124,10 @@ class Attempts:
             session.cwd,
             session_id=session.id,
             options=turn.question.options,
-            model=session.model,
+            # Another one is what the session goes on with by itself.
+            model=session.model if self._pool.offers.is_listed(session.model or "") else None,
             continuation=Continuation(
-                turn.append, turn.text, (approval.tool_use_id, approval.tool)
+                turn.append, turn.text, (approval.tool_use_id, approval.tool), run.meter
             ),
             before_start=partial(self._defer_tool, session, approval),
             given_up=lambda: turn.stop_reason is not None,
@@ -134,8 +135,9 @@ class Attempts:
         fit, turns = False, None
         try:
             reply = process.continued
-            if reply is None:
+            if reply is None or run.approvals is None:
                 raise WorkerLost("the Claude CLI did not go on with the turn")
+            run.approvals.on_recall = partial(self._configure_again, run, process)
             result = wait_for_result(run, process, reply)
             if isinstance(result.error, ProcessGone):
                 turn.add_earlier_work(EarlierWork.of_result(result))
@@ -165,14 +167,32 @@ class Attempts:
             kept.reply.take_over(turn.append, run.meter)
             if run.meter is not None:
                 run.meter.begin(process.requests)
+            if run.approvals is not None:
+                run.approvals.begin_process(process)
             result = wait_for_result(run, process, kept.reply)
             if isinstance(result.error, ProcessGone):
+                turn.add_earlier_work(EarlierWork.of_result(result))
                 raise result.error
             error = self._error_of(turn, result)
             fit = self._finish(run, process, kept.reply, result, error=error, session=session)
             turns = session.turns + 1
         finally:
             self._return_process(process, turns, fit=fit)
+
+    def _configure_again(self, run: TurnRun, process: ClaudeProcess) -> None:
+        """Have a process that goes on with a turn take on what its question wants; may raise."""
+        if run.meter is not None:
+            run.meter.begin(process.requests)
+        self._apply_options(process, run.turn.question.turn_options)
+
+    def _apply_options(self, process: ClaudeProcess, wanted: TurnOptions) -> None:
+        offers, current = self._pool.offers, process.configuration.current
+        if wanted == current:
+            return
+        servers: Mapping[str, Mapping[str, Any]] = offers.mcp_servers
+        to_default = wanted.model is None and current.model is not None
+        default = offers.default_model() if to_default else ""
+        process.configuration.apply(wanted, default_model=default, servers=servers)
 
     def _defer_tool(self, session: Session, approval: Approval) -> None:
         """Have the process that is about to start ask again; raises where it would not."""
@@ -221,16 +241,12 @@ class Attempts:
             run.approvals.begin_process(process)
         if wanted == process.configuration.current == DEFAULT:
             return session
-        offers = self._pool.offers
         process.wait_idle()
-        servers: Mapping[str, Mapping[str, Any]] = offers.mcp_servers
-        changes_model = wanted.model != process.configuration.current.model
-        default = offers.default_model() if changes_model and wanted.model is None else ""
         if wanted.model is not None and session.model != wanted.model:
             # Before it is so: a process that is killed meanwhile has set it for good.
             session = replace(session, model=wanted.model)
             self._put(session, run)
-        process.configuration.apply(wanted, default_model=default, servers=servers)
+        self._apply_options(process, wanted)
         return session if wanted.model is not None else replace(session, model=None)
 
     def _put(self, session: Session, run: TurnRun) -> None:

@@ -27,7 +27,8 @@ def is_metered(question: Question) -> bool:
 class TurnMeter:
     """A `RequestObserver` of one turn: called from its process's reader thread.
 
-    The CLI tells what a process has cost so far; the turn's is what was added since `begin`.
+    The CLI tells what a process has cost so far; the turn's is what was added since `begin`, and
+    what it has cost in processes before.
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -35,7 +36,7 @@ class TurnMeter:
         self._question = turn.question
         self._requests: ControlRequests | None = None
         self._before: float | None = None
-        self._count = 0
+        self._count = _requests_told(turn) if turn.is_adopted else 0
         self._condition = PredicateCondition()
         self._asked = 0
 
@@ -69,7 +70,7 @@ class TurnMeter:
     def _tell(self, usage: Mapping[str, Any], total: float | None) -> None:
         cost = None
         if total is not None and self._before is not None:
-            cost = max(total - self._before, 0.0)
+            cost = max(total - self._before, 0.0) + self._turn.earlier_work.cost_usd
         self._turn.append([RequestUsage(_input(usage), _count(usage, "output_tokens"), cost)])
         budget = self._question.max_budget_usd
         if budget is not None and cost is not None and cost >= budget:
@@ -87,6 +88,15 @@ class TurnMeter:
         with self._condition:
             deadline = time.monotonic() + SETTLE_TIMEOUT_S
             self._condition.wait_for(lambda: not self._asked, deadline)
+
+
+def _requests_told(turn: Turn) -> int:
+    """How many requests the log of a turn tells of that another worker has begun."""
+    count = after = 0
+    while batch := turn.read(after, 0.0):
+        after += len(batch)
+        count += sum(isinstance(event, RequestUsage) for event in batch.runs())
+    return count
 
 
 def _cost_in(told: Mapping[str, Any]) -> float | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.turn_options import TurnOptions
 from cowork.errors import CoworkError, WorkerLost, error_fields, restore_error
 from cowork.events import Done
 from cowork.log import logger
@@ -51,6 +52,7 @@ def to_record(
         del question[name]
     if parks_for:
         question["options"] = asdict(turn.question.options)
+        question["turn_options"] = asdict(turn.question.turn_options)
     if turn.question.change is not None:
         question["change"] = asdict(turn.question.change)
     question["text"] = ""  # it waits beside the record, and later in the outbox
@@ -138,12 +140,15 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
 def _question_of(record: TurnRecord) -> Question:
     asked = _known_fields(Question, record.body["question"])
     options = LaunchOptions(**asked.get("options", {}))
+    kept = asked.get("turn_options", {})
+    lists = {name: tuple(value) for name, value in kept.items() if isinstance(value, list)}
     change = asked.get("change")
     return Question(
         **{
             **asked,
             "events": tuple(asked.get("events", ())),
             "options": options,
+            "turn_options": TurnOptions(**{**kept, **lists}),
             "change": None if change is None else SessionChange(**change),
         }
     )

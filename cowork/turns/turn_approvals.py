@@ -87,6 +87,8 @@ class TurnApprovals:
         self._untold: set[str] = set()
         # What a former process has asked, until this one asks it again.
         self._recalled: Approval | None = None
+        # What is to be done with a process that asks again, before it is answered; may raise.
+        self.on_recall: Callable[[], None] = lambda: None
         self._recall_until = float("inf")
         self._next_poll = 0.0
 
@@ -161,6 +163,7 @@ class TurnApprovals:
             self._pending[request.request_id] = replace(known, input=request.input)
             if self._process is not None:
                 self.begin_process(self._process)
+            self.on_recall()
             with self._condition:
                 self._news = True
             return True

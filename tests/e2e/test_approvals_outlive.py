@@ -99,6 +99,32 @@ def test_over_a_kill_of_the_worker_and_the_stream_goes_on_where_it_was(stage: St
     assert stage.server.ask("[[say on]]").json()["session_id"] == done["session_id"]
 
 
+def test_what_its_question_asked_for_holds_in_the_next_process_too(stage: Stage) -> None:
+    """Limits, rules and effort: the turn is the same."""
+    wanted = {"effort": "low", "disallowed_tools": ["Skill"], "max_turns": 1}
+    approval = ask(stage.server, write(stage.workspace / "one.txt"), **wanted)
+    kill_worker(stage.server)
+    assert decide(stage.server, approval).status_code == 200
+    done = ended(stage.server, approval)
+    assert (done["state"], done["error"]["code"]) == ("failed", "max_turns_reached")
+    assert (stage.workspace / "one.txt").exists()
+
+    wanted = {"effort": "low", "disallowed_tools": ["Bash(echo *)"], "max_turns": 3}
+    then = bash("echo this ran").replace("[[tool", "[[then")
+    approval = ask(stage.server, write(stage.workspace / "two.txt") + then, **wanted)
+    kill_worker(stage.server)
+    assert decide(stage.server, approval).status_code == 200
+    done = ended(stage.server, approval)
+    assert done["state"] == "succeeded"
+    assert "Permission to use Bash with command echo this ran has been denied." in done["message"]
+    efforts = [each.body["output_config"]["effort"] for each in stage.model.exchanges[-3:]]
+    assert efforts == ["low"] * 3
+
+    # And in no other one.
+    assert "this ran" in stage.server.ask(bash("echo this ran")).json()["message"]
+    assert stage.model.exchanges[-1].body["output_config"]["effort"] != "low"
+
+
 def test_over_a_stop_and_a_no_is_a_no(stage: Stage) -> None:
     file = stage.workspace / "never.txt"
     begun = time.monotonic()
