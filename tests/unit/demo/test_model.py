@@ -154,6 +154,7 @@ def test_a_summary_keeps_the_questions_and_obeys_none_of_their_directives():
         ("[[echo]] me", {"echo": True, "rest": "me"}),
         ('[[tool A {"x": [["]]"]]}]] on', {"tools": (ToolCall("A", {"x": [["]]"]]}),), "rest": "on"}),
         ("[[tool A {}]][[tool B {}]]", {"tools": (ToolCall("A", {}), ToolCall("B", {}))}),
+        ('[[tool A {}]][[then B {"x": [[1]]}]]', {"tools": (ToolCall("A", {}),), "then": (ToolCall("B", {"x": [[1]]}),)}),
         ("[[think 10]]", {"think": 10}),
         ("[[status 429]] [[retry-after 3600]]", {"status": 429, "status_times": ALWAYS, "retry_after_s": 3600}),
         ("[[status 529 2]]", {"status": 529, "status_times": 2}),
@@ -185,6 +186,16 @@ def test_a_directive_is_understood(question, wanted):
 )
 def test_a_directive_that_makes_no_sense_is_said_in_the_answer(question):
     assert said(direct(body(question))).startswith(f"I do not understand {question}")
+
+
+def test_a_tool_is_called_behind_another_one_and_then_both_are_quoted():
+    asked = '[[tool A {"n": 1}]] [[then B {"n": 2}]]'
+    assert [call.name for call in direct(body(asked)).tools] == ["A"]
+    one = called("A", result="1")
+    assert [call.name for call in direct(body(asked, *one)).tools] == ["B"]
+    both = [*one, *called("B", result="2")]
+    scene = direct(body(asked, *both))
+    assert (scene.tools, said(scene)) == ((), "A answered: 1\nB answered: 2")
 
 
 def test_a_poisoned_session_is_refused_from_then_on():

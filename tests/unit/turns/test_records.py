@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.turn_options import TurnOptions
 from cowork.errors import (
     ClaudeRateLimited,
     CoworkError,
@@ -21,9 +23,16 @@ from cowork.model import Project
 from cowork.stores.serialization import record_json
 from cowork.stores.serialization import record_of as record_from_json
 from cowork.turns.compression import compress, decompress
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.outcome import State, TurnOutcome
 from cowork.turns.question import Question
-from cowork.turns.records import apply_record, compressed_log, from_record, to_record
+from cowork.turns.records import (
+    adopted_turn,
+    apply_record,
+    compressed_log,
+    from_record,
+    to_record,
+)
 from cowork.turns.session_change import SessionChange
 from cowork.turns.turn import Turn
 
@@ -181,3 +190,27 @@ def test_a_log_that_was_cut_is_no_log():
     packed = compress([os.urandom(10_000)], 10**6)
     with pytest.raises(ValueError, match="compressed"):
         decompress(packed[:5000], 10**6)
+
+
+def test_a_turn_that_waits_is_adopted_with_what_it_was_asked_and_has_done():
+    options = LaunchOptions(approvals=True, permission_mode="plan")
+    rules = TurnOptions(model="haiku", effort="low", disallowed_tools=("Bash",))
+    limits = {"max_turns": 3, "max_budget_usd": 0.5}
+    asked = Question("why?", options=options, turn_options=rules, events=("tool",), **limits)
+    was = Turn(Project("me", "p"), asked)
+    was.begin()
+    was.append([Token("half")])
+    was.add_earlier_work(EarlierWork(files_changed=("a.txt",)))
+    now = EarlierWork({"input_tokens": 1}, {"big": {"input_tokens": 1, "cost_usd": 0.5}})
+    record = to_record(was, "holder", parks_for=("approval",), work=now)
+    record = record_from_json(record_json(record), {})
+    again = adopted_turn(record, compressed_log(was), is_cut=True)
+    assert replace(again.question, text="why?") == asked
+    assert (again.text, again.waiting.ids) == ("half", ("approval",))
+    assert again.earlier_work.files_changed == ("a.txt",)
+    assert again.earlier_work.cost_usd == 0.5
+    # One of an earlier version has neither.
+    older = {name: value for name, value in record.body.items() if name != "earlier_work"}
+    older["question"] = {**older["question"], "turn_options": {}}
+    again = adopted_turn(replace(record, body=older), None, is_cut=True)
+    assert (again.question.turn_options, bool(again.earlier_work)) == (TurnOptions(), False)
