@@ -104,7 +104,7 @@ class CommandHandlers:
         return {"turn": done.turn.id, "replayed": done.replayed, "place": done.place}
 
     def _delete(self, body: Body) -> Body:
-        return {"existed": self._service.delete_session_here(Project(**body))}
+        return {"existed": self._service.deletion.delete_here(Project(**body))}
 
     def _warm(self, body: Body) -> None:
         self._service.warm_here(Project(**body))
@@ -138,7 +138,7 @@ class CommandHandlers:
         self._processes.end_here(body["id"], body["owner"], is_operator=body["is_operator"])
 
     def _forget(self, body: Body) -> None:
-        self._service.forget_here(Project(**body["project"]), body["sessions"])
+        self._service.deletion.forget_here(Project(**body["project"]), body["sessions"])
 
 
 def _question_of(body: Body) -> Question:

@@ -6,23 +6,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
-from cowork.claude import command, turn_options
-from cowork.claude.launch_options import LaunchOptions, permission_allows
-from cowork.claude.offers import DEFAULT_NAME
 from cowork.claude.pool.pool import Pool
-from cowork.claude.process.process import INTERRUPT_STEP_S
-from cowork.claude.turn_options import MODEL_ID, TurnOptions
 from cowork.errors import (
     CoworkError,
     InvalidValue,
     ProjectBusy,
     ShuttingDown,
-    StoreUnavailable,
-    TurnInterrupted,
 )
 from cowork.log import logger
 from cowork.model import Project, TurnKey, TurnRecord
@@ -34,6 +25,7 @@ from cowork.turns.policy import TurnPolicy
 from cowork.turns.project_state import ProjectState
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
+from cowork.turns.question_checks import QuestionChecks
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.records import adopted_turn
@@ -42,12 +34,12 @@ from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.session_change import SessionChange
+from cowork.turns.session_deletion import SessionDeletion
 from cowork.turns.steering_service import SteeringService
+from cowork.turns.stopping import STOP_TIMEOUT_S, stop_and_wait
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
-
-STOP_TIMEOUT_S = INTERRUPT_STEP_S + 0.5
 
 
 class TurnService:
@@ -83,7 +75,6 @@ class TurnService:
         self._runner = runner
         runner.on_given_up = self._end_waiting
         self._quota = quota
-        self._removals = removals
         self._remote = remote
         self._publisher = publisher
         self.registry = registry
@@ -94,6 +85,17 @@ class TurnService:
             policy=policy,
             remote=remote,
             publisher=publisher,
+        )
+        self.checks = QuestionChecks(pool, policy, mode=approvals.policy.mode)
+        self.deletion = SessionDeletion(
+            store,
+            pool,
+            self._queues,
+            recorder=recorder,
+            registry=registry,
+            removals=removals,
+            remote=remote,
+            check_ours=self._check_ours,
         )
         runner.follow_ups.accept = self.steering.accept_following
 
@@ -114,7 +116,7 @@ class TurnService:
         `IdempotencyMismatch`, `ClaudeUnavailable`, `StoreUnavailable`, `OutboxFull`, and
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
-        question = self._checked(project, question, agent_type)
+        question = self.checks.checked(project, question, agent_type)
         if self._remote is None:
             return self.ask_here(project, question, on_busy=on_busy, key=key)
         return self._remote.ask(project, question, on_busy, key) or self._ask_here_or_elsewhere(
@@ -216,42 +218,6 @@ class TurnService:
             place.behind.stop(interrupted())
         return turn, False
 
-    def approves(self, wanted: bool | None) -> bool:
-        """Whether a question's turn asks a person, of which the operator has the first word."""
-        mode = self.approvals.policy.mode
-        if wanted and mode == "off":
-            raise InvalidValue("this server asks nobody; see COWORK_APPROVALS", field="approvals")
-        if wanted is False and mode == "always":
-            raise InvalidValue("this server always asks", field="approvals")
-        return mode == "always" or bool(wanted)
-
-    def _check_turn_options(self, wanted: TurnOptions) -> None:
-        """Raise where the CLI has no such model, effort or server."""
-        offers = self._pool.offers
-        unknown = [name for name in wanted.mcp_servers if name not in offers.mcp_servers]
-        if unknown:
-            raise InvalidValue(f"no MCP server is named {unknown[0]!r}", field="mcp_servers")
-        if wanted.model is None and wanted.effort is None:
-            return
-        self._policy.workspace.check()
-        offer = offers.get()
-        model = offer.find(wanted.model or DEFAULT_NAME)
-        is_id = wanted.model is not None and MODEL_ID.fullmatch(wanted.model) is not None
-        if wanted.model is not None and model is None and not is_id:
-            raise InvalidValue("expected an `id` of GET /models, or a full id", field="model")
-        if wanted.effort is not None and model is not None and wanted.effort not in model.efforts:
-            efforts = ", ".join(model.efforts) or "none"
-            raise InvalidValue(f"this model's efforts are: {efforts}", field="effort")
-
-    def _checked(self, project: Project, question: Question, agent_type: str | None) -> Question:
-        """The question with what the operator lets it have, and with its skill."""
-        if question.turn_options != turn_options.DEFAULT:
-            self._check_turn_options(question.turn_options)
-        options, skill = self._permitted(question.options), self._skill(project, agent_type)
-        if (options, skill) == (question.options, question.skill):
-            return question
-        return replace(question, options=options, skill=skill)
-
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn and wait, at most a second, for its end; one that ended is no error.
 
@@ -310,79 +276,6 @@ class TurnService:
         for worker in self._remote.find(project):
             if worker != self._holder:
                 self._remote.interrupt_project(worker, project)
-
-    def _permitted(self, options: LaunchOptions) -> LaunchOptions:
-        """The options, where the operator lets a request have them."""
-        mode, operators = options.permission_mode, self._policy.permission_mode
-        if mode is None:
-            return options
-        if mode == operators:
-            return replace(options, permission_mode=None)
-        if not permission_allows(mode, operators):
-            sentence = f"this server allows no mode that is wider than its own, {operators!r}"
-            raise InvalidValue(sentence, field="permission_mode")
-        return options
-
-    def _skill(self, project: Project, agent_type: str | None) -> str | None:
-        try:
-            skill = command.skill_name(agent_type)
-        except ValueError as fault:
-            raise InvalidValue(str(fault), field="agent_type") from fault
-        if skill is None:
-            return None
-        self._policy.workspace.check()
-        if not self._pool.has_skill(skill, self._policy.workspace.cwd(project)):
-            raise InvalidValue(f"no skill is named {skill!r}", field="agent_type")
-        return skill
-
-    def delete_session(self, project: Project) -> bool:
-        """Delete the project's session in whatever workers have turns of it; see below."""
-        if self._remote is None:
-            return self.delete_session_here(project)
-        workers = self._remote.find(project) or [self._holder]
-        existed = [
-            self.delete_session_here(project)
-            if worker == self._holder
-            else self._remote.delete(worker, project)
-            for worker in workers
-        ]
-        return any(existed)
-
-    def delete_session_here(self, project: Project) -> bool:
-        """Delete the project's session, ending its turns; False when it had none.
-
-        What was said is gone with it: of turns that have ended nothing is kept, of those that
-        this ends, that they were interrupted.  What the CLI keeps is removed when its process is
-        over, before this returns where that is soon (`REMOVE_TIMEOUT_S`).
-        Raises `WorkerUnreachable`, with nothing deleted, where another process runs one.
-        """
-        if self._remote is None:
-            self._check_ours(project)
-        if not self._recorder.flush():
-            raise StoreUnavailable("store unavailable", retry_after=1)
-        before = self._queues.turns_of(project)
-        session = self._store.delete_session(project)
-        turns = list(dict.fromkeys([*before, *self._queues.turns_of(project)]))
-        running = [turn for turn in turns if turn.done is None]
-        # A turn that ends just now may have brought its texts to the store after the deletion.
-        late = [turn for turn in turns if not turn.keep_end_only()]
-        self._stop_and_wait(running, TurnInterrupted("the project's session was deleted"))
-        if late:
-            self._store.forget_turns(project)
-        self.registry.forget_project(project, late)
-        self._pool.forget(project, session.id if session is not None else None)
-        if self._remote is not None:
-            self._remote.forget(project, () if session is None else session.ids)
-        if session is not None:
-            self._removals.add(session.ids, lambda: self._pool.is_rid_of(project))
-        return session is not None or bool(running)
-
-    def forget_here(self, project: Project, session_ids: Sequence[str]) -> None:
-        """Keep nothing of sessions that another worker has deleted, nor of what they said."""
-        self.registry.forget_project(project)
-        if session_ids:
-            self._pool.forget(project, session_ids[-1])
-            self._removals.add(session_ids, lambda: self._pool.is_rid_of(project))
 
     def warm(self, project: Project) -> None:
         """Have the project's process ready for its next question; returns when it is.
@@ -486,12 +379,4 @@ class TurnService:
 
     def stop_all(self, reason: CoworkError) -> None:
         """End every turn, and wait until the last has said so; bounded by one interrupt."""
-        self._stop_and_wait(self._queues.all(), reason)
-
-    @staticmethod
-    def _stop_and_wait(turns: list[Turn], reason: CoworkError) -> None:
-        for turn in turns:
-            turn.stop(reason)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for turn in turns:
-            turn.wait(deadline)
+        stop_and_wait(self._queues.all(), reason)

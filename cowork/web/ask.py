@@ -212,7 +212,7 @@ def _ask(
             system_prompt=body["system_prompt"] or None,
             output_schema=body["output_schema"],
             permission_mode=body["permission_mode"],
-            approvals=turn_service.approves(body["approvals"]),
+            approvals=turn_service.checks.approves(body["approvals"]),
             todo="todo" in events,
         ),
     )

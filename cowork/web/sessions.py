@@ -42,7 +42,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
         CLI keeps of the session is removed too, the workspace is not.
         """
         project = project_of(project_id)
-        if turn_service.delete_session(project):
+        if turn_service.deletion.delete(project):
             return {"success": True, "message": f"Session cleared for {project_id}"}
         return {"success": False, "message": f"No session found for {project_id}"}
 

@@ -70,6 +70,7 @@ def folder(begun):
 def _short_timeouts(monkeypatch):
     monkeypatch.setattr("cowork.turns.result_wait.INTERRUPT_STEP_S", 0.03)
     monkeypatch.setattr("cowork.turns.service.STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("cowork.turns.stopping.STOP_TIMEOUT_S", 0.3)
 
 
 def open_server(folder, part, told, **more):
