@@ -88,6 +88,7 @@ def _until(
             # At once: an interrupt would write that the tool was not allowed.
             process.kill()
             approvals.park()
+            run.steering.detach(approvals.request_save)
             raise
     until = run.deadline.at(reply) if give_up is None else give_up
     return min(until, look_again)

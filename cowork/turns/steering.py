@@ -41,6 +41,11 @@ class Steering:
         self._steers.take_back()
         self._steers.on_add(on_add)
 
+    def detach(self, on_add: Callable[[], None]) -> None:
+        """The process is given up, and the turn waits without one."""
+        self._steers.on_add(on_add)
+        del self._process, self._reply
+
     def step(self) -> None:
         """Hand on what was said, and learn what has become of it."""
         for steer_id, state in self._reply.steers.pop_news():

@@ -51,14 +51,16 @@ class TurnSteers:
         self._condition = PredicateCondition()
         self._all: dict[str, Steer] = {}
         self._is_closed = False
-        self._on_add: Callable[[], None] = lambda: None
+        self._on_add: Callable[[], None] = _nobody
 
     def __bool__(self) -> bool:
         return bool(self._all)
 
     def on_add(self, call: Callable[[], None]) -> None:
         """What is called from now on when something was said."""
-        self._on_add = call
+        with self._condition:
+            # A turn that has ended is kept for long, and would keep its process with it.
+            self._on_add = _nobody if self._is_closed else call
 
     def add(self, steer_id: str, turn_id: str, text: str) -> bool:
         """Take it; False where it was taken before.
@@ -76,7 +78,8 @@ class TurnSteers:
             if not self._append([_event(Steer(steer_id, text, turn_id), text)]):
                 raise TurnEnded("the turn has ended")
             self._all[steer_id] = Steer(steer_id, text, turn_id)
-        self._on_add()
+            on_add = self._on_add
+        on_add()
         return True
 
     def _check_room(self, text: str) -> None:
@@ -136,7 +139,7 @@ class TurnSteers:
     def close(self) -> None:
         """Nothing can be said any more."""
         with self._condition:
-            self._is_closed = True
+            self._is_closed, self._on_add = True, _nobody
             self._condition.notify()
 
     def cancel_waiting(self) -> None:
@@ -148,6 +151,10 @@ class TurnSteers:
     def restore(self, steers: Iterable[Steer]) -> None:
         """What the turn was told while another process was at it; its log has it."""
         self._all = {each.id: each for each in steers}
+
+
+def _nobody() -> None:
+    """Nobody is to be told."""
 
 
 def check_same(known: str, text: str) -> None:

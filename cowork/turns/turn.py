@@ -455,6 +455,7 @@ class Turn:
         with self._condition:
             self.is_given_up = True
             self._on_stop = None
+            self.steers.close()
             self._readers.cancel_timer()
             self._condition.notify()
 

@@ -40,7 +40,7 @@ _NEWER = frozenset(
     }
 )
 # What a question that is said to a turn cannot have: it takes what that turn has.
-_NOT_STEERED = (
+NOT_STEERED = (
     *("attachments", "agent_type", "model", "effort", "max_turns", "max_budget_usd"),
     *("disallowed_tools", "mcp_servers", "approvals", "approval_timeout"),
     *("system_prompt", "output_schema", "permission_mode"),
@@ -170,7 +170,7 @@ def _submit(turn_service: TurnService, body: dict[str, Any], *, streaming: bool)
 
 def _steer(turn_service: TurnService, body: dict[str, Any], key: TurnKey | None) -> _Asked | None:
     """The turn that the project answers, which is told the question; None where there is none."""
-    for name in _NOT_STEERED:
+    for name in NOT_STEERED:
         if body[name]:
             raise InvalidValue("a question for a turn that runs takes what that has", field=name)
     if len(body["question"].encode()) > TEXT_LIMIT_BYTES:

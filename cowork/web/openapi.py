@@ -60,11 +60,11 @@ _ASKS_UPSTREAM = {"xo_auth_start", "xo_auth_status", "xo_auth_consume", "xo_auth
 _STREAMS = {"ask_question_streaming", "stream_turn_events"}
 _ASKS = {"ask_question", "ask_question_streaming"}
 # Those that an `Idempotency-Key` has answer a second time.
-_REPLAYS = {*_ASKS, "fork_session", "rewind_session"}
+_REPLAYS = {*_ASKS, "fork_session", "rewind_session", "steer_turn"}
 _OF_A_PROJECT = {*_ASKS, "delete_session", "interrupt_session", "warm_session"}
 # Keys that a reply has now and then; all others it always has.
 OPTIONAL = {
-    "AskReply": {"session_recovered", "session_moved", "structured_output"},
+    "AskReply": {"session_recovered", "session_moved", "structured_output", "steered"},
     "SessionsReply": {"next"},
     "ConversationMessageReply": {"usage"},
     "ApprovalReply": {
@@ -75,8 +75,11 @@ OPTIONAL = {
     "ReadyReply": {"reasons"},
     "TurnReply": {
         *("session_moved", "structured_output", "model", "stop_reason", "usage_by_model"),
-        *("permission_denials", "files_changed", "waiting_for"),
+        *("permission_denials", "files_changed", "waiting_for", "steers"),
     },
+    "ListedTurnReply": {"session_moved", "model", "stop_reason", "waiting_for"},
+    "ProcessReply": {"worker"},
+    "ProcessesReply": {"unreachable"},
     "UsageReply": {"truncated"},
     "UsageRowReply": {"day", "project", "key", "model"},
     # What else an error has depends on it.

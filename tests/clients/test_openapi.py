@@ -17,6 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.generation import GenerationMode
 
+from cowork.web.ask import NOT_STEERED
 from tests.clients.node import HERE, node_binary
 from tests.serving import Gunicorn, Served
 from tests.upstream import Upstream
@@ -158,10 +159,11 @@ def typed_frames(models: Any, caller: Any, asked: dict[str, Any]):
 def test_fault_w10_schemathesis_finds_every_operation_as_it_is_described(
     gunicorn: Callable[..., Gunicorn], upstream: Upstream
 ) -> None:
-    # What a schema cannot say: which modes, skills and logins the server has.
+    # What a schema cannot say: which modes, skills, checkpoints and logins the server has.
     served = gunicorn(
         CLAUDE_TIMEOUT="5",
         COWORK_PERMISSION_MODE="acceptEdits",
+        COWORK_CHECKPOINTS="true",
         CHAT_API_BASE_URL=upstream.url,
         XO_AUTH_SESSION_ID="session-1",
         XO_POLL_TOKEN="poll-token-123",
@@ -188,14 +190,16 @@ def leave_to_the_server(case: Any, *, number: int) -> None:
     """Take out what it may rightly refuse though the schema is met."""
     if isinstance(case.body, dict):
         case.body = {name: case.body[name] for name in case.body if name not in SERVERS}
+        if case.body.get("on_busy") == "steer":
+            case.body = {name: case.body[name] for name in case.body if name not in NOT_STEERED}
     if "Idempotency-Key" in (case.headers or {}):  # of another body
         case.headers["Idempotency-Key"] = f"{number}"
     # It has to be the same as in the body, or the path.
     (case.headers or {}).pop("X-Cowork-Project", None)
     # It may be too long before `to`.
     (case.query or {}).pop("from", None)
-    # It has to be of a message that there is.
-    for name in ("before", "after"):
+    # It has to be of a message that there is, or of a page of this list.
+    for name in ("before", "after", "cursor"):
         (case.query or {}).pop(name, None)
 
 
