@@ -28,7 +28,7 @@ from tests.serving import Client, Gunicorn, wait_for
 SETTINGS: dict[str, str] = {}
 AT_ONCE = 8
 TIMEOUT_S = 1.0
-WAIT_S = 90.0
+WAIT_S = 150.0
 KILLED = 0.25
 ENDS = ("allow", "allow", "allow", "change", "deny", "deny_interrupt", "two", "expire", "interrupt")
 # How a turn may end whose worker or CLI was killed, or that was interrupted.

@@ -40,11 +40,11 @@ KINDS: list[tuple[ModuleType, int]] = [
     (crashes, 50),
     (deliveries, 1000),
     (blackholes, 200),
-    (evictions, 500),
+    (evictions, 300),
     (workers, 50),
     (partitions, 10),
     (approvals, 1000),
-    (steering, 300),
+    (steering, 200),
 ]
 
 
