@@ -21,6 +21,7 @@ from cowork.web import (
     approvals,
     ask,
     client_address,
+    console,
     docs,
     forks,
     guard,
@@ -110,6 +111,7 @@ def create_app(services: Services) -> Flask:
     )
     transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
+    console.register(app)
     api = docs.register(app)
     problems.register(app)  # after the API's own handlers, which it replaces
     for blueprint in _blueprints(services, issued):

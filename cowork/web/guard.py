@@ -31,7 +31,18 @@ log = logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/health/live"})
 # To be read without a key.
-OPEN_ROUTES = frozenset({"/", "/docs", "/docs/assets/<name>", "/openapi.json"})
+OPEN_ROUTES = frozenset(
+    {
+        "/",
+        "/client.d.ts",
+        "/client.js",
+        "/console/<name>",
+        "/console/vendor/<name>",
+        "/docs",
+        "/docs/assets/<name>",
+        "/openapi.json",
+    }
+)
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})

@@ -6,11 +6,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, g, jsonify
+from flask import Response, g, jsonify, request
 
 from cowork import __version__
 from cowork.errors import StoreUnavailable
 from cowork.lifecycle import Services
+from cowork.web import console
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.outbox import status_reply
 from cowork.web.schemas.health import HealthReply, ReadyReply, RootReply
@@ -27,9 +28,11 @@ def blueprint(services: Services) -> CoworkBlueprint:
     @routes.get("/")
     @routes.response(200, RootReply)
     def read_root() -> Response:
-        """The service runs."""
+        """The service runs; a browser, which asks for HTML, gets the console."""
+        if console.wants_page(request):
+            return console.page()
         reply = jsonify({"status": "XO Cowork API running"})
-        reply.vary.add("Accept")  # a browser will get a page
+        reply.vary.add("Accept")
         return reply
 
     @routes.get("/health")

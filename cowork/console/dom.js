@@ -1,0 +1,147 @@
+// Small helpers: elements, icons, numbers as people read them, a bus for what others should know.
+
+const SVG = "http://www.w3.org/2000/svg";
+const ICONS = {
+  send: "M8 13V3M3.5 7.5 8 3l4.5 4.5",
+  stop: "M4.5 4.5h7v7h-7z",
+  plus: "M8 3v10M3 8h10",
+  clip: "M12.5 7.5 8 12a2.8 2.8 0 0 1-4-4l5-5a1.9 1.9 0 0 1 2.7 2.7l-5 5a.9.9 0 0 1-1.3-1.3L9.700 5.100",
+  menu: "M2.500 4.500h11M2.500 8h11M2.500 11.500h11",
+  copy: "M5.500 5.500V3.200c0-.4.300-.7.700-.7h6.600c.4 0 .7.300.7.700v6.600c0 .4-.300.7-.7.7h-2.300M3.200 5.500h6.600c.4 0 .7.300.7.700v6.600c0 .4-.300.7-.7.7H3.200a.7.700 0 0 1-.7-.7V6.200c0-.4.300-.7.700-.7Z",
+  fold: "m6 4 4 4-4 4",
+  check: "m3.500 8.500 3 3 6-7",
+  cross: "m4 4 8 8m0-8-8 8",
+  more: "M3.500 8h.01M8 8h.01M12.500 8h.01",
+  down: "M8 3v10m4.500-4.500L8 13 3.500 8.500",
+  options: "M2.500 5h6m3 0h2M2.500 11h2m3 0h6M10 3.300v3.400M6 9.300v3.400",
+  alert: "M8 4v5M8 12h.01",
+};
+
+/** `h("button.quiet", {onclick}, "Text", element)`; null and false children are left out. */
+export function h(what, given = {}, ...children) {
+  const [tag, ...classes] = what.split(".");
+  const made = document.createElement(tag || "div");
+  if (classes.length) made.className = classes.join(" ");
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name in made && typeof value !== "string") made[name] = value;
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+export function icon(name) {
+  const drawn = document.createElementNS(SVG, "svg");
+  drawn.setAttribute("viewBox", "0 0 16 16");
+  drawn.setAttribute("class", "icon");
+  drawn.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  drawn.append(path);
+  return drawn;
+}
+
+/** A button that shows an icon alone and has a name. */
+export function iconButton(name, label, onclick, kind = "quiet") {
+  return h(`button.${kind}.square`, { type: "button", title: label, "aria-label": label, onclick }, icon(name));
+}
+
+export function button(label, onclick, kind = "plain", more = {}) {
+  return h(`button.${kind}`, { type: "button", onclick, ...more }, label);
+}
+
+const COUNT = new Intl.NumberFormat("en");
+export const count = (number) => COUNT.format(number);
+export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+
+export function money(usd) {
+  if (usd === null || usd === undefined) return "";
+  return usd === 0 ? "$0" : usd < 0.01 ? "<$0.01" : `$${usd.toFixed(2)}`;
+}
+
+export function span(ms) {
+  if (ms === null || ms === undefined) return "";
+  if (ms < 1000) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  if (ms < 10000) return `${(ms / 1000).toFixed(1)} s`;
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function bytes(number) {
+  if (number === null || number === undefined) return "";
+  return number < 1e6 ? `${Math.max(1, Math.round(number / 1024))} kB` : `${(number / 1048576).toFixed(number < 1e8 ? 1 : 0)} MB`;
+}
+
+export function ago(text) {
+  const seconds = Math.max(0, (Date.now() - Date.parse(text)) / 1000);
+  if (seconds < 60) return "now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+export function cut(text, length) {
+  const line = String(text ?? "").replace(/\s+/g, " ").trim();
+  return line.length > length ? `${line.slice(0, length - 1)}…` : line;
+}
+
+/** Short news for a screen reader and, for two seconds, for the eye. */
+export function toast(text) {
+  const place = document.getElementById("toast");
+  place.textContent = text;
+  place.classList.add("shown");
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => {
+    place.classList.remove("shown");
+    place.textContent = "";
+  }, 2000);
+}
+
+export function announce(text) {
+  document.getElementById("live").textContent = text;
+}
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without https the clipboard is not to be had that way.
+    const field = h("textarea.sr", {}, text);
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+  toast("Copied");
+}
+
+/** What this tab keeps over a reload; gone with the tab. */
+export const kept = {
+  get(name, otherwise = null) {
+    try {
+      return JSON.parse(sessionStorage.getItem(`cowork:${name}`)) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
+  },
+  set(name, value) {
+    try {
+      if (value === null || value === "") sessionStorage.removeItem(`cowork:${name}`);
+      else sessionStorage.setItem(`cowork:${name}`, JSON.stringify(value));
+    } catch {
+      // Full, or switched off: it is lost at a reload.
+    }
+  },
+};
+
+const listeners = new Map();
+export function on(name, listener) {
+  listeners.set(name, [...(listeners.get(name) ?? []), listener]);
+}
+export function emit(name, fact) {
+  for (const listener of listeners.get(name) ?? []) listener(fact);
+}

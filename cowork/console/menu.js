@@ -1,0 +1,100 @@
+// A menu under a button, and a dialog that asks: both by the keyboard too.
+
+import { button, h } from "./dom.js";
+
+let open = null;
+
+export function closeMenu() {
+  if (!open) return false;
+  const { list, opener } = open;
+  open = null;
+  list.remove();
+  opener.setAttribute("aria-expanded", "false");
+  if (list.contains(document.activeElement) || document.activeElement === document.body) opener.focus();
+  return true;
+}
+
+/** `items` are `[label, action]`, with a third `true` where it is the present one. */
+export function openMenu(opener, items) {
+  const again = open?.opener === opener;
+  closeMenu();
+  if (again) return;
+  const choose = (action) => () => {
+    closeMenu();
+    opener.focus();
+    action();
+  };
+  const made = items.map(([label, action, chosen]) =>
+    h("button.menu-item", { type: "button", role: chosen === undefined ? "menuitem" : "menuitemradio", "aria-checked": chosen === undefined ? null : String(chosen), tabIndex: -1, onclick: choose(action) }, label),
+  );
+  const list = h("div.menu", { role: "menu", "aria-label": opener.getAttribute("aria-label") ?? opener.textContent }, made);
+  list.addEventListener("keydown", (event) => {
+    const at = made.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: made.length - 1 }[event.key];
+    if (event.key === "Escape" || event.key === "Tab") {
+      if (event.key === "Escape") event.preventDefault();
+      event.stopPropagation();
+      opener.focus();
+      closeMenu();
+    } else if (to !== undefined) {
+      event.preventDefault();
+      made[(to + made.length) % made.length].focus();
+    }
+  });
+  document.body.append(list);
+  place(list, opener);
+  opener.setAttribute("aria-haspopup", "menu");
+  opener.setAttribute("aria-expanded", "true");
+  open = { list, opener };
+  made[Math.max(0, items.findIndex((item) => item[2]))].focus();
+}
+
+function place(list, opener) {
+  const at = opener.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = list;
+  const above = at.bottom + height + 8 > innerHeight && at.top > height + 8;
+  list.style.left = `${Math.max(8, Math.min(at.right - width, innerWidth - width - 8))}px`;
+  list.style.top = `${above ? at.top - height - 4 : Math.min(at.bottom + 4, innerHeight - height - 8)}px`;
+}
+
+document.addEventListener("pointerdown", (event) => {
+  if (open && !open.list.contains(event.target) && !open.opener.contains(event.target)) closeMenu();
+});
+
+/** Ask by a dialog; `fields` are `[name, label, value]`. Resolves to their values, or null. */
+export function ask(title, { text = "", fields = [], yes = "OK", danger = false, body = null } = {}) {
+  return new Promise((resolve) => {
+    const inputs = fields.map(([name, label, value]) => {
+      const input = h("input", { name, value, id: `ask-${name}`, autocomplete: "off", spellcheck: "false" });
+      return [name, input, h("label.field", { for: `ask-${name}` }, h("span", {}, label), input)];
+    });
+    const finish = (value) => {
+      dialog.close();
+      dialog.remove();
+      resolve(value);
+    };
+    const values = () => Object.fromEntries(inputs.map(([name, input]) => [name, input.value.trim()]));
+    const form = h(
+      "div.dialog-body",
+      {},
+      h("h2", { id: "ask-title" }, title),
+      text ? h("p", {}, text) : null,
+      body,
+      inputs.map(([, , label]) => label),
+      h("div.row.end", {}, button("Cancel", () => finish(null)), button(yes, () => finish(values()), danger ? "danger" : "primary")),
+    );
+    const dialog = h("dialog", { "aria-labelledby": "ask-title" }, form);
+    dialog.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      finish(null);
+    });
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.target.tagName === "INPUT") finish(values());
+      event.stopPropagation();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    (inputs[0]?.[1] ?? dialog.querySelector(".end button:last-child")).focus();
+    inputs[0]?.[1].select();
+  });
+}

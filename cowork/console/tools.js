@@ -1,0 +1,190 @@
+// A tool call as one line: what it is called, what it does, how it went; open, all of it.
+
+import { diffOf, diffStat } from "./diff.js";
+import { cut, h, icon, plural, span } from "./dom.js";
+
+// What only looks: several in a row are one line.
+const QUIET = { Read: "file", Grep: "search", Glob: "search", LS: "list", NotebookRead: "file", TaskGet: "task", TaskList: "list" };
+const NOUNS = { file: ["Read", "file"], search: ["", "search"], list: ["Listed", "folder"], task: ["Looked at", "task"] };
+const EDITS = new Set(["Edit", "MultiEdit", "Write", "NotebookEdit"]);
+const SHOWN_LINES = 20;
+const FAILED_LINES = 6;
+
+/** What a call does, in a line; what there is to see of it, as `diff`, `command` or `input`. */
+export function described(name, input = {}) {
+  const path = input.file_path ?? input.notebook_path ?? input.path;
+  if (name === "Bash") return { name: "Run", does: input.command ?? "", command: input.command };
+  if (EDITS.has(name)) return { name: name === "Write" ? "Write" : "Edit", does: shortPath(path), path, edits: editsOf(name, input) };
+  if (name === "Read") return { name, does: shortPath(path) };
+  if (name === "Grep" || name === "Glob") return { name: name === "Grep" ? "Search" : "Find", does: [input.pattern, shortPath(input.path)].filter(Boolean).join("  in ") };
+  if (name === "WebFetch") return { name: "Fetch", does: input.url };
+  if (name === "WebSearch") return { name: "Search the web", does: input.query };
+  if (name === "Task" || name === "Agent") return { name: "Sub-agent", does: input.description ?? input.prompt };
+  if (name === "TodoWrite") return { name: "Plan", does: `${plural(input.todos?.length ?? 0, "item")}` };
+  const mcp = /^mcp__(.+?)__(.+)$/.exec(name);
+  const first = Object.values(input).find((value) => typeof value === "string");
+  return { name: mcp ? `${mcp[2]} (${mcp[1]})` : name, does: first ?? "" };
+}
+
+export function shortPath(path) {
+  if (!path) return "";
+  const parts = String(path).split("/");
+  return parts.length > 4 ? `…/${parts.slice(-3).join("/")}` : path;
+}
+
+function editsOf(name, input) {
+  if (name === "Write") return [{ before: "", after: input.content ?? "" }];
+  if (name === "NotebookEdit") return [{ before: "", after: input.new_source ?? "" }];
+  return (input.edits ?? [input]).map((each) => ({ before: each.old_string ?? "", after: each.new_string ?? "" }));
+}
+
+/** The whole of what a call would do or did: its command, its diff, or its input. */
+export function inputView(name, input) {
+  const told = described(name, input);
+  if (told.command !== undefined) return panel("Command", told.command, "command");
+  if (told.edits) return h("div.edits", {}, told.edits.map((each) => diffOf(told.path, each.before, each.after)));
+  return panel("Input", JSON.stringify(input, null, 2), "input");
+}
+
+function panel(label, text, kind) {
+  return h(`div.panel.${kind}`, {}, linesView(label, text));
+}
+
+/** Text of any length: its first lines, and a button for all of them. */
+function linesView(label, text, most = SHOWN_LINES, fromEnd = false) {
+  const lines = String(text).replace(/\n$/, "").split("\n");
+  const some = fromEnd ? lines.slice(-most) : lines.slice(0, most);
+  const shown = h("pre", { tabIndex: 0, role: "group", "aria-label": label }, some.join("\n"));
+  if (lines.length <= most) return shown;
+  const all = h("button.quiet.small", { type: "button" }, `All ${plural(lines.length, "line")}`);
+  all.addEventListener("click", () => {
+    shown.textContent = lines.join("\n");
+    all.remove();
+  });
+  return fromEnd ? h("div", {}, all, shown) : h("div", {}, shown, all);
+}
+
+const EXIT = /^(?:Error: )?Exit code (\d+)\n?/;
+
+export class ToolLine {
+  constructor({ id, name, input, parent_id: parent }) {
+    this.id = id;
+    this.name = name;
+    this.input = input ?? {};
+    this.parent = parent;
+    this.state = "running";
+    this.begun = performance.now();
+    this.told = described(name, this.input);
+    this.mark = h("span.mark", { "aria-hidden": "true" });
+    this.side = h("span.side.num");
+    this.word = h("span.sr", {}, "running");
+    this.head = h(
+      "button.tool-head",
+      { type: "button", "aria-expanded": "false", onclick: () => this.toggle() },
+      this.mark,
+      h("span.tool-name", {}, this.told.name),
+      h("span.tool-does", { title: cut(this.told.does, 500) }, cut(this.told.does, 300)),
+      this.word,
+      this.side,
+      icon("fold"),
+    );
+    this.body = h("div.tool-body", { hidden: true });
+    this.nested = h("div.nested");
+    this.el = h("div.tool.running", {}, this.head, this.body, this.nested);
+    const stat = this.told.edits && diffStat(this.told.edits);
+    if (stat) this.stat = h("span.stat", {}, h("span.plus", {}, `+${stat.added}`), " ", h("span.minus", {}, `−${stat.removed}`));
+    this.#sides();
+  }
+
+  get isQuiet() {
+    return this.name in QUIET && this.state === "done" && !this.nested.hasChildNodes();
+  }
+
+  /** The seconds that it has taken so far; called each second while it runs. */
+  tick() {
+    const ms = performance.now() - this.begun;
+    if (this.state === "running" && ms > 1000) this.side.textContent = `${Math.floor(ms / 1000)} s`;
+  }
+
+  result({ content, is_error: isError, duration_ms: ms, truncated }) {
+    const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
+    const denied = isError && /(permission|denied|rejected|doesn't want to proceed)/i.test(text.slice(0, 300)) && !EXIT.test(text);
+    const code = EXIT.exec(text)?.[1];
+    this.output = text.replace(EXIT, "");
+    this.truncated = truncated;
+    this.#become(isError ? (denied ? "denied" : "failed") : "done");
+    this.word.textContent = isError ? "" : "done";
+    const fault = isError ? h("span.fault", {}, denied ? "not allowed" : code ? `failed, exit ${code}` : "failed") : null;
+    this.#sides(fault, ms);
+    if (isError && !denied) this.#openEnd();
+    else if (!this.body.hidden) this.#fill();
+  }
+
+  /** Its turn ended without a result for it. */
+  abandon() {
+    if (this.state !== "running") return;
+    this.#become("denied");
+    this.word.textContent = "stopped";
+    this.side.replaceChildren("stopped");
+  }
+
+  toggle(open = this.body.hidden) {
+    if (open) this.#fill();
+    this.body.hidden = !open;
+    this.head.setAttribute("aria-expanded", String(open));
+  }
+
+  #become(state) {
+    this.el.classList.replace(this.state, state);
+    this.state = state;
+    this.mark.replaceChildren(...(state === "done" ? [] : state === "failed" || state === "denied" ? [icon("cross")] : []));
+  }
+
+  #sides(fault = null, ms = null) {
+    const parts = [fault, this.stat, ms === null || ms === undefined ? null : h("span", {}, span(ms))];
+    this.side.replaceChildren(...parts.filter(Boolean));
+  }
+
+  #openEnd() {
+    const shown = this.output.trim() ? linesView("Output", this.output, FAILED_LINES, true) : h("p.faint", {}, "It printed nothing.");
+    this.body.replaceChildren(h("div.panel.output.bad-panel", {}, shown));
+    this.body.hidden = false;
+    this.head.setAttribute("aria-expanded", "true");
+  }
+
+  #fill() {
+    const seen = [inputView(this.name, this.input)];
+    if (this.output?.trim()) seen.push(h("div.panel.output", {}, linesView("Output", this.output)));
+    else if (this.state === "done") seen.push(h("p.faint.small-text", {}, "It printed nothing."));
+    if (this.truncated) seen.push(h("p.faint.small-text", {}, "Cut at 64 KiB."));
+    this.body.replaceChildren(...seen);
+  }
+}
+
+/** Consecutive quiet calls as one line that opens to them. */
+export class Gathered {
+  constructor(first) {
+    this.lines = [];
+    this.label = h("span.tool-name");
+    this.names = h("span.tool-does");
+    this.head = h("button.tool-head", { type: "button", "aria-expanded": "false", onclick: () => this.#toggle() }, h("span.mark", { "aria-hidden": "true" }), this.label, this.names, icon("fold"));
+    this.body = h("div.nested", { hidden: true });
+    this.el = h("div.tool.done.gathered", {}, this.head, this.body);
+    first.el.replaceWith(this.el);
+    this.add(first);
+  }
+
+  add(line) {
+    this.lines.push(line);
+    this.body.append(line.el);
+    const kinds = Map.groupBy(this.lines, (each) => QUIET[each.name]);
+    const said = [...kinds].map(([kind, found]) => `${NOUNS[kind][0]} ${plural(found.length, NOUNS[kind][1]).replace("searchs", "searches")}`.trim());
+    this.label.textContent = said.join(", ");
+    this.names.textContent = cut(this.lines.map((each) => each.told.does).join(", "), 300);
+  }
+
+  #toggle() {
+    this.body.hidden = !this.body.hidden;
+    this.head.setAttribute("aria-expanded", String(!this.body.hidden));
+  }
+}
