@@ -14,7 +14,7 @@ const ICONS = {
   more: "M3.500 8h.01M8 8h.01M12.500 8h.01",
   down: "M8 3v10m4.500-4.500L8 13 3.500 8.500",
   options: "M2.500 5h6m3 0h2M2.500 11h2m3 0h6M10 3.300v3.400M6 9.300v3.400",
-  alert: "M8 4v5M8 12h.01",
+  alert: "M8 2.500 14.500 13.500h-13L8 2.500ZM8 6.700v3M8 11.600h.01",
 };
 
 /** `h("button.quiet", {onclick}, "Text", element)`; null and false children are left out. */
@@ -69,6 +69,12 @@ export function span(ms) {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   return minutes < 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** A time that runs down: 4:05, or 2 h 10 min. */
+export function clock(ms) {
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 3600 ? `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : span(ms);
 }
 
 export function bytes(number) {

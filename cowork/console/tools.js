@@ -21,6 +21,8 @@ export function described(name, input = {}) {
   if (name === "WebSearch") return { name: "Search the web", does: input.query };
   if (name === "Task" || name === "Agent") return { name: "Sub-agent", does: input.description ?? input.prompt };
   if (name === "TodoWrite") return { name: "Plan", does: `${plural(input.todos?.length ?? 0, "item")}` };
+  if (name === "AskUserQuestion") return { name: "Question to you", does: input.questions?.[0]?.question ?? "" };
+  if (name === "ExitPlanMode") return { name: "Plan for you", does: "" };
   const mcp = /^mcp__(.+?)__(.+)$/.exec(name);
   const first = Object.values(input).find((value) => typeof value === "string");
   return { name: mcp ? `${mcp[2]} (${mcp[1]})` : name, does: first ?? "" };

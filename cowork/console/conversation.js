@@ -1,0 +1,378 @@
+// A project's conversation: its history, the turns that run or wait, and their streams.
+
+import { CoworkError, newKey } from "../client.js";
+import { cut, emit, kept, toast } from "./dom.js";
+import { ask as askDialog } from "./menu.js";
+import { client } from "./server.js";
+import { TurnView } from "./turn.js";
+
+export const EVENTS = ["tool", "thinking", "status", "approval", "usage", "subagent", "todo"];
+// A browser opens six connections to a server: so many streams leave some for everything else.
+const STREAMS = 4;
+const PAGES = 10;
+const SHOWN_TURNS = 30;
+const FEET = 8;
+const MOST_KEPT = 20;
+const slots = { free: STREAMS, waiting: [] };
+
+const all = new Map();
+
+export function conversationOf(project) {
+  const found = all.get(project) ?? new Conversation(project);
+  all.delete(project);
+  all.set(project, found);
+  for (const [name, each] of all) {
+    if (all.size <= MOST_KEPT) break;
+    if (!each.live.length) all.delete(name);
+  }
+  return found;
+}
+
+export const liveTurns = () => [...all.values()].flatMap((each) => each.live);
+export const forget = (project) => all.delete(project);
+
+async function withSlot(signal, use) {
+  if (slots.free > 0) slots.free -= 1;
+  else await new Promise((resolve, reject) => {
+    slots.waiting.push(resolve);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+  try {
+    return await use();
+  } finally {
+    const next = slots.waiting.shift();
+    if (next) next();
+    else slots.free += 1;
+  }
+}
+
+export class Conversation {
+  constructor(project) {
+    this.project = project;
+    this.el = document.createElement("div");
+    this.el.className = "turns";
+    this.turns = [];
+    this.session = null;
+    this.loaded = null;
+    this.decided = new Set();
+    this.listener = null;
+    this.connection = { state: "open", attempt: 0 };
+  }
+
+  get live() {
+    return this.turns.filter((turn) => turn.isLive);
+  }
+  get running() {
+    return this.live.find((turn) => turn.state !== "queued") ?? null;
+  }
+  get queued() {
+    return this.live.filter((turn) => turn !== this.running);
+  }
+  get waiting() {
+    return this.live.flatMap((turn) => [...turn.waiting.values()]);
+  }
+
+  changed(turn) {
+    this.listener?.(turn);
+  }
+
+  /** Get what the server has, once; again after it failed. */
+  load() {
+    this.loaded ??= this.#load().catch((fault) => {
+      this.loaded = null;
+      throw fault;
+    });
+    return this.loaded;
+  }
+
+  async #load() {
+    const messages = await this.#messages();
+    const told = new Map();
+    const seen = new Set();
+    for (const message of messages) {
+      const id = message.turn_id ?? message.id;
+      let turn = told.get(id);
+      // What this page has seen live says more than the messages do.
+      const live = !turn && message.turn_id && this.turns.find((each) => each.id === message.turn_id);
+      if (live) {
+        told.set(id, live);
+        seen.add(live);
+      }
+      if (live || seen.has(turn)) continue;
+      if (message.role === "user" || !turn) {
+        turn = new TurnView(this, { id: message.turn_id, at: message.created_at });
+        turn.state = message.state === "interrupted" ? "interrupted" : "succeeded";
+        told.set(id, turn);
+      }
+      if (message.role === "user") turn.setQuestion(...questionOf(message.parts));
+      else turn.history(message.parts);
+    }
+    const found = [...told.values()];
+    this.earlier = found.slice(0, -SHOWN_TURNS);
+    this.turns = [...found.slice(-SHOWN_TURNS), ...this.turns.filter((turn) => !told.has(turn.id))];
+    this.el.replaceChildren(...this.turns.map((turn) => turn.el));
+    await this.#catchUp();
+    this.changed(null);
+  }
+
+  showEarlier() {
+    this.turns.unshift(...this.earlier);
+    this.el.prepend(...this.earlier.map((turn) => turn.el));
+    this.earlier = [];
+  }
+
+  async #messages() {
+    const found = [];
+    try {
+      this.session = await client.session(this.project);
+      let after;
+      for (let page = 0; page < PAGES; page += 1) {
+        const { messages, next } = await client.messages(this.project, { limit: 200, after });
+        found.push(...messages);
+        if (!next) break;
+        after = next;
+      }
+    } catch (fault) {
+      if (fault.code !== "session_not_found") throw fault;
+      this.session = null;
+    }
+    return found;
+  }
+
+  /** Read on in what still runs; tell what the last turns took. */
+  async #catchUp() {
+    const own = kept.get(`asked:${this.project}`, []);
+    const ids = new Set(this.turns.slice(-FEET).map((turn) => turn.id));
+    for (const id of await this.#runningIds()) ids.add(id);
+    for (const each of own) if (each.turn) ids.add(each.turn);
+    await Promise.all([...ids].filter(Boolean).map((id) => this.#lookAt(id, own.find((each) => each.turn === id))));
+    for (const each of own.filter((one) => !one.turn)) this.#ask(each.body, { key: each.key, isAgain: true });
+  }
+
+  async #runningIds() {
+    try {
+      const { turns } = await client.turns(this.project, { limit: 20 });
+      return turns.filter((turn) => turn.state === "running" || turn.state === "queued").map((turn) => turn.turn_id).reverse();
+    } catch {
+      return []; // An older server; the last message tells of the turn that runs.
+    }
+  }
+
+  async #lookAt(id, own) {
+    let told;
+    try {
+      told = await client.turn(id);
+    } catch (fault) {
+      if (fault.code === "turn_expired" || fault.code === "turn_not_found") this.#done(id);
+      return;
+    }
+    const turn = this.turns.find((each) => each.id === id);
+    if (told.state === "running" || told.state === "queued") {
+      this.attach(id, own?.body?.question ?? turn?.text ?? told.question ?? "");
+      return;
+    }
+    this.#done(id);
+    if (turn && !turn.isLive) turn.finish(told);
+    else if (!turn && own) this.#recall(id, own, told);
+  }
+
+  /** A turn that this tab asked, which ended without a trace in the conversation. */
+  #recall(id, own, told) {
+    const turn = this.#add(new TurnView(this, { id, question: own.body.question }));
+    if (told.message) turn.history([{ type: "text", text: told.message }]);
+    turn.finish(told);
+  }
+
+  #add(turn) {
+    this.turns.push(turn);
+    this.el.append(turn.el);
+    return turn;
+  }
+
+  /** Read a turn's events from its first on, live, whoever asked it. */
+  attach(id, question = "") {
+    let turn = this.turns.find((each) => each.id === id);
+    if (turn?.reading) return turn;
+    if (!turn) turn = this.#add(new TurnView(this, { id, question }));
+    turn.wasReplayed = true;
+    turn.restart();
+    this.#read(turn, (options) => client.events(id, { events: EVENTS, ...options }));
+    return turn;
+  }
+
+  ask(text, options = {}) {
+    const body = { project_name: this.project, question: text, events: EVENTS, ...options };
+    return this.#ask(body, { key: newKey() });
+  }
+
+  #ask(body, { key, isAgain = false }) {
+    const turn = this.#add(new TurnView(this, { question: body.question, attachments: body.attachments }));
+    turn.options = body;
+    turn.wasReplayed = isAgain;
+    if (this.live.length > 1) turn.state = "queued";
+    if (!body.attachments?.length) this.#remember({ key, body, turn: null });
+    const onTurn = (id) => {
+      turn.id = id;
+      if (!body.attachments?.length) this.#remember({ key, body, turn: id });
+      emit("turn", { project: this.project, turn: id });
+      this.changed(turn);
+    };
+    this.#read(turn, (options) => client.ask(body, { idempotencyKey: key, onTurn, ...options }), key);
+    this.changed(turn);
+    emit("asked", { project: this.project, text: body.question });
+    return turn;
+  }
+
+  async #read(turn, open, key) {
+    turn.abort = new AbortController();
+    turn.reading = true;
+    const { signal } = turn.abort;
+    const onConnection = (connection) => {
+      turn.connection = connection;
+      this.changed(turn);
+    };
+    try {
+      await withSlot(signal, async () => {
+        for await (const frame of open({ signal, onConnection })) turn.frame(frame);
+      });
+      if (turn.isLive) turn.finish(await client.turn(turn.id));
+    } catch (fault) {
+      if (signal.aborted) return;
+      if (this.#approvalsAreOff(fault, turn, key)) return;
+      if (!(fault instanceof CoworkError)) console.error(fault);
+      turn.refused(fault);
+      if (fault.code === "unauthorized") emit("key-wanted");
+    } finally {
+      turn.reading = false;
+      turn.connection = null;
+      if (!turn.isLive) this.#done(turn.id, key);
+      this.endedAt = performance.now();
+      this.changed(turn);
+      emit("ended", { project: this.project, turn });
+    }
+  }
+
+  /** A server that lets no question ask for approvals says so once; it is asked without then. */
+  #approvalsAreOff(fault, turn, key) {
+    const says = Array.isArray(fault.detail) && fault.detail.some((each) => each.loc?.[1] === "approvals");
+    if (!says || !turn.options?.approvals) return false;
+    kept.set("approvals-off", true);
+    emit("approvals-off");
+    this.#done(turn.id, key);
+    const { approvals: _, ...body } = turn.options;
+    this.#drop(turn);
+    this.#ask(body, { key: newKey() });
+    return true;
+  }
+
+  #drop(turn) {
+    turn.state = "interrupted";
+    turn.abort?.abort();
+    turn.el.remove();
+    this.turns = this.turns.filter((each) => each !== turn);
+  }
+
+  #remember(entry) {
+    const others = kept.get(`asked:${this.project}`, []).filter((each) => each.key !== entry.key);
+    kept.set(`asked:${this.project}`, [...others, entry].slice(-20));
+  }
+
+  #done(id, key = null) {
+    const left = kept.get(`asked:${this.project}`, []).filter((each) => (!id || each.turn !== id) && each.key !== key);
+    kept.set(`asked:${this.project}`, left.length ? left : null);
+  }
+
+  async stop(turn = this.running) {
+    if (!turn) return;
+    try {
+      if (turn.id) await client.interrupt(turn.id);
+      else await client.interruptProject(this.project);
+    } catch (fault) {
+      toast(fault.message);
+    }
+  }
+
+  /** Take a question out of the queue; its text, to be edited. */
+  async unqueue(turn) {
+    if (turn.id) await client.interrupt(turn.id).catch((fault) => toast(fault.message));
+    this.#done(turn.id);
+    this.#drop(turn);
+    this.changed(null);
+    return turn.text;
+  }
+
+  async steer(text) {
+    const turn = this.running;
+    await client.steer(turn.id, text);
+    toast("Given to the running answer");
+  }
+
+  // What a turn's own buttons do.
+  again(turn) {
+    const { project_name: _, question: __, events: ___, ...options } = turn.options ?? {};
+    emit("ask", { project: this.project, text: turn.text, options: turn.options ? options : null });
+  }
+  edit(turn) {
+    emit("edit", { text: turn.text });
+  }
+  hash(turn) {
+    return `#/chat/${encodeURIComponent(this.project)}/${turn.id}`;
+  }
+  curl(turn) {
+    const { events: _, ...body } = turn.options ?? { project_name: this.project, question: turn.text };
+    const quoted = JSON.stringify(body).replaceAll("'", `'\\''`);
+    const key = kept.get("key") ? ` -H "Authorization: Bearer $COWORK_KEY"` : "";
+    return `curl -N ${location.origin}/ask_question_streaming${key} -H "Content-Type: application/json" -d '${quoted}'`;
+  }
+  async fork(turn) {
+    const given = await askDialog("Fork from here", {
+      text: "A new project begins with the conversation up to this answer. This one stays as it is.",
+      fields: [["to", "Name of the new project", `${this.project}-2`]],
+      yes: "Fork",
+    });
+    if (!given?.to) return;
+    try {
+      await client.fork(this.project, { to: given.to, at_turn: turn.id });
+      emit("sessions");
+      location.hash = `#/chat/${encodeURIComponent(given.to)}`;
+    } catch (fault) {
+      toast(fault.message);
+    }
+  }
+  async rewind(turn) {
+    const later = this.turns.length - this.turns.indexOf(turn) - 1;
+    const given = await askDialog("Rewind to here", {
+      text: `The conversation goes on after this answer: ${later === 1 ? "one later turn is" : `${later} later turns are`} gone from it. Files stay as they are.`,
+      yes: "Rewind",
+      danger: true,
+    });
+    if (!given) return;
+    try {
+      await client.rewind(this.project, { to_turn: turn.id });
+      for (const each of this.turns.slice(this.turns.indexOf(turn) + 1)) this.#drop(each);
+      emit("sessions");
+      toast("Rewound");
+    } catch (fault) {
+      toast(fault.message);
+    }
+  }
+
+  decidedHere(id) {
+    return this.decided.has(id);
+  }
+  resolved(id) {
+    emit("resolved", id);
+  }
+
+  /** What it was about last, in a line. */
+  lastWords() {
+    const turn = this.turns.at(-1);
+    return turn ? cut(turn.last_texts().at(-1) || turn.text, 80) : "";
+  }
+}
+
+function questionOf(parts) {
+  const text = parts.filter((part) => part.type === "text").map((part) => part.text).join("\n");
+  const files = parts.filter((part) => part.type === "image" || part.type === "document");
+  return [text, files.map((file) => ({ name: file.name ?? (file.type === "image" ? "image" : "document") }))];
+}
