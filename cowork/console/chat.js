@@ -36,6 +36,7 @@ export class ChatView {
     this.queue = h("div.queue", { hidden: true, role: "group", "aria-label": "Queue" });
     this.el = h("div.chat", {}, this.stream, h("div.base", {}, this.pill, this.banner, this.todos, this.now, this.queue, this.demo, this.dock.el, this.composer.el));
     this.stream.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    new ResizeObserver(() => this.follows && this.toEnd()).observe(this.stream);
     this.el.addEventListener("dragover", (event) => event.preventDefault());
     this.el.addEventListener("drop", (event) => {
       event.preventDefault();
@@ -46,6 +47,7 @@ export class ChatView {
       this.composer.set(text);
       this.composer.focus();
     });
+    on("drawn", () => this.follows && this.toEnd());
     on("listed", (sessions) => this.#listed(sessions));
     setInterval(() => this.#second(), 1000);
     document.addEventListener("visibilitychange", () => this.#draw());
@@ -132,7 +134,10 @@ export class ChatView {
 
   #scrolled() {
     const left = this.stream.scrollHeight - this.stream.scrollTop - this.stream.clientHeight;
-    this.follows = left < NEAR_END;
+    // Whoever goes up stays there; that the frame around it changes its size moves nobody.
+    if (left < NEAR_END) this.follows = true;
+    else if (this.stream.scrollTop < this.top - 1) this.follows = false;
+    this.top = this.stream.scrollTop;
     if (this.follows) this.pill.hidden = true;
   }
 

@@ -16,6 +16,7 @@ const MOST_KEPT = 20;
 const slots = { free: STREAMS, waiting: [] };
 
 const all = new Map();
+let knowsTurns = true;
 
 export function conversationOf(project) {
   const found = all.get(project) ?? new Conversation(project);
@@ -150,11 +151,14 @@ export class Conversation {
   }
 
   async #runningIds() {
+    if (!knowsTurns) return [];
     try {
       const { turns } = await client.turns(this.project, { limit: 20 });
       return turns.filter((turn) => turn.state === "running" || turn.state === "queued").map((turn) => turn.turn_id).reverse();
-    } catch {
-      return []; // An older server; the last message tells of the turn that runs.
+    } catch (fault) {
+      // An older server; the last message tells of the turn that runs.
+      if (fault.code === "http_404") knowsTurns = false;
+      return [];
     }
   }
 

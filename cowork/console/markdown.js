@@ -3,13 +3,17 @@
 
 import { lexer, parser, Renderer, use } from "./vendor/marked.esm.js";
 import "./vendor/purify.min.js";
-import { copy, h } from "./dom.js";
+import { copy, emit, h } from "./dom.js";
 
 const TAGS =
   "a blockquote br code del em h3 h4 h5 h6 hr img li ol p pre s strong sub sup table tbody td th thead tr ul".split(" ");
 // A last block longer than this is cut where it can be, so that a piece never costs the whole text.
-const LONG = 6000;
+const LONG = 2500;
+// So much is looked at at a time, and for so long before the screen has its turn.
+const WINDOW = 10000;
+const BUDGET_MS = 8;
 const CODE_LINES = 200;
+const OPENING = /^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)\n/;
 
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const base = new Renderer();
@@ -98,6 +102,21 @@ export class CodeBlock {
   }
 }
 
+const behind = new Set();
+let frame = null;
+
+/** Draw on in the next frame of the screen what one frame had no time for. */
+function later(growing) {
+  behind.add(growing);
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    const all = [...behind];
+    behind.clear();
+    for (const each of all) each.flush();
+    emit("drawn");
+  });
+}
+
 export class GrowingMarkdown {
   /** `el` gets the blocks. Nothing is drawn before `flush`. */
   constructor(el) {
@@ -106,6 +125,8 @@ export class GrowingMarkdown {
     this.pending = "";
     this.tail = null;
     this.fence = null;
+    this.isEnd = false;
+    this.restUntil = 0;
   }
 
   append(text) {
@@ -113,43 +134,71 @@ export class GrowingMarkdown {
   }
 
   /** Draw what has come: finished blocks for good, the last one until more comes. */
-  flush(isEnd = false) {
-    if (!this.pending && !isEnd) return;
+  flush() {
+    if (!this.pending && !this.source && !this.fence) return;
+    const begun = performance.now();
+    // What takes long is done less often, so that the page has most of the time for itself.
+    if (begun < this.restUntil && !this.isEnd) {
+      later(this);
+      return;
+    }
+    const until = begun + BUDGET_MS;
     const fresh = this.pending;
     this.pending = "";
-    if (this.fence) this.#code(fresh, isEnd);
+    if (this.fence) this.#code(fresh);
     else this.source += fresh;
-    if (!this.fence) this.#blocks(isEnd);
+    while (this.source && !this.fence) if (!this.#blocks() || performance.now() > until) break;
+    const took = performance.now() - begun;
+    this.restUntil = begun + (took > 4 ? took * 8 : 0);
+    if (this.hasMore) later(this);
   }
 
   end() {
-    this.flush(true);
+    this.isEnd = true;
+    this.flush();
   }
 
-  #blocks(isEnd) {
-    const opening = /^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)\n/;
-    for (;;) {
-      const tokens = lexer(this.source);
-      const last = tokens.findLastIndex((token) => token.type !== "space");
-      if (last < 0) return;
-      for (const token of tokens.slice(0, last)) this.#final(token);
-      this.source = this.source.slice(tokens.slice(0, last).reduce((sum, token) => sum + token.raw.length, 0));
-      const token = tokens[last];
-      const found = token.type === "code" && opening.exec(this.source);
-      if (found) {
-        this.#begin(found);
-        const rest = this.source.slice(found[0].length);
-        this.source = "";
-        this.#code(rest, isEnd);
-        if (this.fence || !this.source) return;
-        continue;
-      }
-      if (isEnd) {
-        this.#final(token);
-        this.source = "";
-      } else if (this.source.length <= LONG || !this.#shorten(token)) this.#last(token);
-      return;
+  /** Render what stands at the source's beginning; whether there may be more to do at once. */
+  #blocks() {
+    const isWhole = this.source.length <= WINDOW;
+    const tokens = lexer(isWhole ? this.source : this.source.slice(0, WINDOW));
+    const last = tokens.findLastIndex((token) => token.type !== "space");
+    this.hasMore = false;
+    if (last < 0) {
+      this.source = isWhole ? "" : this.source.slice(WINDOW);
+      return !isWhole;
     }
+    this.#finals(tokens.slice(0, last));
+    const token = tokens[last];
+    const fence = token.type === "code" && OPENING.exec(this.source);
+    if (fence) {
+      this.#begin(fence);
+      const rest = this.source.slice(fence[0].length);
+      this.source = "";
+      this.#code(rest);
+      this.hasMore = Boolean(this.source);
+      return this.hasMore;
+    }
+    this.hasMore = true;
+    if (!isWhole) {
+      if (last === 0 && !this.#shorten(token)) this.#finals([token]);
+      return true;
+    }
+    if (this.isEnd) this.#finals([token]);
+    else if (this.source.length > LONG && this.#shorten(token)) return true;
+    else this.#last(token);
+    if (this.isEnd) this.source = "";
+    this.hasMore = false;
+    return false;
+  }
+
+  #finals(tokens) {
+    let length = 0;
+    for (const token of tokens) {
+      this.#final(token);
+      length += token.raw.length;
+    }
+    this.source = this.source.slice(length);
   }
 
   #begin([, mark, info]) {
@@ -159,7 +208,7 @@ export class GrowingMarkdown {
   }
 
   /** Text of an open fence: whole lines go in as they are; one that may close it is waited for. */
-  #code(fresh, isEnd) {
+  #code(fresh) {
     const { block, mark } = this.fence;
     const lines = (this.fence.line + fresh).split(/(?<=\n)/);
     const sign = mark[0];
@@ -169,17 +218,17 @@ export class GrowingMarkdown {
     let plain = "";
     for (const [place, line] of lines.entries()) {
       const isWhole = line.endsWith("\n");
-      if (closing.test(line) && (isWhole || isEnd)) {
+      if (closing.test(line) && (isWhole || this.isEnd)) {
         block.append(plain);
         this.fence = null;
         this.source = lines.slice(place + 1).join("");
         return;
       }
-      if (!isWhole && !isEnd && mayClose.test(line)) this.fence.line = line;
+      if (!isWhole && !this.isEnd && mayClose.test(line)) this.fence.line = line;
       else plain += line;
     }
     if (plain) block.append(plain);
-    if (isEnd) this.fence = null;
+    if (this.isEnd) this.fence = null;
   }
 
   #put(node) {
@@ -206,7 +255,7 @@ export class GrowingMarkdown {
     this.tail = holder;
   }
 
-  /** Let go of the beginning of a long last block: all but its last items, or up to a blank. */
+  /** Let go of the beginning of a long block: all but its last item, or up to the end of a sentence. */
   #shorten(token) {
     let end = 0;
     if (token.type === "list" && token.items.length > 2) {
@@ -217,10 +266,8 @@ export class GrowingMarkdown {
       if (end < LONG / 2) end = LONG;
     }
     if (!end || end >= this.source.length) return false;
-    const done = this.source.slice(0, end);
+    for (const part of lexer(this.source.slice(0, end))) this.#final(part);
     this.source = this.source.slice(end);
-    for (const part of lexer(done)) this.#final(part);
-    this.#blocks(false);
     return true;
   }
 }

@@ -8,6 +8,8 @@ import { Gathered, ToolLine } from "./tools.js";
 
 const DEEPEST = 3;
 const SPEAK_MS = 2500;
+// Of a fast answer a screen reader is told the last of what was written.
+const SPOKEN = 400;
 const ENDED = new Set(["succeeded", "failed", "interrupted"]);
 const RECORDS = { allow: "Allowed", deny: "Denied", answer: "Answered", expired: "Not answered in time", cancelled: "Taken back" };
 
@@ -48,11 +50,13 @@ export class TurnView {
     this.end.replaceChildren();
     this.tools = new Map();
     this.waiting.clear();
+    this.approvals = new Map();
     this.last = null;
     this.now = "starting";
     this.heard = -1;
     this.firstToken = null;
-    this.spoken = { at: 0, text: "" };
+    this.unspoken = "";
+    this.spokenAt = 0;
     this.todos = null;
   }
 
@@ -84,6 +88,7 @@ export class TurnView {
     this.firstToken ??= performance.now() - this.asked;
     this.now = "writing";
     this.#textBlock("text").append(token);
+    this.unspoken = (this.unspoken + token).slice(-SPOKEN);
   }
 
   on_thinking({ text }) {
@@ -157,11 +162,12 @@ export class TurnView {
   on_approval(data) {
     this.#goesOn();
     this.waiting.set(data.id, data);
+    this.approvals.set(data.id, data);
     this.now = "waiting for you";
   }
 
   on_approval_resolved({ id, decision, decided_by: by }) {
-    const asked = this.waiting.get(id);
+    const asked = this.approvals.get(id);
     this.waiting.delete(id);
     this.now = this.waiting.size ? "waiting for you" : "going on";
     this.host.resolved(id);
@@ -182,8 +188,7 @@ export class TurnView {
       state: data.success ? "succeeded" : this.fault?.code === "turn_interrupted" ? "interrupted" : "failed",
       ...data,
     });
-    const said = this.text_of_answer();
-    announce(data.success ? `Answer finished. ${said.slice(this.spoken.text.length)}` : (this.fault?.error ?? "The answer failed."));
+    announce(data.success ? `${this.unspoken} Answer finished.` : (this.fault?.error ?? "The answer failed."));
   }
 
   /** The turn is over; `told` are the last frame's facts, or those of `GET /turns/{id}`. */
@@ -234,7 +239,7 @@ export class TurnView {
     this.last?.growing?.flush();
     if (this.last?.kind === "thinking") this.last.shown.textContent = cut(this.last.text.slice(-160), 160);
     const now = performance.now();
-    if (this.isLive && now - this.spoken.at > SPEAK_MS) this.#speak(now);
+    if (this.isLive && now - this.spokenAt > SPEAK_MS) this.#speak(now);
   }
 
   tick() {
@@ -245,13 +250,13 @@ export class TurnView {
     if (this.isLive) this.state = "running";
   }
 
+  /** Tell a screen reader the sentences that are whole. */
   #speak(now) {
-    const said = this.text_of_answer();
-    const end = Math.max(said.lastIndexOf(". "), said.lastIndexOf("! "), said.lastIndexOf("? "), said.lastIndexOf("\n"));
-    this.spoken.at = now;
-    if (end + 1 <= this.spoken.text.length) return;
-    announce(said.slice(this.spoken.text.length, end + 1));
-    this.spoken.text = said.slice(0, end + 1);
+    const end = Math.max(...[". ", "! ", "? ", "\n"].map((sign) => this.unspoken.lastIndexOf(sign)));
+    this.spokenAt = now;
+    if (end < 0) return;
+    announce(this.unspoken.slice(0, end + 1));
+    this.unspoken = this.unspoken.slice(end + 1);
   }
 
   #textBlock(kind) {
@@ -262,7 +267,7 @@ export class TurnView {
       const growing = new GrowingMarkdown(el);
       let isFirst = true;
       this.blocks.append(el);
-      this.last = { kind, el, growing, raw: [], append: (text) => {
+      this.last = { kind, el, growing, append: (text) => {
         const said = isFirst ? text.replace(/^\n+/, "") : text;
         isFirst = isFirst && !said;
         growing.append(said);
@@ -293,7 +298,7 @@ export class TurnView {
     if (!last) return;
     if (last.kind === "text") {
       last.growing.end();
-      if (!last.el.hasChildNodes()) last.el.remove();
+      if (!last.el.hasChildNodes() && !last.growing.hasMore) last.el.remove();
       return;
     }
     last.shown.textContent = "";
