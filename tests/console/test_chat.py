@@ -1,0 +1,185 @@
+"""What a person does in the console's chat, in Chromium, on the real CLI and the demo model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+
+from tests.console.browser import Page
+from tests.e2e.approving import bash
+from tests.e2e.environment import Stage
+
+pytestmark = pytest.mark.e2e
+Opened = Callable[..., Page]
+LONG = "[[delay 30]] [[words 400]]"
+
+
+def chat(stage: Stage, project: str) -> str:
+    return f"{stage.server.url}/#/chat/{quote(project, safe='')}"
+
+
+def test_a_newcomer_gets_tokens_a_tool_and_an_approval_without_a_word_typed(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(f"{stage.server.url}/#/demo")
+    page.click("text=Work something out")
+    page.answered(1)
+    assert page.answer() == "12 * (3 + 4) = 84"
+    page.click(".trick >> text=A tool")
+    page.answered(2)
+    assert "Run" in page.text(".turn:last-child .tool-head")
+    page.click(".trick >> text=An approval")
+    page.wait(".dock:not([hidden])")
+    assert "touch hello.txt" in page.text(".dock")
+    assert not (stage.workspace / "hello.txt").exists()
+    page.shot("approval")
+    page.click(".dock [data-primary]")
+    page.answered(3)
+    assert (stage.workspace / "hello.txt").exists()
+    assert "Allowed: Bash, by you" in page.text(".turn:last-child .note")
+    assert page.evaluate("document.activeElement.id") == "question"
+    assert "my-project" in page.text(".projects")
+
+
+def test_a_tool_that_fails_is_red_with_its_code_and_its_last_lines(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "failing tool"))
+    page.wait(".empty")
+    page.ask(bash("ls /nowhere; exit 3"))
+    page.wait(".dock:not([hidden])")
+    page.click(".dock [data-primary]")
+    page.answered()
+    assert "failed, exit" in page.text(".tool.failed .fault")
+    assert "/nowhere" in page.text(".tool.failed .tool-body")
+    page.click(".tool-head")
+    page.wait(".tool-body", state="hidden")
+
+
+def test_what_waits_is_denied_with_words_changed_and_remembered_and_the_draft_stays(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "deciding"))
+    page.wait(".empty")
+    page.ask(bash("touch denied.txt"))
+    page.fill("#question", "my draft")
+    page.wait(".dock:not([hidden])")
+    # Whoever types on when it comes has decided nothing.
+    page.press("a")
+    page.press("d")
+    page.sleep(1100)
+    assert page.count(".dock-bar input") == 0
+    page.press("d")
+    page.fill(".dock-bar input", "use another name")
+    page.press("Enter")
+    page.answered(1)
+    assert not (stage.workspace / "denied.txt").exists()
+    assert "use another name" in page.answer()
+    assert page.evaluate("document.getElementById('question').value") == "my draft"
+    page.ask(bash("touch first.txt"))
+    page.wait(".dock:not([hidden])")
+    page.click(".dock-bar >> text=Edit")
+    page.fill(".edit-input", "touch second.txt")
+    page.click(".dock [data-primary]")
+    page.answered(2)
+    assert (stage.workspace / "second.txt").exists()
+    assert not (stage.workspace / "first.txt").exists()
+
+
+def test_a_question_of_the_models_is_answered_by_keys_alone(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "asked back"))
+    page.wait(".empty")
+    page.ask("ask me a question")
+    page.wait(".dock:not([hidden])")
+    page.sleep(1100)
+    page.press("2")
+    page.press("Enter")
+    page.answered()
+    assert "Green" in page.answer()
+
+
+def test_questions_queue_are_taken_out_and_the_running_answer_is_stopped(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "queueing"))
+    page.wait(".empty")
+    page.ask(LONG)
+    page.wait_until("document.querySelector('.turn .prose')?.textContent.includes('word3')")
+    page.ask("[[say second]]")
+    page.ask("[[say third]]")
+    page.wait_until("document.querySelectorAll('.queue .chip').length === 2")
+    page.sleep(300)
+    page.click(".queue .chip:last-child >> text=Edit")
+    page.wait_until("document.getElementById('question').value === '[[say third]]'")
+    page.wait_until("document.querySelectorAll('.queue .chip').length === 1")
+    page.press("Escape")
+    page.answered(2)
+    assert page.text(".turn:first-child .turn-end") == "Stopped."
+    assert page.answer() == "second"
+    assert page.count(".turn") == 2
+
+
+def test_an_attached_image_reaches_the_model(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "attaching"))
+    page.wait(".empty")
+    page.evaluate(
+        """(async () => {
+          const canvas = Object.assign(document.createElement("canvas"), {width: 3, height: 2});
+          const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+          const files = new DataTransfer();
+          files.items.add(new File([blob], "dot.png", {type: "image/png"}));
+          const paste = new ClipboardEvent("paste", {clipboardData: files, bubbles: true});
+          document.getElementById("question").dispatchEvent(paste);
+        })()"""
+    )
+    page.wait(".composer .chip")
+    page.ask("what is this?")
+    page.answered()
+    assert "dot.png" in page.text(".turn .question")
+    assert "3" in page.answer()
+    assert "2" in page.answer()
+
+
+def test_what_the_models_service_says_is_a_card_with_its_cure(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "failing"))
+    page.wait(".empty")
+    page.ask("[[status 400]]")
+    page.wait(".bad-card")
+    assert page.count(".bad-card button") >= 1
+    page.ask("[[say well]]")
+    page.wait_until("document.querySelectorAll('.turn').length === 2")
+    page.answered(2)
+    assert page.answer() == "well"
+
+
+def test_two_tabs_see_the_same_answer_live(stage: Stage, opened: Opened) -> None:
+    first = opened(chat(stage, "both"))
+    first.wait(".empty")
+    second = opened(chat(stage, "both"), beside=first)
+    second.wait("#question")
+    first.ask("[[delay 30]] [[words 150]]")
+    second.wait_until("document.querySelector('.turn .prose')?.textContent.includes('word3 ')")
+    assert second.count(".turn .foot:not([hidden])") == 0
+    first.answered()
+    second.answered()
+    assert first.answer() == second.answer()
+    assert first.answer().endswith("word150")
+
+
+def test_a_turn_is_forked_and_the_copy_goes_its_own_way(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "trunk"))
+    page.wait(".empty")
+    page.ask("[[say one]]")
+    page.answered()
+    page.click(".foot [aria-label='More about this turn']")
+    page.click("text=Fork from here")
+    page.fill("#ask-to", "branch")
+    page.press("Enter")
+    page.wait_until("location.hash.startsWith('#/chat/branch')")
+    page.wait_until("document.querySelector('.prose')?.textContent.trim() === 'one'")
+    page.ask("[[count]]")
+    page.wait_until("document.querySelectorAll('.turn').length === 2")
+    page.wait(".turn:last-child .foot:not([hidden])")
+    assert stage.server.get("/sessions/trunk").json()["turns"] == 1
