@@ -1,7 +1,7 @@
 // The chat: a project's head, its turns, and at the foot the composer or what waits for a person.
 
 import { Composer } from "./composer.js";
-import { conversationOf } from "./conversation.js";
+import { AGAIN_MS, conversationOf } from "./conversation.js";
 import { Dock } from "./dock.js";
 import { button, copy, count, emit, h, icon, iconButton, kept, money, on, plural, span, toast } from "./dom.js";
 import { errorCard } from "./errors.js";
@@ -76,11 +76,14 @@ export class ChatView {
     const late = setTimeout(() => conversation === this.conversation && !conversation.turns.length && this.stream.prepend(skeleton()), SKELETON_MS);
     try {
       await conversation.load();
+      this.stream.querySelector(".fault-place")?.remove();
       if (turn && !conversation.turns.some((each) => each.id === turn)) await this.#strange(turn);
     } catch (fault) {
       if (conversation !== this.conversation) return;
-      if (fault.code !== "unauthorized") this.stream.prepend(h("div.turns.fault-place", {}, errorCard(fault, { again: () => this.reload(), project })));
+      this.stream.querySelector(".fault-place")?.remove();
+      if (fault.code !== "unauthorized") this.stream.prepend(h("div.fault-place", {}, errorCard(fault, { again: () => this.reload(), project })));
       else emit("key-wanted");
+      if (fault.isPassing) setTimeout(() => conversation === this.conversation && !conversation.loaded && this.reload(), AGAIN_MS);
     } finally {
       clearTimeout(late);
       this.stream.querySelector(".skeleton")?.remove();
@@ -93,9 +96,7 @@ export class ChatView {
   }
 
   reload() {
-    const { project } = this.conversation;
-    this.stream.querySelector(".fault-place")?.remove();
-    this.open(project);
+    this.open(this.conversation.project);
   }
 
   /** A link to a turn that the conversation does not show. */

@@ -13,6 +13,8 @@ const PAGES = 10;
 const SHOWN_TURNS = 30;
 const FEET = 8;
 const MOST_KEPT = 20;
+// What a server that starts could not say is asked again after this.
+export const AGAIN_MS = 2000;
 const slots = { free: STREAMS, waiting: [] };
 
 const all = new Map();
@@ -168,6 +170,7 @@ export class Conversation {
       told = await client.turn(id);
     } catch (fault) {
       if (fault.code === "turn_expired" || fault.code === "turn_not_found") this.#done(id);
+      if (fault.isPassing) setTimeout(() => this.#lookAt(id, own), AGAIN_MS);
       return;
     }
     const turn = this.turns.find((each) => each.id === id);

@@ -38,7 +38,8 @@ const HINTS = {
   at_capacity: "All CLI processes are at work. Try again in a moment.",
   queue_full: "Too many questions wait already. Try again when one is done.",
   session_unusable: "The model's service refuses what is in it. Delete the session to begin anew; its files stay.",
-  store_unavailable: "Questions are taken again as soon as it is back.",
+  store_unavailable: "It is tried again by itself.",
+  unreachable: "It is tried again by itself.",
   turn_expired: "The server keeps an answer for a while only, and the session's messages for ever.",
 };
 

@@ -37,6 +37,7 @@ class Page:
     def __init__(self, browser: Browser, name: str) -> None:
         self._browser = browser
         self.name = name
+        self.is_closed = False
 
     def call(self, method: str, *given: Any) -> Any:
         return self._browser.send({"page": self.name, "call": method, "given": given})
@@ -72,9 +73,9 @@ class Page:
         return int(self.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length"))
 
     def problems(self) -> list[str]:
-        """What the page complained of, but for replies that it is there to show."""
+        """What the page complained of, but for what the network and the server did to it."""
         found: list[str] = self.call("problems")
-        return [each for each in found if "the server responded with a status of" not in each]
+        return [each for each in found if not each.startswith("Failed to load resource")]
 
     # What the tests do over and over again.
 
@@ -102,7 +103,9 @@ class Page:
 
     def forget(self) -> None:
         """Close the tab, and all others that share its storage."""
-        self.call("forget")
+        if not self.is_closed:
+            self.is_closed = True
+            self.call("forget")
 
 
 class Browser:

@@ -55,7 +55,8 @@ def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callabl
     alone: list[Page] = []
     yield open_page
     for number, page in enumerate(tabs):
-        page.shot(f"{request.node.name}-{number}")
+        if not page.is_closed:
+            page.shot(f"{request.node.name}-{number}")
     problems = [problem for page in tabs for problem in page.problems()]
     for page in alone:
         page.forget()

@@ -1,0 +1,154 @@
+"""An answer in the console survives what happens to the page, the network and the server."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clients.proxy import cutting
+from tests.console.browser import Page
+from tests.console.test_chat import chat
+from tests.e2e.approving import bash
+from tests.e2e.environment import Stage, kill
+from tests.serving import Gunicorn
+
+pytestmark = pytest.mark.e2e
+Opened = Callable[..., Page]
+WORDS = 150
+ASKED = f"[[delay 25]] [[words {WORDS}]]"
+ANSWER = " ".join(f"word{n}" for n in range(1, WORDS + 1))
+BEGUN = "document.querySelector('.turn .prose')?.textContent.includes('word5 ')"
+
+
+def count_asked(stage: Stage, project: str) -> int:
+    """How many questions the project's session has taken."""
+    message = stage.server.ask("[[count]]", project).json()["message"]
+    return int(message.split()[2]) - 1
+
+
+def test_a_reload_in_mid_answer_goes_on_at_the_word(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "reloaded"))
+    page.wait(".empty")
+    page.ask(ASKED)
+    page.fill("#question", "a draft")
+    page.wait_until(BEGUN)
+    page.call("reload")
+    page.wait(".now")
+    page.wait_until(BEGUN)
+    assert page.evaluate("document.getElementById('question').value") == "a draft"
+    page.answered()
+    assert page.answer() == ANSWER
+    assert page.text(".question-text") == ASKED
+    assert page.count(".turn") == 1
+    assert count_asked(stage, "reloaded") == 1
+
+
+def test_a_network_that_cuts_streams_loses_no_word_and_brings_none_twice(
+    stage: Stage, opened: Opened
+) -> None:
+    with cutting(stage.server.port, 1500, 2500, 10) as cut:
+        page = opened(f"{cut.url}/#/chat/cut")
+        page.wait(".empty")
+        page.ask(ASKED)
+        page.answered()
+        assert page.answer() == ANSWER
+        assert cut.streams >= 4
+        assert count_asked(stage, "cut") == 1
+        page.forget()
+
+
+def test_without_a_network_a_banner_says_so_and_it_is_seen_when_it_is_back(
+    stage: Stage, opened: Opened
+) -> None:
+    with cutting(stage.server.port, 8000) as cut:
+        page = opened(f"{cut.url}/#/chat/off")
+        page.wait(".empty")
+        page.ask("[[delay 25]] [[words 250]]")
+        page.wait_until(BEGUN)
+        cut.is_down = True
+        page.wait(".banner:not([hidden])", timeout=20_000)
+        assert "cannot be reached" in page.text(".banner")
+        page.fill("#question", "typed meanwhile")
+        cut.is_down = False
+        page.answered()
+        page.wait(".banner", state="hidden")
+        assert page.answer().endswith(" word250")
+        page.forget()
+
+
+def durable(staged: Callable[..., Stage], folder: Path, **settings: str) -> Stage:
+    store = f"sqlite:///{folder}/state.db"
+    return staged(COWORK_APPROVALS="optional", COWORK_STORE=store, **settings)
+
+
+def restart(stage: Stage) -> Gunicorn:
+    """Another server on the same port and store, when the first one is gone."""
+    return Gunicorn(stage.server.environ, log=stage.folder / "again.log")
+
+
+def test_a_server_that_is_reloaded_in_mid_answer_is_not_noticed(
+    staged: Callable[..., Stage], opened: Opened, tmp_path: Path
+) -> None:
+    stage = durable(staged, tmp_path)
+    page = opened(chat(stage, "reloaded server"))
+    page.wait(".empty")
+    page.ask(ASKED)
+    page.wait_until(BEGUN)
+    stage.server.send_signal(signal.SIGHUP)
+    page.answered()
+    assert page.answer() == ANSWER
+    assert page.count(".bad-card") == 0
+
+
+def test_a_server_that_dies_in_mid_answer_leaves_the_words_and_says_what_helps(
+    staged: Callable[..., Stage], opened: Opened, tmp_path: Path
+) -> None:
+    stage = durable(staged, tmp_path)
+    page = opened(chat(stage, "killed"))
+    page.wait(".empty")
+    page.ask("[[delay 40]] [[words 400]]")
+    page.wait_until("document.querySelector('.turn .prose')?.textContent.includes('word40 ')")
+    for worker in stage.server.workers():
+        kill(worker)
+    kill(stage.server.master)
+    stage.server.child.wait()
+    server = restart(stage)
+    try:
+        page.wait(".bad-card")
+        assert "restarted in mid-answer" in page.text(".bad-card")
+        said = page.answer().split()
+        assert said == [f"word{n}" for n in range(1, len(said) + 1)]
+        assert len(said) >= 40
+        page.click(".bad-card >> text=Ask again")
+        page.wait_until("document.querySelectorAll('.turn').length === 2")
+        page.wait_until("document.querySelector('.turn:last-child .prose')?.textContent.length > 9")
+        page.click(".stop")
+        page.wait(".turn:last-child .foot:not([hidden])")
+    finally:
+        server.close()
+
+
+def test_what_waits_is_allowed_after_the_server_died_and_came_back(
+    staged: Callable[..., Stage], opened: Opened, tmp_path: Path
+) -> None:
+    stage = durable(staged, tmp_path)
+    page = opened(chat(stage, "outlived"))
+    page.wait(".empty")
+    page.ask(bash("touch outlived.txt"))
+    page.wait(".dock:not([hidden])")
+    for worker in stage.server.workers():
+        kill(worker)
+    kill(stage.server.master)
+    stage.server.child.wait()
+    server = restart(stage)
+    try:
+        page.call("reload")
+        page.wait(".dock:not([hidden])")
+        page.click(".dock [data-primary]")
+        page.answered()
+        assert (stage.workspace / "outlived.txt").exists()
+    finally:
+        server.close()
