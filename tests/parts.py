@@ -16,7 +16,7 @@ LOADS = ("attack", "bench", "faults", "soak")
 # Folders in a folder that are parts of their own: few tests that wait for long.
 NESTED = ("unit/claude",)
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
-PROGRAMS = (*LOADS, "clients", "e2e", "workers")
+PROGRAMS = (*LOADS, "clients", "console", "e2e", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ PARTS = (
     Part("plain", without=(*PROGRAMS, "contract", "unit", "unit/claude")),
     Part("workers", only=("workers",)),
     Part("clients", only=("clients",)),
+    Part("console", only=("console",)),
     Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
     Part("processes", only=("unit/claude",)),

@@ -5,6 +5,7 @@ import { forget, liveTurns } from "./conversation.js";
 import { button, cut, emit, h, iconButton, kept, on, toast } from "./dom.js";
 import { ask as askDialog, closeMenu } from "./menu.js";
 import { Rail } from "./rail.js";
+import "./seen.js";
 import { client, setKey } from "./server.js";
 
 const main = document.getElementById("main");

@@ -225,7 +225,7 @@ export class ChatView {
     this.title.title = project;
     const ended = this.conversation.turns.findLast((turn) => turn.ended?.model)?.ended;
     const facts = [];
-    if (session?.session_id) facts.push(h("button.quiet.small.mono.wide-only", { type: "button", title: `Session ${session.session_id}: copy`, "aria-label": "Copy the session id", onclick: () => copy(session.session_id) }, session.session_id.slice(0, 8), icon("copy")));
+    if (session?.session_id) facts.push(h("button.quiet.small.mono.wide-only", { type: "button", title: `Session ${session.session_id}: copy`, "aria-label": `Copy the session id ${session.session_id.slice(0, 8)}…`, onclick: () => copy(session.session_id) }, session.session_id.slice(0, 8), icon("copy")));
     if (ended?.model) facts.push(h("span.soft.wide-only", { title: "The model of the last answer" }, ended.model.replace(/^claude-/, "")));
     if (session?.context) facts.push(ring(session.context));
     if (session?.total_cost_usd) facts.push(h("span.soft.num", { title: "Cost of this session" }, money(session.total_cost_usd)));

@@ -11,6 +11,8 @@ const TYPES = {
 const LIMITS = { image: 5 * 1048576, "application/pdf": 20 * 1048576, text: 1048576 };
 const MOST_FILES = 20;
 const LINES = 10;
+const LINE_PX = 24;
+const LONG = 4000;
 
 export class Composer {
   /** `acts`: `ask(text, options)`, `steer(text)`, `stop()`, `lastQuestion()`. */
@@ -58,7 +60,8 @@ export class Composer {
     this.isBusy = isBusy;
     const label = isBusy ? "Queue" : "Send";
     this.send.replaceChildren(isBusy ? label : icon("send"), isBusy && queued ? h("span.num", {}, ` ${queued + 1}`) : "");
-    this.send.setAttribute("aria-label", isBusy ? `Queue, as number ${queued + 1}` : "Send");
+    if (isBusy) this.send.removeAttribute("aria-label");
+    else this.send.setAttribute("aria-label", "Send");
     this.send.title = isBusy ? "Ask it when the running answer is done (Enter)" : "Send (Enter)";
     this.send.classList.toggle("square", !isBusy);
     this.how.hidden = !isBusy;
@@ -146,9 +149,11 @@ export class Composer {
   }
 
   #grow() {
-    this.text.style.height = "auto";
-    const line = parseFloat(getComputedStyle(this.text).lineHeight) || 24;
-    this.text.style.height = `${Math.min(this.text.scrollHeight, line * LINES + 4)}px`;
+    const most = LINE_PX * LINES + 4;
+    // A long text is surely higher than that, and to measure it takes as long as it is.
+    const isLong = this.text.value.length > LONG;
+    this.text.style.height = isLong ? `${most}px` : "auto";
+    if (!isLong) this.text.style.height = `${Math.min(this.text.scrollHeight, most)}px`;
   }
 
   #key(event) {

@@ -1,28 +1,12 @@
 // The CLI processes, what they take, and how the last quarter of an hour went.
 
-import { bytes, button, count, emit, h, money, on, plural, span, toast } from "./dom.js";
+import { bytes, button, count, emit, h, money, plural, span, toast } from "./dom.js";
 import { errorCard } from "./errors.js";
+import { WINDOW_MS, note, seen } from "./seen.js";
 import { client } from "./server.js";
 
 const EVERY_MS = 3000;
-const WINDOW_MS = 15 * 60000;
 const SVG = "http://www.w3.org/2000/svg";
-// Kept by the page as long as it lives: what it saw itself.
-const seen = { first: [], speed: [], queue: [], cost: [] };
-
-on("ended", ({ turn }) => {
-  const { ended, firstToken } = turn;
-  if (!ended || turn.wasReplayed) return;
-  if (firstToken !== null) note("first", firstToken);
-  const out = ended.usage?.output_tokens;
-  if (out && ended.duration_ms > (firstToken ?? 0)) note("speed", (out * 1000) / (ended.duration_ms - (firstToken ?? 0)));
-});
-
-function note(name, value) {
-  const now = Date.now();
-  seen[name] = [...seen[name].filter(([at]) => now - at < WINDOW_MS), [now, value]];
-}
-
 class ProcessesView {
   constructor() {
     this.rows = h("tbody");
@@ -61,7 +45,7 @@ class ProcessesView {
     const spent = costs.at(-1)[1] - costs[0][1];
     const hours = Math.max((costs.at(-1)[0] - costs[0][0]) / 3600000, 1 / 60);
     this.tiles.replaceChildren(
-      tile("First word, p50 and p95", quantile("first", 0.5, span), quantile("first", 0.95, span), seen.first),
+      tile("First word, p50 and p95", quantile("first", 0.5, span), seen.first.length ? quantile("first", 0.95, span) : "", seen.first),
       tile("Tokens a second", quantile("speed", 0.5, (value) => count(Math.round(value))), "", seen.speed),
       tile("Turns that wait", count(seen.queue.at(-1)[1]), "", seen.queue),
       tile("Cost an hour", costs.length > 1 ? money(spent / hours) || "$0" : "–", `${money(usage.total.cost_usd) || "$0"} in 30 days`, costs.map(([at, value]) => [at, value - costs[0][1]])),

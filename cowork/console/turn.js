@@ -7,6 +7,8 @@ import { openMenu } from "./menu.js";
 import { Gathered, ToolLine } from "./tools.js";
 
 const DEEPEST = 3;
+const LONG_QUESTION = 1500;
+const LONG_QUESTION_LINES = 14;
 const SPEAK_MS = 2500;
 // Of a fast answer a screen reader is told the last of what was written.
 const SPOKEN = 400;
@@ -24,7 +26,8 @@ export class TurnView {
     this.waiting = new Map();
     this.said = h("div.question-text", {}, question);
     this.files = h("div.chips");
-    this.question = h("div.question", { title: at ? new Date(at).toLocaleString() : "" }, this.said, this.files);
+    this.whole = h("button.quiet.small", { type: "button", hidden: true, onclick: () => this.#showQuestion() }, "Show all of it");
+    this.question = h("div.question", { title: at ? new Date(at).toLocaleString() : null }, this.said, this.whole, this.files);
     this.blocks = h("div.blocks");
     this.end = h("div.turn-end");
     this.foot = h("div.foot", { hidden: true });
@@ -37,12 +40,20 @@ export class TurnView {
     this.text = text;
     this.said.textContent = text;
     this.files.replaceChildren(...attachments.map((each) => h("span.chip", {}, each.name ?? each.media_type ?? "file")));
+    const isLong = text.length > LONG_QUESTION || text.split("\n").length > LONG_QUESTION_LINES;
+    this.said.classList.toggle("cut", isLong);
+    this.whole.hidden = !isLong;
     this.question.hidden = !text && !attachments.length;
     this.el.setAttribute("aria-label", `Question: ${cut(text, 80)}`);
   }
 
   get isLive() {
     return !ENDED.has(this.state);
+  }
+
+  #showQuestion() {
+    this.said.classList.remove("cut");
+    this.whole.hidden = true;
   }
 
   #clear() {

@@ -85,7 +85,9 @@ class Page:
 
     def answered(self, number: int = 1) -> None:
         """Wait until so many turns have ended."""
-        self.wait_until(f"document.querySelectorAll('.turn .foot:not([hidden])').length >= {number}")
+        self.wait_until(
+            f"document.querySelectorAll('.turn .foot:not([hidden])').length >= {number}"
+        )
 
     def answer(self) -> str:
         """The text of the last turn's answer."""

@@ -26,6 +26,10 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 # let the caller through, "all" needs nothing.
 DECIDED = {
     "GET /": "open",
+    "GET /client.js": "open",
+    "GET /client.d.ts": "open",
+    "GET /console/<name>": "open",
+    "GET /console/vendor/<name>": "open",
     "GET /health": "holder",
     "GET /health/live": "all",
     "GET /health/ready": "all",
@@ -120,6 +124,8 @@ def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) 
 OPEN = [path for _, path in (each.split(" ") for each in DECIDED if DECIDED[each] == "open")]
 OPEN[OPEN.index("/docs/assets/<name>")] = "/docs/assets/swagger-ui.css"
 OPEN.append("/docs/assets/start.js")
+OPEN[OPEN.index("/console/<name>")] = "/console/app.js"
+OPEN[OPEN.index("/console/vendor/<name>")] = "/console/vendor/purify.min.js"
 
 
 @pytest.mark.parametrize("path", OPEN)
@@ -161,8 +167,8 @@ def test_fault_w11_what_is_open_is_the_same_whatever_the_settings_are(
     for path in OPEN:
         body, headers = told(guarded, path)
         assert (body, headers) == told(other, path), path
-        # Flask's is made of the file's path.
-        assert "ETag" not in headers
+        # Flask's is made of the file's path; the console's of what is in the file.
+        assert ("ETag" in headers) == (path.startswith(("/console/", "/client")))
     services.close()
 
 

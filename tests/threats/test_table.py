@@ -34,6 +34,7 @@ THREATS = {
     25: "an approval allows what nobody allowed",
     26: "a rewind restores what is not the session's own",
     27: "somebody says something to another's turn",
+    28: "what a model writes, or another page does, acts in the console",
 }
 
 
