@@ -23,6 +23,7 @@ def log_settings(settings: Settings) -> None:
         log.warning(sentence)
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    log.info("console", url=f"{url}/")
     log.info("server address", url=url)
     log.info("interactive docs", url=f"{url}/docs")
     store = urlsplit(settings.store)

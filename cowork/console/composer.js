@@ -12,6 +12,7 @@ const LIMITS = { image: 5 * 1048576, "application/pdf": 20 * 1048576, text: 1048
 const MOST_FILES = 20;
 const LINES = 10;
 const LINE_PX = 24;
+const PADDING_PX = 20;
 const LONG = 4000;
 
 export class Composer {
@@ -149,7 +150,7 @@ export class Composer {
   }
 
   #grow() {
-    const most = LINE_PX * LINES + 4;
+    const most = LINE_PX * LINES + PADDING_PX;
     // A long text is surely higher than that, and to measure it takes as long as it is.
     const isLong = this.text.value.length > LONG;
     this.text.style.height = isLong ? `${most}px` : "auto";

@@ -68,14 +68,15 @@ def main(checkout: Path | None = None) -> int:
         print(fault)
         return 1
     with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
-        print(f"demo model    {model.url}")
         with (
             _server(_environment(Path(folder), model.url, port, checkout)) as server,
             suppress(KeyboardInterrupt),
         ):
             if not _wait_live(server, port):
                 return 1
+            print(f"console       http://localhost:{port}/#/demo")
             print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
+            print(f"demo model    {model.url}")
             _ask(port)
             _say_what_next(port)
             server.wait()
@@ -179,7 +180,8 @@ def _ask(port: int) -> None:
 def _say_what_next(port: int) -> None:
     print(f"""
 
-try           curl -N http://localhost:{port}/ask_question_streaming \\
+open          http://localhost:{port}/#/demo
+or            curl -N http://localhost:{port}/ask_question_streaming \\
                    -H "Content-Type: application/json" \\
                    -d '{{"project_name": "test", "question": "help"}}'
 or            http://localhost:{port}/docs

@@ -113,6 +113,10 @@ def test_no_route_is_open_but_those_that_say_so(guarded):
     read = {path for path, is_read in opened if is_read}
     assert read - {each for each in read if each.startswith("/docs/assets/")} == {
         "/",
+        "/client.d.ts",
+        "/client.js",
+        "/console/x",
+        "/console/vendor/x",
         "/docs",
         "/health/live",
         "/health/ready",
@@ -136,9 +140,9 @@ def test_liveness_says_nothing_but_that_it_lives(guarded):
 
 
 def test_every_route_that_may_be_called_is_documented(guarded):
-    # Only what a client calls: files of the interactive page are its own business.
+    # Only what a client calls: files of the two pages are their own business.
     for rule in guarded.url_map.iter_rules():
-        if "docs" not in rule.rule:
+        if "docs" not in rule.rule and "console" not in rule.rule:
             shown = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             assert re.search(re.sub(r"\\{\w+\\}", "[^/ ]+", re.escape(shown)), written(API)), shown
 
@@ -150,4 +154,4 @@ def test_the_table_of_endpoints_has_every_route_and_no_other(guarded):
     for rule in guarded.url_map.iter_rules():
         shown = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         routes |= {f"{method} {shown}" for method in rule.methods - {"HEAD", "OPTIONS"}}
-    assert named == {route for route in routes if " /docs/" not in route}
+    assert named == {route for route in routes if not re.search(" /(docs|console)/", route)}
