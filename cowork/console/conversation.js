@@ -1,7 +1,7 @@
 // A project's conversation: its history, the turns that run or wait, and their streams.
 
 import { CoworkError, newKey } from "../client.js";
-import { cut, emit, kept, toast } from "./dom.js";
+import { cut, emit, h, kept, plural, toast } from "./dom.js";
 import { ask as askDialog } from "./menu.js";
 import { client } from "./server.js";
 import { TurnView } from "./turn.js";
@@ -13,6 +13,7 @@ const PAGES = 10;
 const SHOWN_TURNS = 30;
 const FEET = 8;
 const MOST_KEPT = 20;
+const SHOWN_FILES = 20;
 // What a server that starts could not say is asked again after this.
 export const AGAIN_MS = 2000;
 const slots = { free: STREAMS, waiting: [] };
@@ -348,19 +349,33 @@ export class Conversation {
   }
   async rewind(turn) {
     const later = this.turns.length - this.turns.indexOf(turn) - 1;
+    const files = await this.#changedSince(turn);
+    const restores = h("input", { type: "checkbox", id: "rewind-files" });
+    const list = files && h("div.stack", {}, h("label.row", { for: "rewind-files" }, restores, `Restore ${plural(files.count, "file")} as they were then`), h("ul.soft.mono", {}, files.changed.slice(0, SHOWN_FILES).map((path) => h("li", {}, path))), h("p.soft.small-text", {}, files.not_restored));
     const given = await askDialog("Rewind to here", {
-      text: `The conversation goes on after this answer: ${later === 1 ? "one later turn is" : `${later} later turns are`} gone from it. Files stay as they are.`,
+      text: `The conversation goes on after this answer: ${later === 1 ? "one later turn is" : `${later} later turns are`} gone from it. ${files ? "" : "Files stay as they are."}`,
+      body: list,
       yes: "Rewind",
       danger: true,
     });
     if (!given) return;
     try {
-      await client.rewind(this.project, { to_turn: turn.id });
+      await client.rewind(this.project, { to_turn: turn.id, ...(restores.checked ? { files: "restore" } : {}) });
       for (const each of this.turns.slice(this.turns.indexOf(turn) + 1)) this.#drop(each);
       emit("sessions");
       toast("Rewound");
     } catch (fault) {
       toast(fault.message);
+    }
+  }
+
+  /** Which files a rewind could restore; null where none, or where the server keeps no checkpoints. */
+  async #changedSince(turn) {
+    try {
+      const { files } = await client.rewind(this.project, { to_turn: turn.id, files: "preview" });
+      return files?.can_restore && files.count ? files : null;
+    } catch {
+      return null;
     }
   }
 

@@ -62,6 +62,7 @@ export class TurnView {
     this.tools = new Map();
     this.waiting.clear();
     this.approvals = new Map();
+    this.steers = new Map();
     this.last = null;
     this.now = "starting";
     this.heard = -1;
@@ -150,9 +151,21 @@ export class TurnView {
       compact_boundary: "The conversation was compacted here.",
       model_changed: `The model changed to ${facts.fallback_model ?? "another"}.`,
       media_removed: "An attachment was refused by the model's service and left out.",
-      steered: "Your words joined the answer.",
     };
+    if (status === "steered") this.#steered(facts);
     if (notes[status]) this.#note(notes[status]);
+  }
+
+  /** What was said to the running turn, and what became of it. */
+  #steered({ steer_id: id, state, turn_id: turn, text }) {
+    if (text) {
+      this.#close();
+      this.steers.set(id, text);
+      this.blocks.append(h("div.question.steer", {}, h("div.question-text", {}, text)));
+    }
+    if (state === "joined") this.#note("Your words joined the answer.", "check");
+    if (state === "cancelled") this.#note("The answer ended before it took your words.", "cross");
+    if (state === "queued" && turn) this.host.attach(turn, this.steers.get(id) ?? "");
   }
 
   on_usage({ cost_usd: cost, output_tokens: out }) {
