@@ -1,4 +1,4 @@
-"""What the console's page adds to what can be attacked, seen in Chromium: T26, and the key."""
+"""What the console's page adds to what can be attacked, seen in Chromium: T28, and the key."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def with_key(opened: Opened, stage: Stage, project: str) -> Page:
     return page
 
 
-def test_t26_what_a_model_writes_is_text_whatever_it_is(keyed: Stage, opened: Opened) -> None:
+def test_t28_what_a_model_writes_is_text_whatever_it_is(keyed: Stage, opened: Opened) -> None:
     page = with_key(opened, keyed, "hostile")
     page.ask(f"[[say {HOSTILE}]]")
     page.answered()
@@ -89,7 +89,7 @@ def test_t26_what_a_model_writes_is_text_whatever_it_is(keyed: Stage, opened: Op
     assert not [each for each in asked if keyed.server.url not in each and "data:" not in each]
 
 
-def test_t26_the_key_stays_in_its_tab_and_goes_with_it(keyed: Stage, opened: Opened) -> None:
+def test_t28_the_key_stays_in_its_tab_and_goes_with_it(keyed: Stage, opened: Opened) -> None:
     page = with_key(opened, keyed, "key")
     page.ask("[[say taken]]")
     page.answered()
@@ -123,7 +123,7 @@ def test_a_wrong_key_is_asked_for_again_and_a_right_one_shows_all(
     assert page.answer() == "right"
 
 
-def test_t26_another_page_can_neither_frame_it_nor_read_it(
+def test_t28_another_page_can_neither_frame_it_nor_read_it(
     keyed: Stage, browser: Browser, opened: Opened
 ) -> None:
     del browser

@@ -1,4 +1,4 @@
-"""T26: the page that `/` gives a browser, what it may do there, and what is served with it."""
+"""T28: the page that `/` gives a browser, what it may do there, and what is served with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_browser_gets_the_page_and_everybody_else_the_json(served: Served) -> 
     assert served.http.head(served.url + "/", headers=BROWSER).headers["ETag"]
 
 
-def test_t26_whatever_is_served_with_the_page_keeps_other_scripts_and_frames_out(
+def test_t28_whatever_is_served_with_the_page_keeps_other_scripts_and_frames_out(
     served: Served,
 ) -> None:
     for path in ["/", "/client.js", "/client.d.ts", *paths()]:
@@ -53,7 +53,7 @@ def test_t26_whatever_is_served_with_the_page_keeps_other_scripts_and_frames_out
     assert served.get("/", headers=BROWSER).headers["X-Frame-Options"] == "DENY"
 
 
-def test_t26_the_page_has_no_script_or_style_in_it_and_loads_its_own_files_alone(
+def test_t28_the_page_has_no_script_or_style_in_it_and_loads_its_own_files_alone(
     served: Served,
 ) -> None:
     page = served.get("/", headers=BROWSER).text
@@ -96,7 +96,7 @@ def test_what_a_browser_has_is_not_sent_again(served: Served) -> None:
         "/console/app.js%00",
     ],
 )
-def test_t26_no_other_file_can_be_read_by_the_pages_paths(served: Served, path: str) -> None:
+def test_t28_no_other_file_can_be_read_by_the_pages_paths(served: Served, path: str) -> None:
     said = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert tell(served, said.encode()).status == 404
 
