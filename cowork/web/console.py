@@ -96,4 +96,5 @@ def _reply(name: str) -> Response:
     reply.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     if name == PAGE:
         reply.vary.add("Accept")
-    return reply.make_conditional(request)
+    reply.make_conditional(request)
+    return reply

@@ -114,7 +114,9 @@ def test_files_of_others_are_told_of_with_their_version_and_licence() -> None:
     folder = console.FOLDER / "vendor"
     told = (folder / "VENDOR.txt").read_text()
     for file in folder.glob("*.js"):
-        (version,) = re.findall(rf"^{re.escape(file.name)}\s+\S+ (\d+\.\d+\.\d+)", told, re.MULTILINE)
+        (version,) = re.findall(
+            rf"^{re.escape(file.name)}\s+\S+ (\d+\.\d+\.\d+)", told, re.MULTILINE
+        )
         assert version in file.read_text()[:600], file.name
     named: list[Path] = [folder / name for name in re.findall(r"\((\S+\.LICENSE\.txt)\)", told)]
     assert len(named) == 2
