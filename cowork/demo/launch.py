@@ -67,19 +67,20 @@ def main(checkout: Path | None = None) -> int:
     except ValueError as fault:
         print(fault)
         return 1
-    with tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder, serve() as model:
-        with (
-            _server(_environment(Path(folder), model.url, port, checkout)) as server,
-            suppress(KeyboardInterrupt),
-        ):
-            if not _wait_live(server, port):
-                return 1
-            print(f"console       http://localhost:{port}/#/demo")
-            print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
-            print(f"demo model    {model.url}")
-            _ask(port)
-            _say_what_next(port)
-            server.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="xo-cowork-demo-") as folder,
+        serve() as model,
+        _server(_environment(Path(folder), model.url, port, checkout)) as server,
+        suppress(KeyboardInterrupt),
+    ):
+        if not _wait_live(server, port):
+            return 1
+        print(f"console       http://localhost:{port}/#/demo")
+        print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
+        print(f"demo model    {model.url}")
+        _ask(port)
+        _say_what_next(port)
+        server.wait()
     return 0
 
 

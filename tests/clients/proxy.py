@@ -93,6 +93,14 @@ class CuttingProxy:
         """How many are still to come."""
         return len(self._cuts)
 
+    def go_down(self) -> None:
+        """Cut all there is, and let nobody through until `is_down` is false again."""
+        self.is_down = True
+        with self._lock:
+            for each in self._open:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Cut all there is, and end."""
         for each in (self._listener, *self._open):

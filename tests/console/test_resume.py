@@ -63,12 +63,12 @@ def test_a_network_that_cuts_streams_loses_no_word_and_brings_none_twice(
 def test_without_a_network_a_banner_says_so_and_it_is_seen_when_it_is_back(
     stage: Stage, opened: Opened
 ) -> None:
-    with cutting(stage.server.port, 8000) as cut:
+    with cutting(stage.server.port) as cut:
         page = opened(f"{cut.url}/#/chat/off")
         page.wait(".empty")
         page.ask("[[delay 25]] [[words 250]]")
         page.wait_until(BEGUN)
-        cut.is_down = True
+        cut.go_down()
         page.wait(".banner:not([hidden])", timeout=20_000)
         assert "cannot be reached" in page.text(".banner")
         page.fill("#question", "typed meanwhile")
