@@ -154,12 +154,13 @@ export class ChatView {
     this.frame = null;
     const { conversation } = this;
     if (!conversation) return;
-    const before = this.stream.scrollHeight;
+    const before = this.height;
     for (const turn of this.dirty ?? []) turn.flush();
     this.dirty = new Set();
     this.#parts();
-    if (this.follows) this.stream.scrollTop = this.stream.scrollHeight;
-    else if (this.stream.scrollHeight > before) this.pill.hidden = false;
+    this.height = this.stream.scrollHeight;
+    if (this.follows) this.stream.scrollTop = this.height;
+    else if (this.height > before) this.pill.hidden = false;
   }
 
   #parts() {

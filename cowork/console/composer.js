@@ -50,6 +50,7 @@ export class Composer {
   /** Be another project's: its draft comes back. */
   open(project) {
     this.project = project;
+    if (!this.options.el.hidden) this.toggleOptions();
     this.files = [];
     this.text.value = kept.get(`draft:${project}`, "");
     this.#grow();
@@ -86,7 +87,7 @@ export class Composer {
     this.set("");
     this.files = [];
     this.#showFiles();
-    this.options.close();
+    if (!this.options.el.hidden) this.toggleOptions();
     if (how === "steer") this.acts.steer(text).catch((fault) => {
       this.set(text);
       this.refuse(fault.status === 404 || fault.status === 405 ? "This server cannot take words into a running answer; queue them." : fault.message);

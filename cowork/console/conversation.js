@@ -1,7 +1,7 @@
 // A project's conversation: its history, the turns that run or wait, and their streams.
 
 import { CoworkError, newKey } from "../client.js";
-import { cut, emit, h, kept, plural, toast } from "./dom.js";
+import { emit, h, kept, plural, toast } from "./dom.js";
 import { ask as askDialog } from "./menu.js";
 import { client } from "./server.js";
 import { TurnView } from "./turn.js";
@@ -384,12 +384,6 @@ export class Conversation {
   }
   resolved(id) {
     emit("resolved", id);
-  }
-
-  /** What it was about last, in a line. */
-  lastWords() {
-    const turn = this.turns.at(-1);
-    return turn ? cut(turn.last_texts().at(-1) || turn.text, 80) : "";
   }
 }
 

@@ -178,7 +178,8 @@ export class Dock {
 function titleOf(asked) {
   if (asked.kind === "question") return "Claude asks you";
   if (asked.kind === "plan") return "Claude has a plan";
-  const { name, does } = described(asked.tool, asked.input);
+  const { name, does: whole, path } = described(asked.tool, asked.input);
+  const does = path ? path.split("/").pop() : whole;
   const who = asked.subagent_id ? "A sub-agent" : "Claude";
   const wants = { Run: "run a command", Edit: `edit ${does}`, Write: `write ${does}`, Read: `read ${does}`, Fetch: "read a page" }[name] ?? `use ${name}`;
   return `${who} wants to ${cut(wants, 80)}`;

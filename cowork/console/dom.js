@@ -91,7 +91,7 @@ export function ago(text) {
 }
 
 export function cut(text, length) {
-  const line = String(text ?? "").replace(/\s+/g, " ").trim();
+  const line = String(text ?? "").slice(0, length * 4).replace(/\s+/g, " ").trim();
   return line.length > length ? `${line.slice(0, length - 1)}…` : line;
 }
 

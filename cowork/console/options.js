@@ -48,10 +48,6 @@ export class OptionsDrawer {
     return !this.el.hidden;
   }
 
-  close() {
-    this.el.hidden = true;
-  }
-
   async #fill() {
     if (this.filled) return;
     this.filled = true;

@@ -29,7 +29,7 @@ export class Rail {
     on("sessions", () => this.refresh());
     on("asked", ({ project, text }) => this.note(project, text));
     on("ended", ({ project, turn }) => {
-      this.note(project, turn.last_texts().at(-1) || turn.text);
+      this.note(project, turn.lastWords());
       this.refresh();
     });
     document.addEventListener("visibilitychange", () => {

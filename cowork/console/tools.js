@@ -112,7 +112,7 @@ export class ToolLine {
     const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
     const denied = isError && /(permission|denied|rejected|doesn't want to proceed)/i.test(text.slice(0, 300)) && !EXIT.test(text);
     const code = EXIT.exec(text)?.[1];
-    this.output = text.replace(EXIT, "");
+    this.output = text.replace(EXIT, "").replace(/<\/?tool_use_error>/g, "");
     this.truncated = truncated;
     this.#become(isError ? (denied ? "denied" : "failed") : "done");
     this.word.textContent = isError ? "" : "done";

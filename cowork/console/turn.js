@@ -15,6 +15,10 @@ const SPOKEN = 400;
 const ENDED = new Set(["succeeded", "failed", "interrupted"]);
 const RECORDS = { allow: "Allowed", deny: "Denied", answer: "Answered", expired: "Not answered in time", cancelled: "Taken back" };
 
+function runningWord({ told }) {
+  return told.name === "Run" ? `running ${cut(told.does, 60)}` : `${told.name.toLowerCase()} ${cut(told.does, 50)}`;
+}
+
 export class TurnView {
   /** `host` is the conversation: `again`, `fork`, `rewind`, `changed`. */
   constructor(host, { id = null, question = "", attachments = [], at = null }) {
@@ -120,7 +124,7 @@ export class TurnView {
     this.#close();
     const line = new ToolLine(data);
     this.tools.set(data.id, line);
-    this.now = `running ${line.told.name === "Run" ? cut(line.told.does, 60) : `${line.told.name} ${cut(line.told.does, 40)}`}`;
+    this.now = runningWord(line);
     this.#inside(data.parent_id).append(line.el);
   }
 
@@ -193,7 +197,8 @@ export class TurnView {
   on_approval_resolved({ id, decision, decided_by: by }) {
     const asked = this.approvals.get(id);
     this.waiting.delete(id);
-    this.now = this.waiting.size ? "waiting for you" : "going on";
+    const runs = [...this.tools.values()].findLast((line) => line.state === "running");
+    this.now = this.waiting.size ? "waiting for you" : runs ? runningWord(runs) : "going on";
     this.host.resolved(id);
     const who = this.host.decidedHere(id) ? "by you" : by ? `by ${by}` : decision === "expired" || decision === "cancelled" ? "" : "elsewhere";
     const what = asked ? (asked.kind === "question" ? "a question" : asked.kind === "plan" ? "the plan" : asked.tool) : "";
@@ -252,6 +257,12 @@ export class TurnView {
 
   text_of_answer() {
     return this.last_texts().join("\n\n");
+  }
+
+  /** The beginning of what was said last. */
+  lastWords() {
+    const last = [...this.blocks.querySelectorAll(":scope > .prose")].at(-1);
+    return last?.firstElementChild?.textContent.trim() || this.text;
   }
 
   last_texts() {
