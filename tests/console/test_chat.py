@@ -142,16 +142,43 @@ def test_an_attached_image_reaches_the_model(stage: Stage, opened: Opened) -> No
     assert "2" in page.answer()
 
 
-def test_what_the_models_service_says_is_a_card_with_its_cure(stage: Stage, opened: Opened) -> None:
+@pytest.mark.parametrize(
+    ("question", "title", "cure"),
+    [
+        ("[[status 401]]", "not logged in", "/login"),
+        ("[[status 429]]", "usage limit", "when it ends"),
+        ("[[status 529]]", "overloaded", "Ask again"),
+    ],
+)
+def test_what_the_models_service_says_is_a_card_with_its_cure(
+    stage: Stage, opened: Opened, question: str, title: str, cure: str
+) -> None:
     page = opened(chat(stage, "failing"))
-    page.wait(".empty")
-    page.ask("[[status 400]]")
+    page.wait("#question")
+    page.ask(f"{question} once")
     page.wait(".bad-card")
-    assert page.count(".bad-card button") >= 1
-    page.ask("[[say well]]")
-    page.wait_until("document.querySelectorAll('.turn').length === 2")
-    page.answered(2)
-    assert page.answer() == "well"
+    assert title in page.text(".turn:last-child .card-title")
+    page.wait_until(
+        f"document.querySelector('.turn:last-child .bad-card').innerText.includes('{cure}')"
+    )
+    page.fill("#question", "[[say well]]")
+    page.press("Enter")
+    page.wait_until("document.querySelector('.turn:last-child .prose')?.textContent.includes('we')")
+
+
+def test_a_server_without_a_cli_says_what_is_missing_and_looks_again(
+    staged: Callable[..., Stage], opened: Opened
+) -> None:
+    stage = staged(CLAUDE_CLI_PATH="/nowhere/claude")
+    page = opened(chat(stage, "no cli"))
+    page.wait(".empty")
+    page.ask("hello")
+    page.wait(".bad-card")
+    assert "cannot be started" in page.text(".card-title")
+    page.click(".bad-card >> text=Check again")
+    page.wait_until("document.querySelector('.bad-card [role=status]').textContent.length > 20")
+    page.evaluate("location.hash = '#/health'")
+    page.wait(".part .icon.bad")
 
 
 def test_two_tabs_see_the_same_answer_live(stage: Stage, opened: Opened) -> None:
