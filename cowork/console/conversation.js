@@ -1,8 +1,8 @@
 // A project's conversation: its history, the turns that run or wait, and their streams.
 
 import { CoworkError, newKey } from "../client.js";
-import { emit, h, kept, plural, toast } from "./dom.js";
-import { ask as askDialog } from "./menu.js";
+import { curl, fork, rewind } from "./actions.js";
+import { emit, kept, toast } from "./dom.js";
 import { client } from "./server.js";
 import { TurnView } from "./turn.js";
 
@@ -13,7 +13,6 @@ const PAGES = 10;
 const SHOWN_TURNS = 30;
 const FEET = 8;
 const MOST_KEPT = 20;
-const SHOWN_FILES = 20;
 // What a server that starts could not say is asked again after this.
 export const AGAIN_MS = 2000;
 const slots = { free: STREAMS, waiting: [] };
@@ -216,6 +215,8 @@ export class Conversation {
   #ask(body, { key, isAgain = false }) {
     const turn = this.#add(new TurnView(this, { question: body.question, attachments: body.attachments }));
     turn.options = body;
+    const { project_name: _, question: __, events: ___, ...askedWith } = body;
+    turn.askedWith = askedWith;
     turn.wasReplayed = isAgain;
     if (this.live.length > 1) turn.state = "queued";
     if (!body.attachments?.length) this.#remember({ key, body, turn: null });
@@ -268,12 +269,12 @@ export class Conversation {
     emit("approvals-off");
     this.#done(turn.id, key);
     const { approvals: _, ...body } = turn.options;
-    this.#drop(turn);
+    this.drop(turn);
     this.#ask(body, { key: newKey() });
     return true;
   }
 
-  #drop(turn) {
+  drop(turn) {
     turn.state = "interrupted";
     turn.abort?.abort();
     turn.el.remove();
@@ -304,7 +305,7 @@ export class Conversation {
   async unqueue(turn) {
     if (turn.id) await client.interrupt(turn.id).catch((fault) => toast(fault.message));
     this.#done(turn.id);
-    this.#drop(turn);
+    this.drop(turn);
     this.changed(null);
     return turn.text;
   }
@@ -315,69 +316,13 @@ export class Conversation {
     toast("Given to the running answer");
   }
 
-  // What a turn's own buttons do.
-  again(turn) {
-    const { project_name: _, question: __, events: ___, ...options } = turn.options ?? {};
-    emit("ask", { project: this.project, text: turn.text, options: turn.options ? options : null });
-  }
-  edit(turn) {
-    emit("edit", { text: turn.text });
-  }
-  hash(turn) {
-    return `#/chat/${encodeURIComponent(this.project)}/${turn.id}`;
-  }
-  curl(turn) {
-    const { events: _, ...body } = turn.options ?? { project_name: this.project, question: turn.text };
-    const quoted = JSON.stringify(body).replaceAll("'", `'\\''`);
-    const key = kept.get("key") ? ` -H "Authorization: Bearer $COWORK_KEY"` : "";
-    return `curl -N ${location.origin}/ask_question_streaming${key} -H "Content-Type: application/json" -d '${quoted}'`;
-  }
-  async fork(turn) {
-    const given = await askDialog("Fork from here", {
-      text: "A new project begins with the conversation up to this answer. This one stays as it is.",
-      fields: [["to", "Name of the new project", `${this.project}-2`]],
-      yes: "Fork",
-    });
-    if (!given?.to) return;
-    try {
-      await client.fork(this.project, { to: given.to, at_turn: turn.id });
-      emit("sessions");
-      location.hash = `#/chat/${encodeURIComponent(given.to)}`;
-    } catch (fault) {
-      toast(fault.message);
-    }
-  }
-  async rewind(turn) {
-    const later = this.turns.length - this.turns.indexOf(turn) - 1;
-    const files = await this.#changedSince(turn);
-    const restores = h("input", { type: "checkbox", id: "rewind-files" });
-    const list = files && h("div.stack", {}, h("label.row", { for: "rewind-files" }, restores, `Restore ${plural(files.count, "file")} as they were then`), h("ul.soft.mono", {}, files.changed.slice(0, SHOWN_FILES).map((path) => h("li", {}, path))), h("p.soft.small-text", {}, files.not_restored));
-    const given = await askDialog("Rewind to here", {
-      text: `The conversation goes on after this answer: ${later === 1 ? "one later turn is" : `${later} later turns are`} gone from it. ${files ? "" : "Files stay as they are."}`,
-      body: list,
-      yes: "Rewind",
-      danger: true,
-    });
-    if (!given) return;
-    try {
-      await client.rewind(this.project, { to_turn: turn.id, ...(restores.checked ? { files: "restore" } : {}) });
-      for (const each of this.turns.slice(this.turns.indexOf(turn) + 1)) this.#drop(each);
-      emit("sessions");
-      toast("Rewound");
-    } catch (fault) {
-      toast(fault.message);
-    }
-  }
-
-  /** Which files a rewind could restore; null where none, or where the server keeps no checkpoints. */
-  async #changedSince(turn) {
-    try {
-      const { files } = await client.rewind(this.project, { to_turn: turn.id, files: "preview" });
-      return files?.can_restore && files.count ? files : null;
-    } catch {
-      return null;
-    }
-  }
+  // What a turn's own buttons do: actions.js.
+  again = (turn) => emit("ask", { project: this.project, text: turn.text, options: turn.askedWith });
+  edit = (turn) => emit("edit", { text: turn.text });
+  hash = (turn) => `#/chat/${encodeURIComponent(this.project)}/${turn.id}`;
+  fork = (turn) => fork(this, turn);
+  rewind = (turn) => rewind(this, turn);
+  curl = (turn) => curl(this, turn);
 
   decidedHere(id) {
     return this.decided.has(id);

@@ -210,3 +210,41 @@ def test_a_turn_is_forked_and_the_copy_goes_its_own_way(stage: Stage, opened: Op
     page.wait_until("document.querySelectorAll('.turn').length === 2")
     page.wait(".turn:last-child .foot:not([hidden])")
     assert stage.server.get("/sessions/trunk").json()["turns"] == 1
+
+
+def test_words_for_the_running_answer_join_it(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "steered"))
+    page.wait(".empty")
+    page.ask(bash('python3 -c "import time; time.sleep(3)"'))
+    page.wait(".dock:not([hidden])")
+    page.click(".dock [data-primary]")
+    page.wait_until("!document.querySelector('.composer').hidden")
+    page.fill("#question", "use the other file")
+    page.click(".how")
+    page.click("text=Steer:")
+    page.wait(".question.steer")
+    page.answered()
+    assert "use the other file" in page.text(".question.steer")
+    assert "Your words joined the answer" in page.text(".turn .blocks")
+    assert page.count(".turn") == 1
+
+
+def test_a_rewind_takes_later_turns_out_of_the_conversation(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "rewound"))
+    page.wait(".empty")
+    page.ask("[[say one]]")
+    page.answered(1)
+    page.ask("[[say two]]")
+    page.answered(2)
+    page.click(".turn:first-child [aria-label='More about this turn']")
+    page.click("text=Rewind to here")
+    page.wait("dialog[open]")
+    page.click("dialog .danger")
+    page.wait_until("document.querySelectorAll('.turn').length === 1")
+    page.ask("[[count]]")
+    page.answered(2)
+    said = stage.server.get("/sessions/rewound/messages").json()["messages"]
+    assert [each["parts"][0]["text"] for each in said if each["role"] == "user"] == [
+        "[[say one]]",
+        "[[count]]",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,13 @@ def durable(staged: Callable[..., Stage], folder: Path, **settings: str) -> Stag
 
 
 def restart(stage: Stage) -> Gunicorn:
-    """Another server on the same port and store, when the first one is gone."""
+    """Kill the server, and start another on the same port and store."""
+    workers = stage.server.workers()
+    kill(stage.server.master)  # first, or it would start a worker in the place of one that is gone
+    stage.server.child.wait()
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            kill(worker)
     return Gunicorn(stage.server.environ, log=stage.folder / "again.log")
 
 
@@ -111,10 +118,6 @@ def test_a_server_that_dies_in_mid_answer_leaves_the_words_and_says_what_helps(
     page.wait(".empty")
     page.ask("[[delay 40]] [[words 400]]")
     page.wait_until("document.querySelector('.turn .prose')?.textContent.includes('word40 ')")
-    for worker in stage.server.workers():
-        kill(worker)
-    kill(stage.server.master)
-    stage.server.child.wait()
     server = restart(stage)
     try:
         page.wait(".bad-card")
@@ -139,10 +142,6 @@ def test_what_waits_is_allowed_after_the_server_died_and_came_back(
     page.wait(".empty")
     page.ask(bash("touch outlived.txt"))
     page.wait(".dock:not([hidden])")
-    for worker in stage.server.workers():
-        kill(worker)
-    kill(stage.server.master)
-    stage.server.child.wait()
     server = restart(stage)
     try:
         page.call("reload")
