@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +59,7 @@ class Part:
         return [name for name in folders() if name not in self.only]
 
 
+@cache  # where npm has installed something there is much to look through
 def folders() -> list[str]:
     """The folders that have tests; of one with a nested folder, what is in it besides that."""
     found = [path.relative_to(HERE) for path in HERE.rglob("test_*.py")]
