@@ -86,7 +86,7 @@ $(STAMPS)/requirements: requirements.txt | $(BIN)/python
 
 # Other people's clients in JavaScript; without npm their tests are skipped.
 $(STAMPS)/node_modules: tests/clients/package-lock.json | $(BIN)/python
-	@if command -v npm >/dev/null; then npm ci --silent --prefix tests/clients; fi
+	@if command -v npm >/dev/null; then npm ci --loglevel=error --no-audit --no-fund --prefix tests/clients; fi
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements
