@@ -52,7 +52,7 @@ def frames(reply: requests.Response) -> Iterator[Frame]:
     """The frames of a stream, as they come; comments are skipped."""
     found: dict[str, str] = {}
     # One reader for a reply, whoever asks: it has read ahead.
-    reader = vars(reply).setdefault("_lines", _lines(reply))
+    reader = vars(reply).setdefault("_lines", _lines(reply.raw))
     for line in reader:
         text = line.decode()
         canaries.search("a frame", text)
@@ -65,11 +65,11 @@ def frames(reply: requests.Response) -> Iterator[Frame]:
             found[name] = value
 
 
-def _lines(reply: requests.Response) -> Iterator[bytes]:
+def _lines(raw: Any) -> Iterator[bytes]:
     """As `iter_lines(chunk_size=1)`, by what has come and not byte by byte, which costs ten times."""
     rest = b""
     try:
-        while block := reply.raw.read1(_BLOCK):
+        while block := raw.read1(_BLOCK):
             lines = (rest + block).splitlines(keepends=True)
             rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
             yield from (line.rstrip(b"\r\n") for line in lines)
@@ -77,6 +77,7 @@ def _lines(reply: requests.Response) -> Iterator[bytes]:
         raise requests.exceptions.ChunkedEncodingError(fault) from fault
     except urllib3.exceptions.ReadTimeoutError as fault:
         raise requests.exceptions.ConnectionError(fault) from fault
+    raw.release_conn()  # which it does by itself only where all is read in one go
     if rest:
         yield rest
 
