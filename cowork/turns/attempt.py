@@ -320,7 +320,9 @@ class Attempts:
             process.sweep()
         # A process that has seen no login would not notice a new one.
         is_sound = not isinstance(error, ClaudeNotAuthenticated | SessionUnusable)
-        return is_free and kept and is_sound and not process.has_left_its_mode
+        # One that is at the next turn already is ended behind that.
+        is_alike = self.follow_ups.has(run.claim) or not process.has_left_its_mode
+        return is_free and kept and is_sound and is_alike
 
     def _return_process(self, process: ClaudeProcess, turns: int | None, *, fit: bool) -> None:
         """Give the process back, or end it; one that cannot be given back is ended."""

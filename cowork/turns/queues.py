@@ -39,8 +39,8 @@ class _ProjectQueue:
         return [*first, *self.waiting, *self.reserved]
 
     def answering(self) -> Turn | None:
-        """The turn that is not over, of those that run."""
-        turns = (self.running, self.following)
+        """The turn that is not over; one that follows is what the CLI is at by now."""
+        turns = (self.following, self.running)
         return next((each for each in turns if each is not None and each.done is None), None)
 
 

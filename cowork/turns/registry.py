@@ -144,10 +144,10 @@ class TurnRegistry:
         """
         if turn.key is None:
             turn.set_key(key)  # it is kept for as long as its key
-        self._store.bind_key(key, turn.id)
         with self._lock:
             if turn.id in self._turns and (key.owner, key.key) not in self._keys:
                 self._bind_locked(key, turn)
+        self._store.bind_key(key, turn.id)
 
     def _bind_locked(self, key: TurnKey, turn: Turn) -> None:
         self._keys[key.owner, key.key] = turn.id, key.digest

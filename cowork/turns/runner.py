@@ -281,6 +281,7 @@ class Runner:
 
     def _give_up(self, turn: Turn) -> None:
         """Leave the turn to whoever adopts it; where the store is unavailable it ends."""
+        turn.steers.close()  # what is said from now on would not be in the log that is kept
         try:
             self._recorder.record_waiting(turn, turn.waiting.ids, is_given_up=True)
         except StoreUnavailable as fault:

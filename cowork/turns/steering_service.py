@@ -76,8 +76,10 @@ class SteeringService:
             return Steered(turn, steer_id, place, replayed)
         return self.steer_here(turn, steer_id, text)
 
-    def steer_here(self, turn: Turn, steer_id: str, text: str) -> Steered:
-        """As `steer`, of a turn that this worker runs, or that has ended."""
+    def steer_here(
+        self, turn: Turn, steer_id: str, text: str, key: TurnKey | None = None
+    ) -> Steered:
+        """As `steer`, of a turn that this worker runs, or that has ended; `key` finds it then."""
         known = self._known(turn, steer_id, text)
         if known is not None:
             return known
@@ -89,6 +91,9 @@ class SteeringService:
             sentence = "the server is shutting down; the turn goes on after it"
             raise ShuttingDown(sentence, retry_after=5)
         replayed = not turn.steers.add(steer_id, turn.id, text)
+        if key is not None:
+            # Who asks again, when the turn has ended, is not to ask anything.
+            self._registry.bind_key(key, turn)
         turn.steers.wait_given(steer_id, GIVE_TIMEOUT_S)
         found = turn.steered().get(steer_id)
         return Steered(turn, steer_id, found[0] if found else 0, replayed)
@@ -150,13 +155,9 @@ class SteeringService:
         if turn is None:
             return None
         try:
-            steered = self.steer_here(turn, steer_id, text)
+            return self.steer_here(turn, steer_id, text, key)
         except (TurnEnded, ShuttingDown):
             return None
-        if key is not None:
-            # Who asks again, when the turn has ended, is not to ask anything.
-            self._registry.bind_key(key, turn)
-        return steered
 
     # -- what came too late
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cowork.errors import IdempotencyMismatch, QueueFull, TurnEnded
-from cowork.events import Emitted, Event, Status
+from cowork.events import Event, Status
 from cowork.runtime.condition import PredicateCondition
 
 State = Literal["pending", "joined", "queued", "cancelled"]
@@ -43,10 +43,10 @@ class Steer:
 class TurnSteers:
     """Those of one turn; every method may be called from any thread.
 
-    `append` adds to the turn's log, and tells whether it did.
+    `append` adds to the turn's log, whatever its size, and tells whether it did.
     """
 
-    def __init__(self, append: Callable[[list[Emitted]], bool]) -> None:
+    def __init__(self, append: Callable[[Event], bool]) -> None:
         self._append = append
         self._condition = PredicateCondition()
         self._all: dict[str, Steer] = {}
@@ -75,7 +75,7 @@ class TurnSteers:
             if self._is_closed:
                 raise TurnEnded("the turn has ended, or is about to")
             self._check_room(text)
-            if not self._append([_event(Steer(steer_id, text, turn_id), text)]):
+            if not self._append(_event(Steer(steer_id, text, turn_id), text)):
                 raise TurnEnded("the turn has ended")
             self._all[steer_id] = Steer(steer_id, text, turn_id)
             on_add = self._on_add
@@ -133,7 +133,7 @@ class TurnSteers:
             if steer is None or steer.state != "pending":
                 return
             steer.state, steer.turn_id = state, turn_id or steer.turn_id
-            self._append([_event(steer)])
+            self._append(_event(steer))
             self._condition.notify()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sys import getsizeof
 
 from cowork.errors import ClaudeFailed, CoworkError, TurnInterrupted
-from cowork.events import Done, Emitted, Failed, Status, Token, TokenBatch
+from cowork.events import Done, Emitted, Event, Failed, Status, Token, TokenBatch
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.condition import PredicateCondition
@@ -87,7 +87,7 @@ class Turn:
         self.queue_position = 0
         self.stop_reason: CoworkError | None = None
         self.waiting = Waiting()
-        self.steers = TurnSteers(self.append)
+        self.steers = TurnSteers(self.note)
         self.earlier_work = EarlierWork()
         self._readers = Readers(self.id, grace, self._stop_unread)
         self._is_ending = False
@@ -171,6 +171,15 @@ class Turn:
             self.stop(
                 ClaudeFailed("the turn emitted more than 64 MiB, tools and thinking included")
             )
+        return True
+
+    def note(self, event: Event) -> bool:
+        """As `append`, of one that has a bound of its own: the log's is not looked at."""
+        with self._condition:
+            if self.done is not None or self._is_ending:
+                return False
+            self._log.append(event)
+            self._condition.notify()
         return True
 
     def try_begin_finish(self) -> bool:
@@ -455,7 +464,6 @@ class Turn:
         with self._condition:
             self.is_given_up = True
             self._on_stop = None
-            self.steers.close()
             self._readers.cancel_timer()
             self._condition.notify()
 

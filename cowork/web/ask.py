@@ -181,7 +181,8 @@ def _steer(turn_service: TurnService, body: dict[str, Any], key: TurnKey | None)
     if found is None:
         return None
     app_ctx.g.turn_id, app_ctx.g.replayed = found.turn.id, found.replayed
-    after = number_of(found.turn, str(max(found.place - 1, 0)), ["body", "question"])
+    number = found.turn.number_of(max(found.place - 1, 0))
+    after = number_of(found.turn, str(number), ["body", "question"])
     return _Asked(found.turn, after, is_steered=True)
 
 

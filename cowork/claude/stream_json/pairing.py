@@ -126,6 +126,9 @@ class Pairing:
         """Whether the message names our question; None where it names none."""
         uuids = message.get("user_message_uuids")
         if isinstance(uuids, list) and uuids:
+            if message["type"] == "result":
+                # What was slipped in too late may be answered alone, before the rest of it is.
+                return self.uuid in uuids
             return any(isinstance(each, str) and each in self._uuids for each in uuids)
         if message["type"] == "command_lifecycle":
             # Others' may be slipped into our turn, and ours may wait for another's end.

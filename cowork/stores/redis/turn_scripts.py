@@ -16,7 +16,8 @@ if redis.call('EXISTS', p .. 'withdrawn:' .. ARGV[1]) == 1 then return 'withdraw
 local key = ARGV[9] ~= '' and ARGV[9]
 if key then
   local known = redis.call('HMGET', p .. 'key:' .. key, 'turn', 'digest')
-  if known[1] then return known end
+  -- One that was bound to a turn stays when that is deleted.
+  if known[1] and redis.call('EXISTS', p .. 'turn:' .. known[1]) == 1 then return known end
 end
 if ARGV[6] ~= '' and is_full(ARGV[2], ARGV[11], ARGV[12], ARGV[13], ARGV[14]) then
   return 'full'
