@@ -264,10 +264,12 @@ class TurnRegistry:
             self._turns[turn.id] = turn
         turn.on_end(self.on_turn_ended)
 
-    def insert_remote(self, turn: RemoteTurn) -> RemoteTurn:
-        """Keep a turn that another worker has accepted for us."""
-        kept = self._insert_loaded(turn)
-        return kept if isinstance(kept, RemoteTurn) else turn
+    def insert_remote(self, turn: RemoteTurn) -> Turn:
+        """Keep a turn that another worker has accepted for us; the one that is kept.
+
+        That is another where somebody has taken it out of the store meanwhile, perhaps its end.
+        """
+        return self._insert_loaded(turn)
 
     def find_remote(self, turn_id: str) -> RemoteTurn | None:
         """The turn of another worker, if it is read here and has not ended."""

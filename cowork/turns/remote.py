@@ -149,11 +149,12 @@ class RemoteTurns:
             None,
         )
         turn.queue_position = reply["queue_position"]
-        with self._lock:
-            self._followed[turn_id] = turn
-        turn = self._registry.insert_remote(turn)
-        self._channel.follow(turn_id, turn.place, partial(self._receive, turn))
-        return turn, False
+        kept = self._registry.insert_remote(turn)
+        if isinstance(kept, RemoteTurn) and kept.done is None:
+            with self._lock:
+                self._followed[turn_id] = kept
+            self._channel.follow(turn_id, kept.place, partial(self._receive, kept))
+        return kept, False
 
     def _get_accepted(self, owner: str, turn_id: str) -> Turn:
         deadline = time.monotonic() + ACCEPT_TIMEOUT_S

@@ -16,6 +16,7 @@ from cowork.turns import registry
 from cowork.turns.question import Question
 from cowork.turns.records import to_record
 from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
@@ -74,6 +75,13 @@ def test_an_ended_turn_is_found_while_it_is_kept():
     turn = end(kept(turns))
     assert turns.get("", turn.id) is turn
     assert list(turn.read(0, time.monotonic())) == [turn.done]
+
+
+def test_a_turn_of_another_worker_whose_end_is_here_already_is_that_end():
+    turns = TurnRegistry(store=MemoryStore(), retention=60.0)
+    ended = end(kept(turns))
+    late = RemoteTurn(ended.project, ended.question, holder="another", turn_id=ended.id)
+    assert turns.insert_remote(late) is ended
 
 
 def test_a_turn_that_never_was_is_not_found():
