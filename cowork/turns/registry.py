@@ -233,8 +233,12 @@ class TurnRegistry:
             for events in others.published(turn.id, turn.place):
                 if events.is_end or not turn.extend(events):
                     break
-        if turn.id in self._remote:
+        if self._is_remote(turn):
             self.refresh(turn)
+
+    def _is_remote(self, turn: Turn) -> bool:
+        """Whether it is the kept one; the store's, read by several at once, has copies."""
+        return self._remote.get(turn.id) is turn
 
     def _is_expired(self, turn: Turn) -> bool:
         if turn.ended_at is None:
@@ -295,7 +299,7 @@ class TurnRegistry:
             self._miss(turn)
         else:
             apply_record(turn, *found, self._published_of_lost(found[0]))
-        if turn.done is not None:
+        if turn.done is not None and self._is_remote(turn):
             self._remote.pop(turn.id, None)
 
     def _miss(self, turn: Turn) -> None:
@@ -311,9 +315,9 @@ class TurnRegistry:
 
     def runs_elsewhere(self, turn: Turn) -> bool:
         """Whether another process runs the turn now; raises `StoreUnavailable`."""
-        if turn.id in self._remote:
+        if self._is_remote(turn):
             self.refresh(turn)
-        return turn.id in self._remote
+        return self._is_remote(turn)
 
     def on_turn_ended(self, turn: Turn) -> None:
         """A turn has ended; its retention begins.

@@ -13,6 +13,7 @@ from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
 from cowork.turns import registry
+from cowork.turns.outcome import TurnOutcome
 from cowork.turns.question import Question
 from cowork.turns.records import to_record
 from cowork.turns.registry import TurnRegistry
@@ -20,6 +21,7 @@ from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
+from tests.unit.turns.other_workers import Hub
 
 
 def new_turn(owner="", kind=Turn):
@@ -286,3 +288,26 @@ def test_a_key_whose_turn_is_accepted_while_the_store_is_asked_finds_it():
     found, replayed = turns.get_or_create(key_, lambda: Turn(project, Question("again")))
     assert replayed
     assert found is store.accepted
+
+
+def test_a_turn_that_ends_while_two_take_it_out_of_the_store_is_known_to_have_ended():
+    class Racing:
+        """Somebody else reads the turn while we do; and then its worker ends it."""
+
+        others = Hub().join("us")
+        looks = 0
+
+        def turn(self, owner, turn_id):
+            self.looks += 1
+            if self.looks == 1:
+                turns.get(owner, turn_id)
+            return ended if self.looks > 2 else running
+
+    theirs = new_turn("me")
+    running = to_record(theirs, "another"), None
+    ended = to_record(end(theirs), "another", TurnOutcome(theirs.done, None)), None
+    turns = TurnRegistry(60.0, Racing(), "us")
+    found = turns.get("me", theirs.id)
+    turns.refresh_remote()
+    assert found.done is not None
+    turns.close()
