@@ -125,7 +125,7 @@ def _play(case: Case, url: str, dice: random.Random) -> None:
         (case.approval,) = waiting
         time.sleep(dice.uniform(0.0, 0.3))
         if case.end == "interrupt":
-            _try(lambda: client.post(f"/turns/{case.turn}/interrupt"))
+            _taken(lambda: client.post(f"/turns/{case.turn}/interrupt"))
         elif case.end == "two":
             with ThreadPoolExecutor(2) as pool, closing(Client(url)) as other:
                 pair = [(client, "allow"), (other, "deny")]
@@ -182,14 +182,20 @@ def _answer(case: Case, client: Client, decision: str) -> int:
         body = {"decision": "allow", "input": {"command": f"echo ran >> {case.changed}"}}
     if decision == "deny_interrupt":
         body = {"decision": "deny", "interrupt": True}
+    reply = _taken(lambda: client.post(f"/approvals/{case.approval}", body))
+    assert reply.status_code != requests.codes.not_found, f"{case.key}: {reply.text}"
+    return reply.status_code
+
+
+def _taken(call: Any) -> requests.Response:
+    """Its reply, asked for until there is a worker that takes it."""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
-        reply = _try(lambda: client.post(f"/approvals/{case.approval}", body))
+        reply = _try(call)
         if reply is not None and reply.status_code < requests.codes.server_error:
-            assert reply.status_code != requests.codes.not_found, f"{case.key}: {reply.text}"
-            return reply.status_code
+            return reply
         time.sleep(0.1)
-    return 0
+    raise AssertionError("no worker took it")
 
 
 def _try(call: Any) -> requests.Response | None:
