@@ -1,4 +1,4 @@
-"""The command `xo-cowork`, and `python -m cowork`: serve, try it out, make a key."""
+"""The command `xo-cowork`, and `python -m cowork`: serve, try it out, make a key, ask a server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from pathlib import Path
 
 from cowork import __version__
 from cowork.runtime import address
+from cowork.terminal import COMMANDS
 
+# Set by a shell that asks how a line goes on.
+COMPLETE = "_XO_COWORK_COMPLETE"
 PACKAGE = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the first word says (none: `serve`); the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE in os.environ or (given and given[0] in COMMANDS):
+        from cowork.terminal import cli  # noqa: PLC0415 - a server needs none of it
+
+        return cli.main(given)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
     if given[0] == "serve":
@@ -79,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Settings are environment variables, or lines of `.env` in the current folder.",
     )
     parser.add_argument("--version", action="version", version=f"xo-cowork {__version__}")
-    words = parser.add_subparsers(dest="word", metavar="serve | demo | key", required=True)
+    words = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
     words.add_parser(
         "serve",
         help="run the server (the default); further arguments are gunicorn's",
@@ -88,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     words.add_parser("demo", help="run it on a demo model, which needs no account, and ask it")
     key = words.add_parser("key", help="print a new API key, a line for a file of keys")
     key.add_argument("name", nargs="?", default="me", type=_name, help="whose it is (me)")
+    for name, said in COMMANDS.items():  # they never come here
+        words.add_parser(name, help=said, add_help=False)
     return parser
 
 

@@ -22,6 +22,8 @@ ALIASES = {
     "CLAUDE_PERMISSION_MODE": "COWORK_PERMISSION_MODE",
     "XO_API_KEY": "COWORK_API_KEYS",
 }
+# Not the server's: the terminal's (docs/cli.md), whose user may run both from one shell.
+TERMINAL = frozenset({"COWORK_KEY", "COWORK_URL"})
 # The name that the one key has.
 ALIAS_KEY_NAME = "default"
 _CLIS_OWN = ("ANTHROPIC_", "CLAUDE_CODE_", "AWS_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY")
@@ -110,7 +112,7 @@ def _read_file(dotenv: Path) -> tuple[dict[str, tuple[str, int]], list[str]]:
 
 def _unknown(name: str, place: str, known: frozenset[str], *, is_in_file: bool) -> list[str]:
     """What is wrong with a name, if anything."""
-    if name in known or name in ALIASES or name == "CODEX_CLI_PATH":
+    if name in known or name in ALIASES or name in TERMINAL or name == "CODEX_CLI_PATH":
         return []
     if is_in_file and name.startswith(_CLIS_OWN):
         return [

@@ -1,0 +1,71 @@
+"""The command line: finds the command, and turns whatever happens into an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+from click.shell_completion import CompletionItem
+
+from cowork.client import CoworkError
+from cowork.terminal import COMMANDS, exits
+from cowork.terminal.run import Run
+
+NAME = "xo-cowork"
+# Those of `cowork/__main__.py`, for the shell's completion alone.
+SERVER_WORDS = {
+    "serve": "run the server",
+    "demo": "run it on a demo model",
+    "key": "print a new API key",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: `interrupt` starts without what `chat` draws with."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f"cowork.terminal.commands.{cmd_name}").command
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        words = {**SERVER_WORDS, **COMMANDS}.items()
+        return [
+            CompletionItem(word, help=said) for word, said in words if word.startswith(incomplete)
+        ]
+
+
+group = _Commands(name=NAME, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the first word says; the exit status."""
+    run = Run()
+    try:
+        group.main(list(arguments), prog_name=NAME, standalone_mode=False, obj=run)
+        sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as fault:
+        fault.show()
+        return exits.USAGE
+    except CoworkError as fault:
+        run.tell(fault)
+        return exits.status_of(fault)
+    except (KeyboardInterrupt, click.Abort):
+        run.output.end_line()
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; what is left to be flushed has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    finally:
+        run.close()
+    return run.status
