@@ -12,10 +12,8 @@ from pathlib import Path
 
 from cowork import __version__
 from cowork.runtime import address
-from cowork.terminal import COMMANDS
+from cowork.terminal import COMMANDS, COMPLETE
 
-# Set by a shell that asks how a line goes on.
-COMPLETE = "_XO_COWORK_COMPLETE"
 PACKAGE = Path(__file__).resolve().parent
 
 

@@ -17,7 +17,7 @@ LOADS = ("attack", "bench", "faults", "soak")
 # Folders in a folder that are parts of their own: few tests that wait for long.
 NESTED = ("unit/claude",)
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
-PROGRAMS = (*LOADS, "clients", "console", "e2e", "workers")
+PROGRAMS = (*LOADS, "clients", "console", "e2e", "terminal", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ PARTS = (
     Part("workers", only=("workers",)),
     Part("clients", only=("clients",)),
     Part("console", only=("console",)),
+    Part("terminal", only=("terminal",)),
     Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
     Part("processes", only=("unit/claude",)),

@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 # Folders and files whose subject is a program of its own, which is the same whoever starts it.
 PROGRAMS = {
     *parts.PROGRAMS,
+    "threats/test_t29_terminal.py",
     "unit/suite/test_canaries.py",
     "unit/suite/test_fake_claude.py",
     "unit/suite/test_leaks.py",

@@ -22,6 +22,7 @@ PATIENCE_S = 120.0
 # As long as an approval may wait.
 DEADLINE_S = 86_400.0
 PAGE = 100
+NOT_OURS = "what answers is no XO Cowork API"
 
 
 class Client:
@@ -250,10 +251,18 @@ class Client:
         key: str | None = None,
         timeout: float = CALL_S,
     ) -> Json:
-        """Anything else: the reply's JSON.  `key` is an `Idempotency-Key`, `timeout` seconds."""
+        """Anything else: the reply's JSON object, an empty one where there is none.
+
+        `key` is an `Idempotency-Key`, `timeout` seconds for all of it.
+        """
         headers = None if key is None else {"Idempotency-Key": key}
         given = {"params": params, "headers": headers, "timeout": timeout}
-        return self._transport.call(method, path, body, **given)  # type: ignore[arg-type]
+        reply = self._transport.call(method, path, body, **given)  # type: ignore[arg-type]
+        if reply is None:
+            return {}
+        if not isinstance(reply, dict):
+            raise BadReply(NOT_OURS, code="bad_reply")
+        return reply
 
     def _pages(self, path: str, name: str, cursor: str, params: dict[str, Any]) -> Iterator[Json]:
         seen = set[str]()
@@ -263,7 +272,7 @@ class Client:
             following = page.get("next")
             if following is None:
                 return
-            if following in seen:
+            if not isinstance(following, str) or following in seen:
                 raise BadReply("the server's pages have no end", code="bad_reply")
             seen.add(following)
             params = {**params, cursor: following}
@@ -281,5 +290,5 @@ def _given(**values: Any) -> dict[str, Any]:
 def _list(reply: Json, name: str) -> list[Json]:
     found = reply.get(name) if isinstance(reply, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise BadReply("what answers is no XO Cowork API", code="bad_reply")
+        raise BadReply(NOT_OURS, code="bad_reply")
     return found

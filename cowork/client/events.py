@@ -150,81 +150,91 @@ class Other(Event):
     type: str
 
 
-def event_of(number: int, frame: Mapping[str, Any]) -> Event:
+def event_of(place: int, frame: Mapping[str, Any]) -> Event:
     """The event of a frame.  What a newer server says differently is `Other`, never an error."""
-    kind = "done" if frame.get("done") is True else frame.get("type")
+    kind = frame.get("type")
     make = _KINDS.get(kind) if isinstance(kind, str) else None
+    if frame.get("done") is True:  # whatever it is called: plain streams do not call it anything
+        make = _done
     try:
-        return make(number, frame) if make else Other(number, frame, str(kind))
+        return make(place, frame) if make else Other(place, frame, str(kind))
     except (KeyError, TypeError, ValueError):
-        return Other(number, frame, str(kind))
+        return Other(place, frame, str(kind))
 
 
-def _tool_use(number: int, frame: Mapping[str, Any]) -> Event:
-    parent = frame.get("parent_id")
-    return ToolUse(
-        number, frame, str(frame["id"]), str(frame["name"]), dict(frame["input"]), parent
-    )
+def number(value: Any) -> float | None:
+    """A number, or None for whatever else a server may have sent."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _tool_result(number: int, frame: Mapping[str, Any]) -> Event:
-    took = frame.get("duration_ms")
+def text(value: Any) -> str | None:
+    """A text, or None for whatever else a server may have sent."""
+    return value if isinstance(value, str) else None
+
+
+def _tool_use(place: int, frame: Mapping[str, Any]) -> Event:
+    parent = text(frame.get("parent_id"))
+    return ToolUse(place, frame, str(frame["id"]), str(frame["name"]), dict(frame["input"]), parent)
+
+
+def _tool_result(place: int, frame: Mapping[str, Any]) -> Event:
+    took = number(frame.get("duration_ms"))
     is_error = frame["is_error"] is True
-    return ToolResult(number, frame, str(frame["id"]), frame.get("content"), is_error, took)
+    return ToolResult(place, frame, str(frame["id"]), frame.get("content"), is_error, took)
 
 
-def _usage(number: int, frame: Mapping[str, Any]) -> Event:
+def _usage(place: int, frame: Mapping[str, Any]) -> Event:
     tokens = int(frame["input_tokens"]), int(frame["output_tokens"])
-    return Usage(number, frame, *tokens, frame.get("cost_usd"))
+    return Usage(place, frame, *tokens, number(frame.get("cost_usd")))
 
 
-def _subagent(number: int, frame: Mapping[str, Any]) -> Event:
+def _subagent(place: int, frame: Mapping[str, Any]) -> Event:
     facts = (str(frame[name]) for name in ("id", "state", "name", "description"))
-    return Subagent(number, frame, *facts)
+    return Subagent(place, frame, *facts)
 
 
-def _todo(number: int, frame: Mapping[str, Any]) -> Event:
-    return Todo(number, frame, tuple(dict(item) for item in frame["items"]))
+def _todo(place: int, frame: Mapping[str, Any]) -> Event:
+    return Todo(place, frame, tuple(dict(item) for item in frame["items"]))
 
 
-def _approval(number: int, frame: Mapping[str, Any]) -> Event:
+def _approval(place: int, frame: Mapping[str, Any]) -> Event:
     return ApprovalRequested(
-        number,
+        place,
         frame,
         id=str(frame["id"]),
         kind=str(frame["kind"]),
         tool=str(frame["tool"]),
         input=dict(frame["input"]),
-        reason=frame.get("reason"),
+        reason=text(frame.get("reason")),
         questions=tuple(dict(each) for each in frame.get("questions") or ()),
-        plan=frame.get("plan"),
+        plan=text(frame.get("plan")),
         suggestions=tuple(frame.get("suggestions") or ()),
-        expires_at=frame.get("expires_at"),
+        expires_at=text(frame.get("expires_at")),
     )
 
 
-def _resolved(number: int, frame: Mapping[str, Any]) -> Event:
+def _resolved(place: int, frame: Mapping[str, Any]) -> Event:
     said = str(frame["id"]), str(frame["decision"])
-    return ApprovalResolved(number, frame, *said, frame.get("decided_by"))
+    return ApprovalResolved(place, frame, *said, text(frame.get("decided_by")))
 
 
-def _turn(number: int, frame: Mapping[str, Any]) -> Event:
+def _turn(place: int, frame: Mapping[str, Any]) -> Event:
     said = str(frame["turn_id"]), str(frame["state"])
-    return TurnState(number, frame, *said, int(frame.get("position") or 0))
+    return TurnState(place, frame, *said, int(frame.get("position") or 0))
 
 
-def _done(number: int, frame: Mapping[str, Any]) -> Event:
+def _done(place: int, frame: Mapping[str, Any]) -> Event:
     # Without the word it is a plain last frame, which says nothing of how it went.
     success = frame.get("success", True) is True
-    return Done(number, frame, success, frame.get("session_id"), frame.get("message"))
+    return Done(place, frame, success, text(frame.get("session_id")), text(frame.get("message")))
 
 
 _KINDS = {
-    "token": lambda number, frame: Token(number, frame, str(frame["token"])),
-    "replace": lambda number, frame: Replace(number, frame, str(frame["text"])),
-    "thinking": lambda number, frame: Thinking(number, frame, str(frame["text"])),
-    "status": lambda number, frame: Status(number, frame, str(frame["status"])),
-    "error": lambda number, frame: Failed(number, frame, str(frame["error"]), str(frame["code"])),
+    "token": lambda place, frame: Token(place, frame, str(frame["token"])),
+    "replace": lambda place, frame: Replace(place, frame, str(frame["text"])),
+    "thinking": lambda place, frame: Thinking(place, frame, str(frame["text"])),
+    "status": lambda place, frame: Status(place, frame, str(frame["status"])),
+    "error": lambda place, frame: Failed(place, frame, str(frame["error"]), str(frame["code"])),
     "tool_use": _tool_use,
     "tool_result": _tool_result,
     "usage": _usage,
@@ -233,5 +243,4 @@ _KINDS = {
     "approval": _approval,
     "approval_resolved": _resolved,
     "turn": _turn,
-    "done": _done,
 }

@@ -25,7 +25,7 @@ from cowork.client.errors import (
     TurnFailed,
     unreachable,
 )
-from cowork.client.events import Done, Event, Failed, Replace, Token, event_of
+from cowork.client.events import Done, Event, Failed, Replace, Token, event_of, number, text
 from cowork.client.transport import SILENCE_S, Transport, blocks, segment
 
 FIRST_PAUSE_S = 0.25
@@ -164,12 +164,12 @@ class Stream(Iterator[Event]):
             raise BadReply(str(fault), code="bad_reply") from fault
         if found is None:
             raise unreachable("the stream ended before the answer did")
-        number, frame = _read(*found)
-        if number <= self.number:
+        place, frame = _read(*found)
+        if place <= self.number:
             return None
-        self.number = number
+        self.number = place
         self._attempt, self._lost_at = 0, None
-        return self._take(event_of(number, frame))
+        return self._take(event_of(place, frame))
 
     def _take(self, event: Event) -> Event:
         if isinstance(event, Token):
@@ -223,9 +223,10 @@ class Stream(Iterator[Event]):
             self._lost_at = now
         self._opened_at = 0.0
         pause = _pause(self._attempt + 1, fault.retry_after)
-        until = min(self._lost_at + self._patience, self._deadline)
-        if not fault.is_passing or now + pause > until:
+        if not fault.is_passing or now + pause > self._lost_at + self._patience:
             raise fault
+        if now + pause > self._deadline:
+            raise DeadlineExceeded(self._seconds) from fault
         self._attempt += 1
         if self._on_lost is not None:
             self._on_lost(Lost(self._attempt, pause, fault))
@@ -234,14 +235,14 @@ class Stream(Iterator[Event]):
 
 def _read(event_id: str, data: bytes) -> tuple[int, Mapping[str, Any]]:
     """The number and the frame; what is neither was broken on its way, and is asked for again."""
-    number = event_id.rpartition(".")[2]
+    place = event_id.rpartition(".")[2]
     try:
         frame = json.loads(data)
     except (ValueError, RecursionError):
         frame = None
-    if not isinstance(frame, dict) or not (number.isascii() and number.isdecimal()):
+    if not isinstance(frame, dict) or not (place.isascii() and place.isdecimal()):
         raise unreachable("what came is no event")
-    return int(number), frame
+    return int(place), frame
 
 
 def _pause(attempt: int, retry_after: float | None) -> float:
@@ -250,16 +251,17 @@ def _pause(attempt: int, retry_after: float | None) -> float:
     return max(grown, asked) * _DICE.uniform(0.8, 1.2)
 
 
-def _answer(text: str, turn_id: str | None, frame: Mapping[str, Any]) -> Answer:
+def _answer(said: str, turn_id: str | None, frame: Mapping[str, Any]) -> Answer:
+    changed = frame.get("files_changed")
     return Answer(
-        text=text,
+        text=said,
         turn_id=turn_id,
-        session_id=frame.get("session_id"),
+        session_id=text(frame.get("session_id")),
         is_new_session=frame.get("is_new_session") is True,
-        model=frame.get("model"),
-        cost_usd=frame.get("total_cost_usd"),
-        duration_ms=frame.get("duration_ms"),
-        files_changed=tuple(str(path) for path in frame.get("files_changed") or ()),
+        model=text(frame.get("model")),
+        cost_usd=number(frame.get("total_cost_usd")),
+        duration_ms=number(frame.get("duration_ms")),
+        files_changed=tuple(map(str, changed if isinstance(changed, list) else ())),
         structured_output=frame.get("structured_output"),
         frame=frame,
     )

@@ -36,8 +36,9 @@ class Transport:
         """
         self.url = checked_url(url)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {checked_key(key)}"
+        self._key = "" if key is None else checked_key(key)
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         self._http = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S, write=WRITE_S, pool=POOL_S),
@@ -71,7 +72,7 @@ class Transport:
             return None
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadReply("the server's answer is no JSON", code="bad_reply") from None
 
     @contextmanager
@@ -86,6 +87,8 @@ class Transport:
         timeout: float = SILENCE_S,
     ) -> Iterator[httpx.Response]:
         """A reply of success whose body is yet to be read; `timeout` bounds each silence.
+
+        A head that comes byte by byte is bounded by its length alone (100 kB).
 
         Raises `CoworkError`.
         """
@@ -105,10 +108,25 @@ class Transport:
             raise _lost(fault) from fault
         try:
             if not reply.is_success:
-                raise _refused(reply)
+                raise self._refused(reply)
             yield reply
         finally:
             reply.close()
+
+    def _refused(self, reply: httpx.Response) -> CoworkError:
+        content = _content(reply, time.monotonic() + SILENCE_S)
+        if self._key:  # some proxies show what they were sent, and errors are printed
+            content = content.replace(self._key.encode(), b"...")
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            body = None  # a proxy's page
+        return refusal(
+            reply.status_code,
+            body,
+            retry_after=_seconds(reply.headers.get("Retry-After")),
+            request_id=reply.headers.get("X-Request-ID"),
+        )
 
 
 def blocks(reply: httpx.Response, check: Callable[[], None]) -> Iterator[bytes]:
@@ -178,19 +196,6 @@ def _content(reply: httpx.Response, deadline: float) -> bytes:
         parts.append(block)
         size += len(block)
     return b"".join(parts)
-
-
-def _refused(reply: httpx.Response) -> CoworkError:
-    try:
-        body = json.loads(_content(reply, time.monotonic() + SILENCE_S))
-    except ValueError:
-        body = None  # a proxy's page
-    return refusal(
-        reply.status_code,
-        body,
-        retry_after=_seconds(reply.headers.get("Retry-After")),
-        request_id=reply.headers.get("X-Request-ID"),
-    )
 
 
 def _seconds(text: str | None) -> float | None:

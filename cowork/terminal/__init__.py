@@ -4,6 +4,8 @@ A client like any other: all of it goes by `cowork.client`.  Nothing is imported
 server starts without any of it.
 """
 
+# Set by a shell that asks how a line goes on.
+COMPLETE = "_XO_COWORK_COMPLETE"
 # Each command's name, which is its module's too, and its line in the help.
 COMMANDS = {
     "ask": "ask a question; the answer goes to standard output",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cowork.client import CoworkError
-from cowork.terminal import COMMANDS, exits
+from cowork.terminal import COMMANDS, COMPLETE, exits
 from cowork.terminal.run import Run
 
 NAME = "xo-cowork"
@@ -45,11 +46,23 @@ class _Commands(click.Group):
 group = _Commands(name=NAME, context_settings={"help_option_names": ["-h", "--help"]})
 
 
+def _do(arguments: list[str], run: Run) -> None:
+    if COMPLETE in os.environ:
+        group.main(arguments, prog_name=NAME)  # which exits
+    # Not by `main`, which takes a pipe that nobody reads for a failure.
+    with group.make_context(NAME, arguments, obj=run) as context:
+        group.invoke(context)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what the first word says; the exit status."""
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # half a character of a server's is no reason to end
+        sys.stdout.reconfigure(errors="replace")
     run = Run()
     try:
-        group.main(list(arguments), prog_name=NAME, standalone_mode=False, obj=run)
+        _do(list(arguments), run)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from cowork.client import ApprovalRequested, Client, InvalidRequest, RequestFailed
+from cowork.terminal.facts import items
 from cowork.terminal.figures import clock, seconds_until
 from cowork.terminal.output import Output
 from cowork.terminal.person import Person
@@ -112,7 +113,7 @@ class Decider:
         answers = {}
         for question in asked.questions:
             self._output.note(clean(str(question.get("question", ""))), style="bold")
-            options = [each for each in question.get("options") or () if isinstance(each, Mapping)]
+            options = [each for each in items(question, "options") if isinstance(each, Mapping)]
             for number, option in enumerate(options, 1):
                 said = Text.assemble((f"  {number} ", "cyan"), clean(str(option.get("label", ""))))
                 if option.get("description"):

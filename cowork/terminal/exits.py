@@ -37,7 +37,7 @@ _CURES = {
     "queue_full": "Too many questions wait already. Try again when one is done.",
     "project_busy": "It answers another question; ask without --on-busy reject to wait for it.",
     "session_not_found": "`xo-cowork sessions` lists the projects that have one.",
-    "session_unusable": "DELETE the session to let the project begin anew; its files stay.",
+    "session_unusable": "Ask in another project, or delete this one's session (docs/api.md).",
     "approval_not_found": "`xo-cowork approvals` lists what waits.",
     "payload_too_large": "Attach less.",
 }

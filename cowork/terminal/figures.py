@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+from cowork.terminal.facts import number
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -25,39 +28,43 @@ def clock(seconds: float) -> str:
     return f"{left // _MINUTE}:{left % _MINUTE:02}"
 
 
-def ago(when: str | None) -> str:
+def ago(when: Any) -> str:
     """How long a moment (RFC 3339) is ago."""
     passed = seconds_until(when)
     return "" if passed is None else f"{span(max(0.0, -passed))} ago"
 
 
-def seconds_until(when: str | None) -> float | None:
+def seconds_until(when: Any) -> float | None:
     """Seconds until a moment (RFC 3339); None where there is none that can be read."""
-    try:
-        moment = datetime.fromisoformat(when or "")
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime.now(UTC)).total_seconds()
+    moment = _moment(when)
+    return None if moment is None else (moment - datetime.now(UTC)).total_seconds()
 
 
-def local(when: str | None) -> str:
+def local(when: Any) -> str:
     """A moment (RFC 3339) on the clock of this machine: `27 Nov 14:05`."""
+    moment = _moment(when)
+    return "" if moment is None else moment.astimezone().strftime("%d %b %H:%M")
+
+
+def _moment(when: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(when or "").astimezone().strftime("%d %b %H:%M")
-    except ValueError:
-        return ""
+        moment = datetime.fromisoformat(when)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def money(usd: float | None) -> str:
+def money(value: Any) -> str:
     """US dollars; empty where they are not known."""
+    usd = number(value)
     if usd is None:
         return ""
     return f"${usd:.2f}" if usd >= _CENT or usd == 0 else f"${usd:.4f}"
 
 
-def size(count: float | None) -> str:
-    """Bytes: `157 MiB`."""
+def size(value: Any) -> str:
+    """Bytes: `157 MiB`; empty where they are not known."""
+    count = number(value)
     if count is None:
         return ""
     for unit in ("B", "KiB", "MiB"):
@@ -67,6 +74,7 @@ def size(count: float | None) -> str:
     return f"{count:.1f} GiB"
 
 
-def plural(count: int, noun: str) -> str:
+def plural(value: Any, noun: str) -> str:
     """`1 turn`, `2 turns`."""
+    count = int(number(value) or 0)
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

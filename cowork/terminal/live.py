@@ -122,15 +122,10 @@ class MarkdownScreen:
         if now - self._looked_at < 1 / REDRAWS:
             return
         self._looked_at = now
-        begins = [
-            token.map[0] for token in _PARSER.parse(self._tail) if token.level == 0 and token.map
-        ]
-        if not begins or begins[-1] == 0:
-            return
-        lines = self._tail.splitlines(keepends=True)
-        whole = "".join(lines[: begins[-1]])
-        self._tail = self._tail[len(whole) :]
-        self._print(whole)
+        length = finished(self._tail)
+        whole, self._tail = self._tail[:length], self._tail[length:]
+        if whole:
+            self._print(whole)
 
     def _print_tail(self) -> None:
         tail, self._tail = self._tail, ""
@@ -151,6 +146,14 @@ class MarkdownScreen:
             return
         self._output.note("the model began anew; what stands above is void", style="yellow")
         self._said, self._tail = "", text
+
+
+def finished(text: str) -> int:
+    """How long the blocks are behind which another one has begun."""
+    begins = [token.map[0] for token in _PARSER.parse(text) if token.level == 0 and token.map]
+    if not begins or begins[-1] == 0:
+        return 0
+    return sum(len(line) + 1 for line in text.split("\n")[: begins[-1]])
 
 
 def _markdown(text: str) -> Markdown:

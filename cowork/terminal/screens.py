@@ -16,6 +16,7 @@ from cowork.client import (
     ToolResult,
     ToolUse,
 )
+from cowork.terminal.facts import items, number
 from cowork.terminal.figures import money, plural, span
 from cowork.terminal.output import Output
 from cowork.terminal.text import clean, one_line
@@ -144,9 +145,9 @@ def foot(stream: Stream) -> str | None:
     if stream.done is None:
         return None
     frame = stream.done.frame
-    took, changed = frame.get("duration_ms"), frame.get("files_changed") or []
+    took, changed = number(frame.get("duration_ms")), items(frame, "files_changed")
     parts = [
-        span(took / 1000) if isinstance(took, int | float) else "",
+        "" if took is None else span(took / 1000),
         money(frame.get("total_cost_usd")),
         str(frame.get("model") or ""),
         f"changed {', '.join(map(str, changed))}" if changed else "",

@@ -40,7 +40,7 @@ def described(name: str, given: Mapping[str, Any]) -> tuple[str, str]:
     """What a call is called, and what it does, in a line."""
     if name in _NAMED:
         word, keys = _NAMED[name]
-        does = "  in ".join(str(given[key]) for key in keys if given.get(key))
+        does = " in ".join(str(given[key]) for key in keys if given.get(key))
         return word, one_line(does)
     found = _MCP.fullmatch(name)
     word = f"{found[2]} ({found[1]})" if found else name

@@ -35,6 +35,7 @@ THREATS = {
     26: "a rewind restores what is not the session's own",
     27: "somebody says something to another's turn",
     28: "what a model writes, or another page does, acts in the console",
+    29: "what a model or a server writes acts on a terminal, or a key is printed there",
 }
 
 

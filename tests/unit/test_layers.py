@@ -32,7 +32,19 @@ def test_every_folder_is_a_package():
     assert [each for each in folders if not (each / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("library", ["flask", "marshmallow", "requests", "subprocess"])
+def test_the_terminal_and_the_client_know_nothing_of_the_server():
+    (contract,) = [
+        each for each in CONTRACTS if "cowork.terminal" in each.get("source_modules", ())
+    ]
+    assert contract["type"] == "forbidden"
+    ours = {f"cowork.{name}" for name in children() - {"client", "terminal"}}
+    assert set(contract["forbidden_modules"]) == ours
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["click", "flask", "httpx", "marshmallow", "requests", "rich", "subprocess"],
+)
 def test_a_library_is_forbidden_to_all_but_its_own_folder(library):
     (contract,) = [each for each in CONTRACTS if library in each.get("forbidden_modules", ())]
     assert contract["source_modules"] == ["cowork"], "a list of names forgets the next one"

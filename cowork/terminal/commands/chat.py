@@ -12,6 +12,7 @@ import click
 from cowork.client import CoworkError
 from cowork.terminal import COMMANDS, exits
 from cowork.terminal.asking import EFFORTS, Asker, question_options
+from cowork.terminal.facts import items
 from cowork.terminal.files import attached
 from cowork.terminal.follow import Left, Screen
 from cowork.terminal.live import MarkdownScreen
@@ -72,7 +73,7 @@ class _Chat:
         self._run.was_reached = True
         note = self._run.output.note
         note(f"project {clean(self._project)} at {self._run.client.url}   /help, Ctrl-D leaves")
-        for reason in health.get("reasons") or ():
+        for reason in items(health, "reasons"):
             note(clean(str(reason)), style="yellow")
 
     def take(self, line: str) -> None:

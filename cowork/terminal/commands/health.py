@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cowork.terminal import COMMANDS, exits
+from cowork.terminal.facts import items, part
 from cowork.terminal.figures import plural
 from cowork.terminal.run import Run, json_option, pass_run, server_options
 from cowork.terminal.text import clean
@@ -46,9 +47,9 @@ def command(run: Run) -> None:
 
 
 def _parts(health: Mapping[str, Any]) -> Iterator[Part]:
-    claude, store, chat = (health.get(name) or {} for name in ("claude", "store", "chat_api"))
+    claude, store, chat = (part(health, name) for name in ("claude", "store", "chat_api"))
     is_ready = health.get("ready") is True
-    reasons = [str(each) for each in health.get("reasons") or ()]
+    reasons = [str(each) for each in items(health, "reasons")]
     yield (
         "questions",
         is_ready,
@@ -89,9 +90,9 @@ def _login(claude: Mapping[str, Any]) -> Part:
 
 
 def _processes(health: Mapping[str, Any]) -> str:
-    processes = health.get("processes") or {}
+    processes = part(health, "processes")
     counts = ", ".join(f"{processes.get(name)} {name}" for name in ("busy", "idle", "spare"))
-    turns = plural(int(health.get("turns") or 0), "turn")
+    turns = plural(health.get("turns"), "turn")
     return f"{counts}, {processes.get('limit')} at most; {turns}"
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cowork.client import ToolResult
 from cowork.terminal import COMMANDS
+from cowork.terminal.facts import items
 from cowork.terminal.figures import local
 from cowork.terminal.run import Run, json_option, pass_run, server_options
 from cowork.terminal.text import clean
@@ -47,7 +48,7 @@ def _show(run: Run, message: Mapping[str, Any]) -> None:
     colour = "bold green" if who == "You" else "bold cyan"
     when = local(message.get("created_at"))
     out.print(Text.assemble((who, colour), (f"  {when}" if when else "", "dim")))
-    for part in message.get("parts") or ():
+    for part in items(message, "parts"):
         if isinstance(part, Mapping):
             _show_part(run, part, is_markdown=who == "Claude" and out.is_terminal)
     out.print()

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cowork.client import CoworkError
 from cowork.terminal import COMMANDS
+from cowork.terminal.facts import number, part
 from cowork.terminal.figures import plural, size, span
 from cowork.terminal.run import Run, json_option, pass_run, server_options
 from cowork.terminal.table import table
@@ -84,20 +85,20 @@ def _row(process: Mapping[str, Any]) -> dict[str, str]:
         "project": one_line(str(project)) if project is not None else "(nobody's yet)",
         "state": one_line(str(process.get("state"))),
         "pid": str(process.get("pid")),
-        "age": span(float(process.get("age_seconds") or 0)),
+        "age": span(number(process.get("age_seconds")) or 0.0),
         "turns": str(process.get("turns")),
         "memory": size(process.get("memory_bytes")),
     }
 
 
 def _head(run: Run, health: Mapping[str, Any]) -> Text:
-    processes = health.get("processes") or {}
+    processes = part(health, "processes")
     is_ready = health.get("ready") is True
     counts = ", ".join(f"{processes.get(name)} {name}" for name in ("busy", "idle", "spare"))
     return Text.assemble(
         (run.client.url, "bold"),
         "  ",
         ("ready" if is_ready else "not ready", "green" if is_ready else "red"),
-        f"  {plural(int(health.get('turns') or 0), 'turn')}\n",
+        f"  {plural(health.get('turns'), 'turn')}\n",
         f"{counts}, {processes.get('limit')} at most",
     )

@@ -35,6 +35,10 @@ def test_what_is_right_is_passed_over(load) -> None:
     )
 
 
+def test_the_terminals_own_names_are_passed_over(load) -> None:
+    assert load("", COWORK_URL="http://localhost:1", COWORK_KEY=KEY).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
