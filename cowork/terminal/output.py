@@ -57,6 +57,7 @@ class Output:
         self.err = _console(stderr=True)
         # Whether a line of the answer is begun, which what comes on standard error would run into.
         self._in_line = False
+        self._is_noted = False
 
     def join(self) -> None:
         """Let notes go where the answer is drawn: two consoles would draw over each other."""
@@ -64,8 +65,11 @@ class Output:
 
     def write(self, text: str) -> None:
         """A piece of the answer, as it comes."""
+        if self._is_noted and text.startswith("\n"):  # a note has ended the line already
+            text = "\n" + text.lstrip("\n") if text.strip("\n") else ""
         if not text:
             return
+        self._is_noted = False
         sys.stdout.write(clean(text) if self.out.is_terminal else text)
         sys.stdout.flush()
         self._in_line = not text.endswith("\n")
@@ -81,6 +85,7 @@ class Output:
         """Lines for the person, on standard error."""
         if self.out.is_terminal:
             self.end_line()
+            self._is_noted = True
         self.err.print(*shown, style=style)
 
     def json(self, value: Any) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tests.clients.proxy import cutting
 from tests.e2e.approving import bash, write
 from tests.e2e.environment import Stage
-from tests.serving import free_port
+from tests.patience import PATIENCE_S
+from tests.serving import ROOT, free_port
 from tests.terminal.shell import KEY, Shell
 
 pytestmark = pytest.mark.e2e
@@ -138,7 +139,7 @@ def test_a_tool_waits_for_an_answer_from_another_shell(shell: Shell, stage: Stag
 
 
 def test_an_interrupt_from_another_shell_ends_the_answer(shell: Shell, stage: Stage) -> None:
-    question = "[[delay 20]] [[words 3000]]"
+    question = "[[delay 20]] [[words 2000]]"
     asked = shell.begin("ask", question, "-p", "ended")
     stage.wait_words(question)
     assert shell.json("interrupt", "ended")["success"] is True
@@ -248,6 +249,21 @@ def test_a_shell_completes_commands_and_options(shell: Shell) -> None:
     assert completed("xo-cowork s") == ["serve", "sessions"]
     assert completed("xo-cowork approvals ") == ["allow", "answer", "deny"]
     assert "--no-stream" in completed("xo-cowork ask --no-")
+
+
+def test_the_example_of_the_documents_runs(shell: Shell) -> None:
+    example = (ROOT / "examples" / "ask.py").read_text()
+    assert example.partition("\n\n")[2] in (ROOT / "docs" / "cli.md").read_text()
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "ask.py", bash("echo made")],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=shell.environ,
+        timeout=PATIENCE_S,
+    )
+    assert (done.returncode, done.stderr) == (0, "\n[Bash]\n")
+    assert "Bash answered: made" in done.stdout
 
 
 def test_the_server_starts_without_the_terminals_libraries() -> None:

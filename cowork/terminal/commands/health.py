@@ -30,20 +30,23 @@ def command(run: Run) -> None:
     if run.is_json:
         run.output.json(health)
         return
+    if not run.output.out.is_terminal:
+        for name, is_well, said in _parts(health):
+            run.output.write(f"{_mark(is_well).plain}  {name:<9}  {clean(said)}\n")
+        return
     shown = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     shown.add_column(no_wrap=True)
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
     for name, is_well, said in _parts(health):
-        mark = (
-            Text("·", "dim")
-            if is_well is None
-            else Text("✓", "green")
-            if is_well
-            else Text("✗", "red")
-        )
-        shown.add_row(mark, name, Text(clean(said)))
+        shown.add_row(_mark(is_well), name, Text(clean(said)))
     run.output.out.print(shown)
+
+
+def _mark(is_well: bool | None) -> Text:
+    if is_well is None:
+        return Text("·", "dim")
+    return Text("✓", "green") if is_well else Text("✗", "red")
 
 
 def _parts(health: Mapping[str, Any]) -> Iterator[Part]:
