@@ -80,7 +80,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)/requirements: requirements.txt | $(BIN)/python
-	@echo "installing what the server needs, about 30 packages ..."
+	@echo "installing what the server needs, about 40 packages ..."
 	@$(PIP) --require-hashes -r requirements.txt 2>&1 | $(DOTS)
 	@mkdir -p $(STAMPS) && touch $@
 

@@ -80,7 +80,7 @@ def main(checkout: Path | None = None) -> int:
         print(f"server        http://localhost:{port}   (docs: http://localhost:{port}/docs)")
         print(f"demo model    {model.url}")
         _ask(port)
-        _say_what_next(port)
+        _say_what_next(port, checkout)
         server.wait()
     return 0
 
@@ -179,13 +179,15 @@ def _ask(port: int) -> None:
     connection.close()
 
 
-def _say_what_next(port: int) -> None:
+def _say_what_next(port: int, checkout: Path | None) -> None:
+    command = "xo-cowork" if checkout is None else f"{os.path.relpath(sys.executable)} -m cowork"
     print(f"""
 
 open          http://localhost:{port}/#/demo
 or            curl -N http://localhost:{port}/ask_question_streaming \\
                    -H "Content-Type: application/json" \\
                    -d '{{"project_name": "test", "question": "help"}}'
+or            {command} chat --url http://localhost:{port}
 or            http://localhost:{port}/docs
 stop          Ctrl-C
 """)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from cowork.client import ApprovalRequested, Client, InvalidRequest, RequestFailed
+from cowork.client import ApprovalRequested, Client, CoworkError, InvalidRequest
 from cowork.terminal.facts import items
 from cowork.terminal.figures import clock, seconds_until
 from cowork.terminal.output import Output
@@ -43,11 +43,12 @@ class Decider:
             pass
         try:
             self._client.resolve(asked.id, **answer)
-        except InvalidRequest as fault:
-            self._output.note(clean(fault.sentence), style="red")
-            self.decide(asked)
-        except RequestFailed as fault:  # somebody else was first, it is too late, or none of ours
+        except CoworkError as fault:
+            # Else somebody else was first, it is too late, or this key may not.
+            is_asked_again = fault.is_passing or isinstance(fault, InvalidRequest)
             self._output.note(clean(fault.sentence), style="yellow")
+            if is_asked_again:
+                self.decide(asked)
 
     def _answer(self, asked: ApprovalRequested) -> dict[str, Any] | None:
         if asked.kind == "question":

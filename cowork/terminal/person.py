@@ -63,13 +63,20 @@ class Person:
         """
         if self._terminal is None:
             raise EOFError
+        try:
+            return self._line(self._terminal, prompt)
+        except (EOFError, KeyboardInterrupt):
+            sys.stderr.write("\n")
+            raise
+
+    def _line(self, terminal: TextIO, prompt: str) -> str:
         with suppress(termios.error):
-            termios.tcflush(self._terminal.fileno(), termios.TCIFLUSH)
-        if self._terminal is sys.stdin and sys.stdout.isatty():
+            termios.tcflush(terminal.fileno(), termios.TCIFLUSH)
+        if terminal is sys.stdin and sys.stdout.isatty():
             return input(prompt)
         sys.stderr.write(prompt)
         sys.stderr.flush()
-        line = self._terminal.readline()
+        line = terminal.readline()
         if not line:
             raise EOFError
         return line.rstrip("\n")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from cowork.client import Client, CoworkError, Lost, Unreachable
 from cowork.terminal import exits
@@ -13,6 +14,8 @@ from cowork.terminal.output import Output
 from cowork.terminal.text import clean
 
 URL = "http://localhost:5002"
+# The first try mostly finds the server again; said once.
+SAID_AT = 2
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -28,6 +31,7 @@ class Run:
         self.url = URL
         self.key: str | None = None
         self.is_json = False
+        self.typed: set[str] = set()
         # Whether the server has answered anything: one that never did is not waited for.
         self.was_reached = False
         self._client: Client | None = None
@@ -60,7 +64,7 @@ class Run:
         fault = lost.error
         if isinstance(fault, Unreachable) and not fault.was_connected and not self.was_reached:
             raise fault
-        if lost.attempt > 1:  # the first try mostly finds the server again
+        if lost.attempt == SAID_AT:
             self.output.note("connection lost, trying again ...", style="dim")
 
 
@@ -102,7 +106,12 @@ def json_option(command: Command) -> Command:
 
 
 def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def keep(context: click.Context, _option: click.Parameter, value: Any) -> None:
-        setattr(context.find_object(Run), name, value)
+    def keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+        run = context.find_object(Run)
+        is_typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        # `approvals --url URL allow ID`: what was typed before its command holds for that.
+        if run is not None and (is_typed or name not in run.typed):
+            setattr(run, name, value)
+            run.typed |= {name} if is_typed else set()
 
     return keep

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -118,12 +119,13 @@ class _Chat:
         if word in {"exit", "quit"}:
             raise click.exceptions.Exit(exits.DONE)
         if word == "attach" and rest:
-            self.files.append(rest)
-            note(f"{rest} goes with the next question")
-        elif word == "model":
-            self._options["model"] = rest or None
-        elif word == "effort" and rest in {"", *EFFORTS}:
-            self._options["effort"] = rest or None
+            is_there = Path(rest).is_file()
+            if is_there:
+                self.files.append(rest)
+            note(f"{rest} {'goes with the next question' if is_there else 'is no file'}")
+        elif word == "model" or (word == "effort" and rest in {"", *EFFORTS}):
+            self._options[word] = rest or None
+            note(f"{word}: {rest or 'the usual one'}, from now on")
         else:
             note(HELP)
 
