@@ -23,6 +23,7 @@ PROGRAMS = {
     "unit/suite/test_fake_claude.py",
     "unit/suite/test_leaks.py",
     "unit/suite/test_parts.py",
+    "unit/terminal/test_lies.py",
 }
 # Fixtures that start such a program: real gunicorn, which patches itself.
 SERVERS = {"gunicorn", "stage", "staged"}
