@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from cowork.stores.limits import OUTBOX_BYTES
 from cowork.stores.memory.store import MemoryStore
-from cowork.stores.protocol import RECEIVE_TIMEOUT_S, Store, StoreUnusable
+from cowork.stores.protocol import Store, StoreUnusable
+from cowork.stores.worker_protocol import RECEIVE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from cowork.stores.encryption import Encryption

@@ -6,7 +6,7 @@ Each method is atomic and safe to call from any thread.  A store that is unavail
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -14,16 +14,11 @@ from cowork.model import (
     Approval,
     ChatMessage,
     Claim,
-    DeadLetter,
     Exchange,
-    Message,
-    OutboxCounts,
     Project,
-    PublishedEvents,
     Resolution,
     Session,
     Ticket,
-    TranscriptState,
     TurnEnd,
     TurnFilter,
     TurnKey,
@@ -31,16 +26,13 @@ from cowork.model import (
     TurnRecord,
     UsageBy,
     UsageRow,
-    WorkerInfo,
     XoToken,
 )
+from cowork.stores.outbox_protocol import OutboxStore
+from cowork.stores.worker_protocol import WorkerStore
 
 # How long a claim holds after its holder's last heartbeat.
 CLAIM_TTL_S = 15.0
-# How long a worker waits at most for what others tell it, before it asks again.
-RECEIVE_TIMEOUT_S = 1.0
-# How long a project that is asked nothing stays with its worker.
-ASSIGNMENT_TTL_S = 3600.0
 
 
 class StoreUnusable(ValueError):
@@ -235,133 +227,6 @@ class TokenStore(Protocol):
         """As `put_token`, if `expected` is the stored access token (None: there is none).
 
         False, and nothing changed, if it is not: somebody logged in or out meanwhile.
-        """
-
-
-class OutboxStore(Protocol):
-    """Chat messages that wait, and those that were refused for good."""
-
-    # Messages are appended by the turns that they belong to, behind the earlier ones of their
-    # project.  At its limit a volatile store drops the oldest message; a durable one never drops,
-    # since the answer of an accepted turn must not be lost: it reports `full` (`OutboxBounds`),
-    # and new turns get `OutboxFull`.
-
-    def waiting_projects(self, limit: int) -> list[Project]:
-        """Projects with a waiting message, that whose first has waited longest first."""
-
-    def next_message(self, project: Project) -> ChatMessage | None:
-        """The project's first waiting message."""
-
-    def note_try(self, message: ChatMessage, *, tried: bool = True) -> None:
-        """Remember that the waiting message of that id may have been sent, or surely was not."""
-
-    def delete_message(self, message: ChatMessage) -> None:
-        """Take the message of that id out of the outbox: it was delivered; absent is no error."""
-
-    def outbox_counts(self) -> OutboxCounts:
-        """How the outbox is, in one look."""
-
-    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
-        """Move the message of that id from the outbox to the dead letters; absent is no error.
-
-        Beyond `DEAD_LIMIT` dead letters, or their part of the outbox's bytes, those that died
-        first of the owner who has most are dropped, and counted.
-        """
-
-    def dead_letters(self, owner: str) -> list[DeadLetter]:
-        """The owner's dead letters, that which died first first."""
-
-    def requeue_dead_letters(self, owner: str) -> int:
-        """Put the owner's dead letters back in their old places, and tell how many.
-
-        Messages die at the head of their project, so that place is before every message that
-        waits there now.  A bound of the outbox does not keep them out.
-        """
-
-    def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
-        """Take, or renew, the lease to deliver messages; False while another holds it.
-
-        It ends by itself `seconds` after the last call; 0 gives it back.
-        """
-
-
-class WorkerStore(Protocol):
-    """What workers that share a store know of each other, and tell each other.
-
-    A worker's name is its `holder` in the store.
-    """
-
-    def register(self, worker: WorkerInfo) -> None:
-        """This worker takes questions; to be repeated with its heartbeat."""
-
-    def deregister(self) -> None:
-        """This worker takes no more questions."""
-
-    def workers(self) -> list[WorkerInfo]:
-        """All that take questions, as they told with their last heartbeat."""
-
-    def assign(self, project: Project, candidate: str) -> str:
-        """The worker that answers the project's questions: the one that did, else `candidate`.
-
-        It is another where that is gone or takes none any more, and where the project has been
-        idle for `ASSIGNMENT_TTL_S`: `candidate` then too, but for one of the same machine as
-        before that has room.
-        """
-
-    def find_workers(self, project: Project) -> list[str]:
-        """The workers that may have turns of the project: who answers it now is the first."""
-
-    def send(self, worker: str, message: Message, ttl_s: float = 0.0) -> str | None:
-        """Put a message into a worker's inbox; its id there, or None where nobody would read it.
-
-        It counts for `ttl_s` seconds of the store's own time, 0 is for ever.
-        """
-
-    def take(self, messages: Sequence[Message]) -> list[Message]:
-        """Those of our inbox's messages that are still to be done; nobody else can take them."""
-
-    def withdraw(self, worker: str, message_id: str, turn_id: str = "") -> bool:
-        """Take a message back; whether its turn has been accepted.  It cannot be afterwards."""
-
-    def publish(self, turn_id: str, events: PublishedEvents) -> None:
-        """Let other workers read these events of a turn that runs here."""
-
-    def published(self, turn_id: str, after: str = "0") -> list[PublishedEvents]:
-        """What was published of a turn behind that place."""
-
-    def acquire_processes(self, machine: str, count: int, limit: int) -> bool:
-        """Let this worker have `count` processes, if all of the machine have `limit` at most then.
-
-        Without a limit (0) it has so many.
-        """
-
-    def transcript_state(self, session_id: str) -> TranscriptState:
-        """How much of a session's transcript is kept."""
-
-    def put_transcript(
-        self,
-        session: Session,
-        claim: Claim,
-        known: TranscriptState,
-        new: TranscriptState,
-        data: bytes,
-    ) -> bool:
-        """Add to what is kept of the session's transcript, whose state is `known`.
-
-        False, and nothing kept, where that or `claim` is no longer the newest.  It replaces what
-        is kept where `new` is not longer by `data`; without any, nothing is kept from now on.
-        Those of the project's earlier sessions go.
-        """
-
-    def transcript(self, session_id: str) -> bytes | None:
-        """What is kept of a session's transcript; None where the key is another."""
-
-    def receive(
-        self, after: str, followed: Mapping[str, str], timeout_s: float
-    ) -> tuple[list[Message], dict[str, list[PublishedEvents]]]:
-        """Our inbox behind `after`, and what was published of turns, each behind its place.
-
-        Waits for the first of it; for one thread alone.
         """
 
 

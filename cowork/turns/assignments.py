@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from cowork.log import logger
 from cowork.model import Project, WorkerInfo
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 
 log = logger(__name__)
 

@@ -18,8 +18,8 @@ from cowork.model import Message, PublishedEvents
 from cowork.runtime.ids import new_id
 from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
-from cowork.stores.protocol import RECEIVE_TIMEOUT_S, WorkerStore
 from cowork.stores.serialization import dumps, loads
+from cowork.stores.worker_protocol import RECEIVE_TIMEOUT_S, WorkerStore
 from cowork.turns.outcome import internal_error, unreachable
 
 log = logger(__name__)

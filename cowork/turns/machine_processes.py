@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from cowork.errors import CoworkError, StoreUnavailable
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.channel import Channel
 
 # Of the workers that may have a process to end, so many are asked at most, each for so long once

@@ -14,7 +14,7 @@ from cowork.claude.pool.slot import ProcessInfo, State
 from cowork.errors import CoworkError, ProcessNotFound, StoreUnavailable, WorkerUnreachable
 from cowork.model import Project
 from cowork.runtime.thread_pool import CachedThreadPool
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.channel import COMMAND_TTL_S, Body, Channel
 
 # How long a worker may take, once it has begun: each of its processes is measured; and one that

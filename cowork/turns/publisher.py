@@ -14,7 +14,7 @@ from cowork.model import PublishedEvents
 from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.stores.limits import LOG_SIZE
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.turn import Turn
 
 log = logger(__name__)

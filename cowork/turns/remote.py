@@ -17,7 +17,7 @@ from cowork.model import Project, PublishedEvents, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Body, Channel
 from cowork.turns.outcome import State

@@ -9,7 +9,7 @@ from cowork.claude.transcript import Transcripts, tail_of
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.model import Claim, Session, TranscriptState
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 
 log = logger(__name__)
 

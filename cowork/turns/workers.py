@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cowork.claude.pool.slot import PoolCounts, PoolLoad
 from cowork.model import WorkerInfo
-from cowork.stores.protocol import WorkerStore
+from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Channel
 from cowork.turns.command_handlers import CommandHandlers

@@ -200,7 +200,7 @@ def test_readiness_knows_a_full_disk(
     served = serve(COWORK_STORE=f"sqlite://{tmp_path}/state.db")
     served.ask("one")
     assert ready(served)["reasons"] == []
-    monkeypatch.setattr("cowork.stores.sqlite.store.MIN_FREE_BYTES", 2**62)
+    monkeypatch.setattr("cowork.stores.sqlite.disk_space.MIN_FREE_BYTES", 2**62)
     wait_for(lambda: "store unavailable" in ready(served)["reasons"], what="the truth")
     monkeypatch.undo()
     wait_for(lambda: not ready(served)["reasons"], what="readiness")

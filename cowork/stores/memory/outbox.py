@@ -29,6 +29,8 @@ class MemoryOutbox:
         self._dead: OrderedDict[str, tuple[DeadLetter, int, ChatMessage]] = OrderedDict()
         self._dead_counts: Counter[str] = Counter()
         self._dead_sizes: Counter[str] = Counter()
+        # Who delivers, and until when.
+        self._lease: tuple[str, float] = ("", 0.0)
 
     def put(self, message: ChatMessage) -> None:
         self._add(next(self._arrivals), message)
@@ -37,6 +39,13 @@ class MemoryOutbox:
         waiting = self._waiting.setdefault(message.project, OrderedDict())
         waiting[message.id] = arrival, message
         self._count(message, 1)
+
+    def acquire_delivery_lease(self, holder: str, seconds: float, now: float) -> bool:
+        held_by, until = self._lease
+        if held_by != holder and now < until:
+            return False
+        self._lease = holder, now + seconds
+        return True
 
     def projects(self) -> list[Project]:
         return sorted(self._waiting, key=self._first)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
-from itertools import count
-from sys import getsizeof
 from time import monotonic
 from typing import Any
 
@@ -33,63 +30,15 @@ from cowork.model import (
     UsageRow,
     XoToken,
 )
-from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT, remembered
+from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT
 from cowork.stores.memory.approvals import MemoryApprovals
+from cowork.stores.memory.claims import MemoryClaims
+from cowork.stores.memory.histories import MemoryHistories
 from cowork.stores.memory.outbox import MemoryOutbox
 from cowork.stores.memory.tickets import MemoryTickets
 from cowork.stores.memory.usage import MemoryUsage
 
 log = logger(__name__)
-
-# What was said in all projects together; bytes.
-HISTORIES_SIZE = 64 * 2**20
-
-
-_NOTHING: tuple[list[Exchange], int] = ([], 0)
-
-
-class _Histories:
-    """What was said last in each project; has no lock.
-
-    Beyond `HISTORIES_SIZE` that of the owner who has most goes, of the project that was silent for
-    longest first.
-    """
-
-    def __init__(self) -> None:
-        # What was said, and the bytes that it takes.
-        self._of: dict[Project, tuple[list[Exchange], int]] = {}
-        self._sizes: Counter[str] = Counter()
-        self._size = 0
-
-    def of(self, project: Project) -> list[Exchange]:
-        return list(self._of.get(project, _NOTHING)[0])
-
-    def add(self, project: Project, exchange: Exchange) -> None:
-        before, size = self._drop(project)
-        found = remembered(before, exchange)
-        forgotten = before[: len(before) + 1 - len(found)]
-        size += _size(found[-1:]) - _size(forgotten)
-        self._of[project] = found, size
-        self._sizes[project.owner] += size
-        self._size += size
-        while self._size > HISTORIES_SIZE:
-            most = max(self._sizes, key=lambda owner: self._sizes[owner])
-            self.drop(next(each for each in self._of if each.owner == most))
-
-    def drop(self, project: Project) -> None:
-        self._drop(project)
-
-    def _drop(self, project: Project) -> tuple[list[Exchange], int]:
-        found, size = self._of.pop(project, _NOTHING)
-        self._size -= size
-        self._sizes[project.owner] -= size
-        if not self._sizes[project.owner]:
-            del self._sizes[project.owner]
-        return found, size
-
-
-def _size(said: Sequence[Exchange]) -> int:
-    return sum(getsizeof(each.question) + getsizeof(each.answer) for each in said)
 
 
 class MemoryStore:
@@ -102,10 +51,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._sessions: dict[Project, Session] = {}
         self._titles: dict[Project, str] = {}
-        # Beside the newest claim, the one that was given out: DELETE makes them differ.
-        self._claims: dict[Project, tuple[Claim, Claim]] = {}
-        self._numbers = count(1)
-        self._histories = _Histories()
+        self._claims = MemoryClaims()
+        self._histories = MemoryHistories()
         self._removals: dict[str, None] = {}
         self._approvals = MemoryApprovals()
         self._usage = MemoryUsage()
@@ -113,7 +60,6 @@ class MemoryStore:
         self._token: XoToken | None = None
         self._outbox = MemoryOutbox(outbox_limit, outbox_bytes)
         self._dropping = False
-        self._relay: tuple[str, float] = ("", 0.0)
 
     def session(self, project: Project) -> Session | None:
         with self._lock:
@@ -129,13 +75,10 @@ class MemoryStore:
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         with self._lock:
-            if not self._is_newest(claim) or claim.project != session.project:
+            if not self._claims.is_newest(claim) or claim.project != session.project:
                 return False
             self._sessions[session.project] = session
             return True
-
-    def _is_newest(self, claim: Claim) -> bool:
-        return self._claims.get(claim.project, (None, None))[0] == claim
 
     def titles(self, owner: str) -> dict[str, str]:
         with self._lock:
@@ -153,11 +96,7 @@ class MemoryStore:
 
     def delete_session(self, project: Project) -> Session | None:
         with self._lock:
-            if project in self._claims:
-                # The turn that holds the project keeps it busy, but under a newer number that
-                # it does not know: whatever it writes at its end is refused.
-                newest = Claim(project, next(self._numbers))
-                self._claims[project] = newest, self._claims[project][1]
+            self._claims.void(project)
             self._histories.drop(project)
             self._titles.pop(project, None)
             found = self._sessions.pop(project, None)
@@ -176,17 +115,11 @@ class MemoryStore:
 
     def claim(self, project: Project) -> Claim | None:
         with self._lock:
-            if project in self._claims:
-                return None
-            claim = Claim(project, next(self._numbers))
-            self._claims[project] = claim, claim
-            return claim
+            return self._claims.claim(project)
 
     def release(self, claim: Claim) -> None:
         with self._lock:
-            _, given = self._claims.get(claim.project, (None, None))
-            if given == claim:
-                del self._claims[claim.project]
+            self._claims.release(claim)
 
     def claimed_elsewhere(self, project: Project) -> bool:
         del project
@@ -210,7 +143,7 @@ class MemoryStore:
             self._put_message(message)
         with self._lock:
             self._usage.count(end)
-            if end.claim is None or not self._is_newest(end.claim):
+            if end.claim is None or not self._claims.is_newest(end.claim):
                 return end.session is None
             if end.session is not None:
                 self._sessions[end.session.project] = end.session
@@ -361,12 +294,7 @@ class MemoryStore:
 
     def acquire_delivery_lease(self, holder: str, seconds: float) -> bool:
         with self._lock:
-            held_by, until = self._relay
-            now = monotonic()
-            if held_by != holder and now < until:
-                return False
-            self._relay = holder, now + seconds
-            return True
+            return self._outbox.acquire_delivery_lease(holder, seconds, monotonic())
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -9,6 +9,7 @@ from typing import Any
 from cowork.model import Approval, Resolution
 from cowork.stores.redis import approval_scripts
 from cowork.stores.redis.connection import RedisConnection
+from cowork.stores.redis.keys import PREFIX
 from cowork.stores.serialization import approval_json, approval_of, dumps, loads, resolution_json
 
 _FIELDS = ["body", "resolution", "answer", "applied"]
@@ -17,10 +18,9 @@ _FIELDS = ["body", "resolution", "answer", "applied"]
 class RedisApprovals:
     """Each method is one command or one script."""
 
-    def __init__(self, connection: RedisConnection, prefix: str) -> None:
+    def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._run = connection.script
-        self._prefix = prefix
 
     def put(self, approval: Approval) -> bool:
         """Keep it; whether there was room for one more that waits."""
@@ -28,7 +28,7 @@ class RedisApprovals:
         return bool(self._run(approval_scripts.PUT_APPROVAL, arguments))
 
     def find(self, approval_id: str) -> Approval | None:
-        key = f"{self._prefix}approval:{approval_id}"
+        key = f"{PREFIX}approval:{approval_id}"
         found = self._connection.call(lambda redis: redis.hmget(key, _FIELDS))
         return None if found[0] is None else _approval_of(found)
 
@@ -38,7 +38,7 @@ class RedisApprovals:
 
     def resolve(self, approval_id: str, resolution: Resolution, answer: Mapping[str, Any]) -> bool:
         """Whether it waited until now; what it was asked is kept no longer."""
-        key = f"{self._prefix}approval:{approval_id}"
+        key = f"{PREFIX}approval:{approval_id}"
         body = self._connection.call(lambda redis: redis.hget(key, "body"))
         if body is None:
             return False

@@ -24,10 +24,12 @@ from cowork.model import (
 )
 from cowork.stores.encryption import Encryption
 from cowork.stores.limits import KEY_KEEP
-from cowork.stores.protocol import ASSIGNMENT_TTL_S, CLAIM_TTL_S
+from cowork.stores.protocol import CLAIM_TTL_S
 from cowork.stores.redis import worker_scripts
 from cowork.stores.redis.connection import UNAVAILABLE, RedisConnection
+from cowork.stores.redis.keys import PREFIX, project_key
 from cowork.stores.serialization import dumps, loads
+from cowork.stores.worker_protocol import ASSIGNMENT_TTL_S
 
 # Entries of one stream that are read in one go.
 READ_LIMIT = 256
@@ -51,14 +53,12 @@ class RedisWorkers:
         encryption: Encryption,
         *,
         holder: str,
-        prefix: str,
     ) -> None:
         self._connection = connection
         self._run = connection.script
         self._reading = reading
         self._encryption = encryption
         self._holder = holder
-        self._prefix = prefix
 
     # -- who there is
 
@@ -66,11 +66,11 @@ class RedisWorkers:
         body = asdict(worker)
         del body["silent_s"], body["holder"]
         self._connection.call(
-            lambda redis: redis.hset(f"{self._prefix}workers", worker.holder, dumps(body))
+            lambda redis: redis.hset(f"{PREFIX}workers", worker.holder, dumps(body))
         )
 
     def deregister(self) -> None:
-        self._connection.call(lambda redis: redis.hdel(f"{self._prefix}workers", self._holder))
+        self._connection.call(lambda redis: redis.hdel(f"{PREFIX}workers", self._holder))
 
     def workers(self) -> list[WorkerInfo]:
         found = self._run(worker_scripts.WORKERS, [_LEASE_MS])
@@ -135,9 +135,7 @@ class RedisWorkers:
     # -- transcripts
 
     def transcript_state(self, session_id: str) -> TranscriptState:
-        found = self._connection.call(
-            lambda redis: redis.hget(f"{self._prefix}transcripts", session_id)
-        )
+        found = self._connection.call(lambda redis: redis.hget(f"{PREFIX}transcripts", session_id))
         size, _, tail = (found or b"0 ").decode().partition(" ")
         return TranscriptState(int(size), tail)
 
@@ -164,7 +162,7 @@ class RedisWorkers:
 
     def transcript(self, session_id: str) -> bytes | None:
         found: Any = self._connection.call(
-            lambda redis: redis.lrange(f"{self._prefix}transcript:{session_id}", 0, -1)
+            lambda redis: redis.lrange(f"{PREFIX}transcript:{session_id}", 0, -1)
         )
         try:
             return b"".join(zlib.decompress(self._encryption.decrypt_bytes(each)) for each in found)
@@ -176,7 +174,7 @@ class RedisWorkers:
     def receive(
         self, after: str, followed: Mapping[str, str], timeout_s: float
     ) -> tuple[list[Message], dict[str, list[PublishedEvents]]]:
-        inbox = f"{self._prefix}inbox:{self._holder}"
+        inbox = f"{PREFIX}inbox:{self._holder}"
         places: dict[Any, Any] = {
             inbox: after,
             **{self._events(turn_id): place for turn_id, place in followed.items()},
@@ -203,12 +201,7 @@ class RedisWorkers:
         self._reading.connection_pool.disconnect()
 
     def _events(self, turn_id: str) -> str:
-        return f"{self._prefix}events:{turn_id}"
-
-
-def project_key(project: Project) -> str:
-    """A project as the scripts know it."""
-    return f"{project.owner}\0{project.name}"
+        return f"{PREFIX}events:{turn_id}"
 
 
 def _state(state: TranscriptState) -> str:

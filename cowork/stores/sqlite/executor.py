@@ -106,6 +106,14 @@ class Transactions:
         result: T = job.result
         return result
 
+    def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """As `run`, for what changes nothing."""
+        return self.run(call, Durability.READ)
+
+    def write(self, call: Callable[[sqlite3.Connection], T], *, sync: bool = False) -> T:
+        """As `run`; what is to outlive the machine waits for the disk (`sync`)."""
+        return self.run(call, Durability.SYNC if sync else Durability.WRITE)
+
     def close(self) -> None:
         """Finish what was asked for and close the connection."""
         if not self._closed:

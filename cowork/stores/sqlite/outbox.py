@@ -1,4 +1,4 @@
-"""The SQLite store's part for chat messages on their way; each takes part in a transaction."""
+"""The SQLite store's part for chat messages on their way; functions are within a transaction."""
 
 from __future__ import annotations
 
@@ -6,9 +6,48 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
-from cowork.model import ChatMessage, DeadLetter, Project
-from cowork.stores.limits import DEAD_LIMIT
+from cowork.log import logger
+from cowork.model import ChatMessage, DeadLetter, OutboxCounts, Project
+from cowork.stores.limits import DEAD_LIMIT, DEAD_SHARE, OutboxBounds
 from cowork.stores.serialization import letter_of, message_json, message_of
+from cowork.stores.sqlite.executor import Transactions
+
+log = logger(__name__)
+
+
+class BoundedOutbox:
+    """What of the outbox has bounds; each method is a transaction or two."""
+
+    def __init__(self, transactions: Transactions, bounds: OutboxBounds) -> None:
+        self._transactions = transactions
+        self._bounds = bounds
+        self._dropped = 0
+        # The message that has waited longest when last counted, and when it was made.
+        self._oldest: tuple[str, datetime] | None = None
+
+    def is_full(self, connection: sqlite3.Connection, owner: str | None = None) -> bool:
+        """Whether no further question is taken; within a transaction."""
+        return self._bounds.are_reached(held(connection, "outbox"), owner)
+
+    def counts(self) -> OutboxCounts:
+        known = self._oldest
+        waiting, first, dead = self._transactions.read(
+            lambda connection: _counts(connection, known)
+        )
+        self._oldest = first
+        full = self._transactions.read(self.is_full)
+        oldest = None if first is None else first[1]
+        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
+
+    def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
+        most_bytes = self._bounds.most_bytes // DEAD_SHARE
+        dropped = self._transactions.write(
+            lambda connection: _move_to_dead_letters(connection, message.id, why, died, most_bytes),
+            sync=True,
+        )
+        if dropped:
+            self._dropped += len(dropped)
+            log.warning("too many dead letters, oldest dropped", message_id=dropped[0])
 
 
 def put(connection: sqlite3.Connection, messages: Iterable[ChatMessage]) -> None:
@@ -42,7 +81,7 @@ def delete(connection: sqlite3.Connection, message_id: str) -> None:
     connection.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
 
 
-def counts(
+def _counts(
     connection: sqlite3.Connection, known: tuple[str, datetime] | None
 ) -> tuple[int, tuple[str, datetime] | None, int]:
     """How many wait, which has waited longest and when it was made, and how many are dead.
@@ -64,7 +103,7 @@ def held(connection: sqlite3.Connection, place: str) -> dict[str, tuple[int, int
     return {owner: (count, size) for owner, count, size in rows}
 
 
-def move_to_dead_letters(
+def _move_to_dead_letters(
     connection: sqlite3.Connection, message_id: str, why: str, died: datetime, most_bytes: int
 ) -> list[str]:
     """Also tells the ids of the dead letters that had to go for it."""

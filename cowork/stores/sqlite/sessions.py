@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from cowork.model import Project, Session, Usage
+from cowork.model import Claim, Project, Session, Usage
 from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.serialization import dumps, loads
+from cowork.stores.sqlite import claims
 
 _FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit"  # noqa: E501
 _Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int]
@@ -109,6 +110,15 @@ def put(connection: sqlite3.Connection, session: Session) -> None:
             session.context_limit,
         ),
     )
+
+
+def put_claimed(connection: sqlite3.Connection, session: Session, claim: Claim) -> bool:
+    """Keep the session under the newest claim of its project alone; whether it was."""
+    if claim.project != session.project or not claims.is_newest(connection, claim):
+        return False
+    if find(connection, session.project) != session:
+        put(connection, session)
+    return True
 
 
 def titles(connection: sqlite3.Connection, owner: str) -> dict[str, str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from cowork.errors import OutboxFull, StoreUnavailable
-from cowork.log import logger
+from cowork.errors import OutboxFull
 from cowork.model import (
     APPROVALS_KEEP_S,
     TICKET_TTL_S,
@@ -36,22 +33,24 @@ from cowork.model import (
     XoToken,
 )
 from cowork.stores.encryption import Encryption
-from cowork.stores.held_claims import HeldClaims
-from cowork.stores.limits import DEAD_SHARE, LOST_KEEP, OUTBOX_BYTES, OutboxBounds
-from cowork.stores.serialization import token_json, token_of
-from cowork.stores.sqlite import approvals, claims, outbox, sessions, tickets, turns, usage
-from cowork.stores.sqlite import token as token_table
-from cowork.stores.sqlite.executor import Durability, Transactions
-from cowork.stores.sqlite.schema import is_clear, open_file
-from cowork.stores.usage import UsageSums, counted, days, first_kept
-
-log = logger(__name__)
-T = TypeVar("T")
-
-# Less free space than this is as good as none.
-MIN_FREE_BYTES = 4 * 2**20
-# Of what was spent, so many days are read at a time: others want the file too.
-USAGE_DAYS = 31
+from cowork.stores.limits import LOST_KEEP, OUTBOX_BYTES, OutboxBounds
+from cowork.stores.sqlite import (
+    approvals,
+    claims,
+    outbox,
+    sessions,
+    tickets,
+    turn_end,
+    turns,
+    usage,
+)
+from cowork.stores.sqlite.claims import SqliteClaims
+from cowork.stores.sqlite.disk_space import check_room
+from cowork.stores.sqlite.executor import Transactions
+from cowork.stores.sqlite.outbox import BoundedOutbox
+from cowork.stores.sqlite.schema import open_file
+from cowork.stores.sqlite.token import SqliteToken
+from cowork.stores.usage import first_kept
 
 
 class SqliteStore:
@@ -70,20 +69,15 @@ class SqliteStore:
         outbox_bytes: int = OUTBOX_BYTES,
         owners: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._encryption = encryption
         self._holder = holder
-        self._bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
-        self._dropped = 0
-        self._oldest: tuple[str, datetime] | None = None
         self._path = path
-        self._held = HeldClaims()
         self._transactions = Transactions(open_file(path, encryption))
-
-    def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        return self._transactions.run(call, Durability.READ)
-
-    def _write(self, call: Callable[[sqlite3.Connection], T], *, sync: bool = False) -> T:
-        return self._transactions.run(call, Durability.SYNC if sync else Durability.WRITE)
+        self._read = self._transactions.read
+        self._write = self._transactions.write
+        self._token = SqliteToken(self._transactions, encryption)
+        bounds = OutboxBounds(outbox_limit, outbox_bytes, owners)
+        self._outbox = BoundedOutbox(self._transactions, bounds)
+        self._claims = SqliteClaims(self._transactions, holder)
 
     # -- sessions
 
@@ -97,17 +91,7 @@ class SqliteStore:
         return self._read(sessions.count)
 
     def put_session(self, session: Session, claim: Claim) -> bool:
-        if claim.project != session.project:
-            return False
-
-        def put(connection: sqlite3.Connection) -> bool:
-            if not claims.is_newest(connection, claim):
-                return False
-            if sessions.find(connection, session.project) != session:
-                sessions.put(connection, session)
-            return True
-
-        return self._write(put)
+        return self._write(lambda connection: sessions.put_claimed(connection, session, claim))
 
     def titles(self, owner: str) -> dict[str, str]:
         return self._read(lambda connection: sessions.titles(connection, owner))
@@ -136,24 +120,13 @@ class SqliteStore:
     # -- claims
 
     def claim(self, project: Project) -> Claim | None:
-        if not self._held.reserve(project):
-            return None
-        number: int | None = None
-        try:
-            number = self._write(lambda connection: claims.put(connection, project, self._holder))
-        finally:
-            claim = self._held.settle(project, number)
-        return claim
+        return self._claims.claim(project)
 
     def release(self, claim: Claim) -> None:
-        self._held.let_go(claim)
-        self._write(lambda connection: claims.release(connection, claim))
+        self._claims.release(claim)
 
     def claimed_elsewhere(self, project: Project) -> bool:
-        if self._held.has(project):
-            return False
-        found = self._read(lambda connection: claims.find(connection, project))
-        return found is not None and found[0] != self._holder and time.time() < found[1]
+        return self._claims.claimed_elsewhere(project)
 
     # -- turns
 
@@ -161,36 +134,17 @@ class SqliteStore:
         self, record: TurnRecord, question: ChatMessage | None, key: TurnKey | None
     ) -> tuple[str, str] | None:
         def put(connection: sqlite3.Connection) -> tuple[str, str] | None:
-            if question is not None and self._is_full(connection, record.project.owner):
+            if question is not None and self._outbox.is_full(connection, record.project.owner):
                 raise OutboxFull("too many chat messages wait for the Chat API", retry_after=30)
             return turns.put(connection, record, question, key)
 
         return self._write(put, sync=True)
 
-    def _is_full(self, connection: sqlite3.Connection, owner: str | None = None) -> bool:
-        return self._bounds.are_reached(outbox.held(connection, "outbox"), owner)
-
     def start_turn(self, record: TurnRecord, question: ChatMessage | None) -> bool:
         return self._write(lambda connection: turns.start(connection, record, question))
 
     def end_turn(self, end: TurnEnd) -> bool:
-        def put(connection: sqlite3.Connection) -> bool:
-            forget = time.time() + end.keep
-            if not turns.end(connection, end.record, end.log, forget):
-                return True
-            if end.gives_key_back:
-                turns.give_key_back(connection, end.record.id)
-            usage.count(connection, counted(end))
-            outbox.put(connection, end.messages)
-            if end.claim is None or not claims.is_newest(connection, end.claim):
-                return end.session is None
-            if end.session is not None:
-                sessions.put(connection, end.session)
-            if end.exchange is not None:
-                turns.remember(connection, end.claim.project, end.exchange)
-            return True
-
-        return self._write(put, sync=True)
+        return self._write(lambda connection: turn_end.put(connection, end), sync=True)
 
     def turn(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:
         return self._read(lambda connection: turns.find(connection, owner, turn_id))
@@ -213,15 +167,8 @@ class SqliteStore:
     # -- processes
 
     def heartbeat(self) -> None:
-        self._check_room()
-        held = self._held.all()
-        self._write(lambda connection: claims.heartbeat(connection, self._holder, held))
-
-    def _check_room(self) -> None:
-        """What fits into the file's own pages would not tell that its disk is full."""
-        found = os.statvfs(self._path.parent)
-        if found.f_bavail * found.f_frsize < MIN_FREE_BYTES:
-            raise StoreUnavailable("the store's disk is full", retry_after=5)
+        check_room(self._path.parent)
+        self._claims.heartbeat()
 
     def holders(self) -> dict[str, float]:
         return self._read(claims.holders)
@@ -287,11 +234,7 @@ class SqliteStore:
     def usage(
         self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY
     ) -> list[UsageRow]:
-        found = UsageSums(by)
-        for part in days(first, last, USAGE_DAYS):
-            for key, numbers in self._read(partial(usage.sums, owner=owner, days=part, by=by)):
-                found.add(key, numbers)
-        return found.rows()
+        return usage.of_days(self._transactions, owner, first, last, by)
 
     # -- tickets
 
@@ -307,35 +250,13 @@ class SqliteStore:
     # -- the token
 
     def token(self) -> XoToken | None:
-        return self._decrypted(self._read(token_table.find))
+        return self._token.find()
 
     def put_token(self, token: XoToken | None) -> None:
-        encrypted = self._encrypted(token)
-        self._write(lambda connection: token_table.put(connection, encrypted), sync=True)
+        self._token.put(token)
 
     def compare_and_set_token(self, expected: str | None, token: XoToken | None) -> bool:
-        encrypted = self._encrypted(token)
-
-        def swap(connection: sqlite3.Connection) -> bool:
-            held = self._decrypted(token_table.find(connection))
-            if (None if held is None else held.access_token) != expected:
-                return False
-            token_table.put(connection, encrypted)
-            return True
-
-        return self._write(swap, sync=True)
-
-    def _encrypted(self, token: XoToken | None) -> str | None:
-        return None if token is None else self._encryption.encrypt(token_json(token)).decode()
-
-    def _decrypted(self, encrypted: str | None) -> XoToken | None:
-        if encrypted is None:
-            return None
-        # A server of an earlier version that is just being replaced writes it in clear.
-        decrypted = (
-            encrypted if is_clear(encrypted) else self._encryption.decrypt(encrypted.encode())
-        )
-        return None if decrypted is None else token_of(decrypted)
+        return self._token.compare_and_set(expected, token)
 
     # -- the outbox
 
@@ -352,23 +273,10 @@ class SqliteStore:
         self._write(lambda connection: outbox.delete(connection, message.id))
 
     def outbox_counts(self) -> OutboxCounts:
-        known = self._oldest
-        waiting, first, dead = self._read(lambda connection: outbox.counts(connection, known))
-        self._oldest = first
-        full = self._read(self._is_full)
-        oldest = None if first is None else first[1]
-        return OutboxCounts(waiting, oldest, dead, dropped=self._dropped, full=full)
+        return self._outbox.counts()
 
     def move_to_dead_letters(self, message: ChatMessage, why: str, died: datetime) -> None:
-        dropped = self._write(
-            lambda connection: outbox.move_to_dead_letters(
-                connection, message.id, why, died, self._bounds.most_bytes // DEAD_SHARE
-            ),
-            sync=True,
-        )
-        if dropped:
-            self._dropped += len(dropped)
-            log.warning("too many dead letters, oldest dropped", message_id=dropped[0])
+        self._outbox.move_to_dead_letters(message, why, died)
 
     def dead_letters(self, owner: str) -> list[DeadLetter]:
         return self._read(lambda connection: outbox.dead_of(connection, owner))

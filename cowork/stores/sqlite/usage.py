@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import date
+from functools import partial
 
-from cowork.model import UsageBy
-from cowork.stores.usage import COLUMNS, Numbers, Place
+from cowork.model import UsageBy, UsageRow
+from cowork.stores.sqlite.executor import Transactions
+from cowork.stores.usage import COLUMNS, Numbers, Place, UsageSums, days
 
+# So many days are read at a time: others want the file too.
+_DAYS = 31
 _PLACE = ", ".join(Place._fields)
 _NUMBERS = (
     "turns",
@@ -30,7 +35,18 @@ def count(connection: sqlite3.Connection, found: Sequence[tuple[Place, Numbers]]
     )
 
 
-def sums(
+def of_days(
+    transactions: Transactions, owner: str | None, first: date, last: date, by: UsageBy
+) -> list[UsageRow]:
+    """What the owner's turns spent in these days, None is everybody's; a transaction for a part."""
+    found = UsageSums(by)
+    for part in days(first, last, _DAYS):
+        for key, numbers in transactions.read(partial(_sums, owner=owner, days=part, by=by)):
+            found.add(key, numbers)
+    return found.rows()
+
+
+def _sums(
     connection: sqlite3.Connection, *, owner: str | None, days: Sequence[str], by: UsageBy
 ) -> list[tuple[tuple[str, ...], tuple[float, ...]]]:
     """The numbers of these days, of one owner or of all."""

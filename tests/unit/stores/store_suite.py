@@ -6,7 +6,6 @@ a `store` fixture: an empty one.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -153,9 +152,13 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
 
 class StoreBehaviour:
-    """The tests; see the module.  `limited` is the module whose `DEAD_LIMIT` the store obeys."""
+    """The tests; see the module.  `limited` is the module whose `DEAD_LIMIT` the store obeys,
+
+    `ticket_module` that whose `TICKET_TTL_S` it does.
+    """
 
     limited: ModuleType
+    ticket_module: ModuleType
 
     # -- sessions
 
@@ -678,7 +681,7 @@ class StoreBehaviour:
     def test_fault_w9_a_ticket_that_is_not_used_in_time_is_gone_one_that_was_stays(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(sys.modules[type(store).__module__], "TICKET_TTL_S", 0.3)
+        monkeypatch.setattr(self.ticket_module, "TICKET_TTL_S", 0.3)
         assert store.put_ticket(ticket(1))
         assert store.put_ticket(ticket(2))
         assert store.use_ticket("turn-1", "digest-2") == ticket(2)
@@ -693,7 +696,7 @@ class StoreBehaviour:
         assert store.put_ticket(ticket(Ticket.LIMIT)) is False
         assert store.use_ticket("turn-1", f"digest-{Ticket.LIMIT}") is None
         assert store.put_ticket(ticket(1, "turn-2"))
-        monkeypatch.setattr(sys.modules[type(store).__module__], "TICKET_TTL_S", -1.0)
+        monkeypatch.setattr(self.ticket_module, "TICKET_TTL_S", -1.0)
         assert all(store.put_ticket(ticket(number, "turn-3")) for number in range(12))
 
     # -- approvals

@@ -7,7 +7,7 @@ import structlog.testing
 
 from cowork.model import Exchange, Project, TurnEnd, UsageBy
 from cowork.stores import open_store
-from cowork.stores.memory import outbox, tickets
+from cowork.stores.memory import histories, outbox, tickets
 from cowork.stores.memory import store as memory
 from cowork.stores.memory import usage as memory_usage
 from cowork.stores.memory.store import MemoryStore
@@ -29,6 +29,7 @@ from tests.unit.stores.store_suite import (
 
 class TestMemoryStore(StoreBehaviour):
     limited = outbox
+    ticket_module = memory
 
     @pytest.fixture
     def store(self):
@@ -127,7 +128,7 @@ def said(store, project, text):
 
 
 def test_fault_s4_what_was_said_last_is_bounded_over_all_projects(monkeypatch):
-    monkeypatch.setattr(memory, "HISTORIES_SIZE", 2**20)
+    monkeypatch.setattr(histories, "HISTORIES_SIZE", 2**20)
     store, quiet = MemoryStore(), Project("quiet", "p")
     said(store, quiet, "mine")
     for number in range(400):

@@ -15,7 +15,7 @@ from cowork.log import register_secret
 from cowork.model import TurnFilter, XoToken
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
-from cowork.stores.redis import store as redis_store
+from cowork.stores.redis import claims, keys, outbox, tickets, turns
 from cowork.stores.redis.connection import RedisConnection, connect
 from cowork.stores.redis.store import RedisStore
 from tests.serving import free_port, wait_for
@@ -40,8 +40,10 @@ from tests.unit.stores.store_suite import (
 
 
 class InRedis(DurableBehaviour, StoreBehaviour):
-    limited = redis_store
-    ttl_modules = page_modules = (redis_store,)
+    limited = outbox
+    ticket_module = tickets
+    ttl_modules = (claims,)
+    page_modules = (turns,)
 
     @pytest.fixture
     def open_as(self, tmp_path, client):
@@ -138,8 +140,8 @@ def test_state_of_a_newer_server_is_refused(tmp_path):
     client = fakeredis.FakeRedis(server=server)
     store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     store.heartbeat()
-    assert client.get("cowork:version") == str(redis_store.VERSION).encode()
-    client.set("cowork:version", redis_store.VERSION + 1)
+    assert client.get("cowork:version") == str(keys.VERSION).encode()
+    client.set("cowork:version", keys.VERSION + 1)
     with pytest.raises(StoreUnavailable, match="update the server"):
         store.heartbeat()
     with pytest.raises(StoreUnusable, match="update the server"):
@@ -267,7 +269,7 @@ def test_the_turns_of_an_earlier_version_are_listed_after_a_look_for_them(tmp_pa
 
 
 def test_so_many_turns_are_passed_over_and_the_rest_is_behind_a_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(redis_store, "TURN_PAGE_SCANNED", 3)
+    monkeypatch.setattr(turns, "TURN_PAGE_SCANNED", 3)
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
     store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
     store.end_turn(ended(made(1), "failed"))

@@ -6,6 +6,7 @@ import pytest
 
 from cowork.stores.encryption import Encryption
 from cowork.stores.sqlite import claims, outbox, turns
+from cowork.stores.sqlite import store as store_module
 from cowork.stores.sqlite.store import SqliteStore
 from tests.unit.stores.durable_suite import DurableBehaviour, ended, record
 from tests.unit.stores.store_suite import StoreBehaviour, ticket
@@ -13,6 +14,7 @@ from tests.unit.stores.store_suite import StoreBehaviour, ticket
 
 class TestSqliteStore(DurableBehaviour, StoreBehaviour):
     limited = outbox
+    ticket_module = store_module
     ttl_modules = (claims,)
     page_modules = (turns,)
 
