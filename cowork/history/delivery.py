@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from cowork.history.chat_api import ChatHistory, LoginNeeded, Refused, Unreachable
 from cowork.model import ChatMessage
-from cowork.stores.protocol import Store
+from cowork.stores.outbox_protocol import OutboxStore
 
 
 class ConflictError(Exception):
@@ -23,7 +23,7 @@ class Delivery:
 
     def __init__(
         self,
-        store: Store,
+        store: OutboxStore,
         history: ChatHistory,
         bearer: Callable[[], str | None],
         refresh: Callable[[str | None], bool],

@@ -10,7 +10,7 @@ import socket
 from time import monotonic
 from uuid import uuid4
 
-from cowork.stores.protocol import Store
+from cowork.stores.outbox_protocol import OutboxStore
 
 LEASE_S = 3.0
 
@@ -21,7 +21,7 @@ class RelayLease:
     Not thread-safe: the sender that holds the relay's `_pick_lock` asks for it.
     """
 
-    def __init__(self, store: Store, seconds: float = LEASE_S) -> None:
+    def __init__(self, store: OutboxStore, seconds: float = LEASE_S) -> None:
         self._store = store
         self._seconds = seconds
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4()}"

@@ -11,7 +11,7 @@ from cowork.errors import CoworkError
 from cowork.history.relay import Relay
 from cowork.log import logger
 from cowork.model import DeadLetter, OutboxCounts
-from cowork.stores.protocol import Store
+from cowork.stores.outbox_protocol import OutboxStore
 
 log = logger(__name__)
 
@@ -32,7 +32,7 @@ class Outbox:
     `max_age` is when a waiting message is a reason not to be ready (seconds; 0: never).
     """
 
-    def __init__(self, store: Store, relay: Relay, *, max_age: float = 0.0) -> None:
+    def __init__(self, store: OutboxStore, relay: Relay, *, max_age: float = 0.0) -> None:
         self._store = store
         self._relay = relay
         self._max_age = max_age

@@ -9,7 +9,7 @@ from time import monotonic
 from cowork.history.delivery_gate import DeliveryGate
 from cowork.history.lease import RelayLease
 from cowork.model import ChatMessage, Project
-from cowork.stores.protocol import Store
+from cowork.stores.outbox_protocol import OutboxStore
 
 # Of so many projects at once the one is chosen whose message goes next.
 _PROJECT_LIMIT = 1000
@@ -26,7 +26,7 @@ class Picker:
 
     def __init__(
         self,
-        store: Store,
+        store: OutboxStore,
         gate: DeliveryGate,
         lock: threading.Condition,
         on_free: Callable[[], None],

@@ -27,7 +27,7 @@ from cowork.history.picker import Picker
 from cowork.log import logger
 from cowork.model import ChatMessage
 from cowork.runtime.backoff import Backoff
-from cowork.stores.protocol import Store
+from cowork.stores.outbox_protocol import OutboxStore
 
 log = logger(__name__)
 
@@ -52,7 +52,7 @@ class Relay:
 
     def __init__(
         self,
-        store: Store,
+        store: OutboxStore,
         history: ChatHistory,
         bearer: Callable[[], str | None],
         *,

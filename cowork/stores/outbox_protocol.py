@@ -11,6 +11,10 @@ from cowork.model import ChatMessage, DeadLetter, OutboxCounts, Project
 class OutboxStore(Protocol):
     """Chat messages that wait, and those that were refused for good."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether another process may use the same store."""
+
     # Messages are appended by the turns that they belong to, behind the earlier ones of their
     # project.  At its limit a volatile store drops the oldest message; a durable one never drops,
     # since the answer of an accepted turn must not be lost: it reports `full` (`OutboxBounds`),

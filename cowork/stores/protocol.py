@@ -242,13 +242,9 @@ class Store(
 ):
     """Sessions, claims, turns, what was said and spent, tickets, the token and the outbox.
 
-    `shared` tells whether another process may use the same store.  A store is opened under the
-    name of its `holder`, the process that uses it; claims and turns belong to one, and those of a
-    holder that is gone are set free by whoever notices.
+    A store is opened under the name of its `holder`, the process that uses it; claims and turns
+    belong to one, and those of a holder that is gone are set free by whoever notices.
     """
-
-    @property
-    def shared(self) -> bool: ...
 
     @property
     def others(self) -> WorkerStore | None:

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from cowork.errors import CoworkError, UpstreamRefused
 from cowork.log import logger, masked, register_secret
 from cowork.model import XoToken
-from cowork.stores.protocol import Store
+from cowork.stores.protocol import TokenStore
 from cowork.xo.auth_api import Grant, XoUpstream, is_transient
 
 log = logger(__name__)
@@ -37,7 +37,7 @@ class TokenSource:
 
     def __init__(
         self,
-        store: Store,
+        store: TokenStore,
         xo_auth: XoUpstream,
         *,
         static_token: str | None = None,
