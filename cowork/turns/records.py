@@ -21,7 +21,8 @@ from cowork.turns.outcome import State, TurnOutcome, failed
 from cowork.turns.question import Question
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.session_change import SessionChange
-from cowork.turns.turn import LOG_LIMIT_BYTES, Turn
+from cowork.turns.turn import Turn
+from cowork.turns.turn_events import LOG_LIMIT_BYTES
 
 log = logger(__name__)
 

@@ -1,61 +1,33 @@
-"""A turn and its log: one question, everything that was said until its end, and who reads it.
-
-An HTTP reply, streaming or not, is only a reader of the log.  Reading never takes anything out,
-so any number of readers may come, go and come back.
-"""
+"""A turn: one question, its state until its end, who reads it and who stops it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
-from sys import getsizeof
 
-from cowork.errors import ClaudeFailed, CoworkError, TurnInterrupted
-from cowork.events import Done, Emitted, Event, Failed, Status, Token, TokenBatch
-from cowork.log import logger, request_id
+from cowork.errors import CoworkError, TurnInterrupted
+from cowork.events import Done, Status, Token
+from cowork.log import request_id
 from cowork.model import Project, TurnKey
-from cowork.runtime.condition import PredicateCondition
 from cowork.runtime.ids import new_id
 from cowork.turns.earlier_work import EarlierWork
-from cowork.turns.event_log import Batch, EventLog
-from cowork.turns.outcome import (
-    State,
-    internal_error,
-    state_of,
-    without_answer,
-    without_traceback,
-)
+from cowork.turns.event_log import EventLog
+from cowork.turns.outcome import State, state_of, without_answer, without_traceback
 from cowork.turns.question import Question
 from cowork.turns.readers import Readers
-from cowork.turns.steers import Steer, TurnSteers, steers_in
+from cowork.turns.steers import TurnSteers
+from cowork.turns.turn_events import TurnEvents
 from cowork.turns.waiting import Waiting
 
-log = logger(__name__)
 
-# A log of more than this is a CLI gone mad, not an answer.
-LOG_LIMIT_BYTES = 64 * 2**20
-# What a turn takes whatever was said, and each event besides its text; bytes.
-BASE_BYTES = 4096
-EVENT_BYTES = 9
-# Before the numbers of a cut turn's end.
-CUT_OFFSET = 10**9
-# Above this many unread events, wake the reader to read them in one batch: cheaper than writing
-# each from the thread that they come from.
-WRITE_THROUGH_LIMIT = 16
-
-
-class Turn:
-    """One question's turn.  Event n of the log (from 1) is what readers call frame n.
+class Turn(TurnEvents):
+    """One question's turn: its state, who reads it, and how it is stopped; its log is `TurnEvents`.
 
     `queue_position` is how many turns of its project were before it when it was asked.
-    `done` is set with the last event; `error` says why a turn did not succeed.
     `key` is the client's, `question_in_outbox` whether the question is on its way to the chat
     history; `log_is_complete` is not so for a turn of another run whose events were lost.
-    `cut_after` is how many events are kept of one whose last ones were lost with its worker.
-    `is_adopted` says that another process has begun it, and this one goes on with it;
-    `is_given_up` that this process does not: whoever reads it here is to come again.
+    `is_adopted` says that another process has begun it, and this one goes on with it.
     `is_end_only` says that nothing is kept of it but how it ends (`keep_end_only`).
     `earlier_work` is what it had done by processes that are gone.
     A turn whose last reader has left goes on for `grace` seconds, then it stops; -1 is for ever.
@@ -65,7 +37,7 @@ class Turn:
     def __init__(
         self, project: Project, question: Question, *, grace: float = -1.0, turn_id: str = ""
     ) -> None:
-        self.id = turn_id or new_id()
+        super().__init__(turn_id or new_id())
         self.project = project
         self.question = question
         self.request_id = request_id.get()
@@ -74,14 +46,11 @@ class Turn:
         self.ended_at: datetime | None = None
         self.started_monotonic: float | None = None
         self.state = State.QUEUED
-        self.done: Done | None = None
-        self.error: CoworkError | None = None
         self.session_id: str | None = None
         self.is_new_session = False
         self.session_recovered = self.session_moved = False
-        self.is_adopted = self.is_given_up = False
+        self.is_adopted = False
         self.log_is_complete = True
-        self.cut_after: int | None = None
         self.key: TurnKey | None = None
         self.question_in_outbox = False
         self.queue_position = 0
@@ -90,13 +59,8 @@ class Turn:
         self.steers = TurnSteers(self.note)
         self.earlier_work = EarlierWork()
         self._readers = Readers(self.id, grace, self._stop_unread)
-        self._is_ending = False
         self._is_closing = False
         self.is_end_only = False
-        self._log = EventLog()
-        # What is being told of: behind which number, and what; it need not be read again.
-        self._fresh_batch: tuple[int, Batch] | None = None
-        self._condition = PredicateCondition()
         self._on_stop: Callable[[], None] | None = None
         self._on_end: Callable[[Turn], None] | None = None
 
@@ -154,34 +118,6 @@ class Turn:
         """The question is on its way to the chat history."""
         self.question_in_outbox = True
 
-    def append(self, events: list[Emitted]) -> bool:
-        """Add to the log; False, and nothing added, when the turn is about to end."""
-        with self._condition:
-            if self.done is not None or self._is_ending:
-                return False
-            before = len(self._log)
-            for event in events:
-                self._log.append(event)
-            is_too_long = self._log.size > LOG_LIMIT_BYTES
-            if len(events) == 1 and isinstance(events[0], TokenBatch):
-                self._fresh_batch = before, Batch.of_token_batch(events[0])
-            self._condition.notify()
-            self._fresh_batch = None
-        if is_too_long:
-            self.stop(
-                ClaudeFailed("the turn emitted more than 64 MiB, tools and thinking included")
-            )
-        return True
-
-    def note(self, event: Event) -> bool:
-        """As `append`, of one that has a bound of its own: the log's is not looked at."""
-        with self._condition:
-            if self.done is not None or self._is_ending:
-                return False
-            self._log.append(event)
-            self._condition.notify()
-        return True
-
     def try_begin_finish(self) -> bool:
         """Whether it is the caller who ends the turn; nothing is added to its log from now on."""
         with self._condition:
@@ -216,31 +152,6 @@ class Turn:
     def fail(self, error: CoworkError) -> bool:
         """End the turn with nothing but the reason; as `finish`."""
         return self.finish(Done(success=False, message=""), error)
-
-    def _append_end_safely(
-        self, done: Done, error: CoworkError | None
-    ) -> tuple[Done, CoworkError | None]:
-        """The end as it stands in the log: a turn ends, whatever its end is made of."""
-        try:
-            self._append_end(done, error)
-        except Exception:
-            log.exception("could not append the end of a turn to its event log", turn_id=self.id)
-            done, error = Done(success=False, message=""), internal_error()
-            with suppress(Exception):
-                self._append_end(done, error)
-        return done, error
-
-    def _append_end(self, done: Done, error: CoworkError | None) -> None:
-        if error is not None:
-            self._log.append(Failed(error.code, error.message, _facts_of(error)))
-        self._log.append(done)
-
-    def _notify_listener(self, call: Callable[[], None]) -> None:
-        """Call somebody who wants to know; what goes wrong there does not harm the turn."""
-        try:
-            call()
-        except Exception:
-            log.exception("exception in a callback of a turn", turn_id=self.id)
 
     def on_end(self, call: Callable[[Turn], None] | None) -> bool:
         """What `finish` calls, once; whether it takes another's place, which is not called then."""
@@ -300,111 +211,6 @@ class Turn:
         if is_unread:
             self.stop(TurnInterrupted("the client disconnected and did not come back in time"))
 
-    def wake(self) -> None:
-        """Make every reader that waits look at its `unless` again."""
-        with self._condition:
-            self._condition.notify()
-
-    def read(
-        self,
-        after: int,
-        deadline: float,
-        unless: Callable[[], bool] = lambda: False,
-        write_through: Callable[[Batch], bool] = lambda _batch: False,
-    ) -> Batch:
-        """Events behind number `after`, waiting for one until `deadline` (monotonic) or `unless()`.
-
-        An empty batch means that nothing came in time, or, when `ended(after)`, that nothing will.
-
-        While this waits, events that come one by one are offered to `write_through`, in the thread
-        that they come from, where it may not wait; those that it takes (True) are not returned and
-        do not end the wait.
-        """
-
-        def has_news() -> bool:
-            nonlocal after
-            while len(self._log) > after:
-                is_flood = len(self._log) > after + WRITE_THROUGH_LIMIT
-                written = 0 if is_flood or unless() else self._write_through(after, write_through)
-                if not written:
-                    return True
-                after += written
-            return self.done is not None or self.is_given_up or unless()
-
-        with self._condition:
-            self._condition.wait_for(has_news, deadline)
-            return self._log.read(after)
-
-    def _write_through(self, after: int, write_through: Callable[[Batch], bool]) -> int:
-        """How many events `write_through` took; an exception is left to the reader."""
-        try:
-            if self._fresh_batch is not None and self._fresh_batch[0] == after:
-                batch = self._fresh_batch[1]
-            else:
-                batch = self._log.read(after)
-            return len(batch) if write_through(batch) else 0
-        except Exception:  # noqa: BLE001 - it is not the fault of whoever appends
-            return 0
-
-    def ended(self, after: int) -> bool:
-        """Whether the log holds nothing behind `after` and never will, here at least."""
-        with self._condition:
-            return (self.done is not None or self.is_given_up) and len(self._log) <= after
-
-    def wait(self, deadline: float, unless: Callable[[], bool] = lambda: False) -> Done | None:
-        """The end of the turn, or None when it has not come by `deadline` or `unless()`."""
-        with self._condition:
-            self._condition.wait_for(
-                lambda: self.done is not None or self.is_given_up or unless(), deadline
-            )
-            return self.done
-
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        with self._condition:
-            return self._log.text() if self.done is None else self.done.message
-
-    def steered(self) -> dict[str, tuple[int, Steer]]:
-        """What was said to it while it ran: the place of the event that began each, and each."""
-        with self._condition:
-            found = steers_in(self._log.events_of(Status))
-            if self.done is not None:
-                for _, steer in found.values():
-                    steer.state = "cancelled" if steer.state == "pending" else steer.state
-        return found
-
-    def number_of(self, place: int) -> int:
-        """The number by which readers know the event at that place of the log, from 1.
-
-        They are the same, but where the last events were lost: how that turn ended has numbers
-        that no event of its worker's can have had.
-        """
-        is_end = self.cut_after is not None and place > self.cut_after
-        return place + CUT_OFFSET if is_end else place
-
-    def place_of(self, number: int) -> int:
-        """The place of the last event that a reader has, who knows it by that number."""
-        if self.cut_after is None:
-            return number
-        return number - CUT_OFFSET if number > CUT_OFFSET else min(number, self.cut_after)
-
-    @property
-    def event_count(self) -> int:
-        """The number of the last event there is."""
-        return len(self._log)
-
-    @property
-    def size(self) -> int:
-        """Bytes that the turn's log takes."""
-        return self._log.size
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes that all of a turn takes that has ended."""
-        told = 0 if self.done is None else getsizeof(self.done.message)
-        return BASE_BYTES + EVENT_BYTES * len(self._log) + self.size + told
-
     def close(self) -> None:
         """Let go of the log, when its last reader has left; nobody new may come."""
         with self._condition:
@@ -432,16 +238,6 @@ class Turn:
             self._append_end(self.done, self.error)
 
     # -- what is kept of it
-
-    def dump(self) -> Iterator[bytes]:
-        """The log, up to the end that `try_begin_finish` promised, in pieces (`EventLog.load`)."""
-        pieces = self._log.dump()
-        while True:
-            with self._condition:
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
 
     def restore(self, turn_id: str, created: datetime, request_id: str | None) -> None:
         """Be the turn of this id, of another run or process."""
@@ -496,8 +292,3 @@ class Turn:
                 return
             self._log, self.log_is_complete, self.cut_after = log, is_complete, cut_after
         self.finish(done, error)
-
-
-def _facts_of(error: CoworkError) -> dict[str, object]:
-    after = {} if error.retry_after is None else {"retry_after": error.retry_after}
-    return {**error.facts, **after}

@@ -19,7 +19,8 @@ from cowork.events import Done, Failed, Replace, Status, Thinking, Token, TokenB
 from cowork.model import Project
 from cowork.turns.outcome import State
 from cowork.turns.question import Question
-from cowork.turns.turn import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT, Turn
+from cowork.turns.turn import Turn
+from cowork.turns.turn_events import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT
 from tests.patience import PATIENCE_S
 from tests.serving import wait_for
 
