@@ -166,7 +166,7 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         remote=None if workers is None else workers.remote,
         publisher=None if workers is None else workers.publisher,
     )
-    maintenance.on_released = turn_service.adopt_parked
+    maintenance.on_released = turn_service.adoption.adopt_parked
     return Services(
         settings=settings,
         keys=keys,

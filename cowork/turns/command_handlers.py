@@ -80,10 +80,10 @@ class CommandHandlers:
         }
 
     def _interrupt(self, body: Body) -> None:
-        self._service.interrupt(self._registry.get(body["owner"], body["turn"]))
+        self._service.interrupts.interrupt(self._registry.get(body["owner"], body["turn"]))
 
     def _interrupt_project(self, body: Body) -> Body:
-        turn = self._service.interrupt_project_here(Project(**body))
+        turn = self._service.interrupts.interrupt_project_here(Project(**body))
         return {"turn": None if turn is None else turn.id}
 
     def _steer(self, body: Body) -> Body:
@@ -120,7 +120,7 @@ class CommandHandlers:
         self._publisher.unwatch(body["turn"], body["from"])
 
     def _ended(self, body: Body) -> None:
-        turn = self._registry.find_remote(body["turn"])
+        turn = self._registry.remote.find(body["turn"])
         if turn is not None:
             self._remote.refresh_soon(turn)
 

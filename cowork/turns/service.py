@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 
 from cowork.claude.pool.pool import Pool
 from cowork.errors import (
     CoworkError,
     InvalidValue,
-    ProjectBusy,
     ShuttingDown,
 )
 from cowork.log import logger
-from cowork.model import Project, TurnKey, TurnRecord
+from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
+from cowork.turns.adoption import Adoption
 from cowork.turns.approvals import Approvals
-from cowork.turns.outcome import State, interrupted, unreachable
+from cowork.turns.interrupts import Interrupts
+from cowork.turns.outcome import State, interrupted
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.project_state import ProjectState
 from cowork.turns.publisher import LogPublisher
@@ -28,7 +28,6 @@ from cowork.turns.question import Question
 from cowork.turns.question_checks import QuestionChecks
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
-from cowork.turns.records import adopted_turn
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.removals import Removals
@@ -36,7 +35,7 @@ from cowork.turns.runner import Runner
 from cowork.turns.session_change import SessionChange
 from cowork.turns.session_deletion import SessionDeletion
 from cowork.turns.steering_service import SteeringService
-from cowork.turns.stopping import STOP_TIMEOUT_S, stop_and_wait
+from cowork.turns.stopping import stop_and_wait
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -78,6 +77,17 @@ class TurnService:
         self._remote = remote
         self._publisher = publisher
         self.registry = registry
+        self.interrupts = Interrupts(
+            store, self._queues, holder=recorder.holder, registry=registry, remote=remote
+        )
+        self.adoption = Adoption(
+            store,
+            self._queues,
+            recorder=recorder,
+            registry=registry,
+            remote=remote,
+            publisher=publisher,
+        )
         self.steering = SteeringService(
             self._queues,
             recorder=recorder,
@@ -95,7 +105,7 @@ class TurnService:
             registry=registry,
             removals=removals,
             remote=remote,
-            check_ours=self._check_ours,
+            check_ours=self.interrupts.check_ours,
         )
         runner.follow_ups.accept = self.steering.accept_following
 
@@ -139,15 +149,6 @@ class TurnService:
             sentence = "this server keeps no checkpoints of files; see COWORK_CHECKPOINTS"
             raise InvalidValue(sentence, field="files")
         return self.ask(project, Question("", change=change), on_busy=on_busy, key=key)
-
-    def stop_waiting(self, turn: Turn) -> None:
-        """Take a turn that still waits for its project out of the queue, in whatever worker.
-
-        Raises `WorkerUnreachable` and `StoreUnavailable`.
-        """
-        self.registry.runs_elsewhere(turn)  # which has it be as it is now
-        if turn.state is State.QUEUED:
-            self.interrupt(turn)
 
     def _ask_here_or_elsewhere(
         self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
@@ -203,7 +204,7 @@ class TurnService:
             self.registry.on_turn_ended(turn)
 
         with self.registry.rejecting(turn), ExitStack() as undo:
-            self._check_free_elsewhere(project, on_busy)
+            self.interrupts.check_free_elsewhere(project, on_busy)
             self._quota.acquire(project.owner, size)
             undo.callback(self._quota.release, project.owner, size)
             place = self._queues.reserve(turn, on_busy)
@@ -217,65 +218,6 @@ class TurnService:
         if on_busy == "interrupt" and place.behind is not None:
             place.behind.stop(interrupted())
         return turn, False
-
-    def interrupt(self, turn: Turn) -> None:
-        """Interrupt a turn and wait, at most a second, for its end; one that ended is no error.
-
-        Raises `WorkerUnreachable` for one that another process runs, and `StoreUnavailable`.
-        """
-        if self.registry.runs_elsewhere(turn):
-            if self._remote is None:
-                raise unreachable()
-            self._remote.interrupt(turn)
-            return
-        turn.stop(interrupted())
-        turn.wait(time.monotonic() + STOP_TIMEOUT_S)
-
-    def interrupt_project(self, project: Project) -> Turn | None:
-        """Interrupt what the project is answering now, as `interrupt`; None for nothing."""
-        if self._remote is None:
-            return self.interrupt_project_here(project)
-        for worker in self._remote.find(project):
-            if worker == self._holder:
-                turn = self.interrupt_project_here(project)
-            else:
-                turn = self._remote.interrupt_project(worker, project)
-            if turn is not None:
-                return turn
-        return None
-
-    def interrupt_project_here(self, project: Project) -> Turn | None:
-        """As `interrupt_project`, of what this worker runs."""
-        if self._remote is None:
-            self._check_ours(project)
-        turn = self._queues.running(project)
-        if turn is not None:
-            self.interrupt(turn)
-        return turn
-
-    def _check_ours(self, project: Project) -> None:
-        """Raise `WorkerUnreachable` where another process answers the project's question.
-
-        Nothing that we could do would reach it, so that nothing may be said to have been done.
-        """
-        if self._store.claimed_elsewhere(project):
-            raise unreachable()
-
-    def _check_free_elsewhere(self, project: Project, on_busy: OnBusy) -> None:
-        """Apply `on_busy` to a project that another process is answering."""
-        if on_busy == "interrupt":
-            self._interrupt_elsewhere(project)
-        elif on_busy == "reject" and self._store.claimed_elsewhere(project):
-            raise ProjectBusy("the project is answering another question")
-
-    def _interrupt_elsewhere(self, project: Project) -> None:
-        """Interrupt what a former worker of the project still answers."""
-        if self._remote is None or not self._store.claimed_elsewhere(project):
-            self._check_ours(project)
-            return
-        for worker in self._remote.find(project):
-            if worker != self._holder:
-                self._remote.interrupt_project(worker, project)
 
     def warm(self, project: Project) -> None:
         """Have the project's process ready for its next question; returns when it is.
@@ -292,7 +234,7 @@ class TurnService:
         self._queues.check_accepting()
         if self._queues.running(project) is not None:
             return
-        self._check_ours(project)
+        self.interrupts.check_ours(project)
         session = self._store.session(project)
         workspace = self._policy.workspace
         if session is None:
@@ -300,32 +242,6 @@ class TurnService:
             self._pool.warm(project, workspace.cwd(project), None)
         elif workspace.still_has(session.cwd):  # else its next question begins another session
             self._pool.warm(project, session.cwd, session.id, session.turns)
-
-    def adopt_parked(self) -> None:
-        """Go on with turns that wait for a person, and that nobody runs any more.
-
-        Raises `StoreUnavailable`.
-        """
-        for record in self._store.parked_turns():
-            if self._remote is None or self._remote.is_ours(record.project):
-                self._adopt(record)
-
-    def _adopt(self, parked: TurnRecord) -> None:
-        found = self._store.adopt_turn(parked.project.owner, parked.id)
-        if found is None:
-            return
-        # One that was given up has all of its log, one whose process was lost may not.
-        turn = adopted_turn(*found, is_cut=bool(parked.holder))
-        log.info("turn adopted", turn_id=turn.id)
-        try:
-            place = self._queues.adopt(turn)
-        except ShuttingDown:
-            self._recorder.record_waiting(turn, turn.waiting.ids, is_given_up=True)
-            return
-        self.registry.adopt(turn)
-        if self._publisher is not None:
-            self._publisher.add(turn)
-        self._queues.start(place)
 
     def _end_waiting(self, given_up: Turn) -> None:
         """A turn was left to another process: those behind it are not to be asked before it."""

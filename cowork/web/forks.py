@@ -91,7 +91,7 @@ def blueprint(
         wait_for_end(turn, disconnects, time.monotonic() + timeout)
         if turn.done is not None:
             return
-        turn_service.stop_waiting(turn)
+        turn_service.interrupts.stop_waiting(turn)
         wait_for_end(turn, disconnects)
         if isinstance(turn.error, TurnInterrupted) and turn.started is None:
             raise ProjectBusy(f"the project was busy for {timeout:g} seconds", retry_after=5)

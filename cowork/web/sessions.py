@@ -51,7 +51,7 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
     @routes.alt_response(503, schema=ProblemReply, description=NOT_DONE)
     def interrupt_session(project_id: str) -> dict[str, Any]:
         """Interrupt the project's running turn; nothing to interrupt is no error."""
-        turn = turn_service.interrupt_project(project_of(project_id))
+        turn = turn_service.interrupts.interrupt_project(project_of(project_id))
         if turn is None:
             nothing = f"Nothing runs for {project_id}"
             return {"success": False, "turn_id": None, "state": None, "message": nothing}

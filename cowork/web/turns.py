@@ -96,7 +96,7 @@ def blueprint(
     def interrupt_turn(turn_id: str) -> dict[str, Any]:
         """Interrupt a turn, also one that waits; one that has ended stays as it is."""
         turn = turn_service.registry.get(g.owner, turn_id)
-        turn_service.interrupt(turn)
+        turn_service.interrupts.interrupt(turn)
         return {"success": True, "turn_id": turn.id, "state": turn.state.value}
 
     @routes.post("/turns/<turn_id>/steer")

@@ -169,7 +169,7 @@ def test_a_turn_that_is_stopped_while_its_end_is_written_has_one_end(fault, tmp_
     try:
         key = TurnKey(P.owner, "one", "digest")
         turn, _ = server.service.ask(P, Question("one"), key=key)
-        server.service.interrupt(turn)
+        server.service.interrupts.interrupt(turn)
         assert ended(turn).done is turn.done
         server.pool.kind = Process
         server.pool._launch_config["silent"] = False
@@ -211,10 +211,10 @@ def test_a_turn_that_was_stopped_before_the_cli_was_asked_is_not_counted(tmp_pat
     try:
         running, waits = server.ask("one"), server.ask("two")
         wait_for(lambda: len(running.read(0, 0)) > 0, what="the first token")
-        server.service.interrupt(waits)
+        server.service.interrupts.interrupt(waits)
         ended(waits)
         assert usage(server.store) == []
-        server.service.interrupt(running)
+        server.service.interrupts.interrupt(running)
         ended(running)
         assert [row.turns for row in usage(server.store)] == [1]
     finally:
