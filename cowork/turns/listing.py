@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from cowork.errors import CoworkError
 from cowork.events import Done
-from cowork.model import Project, TurnFilter, TurnPlace, TurnRecord
+from cowork.model import Project, TurnFilter, TurnPage, TurnPlace, TurnRecord
 from cowork.turns.outcome import State
 from cowork.turns.records import end_of
 from cowork.turns.turn import Turn
@@ -119,6 +119,21 @@ def page_of(turns: Iterable[Turn], wanted: TurnFilter) -> ListedPage:
     shown = found[: wanted.limit]
     following = _place_of(shown[-1]) if len(found) > len(shown) else None
     return ListedPage(tuple(map(of_turn, shown)), following)
+
+
+def page_of_store(page: TurnPage, own: Iterable[Turn], *, gone: Container[str]) -> ListedPage:
+    """What the store has found; `own` is what is known here of those that run here.
+
+    Not those that are `gone`, and no forks and rewinds, which ask nothing.
+    """
+    here = {turn.id: turn for turn in own}
+    listed = (
+        of_turn(here[record.id]) if record.id in here else of_record(record)
+        for record in page.records
+        if not record.body["question"].get("change")
+        and (record.id in here or record.id not in gone)
+    )
+    return ListedPage(tuple(listed), page.next)
 
 
 def _place_of(turn: Turn) -> TurnPlace:

@@ -89,12 +89,12 @@ class StoreMaintenance:
             self._run_once()
             self._thread.pause(REMOTE_POLL_INTERVAL_S)  # however many calls fail at once
         left = max(self._next_run - time.monotonic(), 0.0)
-        return min(self._remote_interval, left) if self._registry.remote_count else left
+        return min(self._remote_interval, left) if self._registry.remote.count else left
 
     def _refresh_remote(self) -> None:
         try:
-            if self._registry.remote_count:
-                self._registry.refresh_remote()
+            if self._registry.remote.count:
+                self._registry.remote.refresh_all()
         except StoreUnavailable:
             self._is_due = True
 

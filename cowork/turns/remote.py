@@ -188,7 +188,7 @@ class RemoteTurns:
         if isinstance(turn, RemoteTurn) and not self._assignments.release_if_dead(turn.holder):
             body = {"owner": turn.project.owner, "turn": turn.id}
             self._channel.call(turn.holder, "interrupt", body, timeout=INTERRUPT_TIMEOUT_S)
-        self._registry.refresh(turn)
+        self._registry.remote.refresh(turn)
 
     def steer(self, turn: Turn, steer_id: str, text: str) -> tuple[bool, int]:
         """Say it to a turn of another worker: whether it was said before, and its place."""
@@ -275,7 +275,7 @@ class RemoteTurns:
         """See whether the turn's worker is gone, and the turn with it."""
         with suppress(StoreUnavailable):
             self._assignments.release_if_dead(turn.holder)
-            self._registry.refresh(turn)
+            self._registry.remote.refresh(turn)
 
     def _receive(self, turn: RemoteTurn, published: list[PublishedEvents]) -> None:
         for events in published:
@@ -292,7 +292,7 @@ class RemoteTurns:
 
     def _refresh(self, turn: Turn) -> None:
         try:
-            self._registry.refresh(turn)
+            self._registry.remote.refresh(turn)
         except StoreUnavailable:
             return  # `StoreMaintenance` looks again
         if turn.done is not None:

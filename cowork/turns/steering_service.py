@@ -69,7 +69,7 @@ class SteeringService:
         `WorkerUnreachable`, and `ShuttingDown` where the turn goes on elsewhere.
         """
         steer_id = new_id() if key is None else _id_of(key, turn.id)
-        if self._registry.runs_elsewhere(turn):
+        if self._registry.remote.runs_elsewhere(turn):
             if self._remote is None:
                 raise unreachable()
             replayed, place = self._remote.steer(turn, steer_id, text)

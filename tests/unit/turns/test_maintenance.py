@@ -132,7 +132,7 @@ def test_a_turn_of_another_process_is_followed_to_its_end(keep, tmp_path):
     maintenance.run_soon()
     wait_for(lambda: turn.done is not None, what="the end")
     assert turn.done.message == "4"
-    assert registry.remote_count == 0
+    assert registry.remote.count == 0
     elsewhere.close()
 
 

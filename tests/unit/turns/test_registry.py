@@ -12,7 +12,7 @@ from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
-from cowork.turns import registry
+from cowork.turns import ended_turns
 from cowork.turns.outcome import TurnOutcome
 from cowork.turns.question import Question
 from cowork.turns.records import to_record
@@ -54,7 +54,7 @@ class HeavyTurn(Turn):
 
 @pytest.mark.parametrize("kind", [Turn, HeavyTurn])
 def test_fault_s4_one_owners_many_turns_cost_no_other_its_own(monkeypatch, kind):
-    monkeypatch.setattr(registry, "COUNT_LIMIT", 2 if kind is Turn else 100)
+    monkeypatch.setattr(ended_turns, "COUNT_LIMIT", 2 if kind is Turn else 100)
     turns = TurnRegistry(store=MemoryStore(), retention=60.0)
     key = TurnKey("me", "k", "digest")
     mine = end(kept(turns, "me", key))
@@ -122,14 +122,14 @@ def test_an_expired_turn_gives_its_memory_back():
     with pytest.raises(TurnExpired):
         turns.get("", turn.id)
     assert turn.size == 0
-    assert not turns._sizes
+    assert not turns._ended._sizes
 
 
 def test_the_oldest_of_too_many_ended_turns_expire_first():
     turns = TurnRegistry(store=MemoryStore(), retention=600.0)
     first, second = end(kept(turns)), end(kept(turns))
     running = kept(turns)
-    for _ in range(registry.COUNT_LIMIT - 2):
+    for _ in range(ended_turns.COUNT_LIMIT - 2):
         end(kept(turns))
     assert turns.get("", first.id) is first
     end(kept(turns))
@@ -255,7 +255,7 @@ def test_the_turns_of_a_deleted_project_are_gone_as_if_expired_and_nobody_elses(
     # What is counted is what is there.
     end(late)
     end(running)
-    monkeypatch.setattr(registry, "COUNT_LIMIT", 3)
+    monkeypatch.setattr(ended_turns, "COUNT_LIMIT", 3)
     end(kept(turns))
     assert turns.get("", running.id) is running
     end(kept(turns))
@@ -308,6 +308,6 @@ def test_a_turn_that_ends_while_two_take_it_out_of_the_store_is_known_to_have_en
     ended = to_record(end(theirs), "another", TurnOutcome(theirs.done, None)), None
     turns = TurnRegistry(60.0, Racing(), "us")
     found = turns.get("me", theirs.id)
-    turns.refresh_remote()
+    turns.remote.refresh_all()
     assert found.done is not None
     turns.close()
