@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,11 +10,10 @@ from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.pending_answer import PendingAnswer
-from cowork.claude.process.process import ClaudeProcess, Continuation
-from cowork.claude.stream_json.failures import ProcessGone, RequestRefused, SessionMissing
+from cowork.claude.process.process import ClaudeProcess
+from cowork.claude.stream_json.failures import ProcessGone, RequestRefused
 from cowork.claude.stream_json.result import Result
 from cowork.claude.transcript import Transcripts
-from cowork.claude.turn_options import DEFAULT, TurnOptions
 from cowork.errors import (
     ClaudeNotAuthenticated,
     CoworkError,
@@ -33,6 +31,7 @@ from cowork.turns.follow_ups import FollowUps, Kept
 from cowork.turns.outcome import interrupted
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.result_wait import TurnRun, wait_for_result
+from cowork.turns.session_processes import SessionProcesses
 from cowork.turns.sessions import (
     new_session,
     session_unusable,
@@ -60,6 +59,7 @@ class Attempts:
         sync: TranscriptSync | None = None,
     ) -> None:
         self.follow_ups = FollowUps()
+        self.processes = SessionProcesses(store, pool, policy, transcripts=transcripts, sync=sync)
         self._store = store
         self._pool = pool
         self._cli = cli
@@ -84,7 +84,7 @@ class Attempts:
         """
         turn = run.turn
         turn.check_not_stopped()
-        process = self.lease(run, known)
+        process = self.processes.lease(run, known)
         fit, turns = True, None
         try:
             session = known or new_session(turn.project, process, given_up)
@@ -93,7 +93,7 @@ class Attempts:
             missed = self._untold_history(turn, session, process)
             size = self._transcripts.size(session.cwd, session.id)
             fit = False
-            session = self._configured(run, process, session)
+            session = self.processes.configured(run, process, session)
             reply = self._send(run, process, session, earlier or missed)
             result = wait_for_result(run, process, reply)
             if turn.stop_reason is None:
@@ -119,25 +119,13 @@ class Attempts:
         session = self._store.session(turn.project)
         if session is None or session.id != turn.session_id:
             raise TurnInterrupted("the project's session was deleted")
-        process = self._pool.lease(
-            turn.project,
-            session.cwd,
-            session_id=session.id,
-            options=turn.question.options,
-            # Another one is what the session goes on with by itself.
-            model=session.model if self._pool.offers.is_listed(session.model or "") else None,
-            continuation=Continuation(
-                turn.append, turn.text, (approval.tool_use_id, approval.tool), run.meter
-            ),
-            before_start=partial(self._defer_tool, session, approval),
-            given_up=lambda: turn.stop_reason is not None,
-        )
+        process = self.processes.lease_again(run, session, approval)
         fit, turns = False, None
         try:
             reply = process.continued
             if reply is None or run.approvals is None:
                 raise WorkerLost("the Claude CLI did not go on with the turn")
-            run.approvals.on_recall = partial(self._configure_again, run, process)
+            run.approvals.on_recall = partial(self.processes.configure_again, run, process)
             result = wait_for_result(run, process, reply)
             if isinstance(result.error, ProcessGone):
                 turn.add_earlier_work(EarlierWork.of_result(result))
@@ -179,89 +167,6 @@ class Attempts:
         finally:
             self._return_process(process, turns, fit=fit)
 
-    def _configure_again(self, run: TurnRun, process: ClaudeProcess) -> None:
-        """Have a process that goes on with a turn take on what its question wants; may raise."""
-        if run.meter is not None:
-            run.meter.begin(process.requests)
-        self._apply_options(process, run.turn.question.turn_options)
-
-    def _apply_options(self, process: ClaudeProcess, wanted: TurnOptions) -> None:
-        offers, current = self._pool.offers, process.configuration.current
-        if wanted == current:
-            return
-        servers: Mapping[str, Mapping[str, Any]] = offers.mcp_servers
-        to_default = wanted.model is None and current.model is not None
-        default = offers.default_model() if to_default else ""
-        process.configuration.apply(wanted, default_model=default, servers=servers)
-
-    def _defer_tool(self, session: Session, approval: Approval) -> None:
-        """Have the process that is about to start ask again; raises where it would not."""
-        self._check_directory(session)
-        try:
-            if self._transcripts.defer_tool(session.cwd, session.id, approval.tool_use_id):
-                return
-        except OSError as fault:
-            log.error("transcript unusable", session_id=session.id, error=str(fault))
-        raise WorkerLost("the server's process was lost while the turn waited for an answer")
-
-    def lease(self, run: TurnRun, known: Session | None) -> ClaudeProcess:
-        """A process of the session, or of a new one where the project has none."""
-        turn = run.turn
-        return self._pool.lease(
-            turn.project,
-            known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
-            session_id=known.id if known is not None else None,
-            turns=known.turns if known is not None else None,
-            options=turn.question.options,
-            model=self._model_to_start(turn, known),
-            before_start=partial(self._check_directory, known),
-            given_up=run.deadline.check,
-        )
-
-    def _model_to_start(self, turn: Turn, known: Session | None) -> str | None:
-        """The model that a process has to be started with, for the question or the session.
-
-        The CLI would go on with the one that an earlier question has set.
-        """
-        wanted = turn.question.turn_options.model
-        if wanted is not None and self._pool.offers.is_listed(wanted):
-            return wanted
-        if known is not None and known.model is not None:
-            return self._pool.offers.default_model()
-        return None
-
-    def _configured(self, run: TurnRun, process: ClaudeProcess, session: Session) -> Session:
-        """The session, whose process has taken on what the question wants."""
-        wanted = run.turn.question.turn_options
-        if run.meter is not None or run.approvals is not None:
-            process.wait_idle()
-        if run.meter is not None:
-            run.meter.begin(process.requests)
-        if run.approvals is not None:
-            run.approvals.begin_process(process)
-        if wanted == process.configuration.current == DEFAULT:
-            return session
-        process.wait_idle()
-        if wanted.model is not None and session.model != wanted.model:
-            # Before it is so: a process that is killed meanwhile has set it for good.
-            session = replace(session, model=wanted.model)
-            self._put(session, run)
-        self._apply_options(process, wanted)
-        return session if wanted.model is not None else replace(session, model=None)
-
-    def _put(self, session: Session, run: TurnRun) -> None:
-        if not self._store.put_session(session, run.claim):
-            raise TurnInterrupted("the project's session was deleted")
-
-    def _check_directory(self, known: Session | None) -> None:
-        """Raise where there is none to start a process in; one that has a process is there."""
-        if known is None:
-            self._policy.workspace.check()
-        elif not self._policy.workspace.still_has(known.cwd):
-            raise SessionMissing("the session's directory is gone")
-        elif self._sync is not None:
-            self._sync.restore(known)
-
     def _untold_history(
         self, turn: Turn, session: Session, process: ClaudeProcess
     ) -> list[Exchange]:
@@ -288,7 +193,7 @@ class Attempts:
         )
         if question.blocks:
             said = [*question.blocks, {"type": "text", "text": said}]
-        self._put(session, run)
+        self.processes.put_session(session, run)
         is_retry, run.is_asked = run.is_asked, True
         return process.ask(
             said,

@@ -122,7 +122,7 @@ class Checkpoints:
         self, run: TurnRun, session: Session, message_id: str, *, dry_run: bool
     ) -> Mapping[str, Any]:
         for attempt in range(1, ATTEMPTS + 1):
-            process = self._attempts.lease(run, session)
+            process = self._attempts.processes.lease(run, session)
             fit = False
             try:
                 process.wait_idle()
