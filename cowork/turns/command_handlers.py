@@ -122,7 +122,7 @@ class CommandHandlers:
     def _ended(self, body: Body) -> None:
         turn = self._registry.remote.find(body["turn"])
         if turn is not None:
-            self._remote.refresh_soon(turn)
+            self._remote.reading.refresh_soon(turn)
 
     def _answered(self, body: Body) -> None:
         self._service.approvals.wake(body["turn"])

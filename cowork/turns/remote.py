@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from cowork.errors import ShuttingDown, StoreUnavailable, TurnNotFound, WorkerUnreachable
 from cowork.log import logger, request_id
-from cowork.model import Project, PublishedEvents, TurnKey
+from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
-from cowork.runtime.periodic import PeriodicThread
-from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.stores.worker_protocol import WorkerStore
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Body, Channel
@@ -25,6 +20,7 @@ from cowork.turns.project_state import ProjectState
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy
 from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote_reading import RemoteReading
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 
@@ -37,8 +33,6 @@ STEER_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 3.0
 # It waits for a process, as a turn does.
 WARM_TIMEOUT_S = 300.0
-# How often a worker is told that its turns are read here, so that it goes on publishing them.
-WATCH_INTERVAL_S = 5.0
 # A question that was asked under the same key just now is in the store by then.
 ACCEPT_TIMEOUT_S = 1.0
 _POLL_INTERVAL_S = 0.05
@@ -48,7 +42,7 @@ ATTEMPTS = 3
 class RemoteTurns:
     """Asks, interrupts, deletes, warms and reads through other workers; `holder` is our own name.
 
-    `start` and `close` it.
+    Turns of other workers are read by `reading`, which `start` and `close` are for.
     """
 
     def __init__(
@@ -65,30 +59,15 @@ class RemoteTurns:
         self._assignments = assignments
         self._registry = registry
         self._holder = holder
-        self._lock = threading.Lock()
-        self._followed: dict[str, RemoteTurn] = {}
-        self._threads = CachedThreadPool("remote turns")
-        self._thread = PeriodicThread(
-            "watches", self._watch_again, first_s=WATCH_INTERVAL_S, retry_s=WATCH_INTERVAL_S
-        )
-        registry.on_remote_readers = self._readers_changed
-        registry.on_remote_silence = self._check_worker
+        self.reading = RemoteReading(channel, assignments, registry, holder=holder)
 
     def start(self) -> None:
         """Keep telling workers which of their turns are read here."""
-        self._thread.start()
+        self.reading.start()
 
     def close(self) -> None:
         """Read nothing of other workers any more."""
-        self._thread.stop()
-        self._thread.join(1.0)
-        self._threads.close()
-
-    @property
-    def read_count(self) -> int:
-        """How many turns of other workers are read here."""
-        with self._lock:
-            return sum(turn.is_read for turn in self._followed.values())
+        self.reading.close()
 
     def deregister(self) -> None:
         """Be assigned no more projects."""
@@ -151,9 +130,7 @@ class RemoteTurns:
         turn.queue_position = reply["queue_position"]
         kept = self._registry.insert_remote(turn)
         if isinstance(kept, RemoteTurn) and kept.done is None:
-            with self._lock:
-                self._followed[turn_id] = kept
-            self._channel.follow(turn_id, kept.place, partial(self._receive, kept))
+            self.reading.follow(kept)
         return kept, False
 
     def _get_accepted(self, owner: str, turn_id: str) -> Turn:
@@ -181,7 +158,7 @@ class RemoteTurns:
     def tell_answered(self, turn: Turn) -> None:
         """Somebody has answered what a turn of another worker waits for."""
         if isinstance(turn, RemoteTurn) and turn.holder:
-            self._tell(turn, "answered", {"turn": turn.id})
+            self.reading.tell(turn, "answered", {"turn": turn.id})
 
     def interrupt(self, turn: Turn) -> None:
         """Interrupt a turn of another worker; it has ended, or its worker could not end it yet."""
@@ -250,74 +227,6 @@ class RemoteTurns:
             return False
         self._channel.call(worker, "warm", _body_of(project), timeout=WARM_TIMEOUT_S)
         return True
-
-    # -- reading
-
-    def _readers_changed(self, turn: RemoteTurn) -> None:
-        """Follow the turn while it is read."""
-        with self._lock:
-            is_read, is_followed = turn.is_read, turn.id in self._followed
-            if is_read == is_followed:
-                return
-            if is_read:
-                self._followed[turn.id] = turn
-            else:
-                del self._followed[turn.id]
-        if is_read:
-            self._channel.follow(turn.id, turn.place, partial(self._receive, turn))
-            self._tell_watch(turn)
-        else:
-            self._channel.unfollow(turn.id)
-            if turn.done is None:
-                self._tell(turn, "unwatch", {"turn": turn.id, "from": self._holder})
-
-    def _check_worker(self, turn: RemoteTurn) -> None:
-        """See whether the turn's worker is gone, and the turn with it."""
-        with suppress(StoreUnavailable):
-            self._assignments.release_if_dead(turn.holder)
-            self._registry.remote.refresh(turn)
-
-    def _receive(self, turn: RemoteTurn, published: list[PublishedEvents]) -> None:
-        for events in published:
-            if events.is_end:
-                self.refresh_soon(turn)
-            elif not turn.extend(events):
-                # The store has lost what was before: its worker publishes it again.
-                self._threads.run(lambda: self._tell_watch(turn))
-                return
-
-    def refresh_soon(self, turn: Turn) -> None:
-        """The turn seems to have ended: see how."""
-        self._threads.run(lambda: self._refresh(turn))
-
-    def _refresh(self, turn: Turn) -> None:
-        try:
-            self._registry.remote.refresh(turn)
-        except StoreUnavailable:
-            return  # `StoreMaintenance` looks again
-        if turn.done is not None:
-            with self._lock:
-                self._followed.pop(turn.id, None)
-            self._channel.unfollow(turn.id)
-
-    def _watch_again(self) -> float:
-        with self._lock:
-            followed = list(self._followed.values())
-        for turn in followed:
-            if turn.done is None:
-                self._tell_watch(turn)
-            else:
-                self._refresh(turn)
-        return WATCH_INTERVAL_S
-
-    def _tell_watch(self, turn: RemoteTurn) -> None:
-        body = {"turn": turn.id, "from": self._holder, "after": turn.event_count}
-        self._tell(turn, "watch", body)
-
-    def _tell(self, turn: RemoteTurn, kind: str, body: dict[str, Any]) -> None:
-        # Told again in `WATCH_INTERVAL_S`; a worker that is gone has its turns ended by others.
-        with suppress(StoreUnavailable):
-            self._channel.tell(turn.holder, kind, body)
 
 
 def _body_of(project: Project) -> Body:

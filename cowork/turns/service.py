@@ -283,7 +283,7 @@ class TurnService:
 
     def is_needed(self) -> bool:
         """Whether turns run or wait here, or are read here that run elsewhere."""
-        reads = self._remote is not None and self._remote.read_count > 0
+        reads = self._remote is not None and self._remote.reading.read_count > 0
         return reads or self.busy() > 0
 
     def stop_accepting(self) -> None:
