@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from cowork.claude.pool.pool import Pool
-from cowork.claude.process.process import ClaudeProcess, Continuation
+from cowork.claude.process.continuation import Continuation
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.failures import SessionMissing
 from cowork.claude.transcript import Transcripts
 from cowork.claude.turn_options import DEFAULT, TurnOptions

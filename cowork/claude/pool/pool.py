@@ -19,8 +19,9 @@ from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessI
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.starter import ProcessStarter
+from cowork.claude.process.continuation import Continuation
 from cowork.claude.process.launcher import Launcher, Throwaway
-from cowork.claude.process.process import ClaudeProcess, Continuation
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ProcessBusy, ProcessNotFound
 from cowork.log import logger

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
-from cowork.claude.process.process import ClaudeProcess, Continuation
+from cowork.claude.process.continuation import Continuation
+from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 
 

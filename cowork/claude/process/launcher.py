@@ -12,7 +12,8 @@ from pathlib import Path
 from cowork.claude import command, orphans
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
-from cowork.claude.process.process import ClaudeProcess, Continuation
+from cowork.claude.process.continuation import Continuation
+from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.process.spawner import Spawner
 from cowork.claude.session_files import SessionFiles
 from cowork.errors import AtCapacity, ClaudeUnavailable

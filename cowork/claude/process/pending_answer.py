@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from cowork.claude.process.held_events import HeldEvents
 from cowork.claude.process.steers import Steers
-from cowork.claude.stream_json.answer import AnswerParser, RequestObserver
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.permissions import PermissionRequest
 from cowork.claude.stream_json.protocol import Message
+from cowork.claude.stream_json.request_observer import RequestObserver
 from cowork.claude.stream_json.result import Result
 from cowork.events import Emitted
 from cowork.runtime.condition import PredicateCondition

@@ -9,11 +9,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import IO, Any
 
 from cowork.claude import orphans
 from cowork.claude.process.configuration import Configuration
+from cowork.claude.process.continuation import Continuation
 from cowork.claude.process.control_requests import ControlRequests
 from cowork.claude.process.dispatcher import MessageDispatcher
 from cowork.claude.process.escalation import Escalation
@@ -22,10 +22,11 @@ from cowork.claude.process.stderr import StderrTail
 from cowork.claude.process.stdin import WRITE_TIMEOUT_S, StdinWriter
 from cowork.claude.process.stdout_reader import StdoutReader
 from cowork.claude.stream_json import failures, protocol
-from cowork.claude.stream_json.answer import AnswerParser, RequestObserver
+from cowork.claude.stream_json.answer import AnswerParser
 from cowork.claude.stream_json.failures import ProcessGone
 from cowork.claude.stream_json.pairing import EarlierTurns
 from cowork.claude.stream_json.protocol import Message
+from cowork.claude.stream_json.request_observer import RequestObserver
 from cowork.errors import ClaudeFailed
 from cowork.events import Emitted
 from cowork.log import logger, masked
@@ -40,19 +41,6 @@ INTERRUPT_STEP_S = 1.0
 SKILLS_TIMEOUT_S = 10.0
 WARM_UP_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """A turn whose process is gone, and which another one goes on with.
-
-    `text` was said so far, `call` is the id and the name of the tool that waits.
-    """
-
-    on_events: Callable[[list[Emitted]], object]
-    text: str = ""
-    call: tuple[str, str] | None = None
-    observer: RequestObserver | None = None
 
 
 class ClaudeProcess:

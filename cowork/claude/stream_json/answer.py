@@ -6,10 +6,8 @@ silently ask again, so the `assistant` message that follows a block's deltas dec
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -17,23 +15,13 @@ from cowork.claude.stream_json import billing, failures, notices
 from cowork.claude.stream_json.answer_text import SEPARATOR, AnswerText
 from cowork.claude.stream_json.pairing import EarlierTurns, Pairing
 from cowork.claude.stream_json.protocol import Message, TextRun, content_blocks, whole_text
-from cowork.claude.stream_json.result import Result
+from cowork.claude.stream_json.request_observer import RequestObserver
+from cowork.claude.stream_json.result import Result, session_of
 from cowork.claude.stream_json.streamed_usage import StreamedUsage
+from cowork.claude.stream_json.subagent_names import SubagentNames
 from cowork.claude.stream_json.tool_calls import ToolCalls
 from cowork.errors import CoworkError
-from cowork.events import Event, Subagent, Thinking, TokenBatch
-
-_SESSION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-class RequestObserver(Protocol):
-    """Whoever counts what a turn asks of the model; called from the reader thread."""
-
-    def request_ended(self, usage: Mapping[str, Any]) -> None:
-        """A request to the model is over, and took that."""
-
-    def tools_ended(self) -> None:
-        """All tools that a message called have given their results: the model is asked again."""
+from cowork.events import Event, Thinking, TokenBatch
 
 
 class AnswerParser:
@@ -66,8 +54,7 @@ class AnswerParser:
         self._model: str | None = None
         self.usage = StreamedUsage()
         self._cwd = cwd
-        # Sub-agents by their ids: what is told of them later does not say which they are.
-        self._agents: dict[str, Subagent] = {}
+        self._subagents = SubagentNames()
         self._message_open = False
         self._message_id: str | None = None
         self._stop_reason: str | None = None
@@ -251,24 +238,13 @@ class AnswerParser:
 
     def _system(self, message: Message) -> list[Event]:
         if message.get("subtype") != "init":
-            return [self._with_name(each) for each in notices.system_status(message)]
+            return [self._subagents.named(each) for each in notices.system_status(message)]
         model = message.get("model")
         self.session_model = model if isinstance(model, str) else None
         skills = message.get("skills")
         if isinstance(skills, list):
             self.skills = tuple(skill for skill in skills if isinstance(skill, str))
         return []
-
-    def _with_name(self, event: Event) -> Event:
-        """A sub-agent's event, with what was told of it when it started."""
-        if not isinstance(event, Subagent):
-            return event
-        begun = self._agents.get(event.id)
-        if event.state == "started" and len(self._agents) < _AGENTS_LIMIT:
-            self._agents[event.id] = event
-        if begun is None:
-            return event
-        return replace(event, name=begun.name, description=event.description or begun.description)
 
     def _rate_limit(self, message: Message) -> list[Event]:
         info = message.get("rate_limit_info")
@@ -297,10 +273,10 @@ class AnswerParser:
             interrupted=interrupted,
             replaced=self._text.was_replaced,
             usage=usage if isinstance(usage, dict) else None,
-            cost_usd=self._cost(message),
+            cost_usd=self._earlier.cost_of(message),
             spent=billing.tokens(message),
             usage_by_model=billing.by_model(message),
-            session_id=_session_of(message),
+            session_id=session_of(message),
             structured_output=message.get("structured_output"),
             model=self._model,
             stop_reason=reason if isinstance(reason := message.get("stop_reason"), str) else None,
@@ -335,17 +311,6 @@ class AnswerParser:
             files_changed=self.tools.files_changed,
         )
 
-    def _cost(self, message: Message) -> float | None:
-        told = billing.cost(message)
-        total = message.get("total_cost_usd")
-        if not isinstance(total, int | float):
-            return told
-        before, self._earlier.total_cost_usd = (
-            self._earlier.total_cost_usd,
-            float(total),
-        )
-        return told if told is not None else billing.share(float(total), before, message)
-
     def _structured(self, message: Message) -> list[Event]:
         """The answer is a value, given by a tool call; what the model wrote beside it is not."""
         said = message.get("result")
@@ -368,14 +333,6 @@ def _tool_uses(message: Message) -> list[Message]:
     return [block for block in content_blocks(message) if block.get("type") == "tool_use"]
 
 
-def _session_of(message: Message) -> str | None:
-    """The session's id, where it is one as the CLI takes it."""
-    found = message.get("session_id")
-    return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
-
-
-# Sub-agents of one turn whose names are remembered.
-_AGENTS_LIMIT = 200
 # What says that a turn begins.
 _BEGINS = frozenset({"system", "command_lifecycle"})
 _READERS: dict[str, Callable[[AnswerParser, Message], list[Event]]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cowork.claude.stream_json import billing
 from cowork.claude.stream_json.protocol import Message
 
 # Messages of earlier turns that are remembered, for lines that come twice or late.
@@ -42,6 +43,15 @@ class EarlierTurns:
         if len(self.owners) > REMEMBERED:
             del self.owners[next(iter(self.owners))]
         return self.owners.setdefault(name, question)
+
+    def cost_of(self, result: Message) -> float | None:
+        """The turn's cost in USD, by its result; the total in that is known from now on."""
+        told = billing.cost(result)
+        total = result.get("total_cost_usd")
+        if not isinstance(total, int | float):
+            return told
+        before, self.total_cost_usd = self.total_cost_usd, float(total)
+        return told if told is not None else billing.share(float(total), before, result)
 
     def see_named(self, message: Message) -> None:
         """A message has named a question."""

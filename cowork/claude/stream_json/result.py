@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cowork.claude.stream_json.protocol import Message
 from cowork.errors import CoworkError
+
+_SESSION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,9 @@ class Result:
     context_limit: int = 0
     permission_denials: tuple[Mapping[str, Any], ...] = ()
     files_changed: tuple[str, ...] = ()
+
+
+def session_of(message: Message) -> str | None:
+    """The session's id in a `result`, where it is one as the CLI takes it."""
+    found = message.get("session_id")
+    return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
