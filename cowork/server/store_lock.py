@@ -40,7 +40,7 @@ class StoreLock:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
             os.close(handle)
             return (
-                f"COWORK_STORE: another server ({_shown(holder)}) uses {path}: stop it, name "
+                f"COWORK_STORE: another server ({_holder_text(holder)}) uses {path}: stop it, name "
                 "another file, or set COWORK_STORE=redis://host:port/db for both"
             )
         os.ftruncate(handle, 0)
@@ -59,5 +59,5 @@ class StoreLock:
 store_lock = StoreLock()
 
 
-def _shown(holder: str) -> str:
+def _holder_text(holder: str) -> str:
     return f"process {holder}" if holder.isdigit() and Path(f"/proc/{holder}").exists() else "one"

@@ -1,6 +1,6 @@
 """The claims that this process holds, as it knows itself.
 
-A call to a store that is away may have had its effect all the same: a claim that is ours there
+A call to an unavailable store may have had its effect all the same: a claim that is ours there
 and unknown here is one of those, and may be taken over.
 """
 

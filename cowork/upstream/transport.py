@@ -98,7 +98,7 @@ class DeadlineReader(io.RawIOBase):
 def _pools(total: float, sockets: Sockets) -> dict[str, type[HTTPConnectionPool]]:
     """The pool classes whose replies end after `total` seconds and whose sockets are known."""
 
-    class Reply(http.client.HTTPResponse):
+    class BoundedResponse(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             raw: Any = self.fp.detach()
@@ -111,14 +111,14 @@ def _pools(total: float, sockets: Sockets) -> dict[str, type[HTTPConnectionPool]
             self._reader.limit = MAX_REPLY_BYTES
 
     class Plain(HTTPConnection):
-        response_class = Reply
+        response_class = BoundedResponse
 
         def connect(self) -> None:
             super().connect()
             sockets.add(self.sock)
 
     class Encrypted(HTTPSConnection):
-        response_class = Reply
+        response_class = BoundedResponse
 
         def connect(self) -> None:
             super().connect()

@@ -200,7 +200,7 @@ def _object(reply: Reply, *secrets: str | None) -> dict[str, Any]:
         raise UpstreamRefused(
             f"the upstream refused the request ({reply.status})",
             status=reply.status,
-            upstream=_shown(reply.body, secrets),
+            upstream=_masked_body(reply.body, secrets),
         )
     if not reply.ok:
         raise BadUpstream(f"the upstream failed ({reply.status})")
@@ -221,7 +221,7 @@ def _passed_on(found: dict[str, Any], token: str | None) -> dict[str, Any]:
     return found
 
 
-def _shown(body: bytes, secrets: tuple[str | None, ...]) -> str:
+def _masked_body(body: bytes, secrets: tuple[str | None, ...]) -> str:
     """The text for a person; masked before it is cut, since half a secret is not recognised."""
     text = body.decode(errors="replace")
     for secret in secrets:
