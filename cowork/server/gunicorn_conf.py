@@ -6,6 +6,7 @@ sockets or locks.
 
 from __future__ import annotations
 
+import gc as _gc
 import os
 import sys
 from typing import Any
@@ -99,6 +100,8 @@ def on_reload(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Say that this worker is on its way."""
     del server, worker
+    # What it loads stays: to look through that for garbage takes a fifth of its start's CPU.
+    _gc.disable()
     _handover.starting()
 
 

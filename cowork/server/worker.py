@@ -131,6 +131,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        gc.enable()  # until now none was collected: see gunicorn_conf.py
         # gunicorn would make the whole line of its access log, for a logger that drops it.
         self.log.access = _skip_access_log
         # It would look each setting up, by its name, some twenty times a request.

@@ -23,6 +23,7 @@ from cowork.claude.conversation import (
     read_conversation,
 )
 from cowork.demo.model import Model, serve
+from tests import program
 from tests.fake_claude.driver import ARGUMENTS, Cli, Event
 from tests.serving import wait_for
 
@@ -67,6 +68,7 @@ class Session:
             "ANTHROPIC_BASE_URL": self.model.url,
             "ANTHROPIC_API_KEY": "sk-dummy",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            **program.QUIET,
         }
         arguments = (*ARGUMENTS, "--allowedTools=Bash", *more)
         cli = Cli(

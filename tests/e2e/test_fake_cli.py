@@ -41,6 +41,7 @@ def real(real_claude: str, folder: Path) -> Iterator[Start]:
             "ANTHROPIC_BASE_URL": model.url,
             "ANTHROPIC_API_KEY": "sk-dummy",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            **program.QUIET,
         }
         yield lambda **more: stack.enter_context(
             Cli(Path(real_claude), folder, environment=environment, **more)

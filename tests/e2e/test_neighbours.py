@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from cowork.demo.record import Exchange
+from tests import program
 from tests.background import BackgroundCalls
 from tests.e2e.environment import Stage, at_long_tool, long_tool
 from tests.fake_claude.driver import Cli, Event, result_of
@@ -76,6 +77,7 @@ def an_outsider(stage: Stage, claude: str, **more: Any) -> Iterator[Cli]:
         "ANTHROPIC_BASE_URL": stage.model.url,
         "ANTHROPIC_API_KEY": "sk-dummy",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        **program.QUIET,
     }
     elsewhere = stage.folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,8 @@ from typing import Any
 
 import requests
 
-from cowork.claude.executable import bundled
 from cowork.demo.model import Model, serve
+from tests import program
 from tests.faults.environment import Ground
 from tests.faults.report import Row
 from tests.serving import Client, Gunicorn, wait_for
@@ -78,10 +77,12 @@ def run(ground: Ground, row: Row, count: int) -> None:
 
 
 def _settings(ground: Ground, model: Model) -> dict[str, str]:
+    claude = program.real_claude()
+    assert claude is not None, "the claude CLI is missing; install it with: make install-cli"
     config = ground.folder / "approvals"
     config.mkdir()
     return {
-        "CLAUDE_CLI_PATH": shutil.which("claude") or str(bundled()),
+        "CLAUDE_CLI_PATH": program.knowing_its_login(claude, config / "bin"),
         "CLAUDE_CONFIG_DIR": str(config),
         "ANTHROPIC_BASE_URL": model.url,
         "ANTHROPIC_API_KEY": "sk-dummy",

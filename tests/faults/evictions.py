@@ -30,7 +30,7 @@ def run(ground: Ground, row: Row, count: int) -> None:
         return
     with serve(delay=0.0) as model:
         ground.boot(
-            CLAUDE_CLI_PATH=str(claude),
+            CLAUDE_CLI_PATH=program.knowing_its_login(str(claude), ground.folder / "evictions"),
             CLAUDE_CONFIG_DIR=str(ground.folder / "config"),
             ANTHROPIC_BASE_URL=model.url,
             ANTHROPIC_API_KEY="sk-dummy",

@@ -64,6 +64,7 @@ def _counts() -> dict[str, Any]:
 
     from cowork.claude.process.process import ClaudeProcess  # noqa: PLC0415
 
+    assert gc.isenabled(), "a worker that serves collects no garbage"
     gc.collect()
     objects = gc.get_objects()
     waiting = Counter(_greenlets(objects))

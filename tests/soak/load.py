@@ -156,7 +156,7 @@ def _ground(seed: int, digits: str) -> Iterator[Ground]:
     ):
         mixed = Path(name) / "claude"
         fake = shlex.quote(str(ground.fake))
-        real = shlex.quote(str(claude))
+        real = shlex.quote(program.knowing_its_login(str(claude), Path(name) / "real"))
         mixed.write_text(MIXED.format(digits=digits, real=real, fake=fake))
         mixed.chmod(0o755)
         ground.boot(
