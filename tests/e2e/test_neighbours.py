@@ -126,9 +126,9 @@ def test_fault_s1_a_sub_agent_has_no_more_tools_than_its_session(staged: Staged)
     kinds = ["general-purpose", "claude", "Explore", "Plan", "wide", "fork"]
     for kind in kinds:
         asked = {"description": "d", "prompt": f"[[say I am {kind}]]", "subagent_type": kind}
-        stage.server.ask(tool("Agent", **asked), kind)
+        stage.server.ask(tool("Agent", **asked))
     agents = [each for each in stage.model.exchanges if each.kind == "agent"]
-    assert len({each.session for each in agents}) >= len(kinds) - 1  # a fork may be refused
+    assert len({each.question for each in agents}) >= len(kinds) - 1  # a fork may be refused
     for each in agents:
         assert tools_of(each.body) <= TOOLS["sent"].keys()
 

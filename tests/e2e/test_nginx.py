@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.background import BackgroundCalls
-from tests.contract.replies import ASK_PATHS, problem, segment, send
+from tests.contract.replies import ASK_PATHS, problem, send
 from tests.e2e.environment import Stage, open_stage, timed
 from tests.e2e.nginx import nginx
 from tests.serving import Client, wait_for
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.e2e
 
 KEY = "a-key-of-the-tests-0123456789-abcdef"
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
-NAMES = ["a/b", "..", "x//messages", "wörter 𝄞", "100%2F", "?a=b+c#d"]
 
 
 @pytest.fixture(scope="module")
@@ -67,29 +65,6 @@ def test_a_stream_says_what_it_is_and_its_headers_survive(client: Client) -> Non
         assert reply.headers["X-Turn-ID"]
         assert reply.headers["X-Request-ID"]
         assert reply.text.endswith("\n\n")
-
-
-def test_every_project_name_survives(
-    address: str, client: Client, background: BackgroundCalls, another: Callable[..., Client]
-) -> None:
-    asked = {
-        name: background(another(address, KEY).ask, f"[[echo]] {number}", name)
-        for number, name in enumerate(NAMES)
-    }
-    for number, (name, reply) in enumerate(asked.items()):
-        body = reply.result().json()
-        assert (body["project_id"], body["message"]) == (name, str(number))
-    assert {*client.get("/sessions").json()["sessions"]} >= {*NAMES}
-    for name in NAMES:
-        reply = send(client, "DELETE", f"/sessions/{segment(name)}", headers=AUTHORIZED)
-        assert reply.json() == {"success": True, "message": f"Session cleared for {name}"}
-    assert {*client.get("/sessions").json()["sessions"]}.isdisjoint(NAMES)
-
-
-def test_the_names_of_the_contract_are_found_by_their_encoded_paths(client: Client) -> None:
-    for path, name in (("a%2Fb", "a/b"), ("%2e%2e", ".."), ("w%C3%B6rter", "wörter")):
-        reply = send(client, "DELETE", f"/sessions/{path}", headers=AUTHORIZED)
-        assert reply.json()["message"] == f"No session found for {name}"
 
 
 def test_without_a_key_or_with_a_wrong_one_a_caller_is_told_what_to_send(

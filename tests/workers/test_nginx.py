@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract.replies import segment, send
 from tests.e2e.nginx import nginx
 from tests.serving import Client, joined, wait_for
 from tests.workers.places import Places, open_places
 
 KEY = "k" * 40
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+NAMES = ["a/b", "..", "x//messages", "wörter 𝄞", "100%2F", "?a=b+c#d"]
 PROJECTS = [*(f"project {number}" for number in range(6)), "a/b", "häuser"]
 
 
@@ -91,3 +94,21 @@ def test_a_hint_that_differs_is_refused(places: Places) -> None:
         f"{places.home.url}/sessions/this", headers={"X-Cowork-Project": "that"}, timeout=10
     )
     assert wrong.status_code == 422
+
+
+def test_every_project_name_survives(proxy: Client) -> None:
+    """The site is the one of a single server: only its upstream differs."""
+    for name in NAMES:
+        body = proxy.ask("[[say hi]]", name).json()
+        assert (body["project_id"], body["message"]) == (name, "hi")
+    assert {*proxy.get("/sessions").json()["sessions"]} >= {*NAMES}
+    for name in NAMES:
+        reply = send(proxy, "DELETE", f"/sessions/{segment(name)}", headers=AUTHORIZED)
+        assert reply.json() == {"success": True, "message": f"Session cleared for {name}"}
+    assert {*proxy.get("/sessions").json()["sessions"]}.isdisjoint(NAMES)
+
+
+def test_the_names_of_the_contract_are_found_by_their_encoded_paths(proxy: Client) -> None:
+    for path, name in (("c%2Fd", "c/d"), ("%2e%2e", ".."), ("w%C3%B6rter", "wörter")):
+        reply = send(proxy, "DELETE", f"/sessions/{path}", headers=AUTHORIZED)
+        assert reply.json()["message"] == f"No session found for {name}"

@@ -20,7 +20,7 @@ from redis import Redis
 
 from tests.redis_server import RedisServer
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
-from tests.workers.places import Places, begun, open_places
+from tests.workers.places import NAMES, Places, begun, open_places
 from tests.workers.redis_line import RedisLine
 
 ENDLESS = "[[words 4000]] [[delay 10]]"
@@ -31,9 +31,15 @@ SLACK_S = 1.0
 
 
 @pytest.fixture
-def places(_redis: None, tmp_path: Path) -> Iterator[Places]:
-    with open_places(tmp_path) as opened:
+def places(_redis: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Places]:
+    """Servers of the test's own: all three, or those that it is parametrized with."""
+    with open_places(tmp_path, getattr(request, "param", NAMES)) as opened:
         yield opened
+
+
+def of(*names: str) -> pytest.MarkDecorator:
+    """The servers that a test needs; each start takes half a second of the CPU."""
+    return pytest.mark.parametrize("places", [names], indirect=True, ids=["-".join(names)])
 
 
 def answered(server: Client, question: str, project: str, within: float) -> str:
@@ -79,7 +85,12 @@ def last(seen: list[Frame]) -> tuple[bool, str | None]:
     return bool(seen[-1].data.get("success")), codes[-1] if codes else None
 
 
-@pytest.mark.parametrize("other", ["sister", "machine"])
+@pytest.mark.parametrize(
+    ("places", "other"),
+    [(("home", other), other) for other in ("sister", "machine")],
+    indirect=["places"],
+    ids=["sister", "machine"],
+)
 def test_what_a_killed_worker_has_told_is_there_and_its_project_goes_on(
     places: Places, other: str
 ) -> None:
@@ -109,6 +120,7 @@ def test_what_a_killed_worker_has_told_is_there_and_its_project_goes_on(
         assert reader.get(f"/turns/{turn}/events?after={more[-1].id}").status_code == 204
 
 
+@of("home", "sister")
 def test_a_turn_that_nobody_read_elsewhere_is_kept_but_for_half_a_second(places: Places) -> None:
     project = places.project()
     turn, _ = begun(places.home, ENDLESS, project, tokens=300)
@@ -121,6 +133,7 @@ def test_a_turn_that_nobody_read_elsewhere_is_kept_but_for_half_a_second(places:
     assert len(kept) >= 300 - PER_S * (LOST_S + SLACK_S)
 
 
+@of("home", "machine")
 def test_a_machine_that_is_gone_gives_its_projects_up(places: Places) -> None:
     machine = places.servers["machine"]
     project = "there"
@@ -134,6 +147,7 @@ def test_a_machine_that_is_gone_gives_its_projects_up(places: Places) -> None:
     assert told["message"].startswith("w1 w2 ")
 
 
+@of("home", "sister")
 def test_a_worker_that_drains_reads_to_the_end_and_hands_on_what_it_is_asked(
     places: Places,
 ) -> None:
@@ -142,7 +156,7 @@ def test_a_worker_that_drains_reads_to_the_end_and_hands_on_what_it_is_asked(
     assert kept_open.get("/health/live").status_code == 200
     _, rest = begun(sister, "[[words 200]] [[delay 10]]", project)
     sister.send_signal(signal.SIGTERM)
-    wait_for(lambda: places.home.get("/workers").json()["count"] == 2, what="the drain")
+    wait_for(lambda: places.home.get("/workers").json()["count"] == 1, what="the drain")
     with suppress(requests.ConnectionError):  # it may have closed what was open and idle
         assert kept_open.ask("[[say on]]", "handed on").json()["message"] == "on"
     kept_open.close()
@@ -242,6 +256,7 @@ def test_redis_is_restarted_empty_in_mid_turn(places: Places) -> None:
         answered(server, "hello", project, 10)
 
 
+@of("home", "machine")
 def test_redis_is_paused_for_a_moment(places: Places) -> None:
     project = places.project()
     _, rest = begun(places.servers["machine"], "[[words 200]] [[delay 10]]", project)
