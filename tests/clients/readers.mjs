@@ -1,6 +1,7 @@
 // Readers of a stream as people write them in JavaScript, with fetch and nothing else.
-// usage: node readers.mjs URL READER JSON-HEADERS JSON-BODY; prints the answer's text as JSON.
-const [url, reader, given, body] = process.argv.slice(2);
+// usage: node readers.mjs JSON, a list of [url, reader, headers, body], which are asked side by side;
+// prints the list of the answers' texts as JSON.
+const asked = JSON.parse(process.argv[2]);
 
 const readers = {
   // Line by line; the last, which is not whole, waits for the next chunk.
@@ -46,9 +47,12 @@ const readers = {
   },
 };
 
-const headers = { "Content-Type": "application/json", ...JSON.parse(given) };
-const reply = await fetch(url, { method: "POST", headers, body });
-if (reply.status !== 200) throw new Error(`${reply.status}: ${await reply.text()}`);
-const text = await readers[reader](reply.body.pipeThrough(new TextDecoderStream()));
-process.stdout.write(JSON.stringify(text));
+async function read([url, reader, given, body]) {
+  const headers = { "Content-Type": "application/json", ...given };
+  const reply = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+  if (reply.status !== 200) throw new Error(`${reply.status}: ${await reply.text()}`);
+  return readers[reader](reply.body.pipeThrough(new TextDecoderStream()));
+}
+
+process.stdout.write(JSON.stringify(await Promise.all(asked.map(read))));
 process.exit(0);
