@@ -14,21 +14,33 @@ import pytest
 import requests
 
 from tests.e2e.approving import bash, decide, pending, when_pending, write
-from tests.e2e.environment import Stage, kill
+from tests.e2e.environment import Stage, kill, open_stage
 from tests.serving import Client, Gunicorn, frames, wait_for
 
 pytestmark = pytest.mark.e2e
 
 
+@pytest.fixture(scope="module")
+def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server with a durable store, for all whose workers are killed; each has its project."""
+    folder = tmp_path_factory.mktemp("durable")
+    with open_stage(folder / "stage", real_claude, **settings_in(folder)) as opened:
+        yield opened
+
+
 @pytest.fixture
-def stage(staged: Callable[..., Stage], tmp_path: Path) -> Stage:
-    """A server with a durable store."""
-    return durable(staged, tmp_path)
+def project(request: pytest.FixtureRequest) -> str:
+    """The test's own."""
+    return str(request.node.name)
+
+
+def settings_in(folder: Path) -> dict[str, str]:
+    return {"COWORK_APPROVALS": "optional", "COWORK_STORE": f"sqlite:///{folder}/state.db"}
 
 
 def durable(staged: Callable[..., Stage], folder: Path, **settings: str) -> Stage:
-    where = f"sqlite:///{folder}/state.db"
-    return staged(COWORK_APPROVALS="optional", COWORK_STORE=where, **settings)
+    """One of the test's own, which it may stop."""
+    return staged(**settings_in(folder), **settings)
 
 
 def ask(server: Client, question: str, project: str = "p", **body: Any) -> dict[str, Any]:
@@ -77,9 +89,11 @@ def restarted(stage: Stage, off_s: float = 0.0) -> Iterator[Gunicorn]:
         again.close()
 
 
-def test_over_a_kill_of_the_worker_and_the_stream_goes_on_where_it_was(stage: Stage) -> None:
+def test_over_a_kill_of_the_worker_and_the_stream_goes_on_where_it_was(
+    stage: Stage, project: str
+) -> None:
     file = stage.workspace / "late.txt"
-    approval = ask(stage.server, write(file))
+    approval = ask(stage.server, write(file), project)
     before = stage.server.get(f"/turns/{approval['turn_id']}").json()
     kill_worker(stage.server)
     shown = stage.server.get(f"/turns/{approval['turn_id']}").json()
@@ -96,13 +110,15 @@ def test_over_a_kill_of_the_worker_and_the_stream_goes_on_where_it_was(stage: St
     assert kinds == ["tool_use", "approval", "approval_resolved", "tool_result", "done"]
     text = "".join(frame.data.get("token", "") for frame in seen)
     assert text == done["message"]
-    assert stage.server.ask("[[say on]]").json()["session_id"] == done["session_id"]
+    assert stage.server.ask("[[say on]]", project).json()["session_id"] == done["session_id"]
 
 
-def test_what_its_question_asked_for_holds_in_the_next_process_too(stage: Stage) -> None:
+def test_what_its_question_asked_for_holds_in_the_next_process_too(
+    stage: Stage, project: str
+) -> None:
     """Limits, rules and effort: the turn is the same."""
     wanted = {"effort": "low", "disallowed_tools": ["Skill"], "max_turns": 1}
-    approval = ask(stage.server, write(stage.workspace / "one.txt"), **wanted)
+    approval = ask(stage.server, write(stage.workspace / "one.txt"), project, **wanted)
     kill_worker(stage.server)
     assert decide(stage.server, approval).status_code == 200
     done = ended(stage.server, approval)
@@ -111,7 +127,7 @@ def test_what_its_question_asked_for_holds_in_the_next_process_too(stage: Stage)
 
     wanted = {"effort": "low", "disallowed_tools": ["Bash(echo *)"], "max_turns": 3}
     then = bash("echo this ran").replace("[[tool", "[[then")
-    approval = ask(stage.server, write(stage.workspace / "two.txt") + then, **wanted)
+    approval = ask(stage.server, write(stage.workspace / "two.txt") + then, project, **wanted)
     kill_worker(stage.server)
     assert decide(stage.server, approval).status_code == 200
     done = ended(stage.server, approval)
@@ -121,11 +137,12 @@ def test_what_its_question_asked_for_holds_in_the_next_process_too(stage: Stage)
     assert efforts == ["low"] * 3
 
     # And in no other one.
-    assert "this ran" in stage.server.ask(bash("echo this ran")).json()["message"]
+    assert "this ran" in stage.server.ask(bash("echo this ran"), project).json()["message"]
     assert stage.model.exchanges[-1].body["output_config"]["effort"] != "low"
 
 
-def test_over_a_stop_and_a_no_is_a_no(stage: Stage) -> None:
+def test_over_a_stop_and_a_no_is_a_no(staged: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = durable(staged, tmp_path)
     file = stage.workspace / "never.txt"
     begun = time.monotonic()
     approval = ask(stage.server, write(file))
@@ -153,11 +170,13 @@ def test_what_was_decided_while_nobody_was_there_holds(
         assert not file.exists()
 
 
-def test_a_retry_by_its_key_waits_for_the_same_turn_and_nothing_runs_twice(stage: Stage) -> None:
+def test_a_retry_by_its_key_waits_for_the_same_turn_and_nothing_runs_twice(
+    stage: Stage, project: str
+) -> None:
     file = stage.workspace / "once.txt"
     key = {"Idempotency-Key": "once"}
     question = {
-        "project_name": "p",
+        "project_name": project,
         "question": bash(f"echo ran >> {file}"),
         "approvals": True,
         "events": ["approval"],
@@ -179,9 +198,9 @@ def test_a_retry_by_its_key_waits_for_the_same_turn_and_nothing_runs_twice(stage
     assert file.read_text() == "ran\n"
 
 
-def test_again_and_again(stage: Stage) -> None:
+def test_again_and_again(stage: Stage, project: str) -> None:
     files = [stage.workspace / f"{number}.txt" for number in range(2)]
-    first = ask(stage.server, "".join(map(write, files)))
+    first = ask(stage.server, "".join(map(write, files)), project)
     assert decide(stage.server, first).status_code == 200
     wait_for(files[0].exists, what="the first file")
     (second,) = when_pending(stage.server)
@@ -218,15 +237,15 @@ def test_without_a_durable_store_what_waits_longest_is_denied_for_whom_who_needs
     assert not file.exists()
 
 
-def test_an_interrupt_of_one_that_has_no_process(stage: Stage) -> None:
+def test_an_interrupt_of_one_that_has_no_process(stage: Stage, project: str) -> None:
     file = stage.workspace / "interrupted.txt"
-    approval = ask(stage.server, write(file))
+    approval = ask(stage.server, write(file), project)
     kill_worker(stage.server)
     stage.server.post(f"/turns/{approval['turn_id']}/interrupt")
     assert ended(stage.server, approval)["state"] == "interrupted"
     assert decide(stage.server, approval).status_code in {409, 410}
     assert not file.exists()
-    assert stage.server.ask("[[say on]]").json()["message"] == "on"
+    assert stage.server.ask("[[say on]]", project).json()["message"] == "on"
 
 
 def test_where_the_cli_cannot_it_is_told_and_nothing_runs(stage: Stage) -> None:
@@ -249,13 +268,13 @@ def test_where_the_cli_cannot_it_is_told_and_nothing_runs(stage: Stage) -> None:
     assert not file.exists()
 
 
-def test_a_cli_that_dies_while_it_waits(stage: Stage) -> None:
+def test_a_cli_that_dies_while_it_waits(stage: Stage, project: str) -> None:
     file = stage.workspace / "died.txt"
-    approval = ask(stage.server, write(file))
-    session = stage.server.get("/sessions").json()["sessions"]["p"]
+    approval = ask(stage.server, write(file), project)
+    session = stage.server.get("/sessions").json()["sessions"][project]
     kill(stage.cli(session))
     done = ended(stage.server, approval)
     assert done["state"] == "failed"
     assert decide(stage.server, approval).status_code in {409, 410}
     assert not file.exists()
-    assert stage.server.ask("[[say on]]").json()["message"] == "on"
+    assert stage.server.ask("[[say on]]", project).json()["message"] == "on"
