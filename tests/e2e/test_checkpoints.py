@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,42 @@ ON = {
     "COWORK_TRUST_PROJECTS": "",
 }
 NOT_RESTORED = "What Bash or another program has changed is not restored."
+
+
+@pytest.fixture(scope="module")
+def shared(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server for all tests that need none of their own."""
+    with open_stage(tmp_path_factory.mktemp("on"), real_claude, **ON) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_apart(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """And one with a directory for each project."""
+    folder = tmp_path_factory.mktemp("apart")
+    with open_stage(folder, real_claude, **ON, COWORK_PROJECT_DIRS="true") as opened:
+        yield opened
+
+
+@pytest.fixture
+def stage(shared: Stage) -> Iterator[Stage]:
+    yield shared
+    tidy(shared)
+
+
+@pytest.fixture
+def apart(shared_apart: Stage) -> Iterator[Stage]:
+    yield shared_apart
+    tidy(shared_apart)
+
+
+def tidy(stage: Stage) -> None:
+    """Leave no session and no file to the next test."""
+    for name in stage.server.get("/sessions").json()["sessions"]:
+        stage.server.delete(f"/sessions/{name}")
+    assert histories(stage) == set()
+    for path in stage.workspace.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def tool(name: str, **arguments: object) -> str:
@@ -66,10 +103,7 @@ def histories(stage: Stage) -> set[str]:
     return {path.name for path in (stage.config / "file-history").glob("*")}
 
 
-def test_files_are_previewed_and_restored_as_often_as_wanted(
-    staged: Callable[..., Stage],
-) -> None:
-    stage = staged(**ON)
+def test_files_are_previewed_and_restored_as_often_as_wanted(stage: Stage) -> None:
     old, new, gone = (stage.workspace / name for name in ("old.txt", "new.txt", "gone.txt"))
     old.write_text("one\ntwo\n")
     gone.write_text("mine\n")
@@ -117,10 +151,7 @@ def test_files_are_previewed_and_restored_as_often_as_wanted(
     assert histories(stage) == set()
 
 
-def test_a_fork_restores_files_too_and_leaves_the_originals_checkpoints(
-    staged: Callable[..., Stage],
-) -> None:
-    stage = staged(**ON)
+def test_a_fork_restores_files_too_and_leaves_the_originals_checkpoints(stage: Stage) -> None:
     file = stage.workspace / "a.txt"
     first = ask(stage, write(file, "1\n"))
     second = ask(stage, write(file, "2\n"))
@@ -198,8 +229,7 @@ def test_turns_that_were_asked_without_checkpoints_cannot_be_undone(
         assert {path.name for path in stage.config.glob("projects/*/*.jsonl")} == before
 
 
-def test_a_file_whose_backup_is_gone_is_named(staged: Callable[..., Stage]) -> None:
-    stage = staged(**ON)
+def test_a_file_whose_backup_is_gone_is_named(stage: Stage) -> None:
     kept, lost = (stage.workspace / name for name in ("kept.txt", "lost.txt"))
     kept.write_text("kept\n")
     lost.write_text("lost\n")
@@ -214,9 +244,9 @@ def test_a_file_whose_backup_is_gone_is_named(staged: Callable[..., Stage]) -> N
 
 
 def test_t26_a_restore_writes_through_no_link_and_takes_no_file_of_another_session(
-    staged: Callable[..., Stage],
+    apart: Stage,
 ) -> None:
-    stage = staged(**ON, COWORK_PROJECT_DIRS="true")
+    stage = apart
     first = ask(stage, "[[say hi]]")
     folder = Path(stage.server.get("/sessions/p").json()["directory"])
     secret = stage.folder / "secret.txt"
@@ -244,9 +274,9 @@ def test_t26_a_restore_writes_through_no_link_and_takes_no_file_of_another_sessi
 
 
 def test_t26_a_fork_in_a_directory_of_its_own_restores_nothing_of_the_originals(
-    staged: Callable[..., Stage],
+    apart: Stage,
 ) -> None:
-    stage = staged(**ON, COWORK_PROJECT_DIRS="true")
+    stage = apart
     first = ask(stage, "[[say hi]]")
     theirs = Path(stage.server.get("/sessions/p").json()["directory"]) / "a.txt"
     ask(stage, write(theirs, "1\n"))
@@ -257,10 +287,7 @@ def test_t26_a_fork_in_a_directory_of_its_own_restores_nothing_of_the_originals(
     assert (theirs.read_text(), mine.read_text()) == ("1\n", "mine\n")
 
 
-def test_t26_the_models_tools_cannot_write_what_a_rewind_restores(
-    staged: Callable[..., Stage],
-) -> None:
-    stage = staged(**ON)
+def test_t26_the_models_tools_cannot_write_what_a_rewind_restores(stage: Stage) -> None:
     file = stage.workspace / "a.txt"
     file.write_text("before\n")
     first = ask(stage, "[[say hi]]")
