@@ -15,6 +15,9 @@ from tests.serving import Client
 
 pytestmark = pytest.mark.e2e
 
+# The project of those that leave their session as any other turn does: one start of the CLI.
+TOGETHER = "together"
+
 
 @pytest.fixture(scope="module")
 def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -26,11 +29,11 @@ def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_an_allowed_tool_runs_and_only_then(stage: Stage) -> None:
     file = stage.workspace / "allowed.txt"
-    with asked(stage.server, write(file), "allowed") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         approval = turn.approval()
         assert (approval["kind"], approval["tool"]) == ("tool", "Write")
         assert approval["input"] == {"file_path": str(file), "content": "x"}
-        (waiting,) = pending(stage.server, project="allowed")
+        (waiting,) = pending(stage.server, project=TOGETHER)
         turn_id = waiting["turn_id"]
         shown = stage.server.get(f"/turns/{turn_id}").json()
         assert (shown["state"], shown["waiting_for"]) == ("running", [approval["id"]])
@@ -53,7 +56,7 @@ def test_an_allowed_tool_runs_and_only_then(stage: Stage) -> None:
 
 def test_a_denied_tool_does_not_run_and_the_model_is_told_why(stage: Stage) -> None:
     file = stage.workspace / "denied.txt"
-    with asked(stage.server, write(file), "denied") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         decide(stage.server, turn.approval(), "deny", message="not on a Friday")
         last = turn.end()
     assert last["success"]
@@ -69,18 +72,18 @@ def test_a_denied_tool_does_not_run_and_the_model_is_told_why(stage: Stage) -> N
 
 def test_a_denial_may_end_the_turn(stage: Stage) -> None:
     file = stage.workspace / "ended.txt"
-    with asked(stage.server, write(file), "ended") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         decide(stage.server, turn.approval(), "deny", interrupt=True)
         last = turn.end()
     assert not last["success"]
     assert turn.of("error")[0]["code"] == "turn_interrupted"
     assert not file.exists()
-    assert stage.server.ask("[[say on]]", "ended").json()["message"] == "on"
+    assert stage.server.ask("[[say on]]", TOGETHER).json()["message"] == "on"
 
 
 def test_a_changed_input_is_what_runs(stage: Stage) -> None:
     file, other = stage.workspace / "asked.txt", stage.workspace / "changed.txt"
-    with asked(stage.server, write(file), "changed") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         changed = {"file_path": str(other), "content": "y"}
         assert decide(stage.server, turn.approval(), input=changed).status_code == 200
         assert turn.end()["files_changed"] == ["changed.txt"]
@@ -115,7 +118,7 @@ def test_a_rule_is_remembered_for_the_session(stage: Stage) -> None:
 
 def test_nobody_answers_and_the_turn_goes_on(stage: Stage) -> None:
     file = stage.workspace / "expired.txt"
-    with asked(stage.server, write(file), "expired", approval_timeout=1) as turn:
+    with asked(stage.server, write(file), TOGETHER, approval_timeout=1) as turn:
         approval = turn.approval()
         last = turn.end()
     assert last["success"]
@@ -128,7 +131,7 @@ def test_nobody_answers_and_the_turn_goes_on(stage: Stage) -> None:
 def test_of_two_who_answer_the_first_counts(stage: Stage, another: Callable[..., Client]) -> None:
     clients = [another(stage.server.url) for _ in range(8)]
     file = stage.workspace / "raced.txt"
-    with asked(stage.server, write(file), "raced") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         approval = turn.approval()
         with ThreadPoolExecutor(8) as pool:
             words = ["allow", "deny"] * 4
@@ -148,13 +151,13 @@ def test_of_two_who_answer_the_first_counts(stage: Stage, another: Callable[...,
 
 def test_an_interrupt_takes_back_what_it_waits_for(stage: Stage) -> None:
     file = stage.workspace / "interrupted.txt"
-    with asked(stage.server, write(file), "interrupted") as turn:
+    with asked(stage.server, write(file), TOGETHER) as turn:
         approval = turn.approval()
-        stage.server.post("/sessions/interrupted/interrupt")
+        stage.server.post(f"/sessions/{TOGETHER}/interrupt")
         assert not turn.end()["success"]
     late = decide(stage.server, approval)
     assert (late.status_code, late.json()["detail"]["decision"]) == (409, "cancelled")
-    assert (pending(stage.server, project="interrupted"), file.exists()) == ([], False)
+    assert (pending(stage.server, project=TOGETHER), file.exists()) == ([], False)
 
 
 def test_a_question_is_answered(stage: Stage) -> None:
@@ -170,7 +173,7 @@ def test_a_question_is_answered(stage: Stage) -> None:
         }
     ]
     tool = f"[[tool AskUserQuestion {json.dumps({'questions': questions})}]]"
-    with asked(stage.server, tool, "questions") as turn:
+    with asked(stage.server, tool, TOGETHER) as turn:
         approval = turn.approval()
         assert (approval["kind"], approval["questions"][0]["header"]) == ("question", "Colour")
         refused = decide(stage.server, approval, "answer", answers={"Which size?": "Blue"})
@@ -202,9 +205,9 @@ def test_three_at_once(stage: Stage) -> None:
     for each in outside:
         each.write_text(each.name)
     tools = "".join(f"[[tool Read {json.dumps({'file_path': str(e)})}]]" for e in outside)
-    with asked(stage.server, tools, "three") as turn:
+    with asked(stage.server, tools, TOGETHER) as turn:
         found = [turn.approval(number) for number in range(3)]
-        assert len(pending(stage.server, project="three")) == 3
+        assert len(pending(stage.server, project=TOGETHER)) == 3
         for approval, decision in zip(found, ("deny", "allow", "allow"), strict=True):
             assert decide(stage.server, approval, decision).status_code == 200
         assert turn.end()["success"]
@@ -217,7 +220,7 @@ def test_a_sub_agent_asks_too(stage: Stage) -> None:
     file = stage.workspace / "by-agent.txt"
     task = {"description": "write", "prompt": write(file), "subagent_type": "general-purpose"}
     question = f"[[tool Task {json.dumps(task)}]]"
-    with asked(stage.server, question, "agents", events=["tool", "approval", "subagent"]) as turn:
+    with asked(stage.server, question, TOGETHER, events=["tool", "approval", "subagent"]) as turn:
         approval = turn.approval()
         begun = turn.of("subagent")[0]
         assert (begun["state"], begun["name"]) == ("started", "general-purpose")
