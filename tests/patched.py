@@ -74,6 +74,30 @@ REQUESTS: dict[str, set[str]] = {
     "threats/test_t24_floors.py": set(),
     "threats/test_table.py": set(),
 }
+# In files about more: such tests, and one that starts the command itself.
+REFUSALS: dict[str, set[str]] = {
+    "contract/test_ask.py": {
+        "test_what_is_required_may_not_be_missing",
+        "test_what_is_required_is_a_string_and_not_blank",
+    },
+    "contract/test_durable.py": {
+        "test_fault_t14_several_workers_are_refused_where_they_could_not_know_of_each_other",
+    },
+    "contract/test_needs.py": {
+        "test_what_cannot_be_a_need_is_refused",
+        "test_a_wider_permission_mode_is_refused",
+    },
+    "contract/test_usage.py": {
+        "test_what_is_no_time_or_too_long_is_refused_by_its_name",
+        "test_what_is_just_within_the_bounds_is_answered",
+    },
+    "threats/test_t25_approvals.py": {"test_t25_whatever_does_not_fit_decides_nothing"},
+    "threats/test_t28_console.py": {"test_t28_no_other_file_can_be_read_by_the_pages_paths"},
+    "turns/test_deadlines.py": {"test_a_limit_that_is_none_is_a_fault_of_the_request"},
+    "turns/test_idempotency.py": {"test_a_key_that_is_none_is_a_fault_of_the_request"},
+    "turns/test_resume.py": {"test_an_id_that_is_none_of_the_turns_is_a_fault_of_the_request"},
+    "turns/test_steering.py": {"test_a_text_that_does_not_fit_is_refused"},
+}
 ABOUT_MORE = {"background", "lifelines", "upstream"}
 
 
@@ -89,6 +113,8 @@ def is_another_thing(item: pytest.Function) -> bool:
     if path.parts[0] in PROGRAMS or path.as_posix() in PROGRAMS | PLAIN:
         return False
     fixtures = getattr(item, "fixturenames", ())
+    if getattr(item, "originalname", None) in REFUSALS.get(path.as_posix(), ()):
+        return False
     kept = REQUESTS.get(path.as_posix())
     if kept is not None and ABOUT_MORE.isdisjoint(fixtures) and item.originalname not in kept:
         return False

@@ -52,6 +52,9 @@ def test_whatever_is_left_out_exists():
     for file, kept in patched.REQUESTS.items():
         text = (patched.HERE / file).read_text()
         assert [name for name in kept if f"def {name}(" not in text] == [], file
+    for file, left_out in patched.REFUSALS.items():
+        text = (patched.HERE / file).read_text()
+        assert [name for name in left_out if f"def {name}(" not in text] == [], file
 
 
 @pytest.mark.parametrize("name", sorted(patched.PLAIN))
@@ -75,6 +78,16 @@ def test_a_file_that_starts_a_thread_is_not_plain():
 def test_what_a_request_alone_decides_runs_plain(name, fixtures, runs):
     path = patched.HERE / "threats/test_t15_bodies.py"
     item = SimpleNamespace(path=path, originalname=name, fixturenames=fixtures)
+    assert patched.is_another_thing(item) is runs
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("test_what_cannot_be_a_need_is_refused", False), ("test_a_spare_serves_no_needs", True)],
+)
+def test_what_is_refused_runs_plain_in_a_file_about_more_too(name, runs):
+    path = patched.HERE / "contract/test_needs.py"
+    item = SimpleNamespace(path=path, originalname=name, fixturenames=["served"])
     assert patched.is_another_thing(item) is runs
 
 
