@@ -24,7 +24,6 @@ from tests.faults.environment import Ground
 from tests.faults.report import Row
 from tests.serving import Client, Gunicorn, wait_for
 
-SETTINGS: dict[str, str] = {}
 AT_ONCE = 8
 TIMEOUT_S = 1.0
 WAIT_S = 150.0
@@ -64,8 +63,6 @@ class Case:
 
 def run(ground: Ground, row: Row, count: int) -> None:
     """Rounds of eight at once, of which some lose their worker."""
-    ground.end()
-    ground.settings = {"COWORK_STORE": "sqlite"}
     with serve(delay=0.0) as model:
         server = ground.beside(**_settings(ground, model))
         try:

@@ -10,7 +10,6 @@ from tests.faults.environment import Ground
 from tests.faults.report import Row
 from tests.serving import Client
 
-SETTINGS: dict[str, str] = {}
 # Whole runs measure; a tenth only shows that nobody waits for the Chat API.
 WHOLE = 200
 SLOWER = {True: 1.05, False: 1.5}

@@ -17,7 +17,6 @@ from tests.faults.report import Row
 from tests.serving import Client, wait_for
 from tests.turns.raw_client import question
 
-SETTINGS: dict[str, str] = {}
 TURNS = 4
 SCENES = [
     "[[words 60]] [[delay 10]]",

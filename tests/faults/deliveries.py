@@ -35,7 +35,6 @@ from tests.upstream import (
     says,
 )
 
-SETTINGS: dict[str, str] = {}
 PROJECTS = 8
 KILLS = 5
 WHOLE = 1000

@@ -80,7 +80,6 @@ class Ground:
         self.lifelines = fake_claude.Lifelines(folder)
         self.fake = fake_claude.install(folder / "bin")
         self._booted: Gunicorn | None = None
-        self.settings: dict[str, str] = {}
         self._boots = 0
         home = folder / "home"
         home.mkdir()
@@ -110,7 +109,6 @@ class Ground:
     def boot(self, **environ: str) -> Gunicorn:
         """End the server there was, if any still lives, and start another."""
         self.end()
-        self.settings = environ
         self._booted = self.beside(**environ)
         return self._booted
 

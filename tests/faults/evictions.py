@@ -12,7 +12,6 @@ from tests.faults.environment import Ground, compare, fresh
 from tests.faults.report import Row
 from tests.serving import Client
 
-SETTINGS: dict[str, str] = {}
 LIMIT = 2
 # One after the other, so that each finds its process gone and its session to be resumed.
 PROJECTS = 5

@@ -78,12 +78,16 @@ def _share(kind: ModuleType, count: int, scale: float) -> int:
 def _kind(ground: Ground, kind: ModuleType, count: int) -> Row:
     row, begun = Row(kind.__name__.rpartition(".")[2]), time.monotonic()
     try:
-        ground.boot(**kind.SETTINGS)
-        warm_up(ground)
-        before = ground.held()
-        kind.run(ground, row, count)
-        # Other settings are of kinds that kill each worker, have two at once, or count by themselves.
-        if ground.settings == kind.SETTINGS:
+        settings = getattr(kind, "SETTINGS", None)
+        if settings is None:
+            # It kills each worker, has two at once, or counts by itself.
+            ground.end()
+            kind.run(ground, row, count)
+        else:
+            ground.boot(**settings)
+            warm_up(ground)
+            before = ground.held()
+            kind.run(ground, row, count)
             compare(row, before, ground.held(before.counts))
     except Exception as fault:  # noqa: BLE001 - one kind's end must not hide the others
         row.wrong.append(f"the loop itself broke: {fault!r}")

@@ -17,7 +17,6 @@ from tests.serving import Client, wait_for
 from tests.workers.places import Places, open_places
 from tests.workers.redis_line import RedisLine
 
-SETTINGS: dict[str, str] = {}
 TURNS = 3
 WORDS = 200
 SCENE = f"[[words {WORDS}]] [[delay 10]]"
@@ -28,8 +27,6 @@ TRY_S = 20.0
 
 def run(ground: Ground, row: Row, count: int) -> None:
     """Each round takes some twenty seconds: that long a machine counts as alive."""
-    ground.end()
-    ground.settings = {"COWORK_STORE": "redis"}
     folder = ground.folder / "partitions"
     folder.mkdir()
     key = {"COWORK_STORE_KEY_FILE": str(folder / "store.key")}

@@ -21,7 +21,6 @@ from tests.faults.report import Row
 from tests.redis_server import RedisServer
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
 
-SETTINGS: dict[str, str] = {}
 PROJECTS = 3
 QUESTIONS = 6
 WORDS = 60
@@ -55,8 +54,6 @@ class Asked:
 
 def run(ground: Ground, row: Row, count: int) -> None:
     """In each round some questions through any worker, and a kill."""
-    ground.end()
-    ground.settings = {"COWORK_STORE": "redis"}
     with RedisServer(ground.folder) as redis:
         settings = {
             "COWORK_STORE": redis.url,
