@@ -96,5 +96,7 @@ def _reply(name: str) -> Response:
     reply.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     if name == PAGE:
         reply.vary.add("Accept")
+        # A page of another site may link here; where it opens a window, it keeps no hold of that.
+        reply.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     reply.make_conditional(request)
     return reply

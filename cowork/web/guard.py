@@ -43,6 +43,10 @@ OPEN_ROUTES = frozenset(
         "/openapi.json",
     }
 )
+# Of these, what a link of another site may lead to: the page itself, and its files.
+SHELL_ROUTES = frozenset(
+    {"/", "/client.d.ts", "/client.js", "/console/<name>", "/console/vendor/<name>"}
+)
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
@@ -107,11 +111,8 @@ class Guard:
         target = environ.get("RAW_URI", "/")
         if not target.startswith("/"):  # `GET http://name/path`: the name counts as a Host
             self._check_host(_authority(target))
-        self._check_origin(
-            environ.get("HTTP_ORIGIN"),
-            environ.get("HTTP_SEC_FETCH_SITE"),
-            environ.get("HTTP_HOST", "").lower(),
-        )
+        site = None if _is_link_to_shell(caller) else environ.get("HTTP_SEC_FETCH_SITE")
+        self._check_origin(environ.get("HTTP_ORIGIN"), site, environ.get("HTTP_HOST", "").lower())
 
     def may_see_reasons(self, caller: Request) -> bool:
         """Whether the caller would be admitted, or is on this machine, with a key or without."""
@@ -230,6 +231,21 @@ def register(app: Flask, guard: Guard) -> None:
 def _is_open(caller: Request) -> bool:
     rule = caller.url_rule
     return rule is not None and rule.rule in OPEN_ROUTES and caller.method in {"GET", "HEAD"}
+
+
+def _is_link_to_shell(caller: Request) -> bool:
+    """Whether somebody follows a link, in a tab of its own, to what is the same for everybody.
+
+    No page can read what comes, nor have it in a frame; a form would be a POST.
+    """
+    environ, rule = caller.environ, caller.url_rule
+    return (
+        caller.method == "GET"
+        and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
+        and environ.get("HTTP_SEC_FETCH_DEST") == "document"
+        and rule is not None
+        and rule.rule in SHELL_ROUTES
+    )
 
 
 def _check_type(caller: Request) -> None:

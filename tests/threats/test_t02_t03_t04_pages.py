@@ -54,6 +54,41 @@ def test_t02_a_page_of_another_site_is_refused_whatever_it_sends(served: Served)
                 assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
+LINK = {
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
+
+
+def test_t02_a_link_of_another_site_leads_to_the_consoles_page_and_to_nothing_else(
+    served: Served,
+) -> None:
+    shell = ("/", "/console/app.js", "/console/vendor/purify.min.js", "/client.js", "/client.d.ts")
+    for path in shell:
+        reply = send(served, "GET", path, None, {"Accept": "text/html", **LINK})
+        assert reply.status_code == 200, path
+        # A window that it was opened in is out of the other page's hands.
+        has = "cross-origin-opener-policy" in reply.headers
+        assert has is (path == "/")
+    for path in (*POSTS, "/sessions", "/health", "/docs", "/openapi.json", "/nope", "/turns/x"):
+        problem(send(served, "GET", path, None, LINK), 403, "forbidden")
+    for path in shell:
+        for method, changed in (
+            ("POST", {}),
+            ("OPTIONS", {}),
+            ("HEAD", {}),
+            ("GET", {"Sec-Fetch-Dest": "iframe"}),
+            ("GET", {"Sec-Fetch-Dest": "script"}),
+            ("GET", {"Sec-Fetch-Mode": "no-cors"}),
+            ("GET", {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}),
+            ("GET", {"Origin": "https://evil.example"}),
+            ("GET", {"Host": "evil.example"}),
+        ):
+            reply = send(served, method, path, None, {**LINK, **changed})
+            assert reply.status_code == 403, (path, method, changed)
+
+
 def test_t02_nothing_that_changes_something_can_be_asked_by_get(served: Served) -> None:
     for path in POSTS:
         for method in ("GET", "HEAD"):
