@@ -11,6 +11,7 @@ from cowork.claude import transcript_rows
 from cowork.claude.deferred_tool import NOT_ASKED
 from cowork.claude.transcript_parts import Part
 from cowork.claude.transcript_rows import Row
+from cowork.errors import ClaudeError
 
 _BEGINNINGS = ("question", "skill_call", "turn")
 _NO_TIME = datetime.fromtimestamp(0, UTC)
@@ -38,6 +39,8 @@ class ConversationMessage:
     """The API's own count for the model's message."""
     merged_ids: tuple[str, ...] = ()
     """The uuids of messages that waited together with this one: the CLI made one of them all."""
+    error: ClaudeError | None = None
+    """Why its turn ended behind it, where the model's service failed."""
 
 
 def read_conversation(lines: Iterable[bytes]) -> list[ConversationMessage]:
@@ -111,6 +114,7 @@ class _Draft:
     results: dict[str, list[Part]] = field(default_factory=dict)
     is_interrupted: bool = False
     usage: dict[str, Any] | None = None
+    error: ClaudeError | None = None
 
     def message(self) -> ConversationMessage:
         return ConversationMessage(
@@ -122,6 +126,7 @@ class _Draft:
             state="interrupted" if self.is_interrupted else "complete",
             usage=self.usage,
             merged_ids=self.row.merged,
+            error=self.error,
         )
 
     def _parts(self) -> Iterator[Part]:
@@ -156,6 +161,8 @@ class _Reading:
                 self._add_compact(row)
             case "answer":
                 self._add_answer(row)
+            case "synthetic":
+                self._add_error(row.error)
             case "results":
                 self._add_results(row)
             case "interrupt":
@@ -168,6 +175,7 @@ class _Reading:
         return self.drafts[-1] if self.drafts else None
 
     def _add_answer(self, row: Row) -> None:
+        self._add_error(None)
         draft = self._last()
         if draft is None or draft.row.kind != "answer" or draft.row.message_id != row.message_id:
             self._begin(row, "assistant")
@@ -177,6 +185,12 @@ class _Reading:
         draft.usage = row.usage or draft.usage
         draft.is_interrupted |= row.aborted
         self._callers |= {part["id"]: draft for part in row.parts if part["type"] == "tool_use"}
+
+    def _add_error(self, error: ClaudeError | None) -> None:
+        """The turn has ended so, unless something is said in it after all."""
+        draft = self._last()
+        if draft is not None and draft.question_id == self._question:
+            draft.error = error
 
     def _add_companion(self, row: Row) -> None:
         draft = self._last()

@@ -22,8 +22,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cowork.claude import transcript_parts
-from cowork.claude.stream_json import protocol
+from cowork.claude.stream_json import failures, protocol
 from cowork.claude.transcript_parts import Block, Part, blocks_of, is_skill_call, text_in
+from cowork.errors import ClaudeError
 
 Kind = Literal[
     "question",
@@ -68,7 +69,7 @@ class Row:
 
     `message_id` is what its message is known by, `parts` what it shows of it.  `merged` are the
     uuids of messages that the CLI joined to this one, and `aborted` says that the model, or the
-    tool whose result it is, was stopped.
+    tool whose result it is, was stopped.  `error` is why the model's service said nothing.
     """
 
     uuid: str
@@ -80,6 +81,7 @@ class Row:
     merged: tuple[str, ...] = ()
     usage: dict[str, Any] | None = None
     aborted: bool = False
+    error: ClaudeError | None = None
 
 
 def branch(lines: Iterable[bytes]) -> list[Row]:
@@ -144,7 +146,19 @@ def _row(raw: dict[str, Any]) -> Row:
         usage=usage if isinstance(usage, dict) else None,
         aborted=raw.get("isAbortedMidStream") is True
         or raw.get("toolDenialKind") in _ABORTED_TOOLS,
+        error=_error(raw) if raw.get("isApiErrorMessage") is True else None,
     )
+
+
+def _error(raw: dict[str, Any]) -> ClaudeError:
+    """The error of a row that the CLI wrote in place of an answer."""
+    blocks, kind = blocks_of(_object(raw, "message").get("content")), raw.get("error")
+    result = {
+        "subtype": "success",
+        "api_error_status": raw.get("apiErrorStatus"),
+        "result": text_in(blocks[0]) if blocks else "",
+    }
+    return failures.from_result(result, kind if isinstance(kind, str) else None, None)
 
 
 def _kind(raw: dict[str, Any]) -> Kind:

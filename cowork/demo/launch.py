@@ -132,10 +132,12 @@ def _environment(folder: Path, model_url: str, port: int, checkout: Path | None)
     return {
         "COWORK_LOG_LEVEL": "warning",
         "COWORK_APPROVALS": "optional",
+        "COWORK_CHECKPOINTS": "true",
         **ours,
         "HOME": str(home),
         "CLAUDE_CONFIG_DIR": str(home / ".claude"),
         "COWORK_WORKSPACE": str(folder / "workspace"),
+        "COWORK_DEMO": "true",
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "CHAT_API_BASE_URL": "",

@@ -34,6 +34,7 @@ class Session:
     `context_tokens` is what the last request to the model took, of so many that the model takes
     (`context_limit`); 0 where that is not known.
     `earlier` are the ids of the project's sessions that were given up for this one.
+    `last_words` is how the last answer ends, one line (`turns/last_words.py`); empty for none.
     """
 
     project: Project
@@ -49,6 +50,7 @@ class Session:
     model: str | None = None
     context_tokens: int = 0
     context_limit: int = 0
+    last_words: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:

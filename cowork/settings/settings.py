@@ -148,6 +148,7 @@ class Settings:
     outbox_max_age: float = setting("COWORK_OUTBOX_MAX_AGE", "0", seconds(0.0, 10**9))
 
     graceful_timeout: int = setting("COWORK_GRACEFUL_TIMEOUT", "30", integer(5, 3600))
+    demo: bool = setting("COWORK_DEMO", "false", boolean)
     log_level: str = setting(
         "COWORK_LOG_LEVEL", "info", choice("debug", "info", "warning", "error")
     )

@@ -12,7 +12,7 @@ from cowork.model import Project, TurnKey
 from cowork.turns.channel import Body, Channel
 from cowork.turns.process_directory import ProcessDirectory, processes_reply
 from cowork.turns.publisher import LogPublisher
-from cowork.turns.question import Question
+from cowork.turns.question import SHOWN_LIMIT, Question
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.service import TurnService
 from cowork.turns.session_change import SessionChange
@@ -49,6 +49,7 @@ class CommandHandlers:
             "delete": self._delete,
             "warm": self._warm,
             "describe": self._describe,
+            "question": self._question,
             "watch": self._watch,
             "unwatch": self._unwatch,
             "ended": self._ended,
@@ -111,6 +112,10 @@ class CommandHandlers:
 
     def _describe(self, body: Body) -> Body:
         return asdict(self._service.describe_here(Project(**body)))
+
+    def _question(self, body: Body) -> Body:
+        turn = self._registry.get(body["owner"], body["turn"])
+        return {"text": turn.question.text[: SHOWN_LIMIT + 1]}
 
     def _watch(self, body: Body) -> None:
         if not self._publisher.watch(body["turn"], body["from"], body["after"]):

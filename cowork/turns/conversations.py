@@ -40,9 +40,15 @@ class Conversations:
         self._sync = sync
 
     def page(
-        self, project: Project, *, limit: int, before: str | None = None, after: str | None = None
+        self,
+        project: Project,
+        *,
+        limit: int,
+        before: str | None = None,
+        after: str | None = None,
+        last: bool = False,
     ) -> Page:
-        """The first `limit` messages, those behind `after`, or the last before `before`.
+        """The first `limit` messages, those behind `after`, or the last (before `before`).
 
         Raises `SessionNotFound`, `InvalidValue` for a cursor of none of them, `StoreUnavailable`.
         """
@@ -55,8 +61,8 @@ class Conversations:
         if cursor is not None and cursor not in places:
             field = "before" if before is not None else "after"
             raise InvalidValue("no message of the session has this id", field=field)
-        if before is not None:
-            end = places[before]
+        if before is not None or last:
+            end = len(messages) if before is None else places[before]
             begin = max(end - limit, 0)
             shown = messages[begin:end]
             return Page(shown, source, shown[0].id if begin else None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cowork.claude.conversation import following_turn, last_assistant_row
+from cowork.claude.conversation import following_turn, last_assistant_row, read_conversation
 from cowork.claude.file_history import FileHistories
 from cowork.claude.pool.pool import Pool
 from cowork.claude.transcript import Transcripts
@@ -37,6 +37,7 @@ from cowork.turns.checkpoints import Checkpoints, FileChanges
 from cowork.turns.claims import release_claim
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
+from cowork.turns.last_words import last_words_in
 from cowork.turns.removals import Removals
 from cowork.turns.result_wait import TurnRun
 from cowork.turns.session_change import SessionChange
@@ -52,6 +53,7 @@ class _Cut:
 
     transcript: bytes
     following: str | None
+    last_words: str
 
 
 class Forks:
@@ -103,7 +105,14 @@ class Forks:
             self._check_has_none(to)
             cut = self._cut(origin, session_id := new_id(), turn_id, field="at_turn")
             now = datetime.now(UTC)
-            session = Session(to, session_id, self._workspace.make(to), created=now, last_used=now)
+            session = Session(
+                to,
+                session_id,
+                self._workspace.make(to),
+                created=now,
+                last_used=now,
+                last_words=cut.last_words,
+            )
             with self._written(origin, session, cut):
                 _check_goes_on(turn)
                 if not self._store.put_session(session, claim):
@@ -123,7 +132,13 @@ class Forks:
             self._finisher.finish_change(turn, _made(origin, title, files))
             return
         earlier = with_earlier(*origin.earlier, origin.id)
-        session = replace(origin, id=session_id, earlier=earlier, last_used=datetime.now(UTC))
+        session = replace(
+            origin,
+            id=session_id,
+            earlier=earlier,
+            last_used=datetime.now(UTC),
+            last_words=cut.last_words,
+        )
         with self._written(origin, session, cut):
             files = self._restored(run, origin, cut, files)
             # In one step with the turn's end: a process that dies has changed nothing.
@@ -179,7 +194,10 @@ class Forks:
                     return None
             copied = copy_transcript(data, origin.id, session_id, until)
             following = None if turn_id is None else following_turn(lines, turn_id)
-            return None if copied is None else _Cut(copied, following)
+            if copied is None:
+                return None
+            said = last_words_in(read_conversation(copied.split(b"\n")))
+            return _Cut(copied, following, said)
 
         found = run_in_native_thread(cut)
         if found is None and turn_id is not None:

@@ -15,6 +15,8 @@ from cowork.turns.session_change import SessionChange
 
 # Of an attachment besides its data.
 BLOCK_BYTES = 512
+# Of its text, as much as is told of a turn that waits or runs; characters.
+SHOWN_LIMIT = 8192
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from cowork.stores.protocol import Store
 from cowork.turns.ended_turns import EndedTurns
 from cowork.turns.idempotency_keys import IdempotencyKeys
 from cowork.turns.listing import ListedPage, page_of, page_of_store
+from cowork.turns.outcome import State
 from cowork.turns.records import from_record
 from cowork.turns.remote_copies import RemoteCopies
 from cowork.turns.remote_turn import RemoteTurn
@@ -30,6 +31,8 @@ from cowork.turns.turn import Turn
 
 # Turns that are no longer kept, and known to have been there.
 TOMBSTONE_LIMIT = 100_000
+# Of a project's turns, whose errors stand in its conversation.
+FAILURES_LIMIT = 100
 
 
 class TurnRegistry:
@@ -96,6 +99,14 @@ class TurnRegistry:
             return page_of(ours, wanted)
         own = [turn for turn in ours if not isinstance(turn, RemoteTurn)]
         return page_of_store(self._store.turns(project, wanted), own, gone=self._tombstones)
+
+    def failures(self, project: Project) -> dict[str, CoworkError]:
+        """Why those of the project's kept turns failed that did, by id, of the newest.
+
+        Raises `StoreUnavailable`.
+        """
+        turns = self.page(project, TurnFilter(FAILURES_LIMIT, State.FAILED.value)).turns
+        return {turn.id: turn.error for turn in turns if turn.error is not None}
 
     def get_or_create(self, key: TurnKey | None, create: Callable[[], Turn]) -> tuple[Turn, bool]:
         """The turn of that key and whether it was there before; else the one that `create` makes.

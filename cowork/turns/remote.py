@@ -8,7 +8,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
-from cowork.errors import ShuttingDown, StoreUnavailable, TurnNotFound, WorkerUnreachable
+from cowork.errors import (
+    CoworkError,
+    ShuttingDown,
+    StoreUnavailable,
+    TurnNotFound,
+    WorkerUnreachable,
+)
 from cowork.log import logger, request_id
 from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
@@ -203,8 +209,22 @@ class RemoteTurns:
         )
         process = reply["process"]
         return ProjectState(
-            reply["state"], reply["queued"], None if process is None else tuple(process)
+            reply["state"],
+            reply["queued"],
+            None if process is None else tuple(process),
+            reply.get("turn_id"),  # a worker of an earlier version does not say it
         )
+
+    def question_text(self, turn: RemoteTurn) -> str:
+        """What a turn of another worker was asked; empty where that does not tell."""
+        if turn.asked is None and turn.holder:
+            body = {"owner": turn.project.owner, "turn": turn.id}
+            with suppress(CoworkError):  # one that is lost, or of an earlier version
+                reply = self._channel.call(
+                    turn.holder, "question", body, timeout=DESCRIBE_TIMEOUT_S
+                )
+                turn.asked = str(reply["text"])
+        return turn.asked or ""
 
     def delete(self, worker: str, project: Project) -> bool:
         """Have that worker delete the project's session and end its turns."""

@@ -22,9 +22,9 @@ class RemoteTurn(Turn):
     """Its log is a copy, which grows by what its worker (`holder`) publishes while it is read here.
 
     `place` is how far that was read, `missing_since` when the store was found not to know it
-    (monotonic).  Its own worker decides what becomes of it when nobody reads
-    it any more; `on_readers` is called, with the turn, when that may have changed, and `on_silence`
-    when it says nothing that is known to have been said.
+    (monotonic), `asked` its question, once its worker was asked for that.  Its own worker decides
+    what becomes of it when nobody reads it any more; `on_readers` is called, with the turn, when
+    that may have changed, and `on_silence` when it says nothing that is known to have been said.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class RemoteTurn(Turn):
         self.holder = holder
         self.place = "0"
         self.missing_since: float | None = None
+        self.asked: str | None = None
         self.on_readers: Callable[[RemoteTurn], None] | None = None
         self.on_silence: Callable[[RemoteTurn], None] | None = None
 

@@ -30,6 +30,7 @@ from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.removals import Removals
 from cowork.turns.runner import Runner
 from cowork.turns.session_change import SessionChange
@@ -271,7 +272,17 @@ class TurnService:
             state="waiting" if waits else "running" if running else "idle",
             queued=len(turns) - len(running),
             process=(shown[0].pid, shown[0].state.value, shown[0].memory) if shown else None,
+            turn_id=next((turn.id for turn in running if turn.question.change is None), None),
         )
+
+    def question_text(self, turn: Turn) -> str:
+        """What a turn was asked that waits or runs, in whatever worker; empty where nobody tells.
+
+        It is kept nowhere but in the memory of its worker.
+        """
+        if turn.done is None and not turn.question.text and isinstance(turn, RemoteTurn):
+            return "" if self._remote is None else self._remote.question_text(turn)
+        return turn.question.text
 
     def make_room(self, idle_s: float) -> bool:
         """End a process idle for longer: another worker of this machine needs its room."""

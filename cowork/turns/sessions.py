@@ -13,6 +13,7 @@ from cowork.errors import SessionUnusable
 from cowork.events import Done
 from cowork.log import logger
 from cowork.model import Project, Session, with_earlier
+from cowork.turns.last_words import last_words
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -50,6 +51,7 @@ def with_turn_counted(session: Session, done: Done, result: Result | None) -> Se
         usage=session.usage.plus(spent),
         context_tokens=(result.context_tokens if result else 0) or session.context_tokens,
         context_limit=(result.context_limit if result else 0) or session.context_limit,
+        last_words=last_words(done.message) or session.last_words,
     )
 
 

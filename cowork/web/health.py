@@ -86,6 +86,11 @@ def _health_reply(services: Services) -> dict[str, Any]:
             "ok": services.maintenance.ok,
         },
         "turns": services.turn_service.busy(),
+        "features": {
+            "approvals": settings.approvals,
+            "checkpoints": settings.checkpoints,
+            "demo": settings.demo,
+        },
         "version": __version__,
         # Of the FastAPI service's later versions, whose clients look for them.
         "stage": None,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from flask import g
 from marshmallow import ValidationError
 
 from cowork.claude.conversation import ConversationMessage
-from cowork.errors import InvalidValue, SessionNotFound
+from cowork.errors import CoworkError, InvalidValue, SessionNotFound
 from cowork.model import Session
 from cowork.stores.protocol import Store
 from cowork.turns.conversations import Conversations
@@ -22,6 +24,7 @@ from cowork.web.project_of import project_of
 from cowork.web.schemas.problems import ProblemReply
 from cowork.web.schemas.sessions import MessagesQuery, MessagesReply, SessionReply, TitleBody
 from cowork.web.timestamps import rfc3339
+from cowork.web.turn_list import error_reply
 
 
 def blueprint(
@@ -57,24 +60,37 @@ def blueprint(
     @routes.response(200, MessagesReply)
     @routes.alt_response(404, schema=ProblemReply)
     def list_messages(query: dict[str, Any], project_id: str) -> dict[str, Any]:
-        """The conversation, oldest first; `next` is the cursor of what is left."""
-        if query["before"] is not None and query["after"] is not None:
-            fault = ValidationError({"query": {"after": ["Input should not be beside `before`"]}})
-            raise InvalidBody(faults_of(fault))
+        """The conversation, oldest first; `next` is the cursor of what is left.
+
+        The first messages, those behind `after`, the last before `before`, or the `last`.
+        """
+        _check_cursors(query)
+        project = project_of(project_id)
         try:
             page = conversations.page(
-                project_of(project_id),
+                project,
                 limit=query["limit"],
                 before=query["before"],
                 after=query["after"],
+                last=query["last"],
             )
         except InvalidValue as wrong:
             fault = ValidationError({"query": {wrong.field: [wrong.message]}})
             raise InvalidBody(faults_of(fault)) from wrong
-        found = [_message(each) for each in page.messages]
+        found = _with_errors(page.messages, turn_service.registry.failures(project))
         return {"messages": found, "source": page.source, "next": page.next}
 
     return routes
+
+
+def _check_cursors(query: dict[str, Any]) -> None:
+    """Raise where they do not go together."""
+    if query["after"] is None:
+        return
+    for name in ("before", "last"):
+        if query[name]:
+            sentence = f"Input should not be beside `{name}`"
+            raise InvalidBody(faults_of(ValidationError({"query": {"after": [sentence]}})))
 
 
 def details(store: Store, turn_service: TurnService, query: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +122,7 @@ def session_reply(session: Session, titles: dict[str, str], now: ProjectState) -
         **session_facts(session, titles.get(session.project.name)),
         "state": now.state,
         "queued": now.queued,
+        "running_turn_id": now.turn_id,
         "process": process,
     }
 
@@ -123,6 +140,7 @@ def session_facts(session: Session, title: str | None) -> dict[str, Any]:
         "total_cost_usd": session.cost_usd,
         "directory": session.cwd,
         "context": _context(session),
+        "last_words": session.last_words or None,
     }
 
 
@@ -132,8 +150,23 @@ def _context(session: Session) -> dict[str, int] | None:
     return {"tokens": session.context_tokens, "limit": session.context_limit}
 
 
+def _with_errors(
+    messages: Sequence[ConversationMessage], failures: Mapping[str, CoworkError]
+) -> list[dict[str, Any]]:
+    """The messages; the last one of each turn that failed says why, as far as that is known."""
+    found: list[dict[str, Any]] = []
+    for message, following in pairwise([*messages, None]):
+        assert message is not None  # noqa: S101 - only the last one of all is
+        turn_id, said = message.question_id, _message(message)
+        error: CoworkError | None = message.error
+        if turn_id is not None and (following is None or following.question_id != turn_id):
+            error = failures.get(turn_id, error)
+        found.append(said if error is None else {**said, "error": error_reply(error)})
+    return found
+
+
 def _message(message: ConversationMessage) -> dict[str, Any]:
-    said = {
+    said: dict[str, Any] = {
         "id": message.id,
         "turn_id": message.question_id,
         "role": message.role,

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from cowork.errors import SessionNotFound
+from cowork.errors import CoworkError, SessionNotFound
 from cowork.model import Project, TurnFilter, TurnPlace
 from cowork.stores.protocol import Store
 from cowork.turns.listing import ListedTurn, short_texts
@@ -18,7 +18,7 @@ from cowork.web.project_of import project_of
 from cowork.web.schemas.problems import ProblemReply
 from cowork.web.schemas.turns import TurnsQuery, TurnsReply
 from cowork.web.timestamps import rfc3339
-from cowork.web.turns import turn_reply
+from cowork.web.turns import error_facts, turn_reply
 
 # What a list leaves out: it is in each turn's own reply, and may be of any size.
 _LEFT_OUT = ("structured_output", "usage_by_model", "permission_denials", "files_changed")
@@ -56,9 +56,14 @@ def blueprint(registry: TurnRegistry, store: Store) -> CoworkBlueprint:
 
 def _listed(turn: ListedTurn) -> dict[str, Any]:
     reply = {name: value for name, value in turn_reply(turn).items() if name not in _LEFT_OUT}
-    if reply["error"] is not None:
-        reply["error"] = short_texts(reply["error"])
+    if turn.error is not None:
+        reply["error"] = error_reply(turn.error)
     return {**reply, "message_truncated": turn.is_cut}
+
+
+def error_reply(error: CoworkError) -> dict[str, Any]:
+    """A turn's error as lists have it: long texts are cut."""
+    return short_texts(error_facts(error))
 
 
 def _cursor(place: TurnPlace) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 from flask import Response, g, request
 
+from cowork.errors import CoworkError
 from cowork.turns.listing import ListedTurn
+from cowork.turns.question import SHOWN_LIMIT
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.ask import RETRY_LATER, streamed
@@ -48,7 +50,7 @@ def blueprint(
     def read_turn(turn_id: str) -> dict[str, Any]:
         """State, text so far, usage, times and error of a turn."""
         turn = turn_service.registry.get(g.owner, turn_id)
-        return {**turn_reply(turn), **_steers(turn)}
+        return {**turn_reply(turn), **_asked(turn_service.question_text(turn)), **_steers(turn)}
 
     @routes.get("/turns/<turn_id>/events")
     @routes.arguments(EventsQuery, location="query")
@@ -118,6 +120,13 @@ def blueprint(
     return routes
 
 
+def _asked(text: str) -> dict[str, Any]:
+    """What it was asked, while that is kept."""
+    if not text:
+        return {}
+    return {"question": text[:SHOWN_LIMIT], "question_truncated": len(text) > SHOWN_LIMIT}
+
+
 def _steers(turn: Turn) -> dict[str, Any]:
     """What was said to it while it ran, if anything was."""
     steers = [
@@ -146,10 +155,15 @@ def turn_reply(turn: Turn | ListedTurn) -> dict[str, Any]:
         "duration_ms": done.duration_ms if done else None,
         **(facts_of(done) if done else {}),
         **({"waiting_for": list(turn.waiting.ids)} if turn.waiting.ids else {}),
-        "error": {"error": error.message, "code": error.code, **error.facts} if error else None,
+        "error": error_facts(error) if error else None,
         **({"session_moved": True} if done and done.session_moved else {}),
         **(structured(done) if done else {}),
     }
+
+
+def error_facts(error: CoworkError) -> dict[str, Any]:
+    """Why a turn did not succeed: the sentence, the code and its facts."""
+    return {"error": error.message, "code": error.code, **error.facts}
 
 
 def _last_event(turn: Turn, query: str | None) -> int:

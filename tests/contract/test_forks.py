@@ -15,7 +15,7 @@ from tests.serving import Client, Served
 ON = {"COWORK_CHECKPOINTS": "true"}
 KEPT = {
     *("project_id", "session_id", "title", "created_at", "last_used_at", "turns", "usage"),
-    *("total_cost_usd", "directory", "context"),
+    *("total_cost_usd", "directory", "context", "last_words"),
 }
 NOT_RESTORED = "What Bash or another program has changed is not restored."
 

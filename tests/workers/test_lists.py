@@ -116,6 +116,9 @@ def test_a_projects_turns_are_listed_anywhere_while_they_run_and_wait(
     wait_for(lambda: len(listed()) == 3, what="the queued turn")
     assert listed()[:2] == [(queued, "queued"), (first, "running")]
     assert listed(state="running") == [(first, "running")]
+    assert via.get(f"/sessions/{project}").json()["running_turn_id"] == first
+    asked = [via.get(f"/turns/{turn}").json()["question"] for turn in (first, queued)]
+    assert asked == [ENDLESS, "[[say two]]"]
     via.post(f"/turns/{first}/interrupt")
     rest()
     queued_rest()

@@ -204,6 +204,9 @@ MIGRATIONS = (
             WHERE id = NEW.id AND json_valid(body);
     END;
     """,
+    """
+    ALTER TABLE sessions ADD COLUMN last_words TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 

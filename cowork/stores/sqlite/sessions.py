@@ -11,8 +11,10 @@ from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.serialization import dumps, loads
 from cowork.stores.sqlite import claims
 
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit"  # noqa: E501
-_Row = tuple[str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int]
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit, last_words"  # noqa: E501
+_Row = tuple[
+    str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int, str
+]
 
 
 def of_owner(connection: sqlite3.Connection, owner: str) -> list[Session]:
@@ -65,6 +67,7 @@ def _session_of(project: Project, row: _Row) -> Session:
         model,
         tokens,
         most,
+        said,
     ) = row
     return Session(
         project=project,
@@ -80,6 +83,7 @@ def _session_of(project: Project, row: _Row) -> Session:
         model=model,
         context_tokens=tokens,
         context_limit=most,
+        last_words=said,
     )
 
 
@@ -108,6 +112,7 @@ def put(connection: sqlite3.Connection, session: Session) -> None:
             session.model,
             session.context_tokens,
             session.context_limit,
+            session.last_words,
         ),
     )
 

@@ -21,6 +21,16 @@ class AuthState(Schema):
     token_source = fields.String(metadata={"description": "`none` or `dynamic_or_env`."})
 
 
+class FeaturesReply(Schema):
+    """What the operator has set that a client shows, or leaves out, by it."""
+
+    approvals = fields.String(
+        metadata={"description": "`off`, `optional` (a question may ask for them) or `always`."}
+    )
+    checkpoints = fields.Boolean(metadata={"description": "Whether a rewind can restore files."})
+    demo = fields.Boolean(metadata={"description": "Whether the model is the demo's."})
+
+
 class HealthReply(Schema):
     status = fields.String(metadata={"description": "`healthy` while the process serves."})
     timestamp = fields.String(metadata={"description": "ISO 8601."})
@@ -41,6 +51,7 @@ class HealthReply(Schema):
     chat_api = fields.Dict()
     store = fields.Dict(metadata={"description": "`kind`, and whether it is there: `ok`."})
     turns = fields.Integer()
+    features = fields.Nested(FeaturesReply)
     version = fields.String()
     stage = fields.Raw(metadata={"description": "Always null."})
     codex_cli = fields.Raw(metadata={"description": "Always null."})

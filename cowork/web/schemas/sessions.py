@@ -49,6 +49,13 @@ class ChangedSessionReply(Schema):
     context = fields.Dict(
         allow_none=True, metadata={"description": "`tokens` of the model's `limit`, if known."}
     )
+    last_words = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "How the last answer ends, its last paragraph, as one line of at most "
+            "140 characters; null where nothing was said, or not since an update of the server."
+        },
+    )
 
 
 class SessionReply(ChangedSessionReply):
@@ -58,6 +65,9 @@ class SessionReply(ChangedSessionReply):
         metadata={"description": "`idle`, `running` or `waiting` (for a person)."}
     )
     queued = fields.Integer()
+    running_turn_id = fields.String(
+        allow_none=True, metadata={"description": "Of the question that it is answering."}
+    )
     process = fields.Dict(allow_none=True)
 
 
@@ -152,8 +162,23 @@ class RewindReply(ChangedSessionReply):
 
 class MessagesQuery(Schema):
     limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
-    before = Text(limit=MAX_QUERY_BYTES, load_default=None)
-    after = Text(limit=MAX_QUERY_BYTES, load_default=None)
+    before = Text(
+        limit=MAX_QUERY_BYTES,
+        load_default=None,
+        metadata={"description": "The last ones before the message of this id."},
+    )
+    after = Text(
+        limit=MAX_QUERY_BYTES,
+        load_default=None,
+        metadata={"description": "The first ones behind the message of this id."},
+    )
+    last = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "The last ones, oldest first all the same; `next` is the `before` of "
+            "what is left. Not beside `after`."
+        },
+    )
 
 
 class ConversationMessageReply(Schema):
@@ -166,9 +191,18 @@ class ConversationMessageReply(Schema):
     parts = fields.List(fields.Dict())
     state = fields.String(metadata={"description": "`complete` or `interrupted`."})
     usage = fields.Dict()
+    error = fields.Dict(
+        metadata={
+            "description": "Of the last message of a turn that failed: `code`, and the sentence, "
+            "`error`. As long as the turn is kept, and longer where the transcript tells."
+        }
+    )
 
 
 class MessagesReply(Schema):
     messages = fields.List(fields.Nested(ConversationMessageReply))
     source = fields.String(metadata={"description": "`transcript` or `history`."})
-    next = fields.String(allow_none=True)
+    next = fields.String(
+        allow_none=True,
+        metadata={"description": "`after` of what is left; `before` where that or `last` was."},
+    )

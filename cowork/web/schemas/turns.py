@@ -20,6 +20,13 @@ class TurnReply(Schema):
         metadata={"description": "`queued`, `running`, `succeeded`, `failed`, `interrupted`."}
     )
     message = fields.String(metadata={"description": "The text so far."})
+    question = fields.String(
+        metadata={
+            "description": "What it was asked, the first 8192 characters; while it waits or runs, "
+            "later it is among the session's messages."
+        }
+    )
+    question_truncated = fields.Boolean(metadata={"description": "Whether there is more of it."})
     session_id = fields.String(allow_none=True)
     is_new_session = fields.Boolean()
     session_recovered = fields.Boolean()

@@ -705,3 +705,22 @@ def test_what_a_later_question_goes_on_from_is_shown_whatever_it_was():
         "and now",
         "well",
     ]
+
+
+def test_a_turn_that_the_models_service_failed_says_so_unless_it_was_answered_after_all():
+    def failed(uuid: str, after: str, words: str, kind: str | None) -> dict[str, Any]:
+        return {**synthetic(uuid, words, after), "error": kind, "apiErrorStatus": None}
+
+    overloaded = failed("x1", "q1", "API Error: Overloaded", "overloaded")
+    found = read([said("q1", "one"), overloaded])
+    assert [each.error.code if each.error else None for each in found] == ["claude_overloaded"]
+    found = read([said("q1", "one"), overloaded, answer("a1", text("here"), "x1")])
+    assert [each.error for each in found] == [None, None]
+    limited = failed("x2", "a1", "You have hit your limit", "rate_limit")
+    found = read([said("q1", "one"), answer("a1", text("partly"), "q1"), limited])
+    assert [each.error.code if each.error else None for each in found] == [
+        None,
+        "claude_rate_limited",
+    ]
+    note = {**synthetic("x1", "No response requested.", "q1"), "isApiErrorMessage": False}
+    assert [each.error for each in read([said("q1", "one"), note])] == [None]

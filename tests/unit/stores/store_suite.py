@@ -172,7 +172,7 @@ class StoreBehaviour:
     def test_a_session_is_kept_whole(self, store):
         claim = store.claim(P)
         put = session(P, turns=3, cost_usd=0.125, cwd="/a b/é", incomplete=True)
-        put = replace(put, earlier=("one", "two"))
+        put = replace(put, earlier=("one", "two"), last_words='日本 — it is "done".')
         assert store.put_session(put, claim)
         assert store.session(P) == put
 
