@@ -17,6 +17,7 @@ from cowork.claude import command, orphans
 from cowork.claude.disk_space import DiskSpace
 from cowork.claude.file_history import FileHistories
 from cowork.claude.installation import ClaudeCli
+from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.pool.machine_limit import MachineLimit
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.pool import Pool
@@ -235,6 +236,7 @@ def _claude(
 
 
 def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLimit | None) -> Pool:
+    has_approvals = settings.approvals != "off"
     return Pool(
         launcher,
         limit=limit,
@@ -248,6 +250,11 @@ def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLi
         # A process stays in the directory that it was started in.
         spares=0 if settings.project_dirs else settings.spare_processes,
         spare_cwd=str(settings.workspace),
+        # What a question has that says nothing; on the demo, what the console's have.
+        spare_options=LaunchOptions(
+            approvals=settings.approvals == "always" or (settings.demo and has_approvals),
+            todo=settings.demo,
+        ),
         mcp_servers=settings.mcp_config,
     )
 

@@ -108,7 +108,8 @@ class CommandHandlers:
         return {"existed": self._service.deletion.delete_here(Project(**body))}
 
     def _warm(self, body: Body) -> None:
-        self._service.warm_here(Project(**body))
+        project = Project(body["owner"], body["name"])
+        self._service.warm_here(project, LaunchOptions(**body.get("options", {})))
 
     def _describe(self, body: Body) -> Body:
         return asdict(self._service.describe_here(Project(**body)))

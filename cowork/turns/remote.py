@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.errors import (
     CoworkError,
     ShuttingDown,
@@ -240,12 +241,15 @@ class RemoteTurns:
                 if worker.holder != self._holder:
                     self._channel.tell(worker.holder, "forget", body)
 
-    def warm(self, project: Project) -> bool:
+    def warm(self, project: Project, options: LaunchOptions = DEFAULT) -> bool:
         """Warm the project in its worker; False where that is this one."""
         worker = self._assignments.assign(project)
         if worker is None:
             return False
-        self._channel.call(worker, "warm", _body_of(project), timeout=WARM_TIMEOUT_S)
+        body = _body_of(project)
+        if options != DEFAULT:  # which a worker of an earlier version does not know
+            body["options"] = asdict(options)
+        self._channel.call(worker, "warm", body, timeout=WARM_TIMEOUT_S)
         return True
 
 

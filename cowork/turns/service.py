@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
 from cowork.errors import (
     CoworkError,
@@ -220,17 +221,17 @@ class TurnService:
             place.behind.stop(interrupted())
         return turn, False
 
-    def warm(self, project: Project) -> None:
-        """Have the project's process ready for its next question; returns when it is.
+    def warm(self, project: Project, options: LaunchOptions = DEFAULT) -> None:
+        """Have the project's process ready for a question with these options; returns when it is.
 
         Nothing happens where it has one, or answers a question now.  Waits for a process as a
         turn does.  Raises `AtCapacity`, `ClaudeUnavailable`, `ShuttingDown`, `WorkerUnreachable`.
         """
         self._queues.check_accepting()
-        if self._remote is None or not self._remote.warm(project):
-            self.warm_here(project)
+        if self._remote is None or not self._remote.warm(project, options):
+            self.warm_here(project, options)
 
-    def warm_here(self, project: Project) -> None:
+    def warm_here(self, project: Project, options: LaunchOptions = DEFAULT) -> None:
         """As `warm`, in this worker."""
         self._queues.check_accepting()
         if self._queues.running(project) is not None:
@@ -240,9 +241,9 @@ class TurnService:
         workspace = self._policy.workspace
         if session is None:
             workspace.check()
-            self._pool.warm(project, workspace.cwd(project), None)
+            self._pool.warm(project, workspace.cwd(project), None, options=options)
         elif workspace.still_has(session.cwd):  # else its next question begins another session
-            self._pool.warm(project, session.cwd, session.id, session.turns)
+            self._pool.warm(project, session.cwd, session.id, session.turns, options)
 
     def _end_waiting(self, given_up: Turn) -> None:
         """A turn was left to another process: those behind it are not to be asked before it."""

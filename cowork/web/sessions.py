@@ -6,13 +6,14 @@ from typing import Any
 
 from flask import g
 
+from cowork.claude.launch_options import LaunchOptions
 from cowork.stores.protocol import Store
 from cowork.turns.service import TurnService
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.project_of import project_of
 from cowork.web.schemas.base import NOT_DONE, MessageReply
 from cowork.web.schemas.problems import ProblemReply
-from cowork.web.schemas.sessions import SessionsQuery, SessionsReply
+from cowork.web.schemas.sessions import SessionsQuery, SessionsReply, WarmBody
 from cowork.web.schemas.turns import InterruptReply
 from cowork.web.session_reading import details
 
@@ -59,10 +60,16 @@ def blueprint(turn_service: TurnService, store: Store) -> CoworkBlueprint:
         return {"success": True, "turn_id": turn.id, "state": turn.state.value, "message": said}
 
     @routes.post("/sessions/<project_id>/warm")
+    @routes.arguments(WarmBody, required=False)
     @routes.response(204)
     @routes.alt_response(503, schema=ProblemReply, description="No process available")
-    def warm_session(project_id: str) -> None:
-        """Have the project's process ready before its next question; answers when it is."""
-        turn_service.warm(project_of(project_id))
+    def warm_session(body: dict[str, Any], project_id: str) -> None:
+        """Have the project's process ready before its next question; answers when it is.
+
+        The body, if there is one, has what the question will of that a process is started with.
+        """
+        approves = turn_service.checks.approves(body["approvals"])
+        options = LaunchOptions(approvals=approves, todo="todo" in (body["events"] or ()))
+        turn_service.warm(project_of(project_id), options)
 
     return routes

@@ -262,3 +262,17 @@ def test_a_process_that_takes_too_much_is_replaced_between_turns(
     said = served.ask("[[count]] two").json()
     assert said["message"] == "I see 2 questions: one | two"
     assert said["session_id"] == first["session_id"]
+
+
+def test_a_project_is_warmed_for_what_its_question_will_have(
+    serve: Callable[..., Served], fakes: Fakes
+) -> None:
+    served = serve(**fakes.settings(), COWORK_APPROVALS="optional")
+    wanted = {"approvals": True, "events": ["todo", "tool"]}
+    assert served.post("/sessions/p/warm", wanted).status_code == 204
+    assert served.ask("[[count]] one", **wanted).json()["message"] == "I see 1 questions: one"
+    assert len(fakes.entries("start")) == 1
+    for wrong in ({"approvals": "yes"}, {"events": ["nothing"]}):
+        assert served.post("/sessions/q/warm", wrong).status_code == 422
+    off = serve(COWORK_APPROVALS="off")
+    assert off.post("/sessions/p/warm", {"approvals": True}).status_code == 422

@@ -54,6 +54,7 @@ class Pool:
         slot_timeout: float,
         spares: int = 0,
         spare_cwd: str | None = None,
+        spare_options: LaunchOptions = DEFAULT,
         memory_limit: int = 0,
         max_turns: int = 0,
         owner_share: int = 0,
@@ -63,7 +64,7 @@ class Pool:
     ) -> None:
         self._launcher = launcher
         self._max_turns = max_turns
-        self._slots = Slots(limit or limit_by_memory(), owner_share)
+        self._slots = Slots(limit or limit_by_memory(), owner_share, spare_options)
         self._changed = self._slots.changed
         self._gate = MachineGate(self._slots, machine or OwnLimit())
         self._generation = 0
@@ -231,17 +232,22 @@ class Pool:
             )
 
     def warm(
-        self, project: Project, cwd: str, session_id: str | None, turns: int | None = None
+        self,
+        project: Project,
+        cwd: str,
+        session_id: str | None,
+        turns: int | None = None,
+        options: LaunchOptions = DEFAULT,
     ) -> None:
-        """Have a process ready for the project's next turn; it idles until then.
+        """Have a process ready for the project's next turn, with these options; it idles till then.
 
-        Nothing happens where there is one already, busy or idle.  A session that the CLI no
-        longer has gets a process for a new one.  Raises as `lease`.
+        Nothing happens where there is one already, busy or idle, whatever its options.  A session
+        that the CLI no longer has gets a process for a new one.  Raises as `lease`.
         """
         if self._is_resident(project):
             return
         try:
-            process = self._lease_for_later(LeaseRequest(project, cwd, session_id, turns=turns))
+            process = self._lease_for_later(LeaseRequest(project, cwd, session_id, options, turns))
         except AtCapacity:
             if self._is_busy(project):
                 return
@@ -255,7 +261,11 @@ class Pool:
         try:
             return self._lease(wanted, given_up, ahead=True)
         except SessionMissing:
-            return self._lease(LeaseRequest(wanted.project, wanted.cwd), given_up, ahead=True)
+            return self._lease(
+                LeaseRequest(wanted.project, wanted.cwd, options=wanted.options),
+                given_up,
+                ahead=True,
+            )
 
     def _is_resident(self, project: Project) -> bool:
         with self._changed:

@@ -49,10 +49,9 @@ class LeaseRequest:
         return self.project.owner if self.project is not None else None
 
     @property
-    def suits_spare(self) -> bool:
-        """Whether a process that was started for nobody would do."""
-        new = self.project is not None and self.session_id is None
-        return new and self.options == DEFAULT
+    def begins_session(self) -> bool:
+        """Whether a process that was started for nobody would do, with the same options."""
+        return self.project is not None and self.session_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ class Slot:
         if wanted.continuation is not None:
             return False
         if self.state == State.SPARE:
-            return wanted.suits_spare and self.wanted.cwd == wanted.cwd
+            return wanted.begins_session and self.wanted.cwd == wanted.cwd
         if wanted.session_id is not None:
             current = None in (wanted.turns, self.known_turns) or wanted.turns == self.known_turns
             return current and self.process.session_id == wanted.session_id

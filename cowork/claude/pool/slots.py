@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
+from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.eviction import find_lru, find_unfit
 from cowork.claude.pool.slot import LeaseRequest, PoolCounts, Slot, State, Waiter
 from cowork.claude.process.process import ClaudeProcess
@@ -20,14 +21,15 @@ class Slots:
 
     Who needs a slot stands in a queue in which owners take turns.  While several owners wait, none
     that has its `share` of slots (0: half of them) gets another before those that have not.
-    `spares_due` is set when the spares thread should check.
+    `spares_due` is set when the spares thread should check; `spare_options` is what spares have.
     """
 
-    def __init__(self, limit: int, share: int = 0) -> None:
+    def __init__(self, limit: int, share: int = 0, spare_options: LaunchOptions = DEFAULT) -> None:
         self.limit = limit
         self.share = share or -(-limit // 2)
         self.changed = threading.Condition()
         self.spares_due = threading.Event()
+        self.spare_options = spare_options
         self.closed = False
         # Called without the lock when a process has ended.
         self.on_end: Callable[[], None] = lambda: None
@@ -186,12 +188,15 @@ class Slots:
         else:
             waiter.queued = True
             self._queue.put(waiter)
-            self.waiters += not wanted.suits_spare
+            self.waiters += not self._suits_spare(wanted)
 
     def _unqueue(self, waiter: Waiter) -> None:
         waiter.queued = False
         self._queue.remove(waiter)
-        self.waiters -= not waiter.wanted.suits_spare
+        self.waiters -= not self._suits_spare(waiter.wanted)
+
+    def _suits_spare(self, wanted: LeaseRequest) -> bool:
+        return wanted.begins_session and wanted.options == self.spare_options
 
     def _serve(self) -> None:
         """Give what there is to those who wait, in their order."""

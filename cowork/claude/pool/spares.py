@@ -67,7 +67,7 @@ class Spares:
         self._slots = slots
         self._launcher = launcher
         self._count = min(count, slots.limit - 1) if cwd is not None else 0
-        self._wanted = LeaseRequest(None, cwd or "")
+        self._wanted = LeaseRequest(None, cwd or "", options=slots.spare_options)
         self._on_ready = on_ready
         self._on_tick = on_tick
         self._gate = gate or MachineGate(slots, OwnLimit())
@@ -182,7 +182,10 @@ class Spares:
             return
         try:
             process = self._launcher.start_prewarmed(
-                self._wanted.cwd, given_up=given_up, on_spawn=slot.attach
+                self._wanted.cwd,
+                options=self._wanted.options,
+                given_up=given_up,
+                on_spawn=slot.attach,
             )
         except BaseException as fault:
             with self._slots.changed:

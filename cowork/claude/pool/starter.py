@@ -122,9 +122,13 @@ class ProcessStarter:
         throwaway: Throwaway | None,
     ) -> ClaudeProcess:
         wanted = slot.wanted
-        if ahead and wanted.suits_spare:
+        if ahead and wanted.begins_session:
             process = self._launcher.start_prewarmed(
-                wanted.cwd, given_up=given_up, owner=wanted.owner, on_spawn=slot.attach
+                wanted.cwd,
+                options=wanted.options,
+                given_up=given_up,
+                owner=wanted.owner,
+                on_spawn=slot.attach,
             )
             self.saw_prewarmed(process)
             return process

@@ -121,6 +121,7 @@ class Launcher:
         self,
         cwd: str,
         *,
+        options: LaunchOptions = DEFAULT,
         given_up: Callable[[], bool],
         on_spawn: Callable[[ClaudeProcess], None],
         owner: str | None = None,
@@ -130,7 +131,13 @@ class Launcher:
         def start() -> ClaudeProcess:
             new = new_id()
             return self.start(
-                new, cwd, resume=False, given_up=given_up, owner=owner, on_spawn=on_spawn
+                new,
+                cwd,
+                resume=False,
+                options=options,
+                given_up=given_up,
+                owner=owner,
+                on_spawn=on_spawn,
             )
 
         process = start()

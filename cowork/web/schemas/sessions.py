@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from cowork.web.fields import Text, valid_name
+from cowork.web.fields import Choices, Text, valid_name
 from cowork.web.schemas.base import (
     _NAME,
     DEFAULT_PAGE,
+    EVENTS,
     MAX_LABEL_BYTES,
     MAX_PAGE,
     MAX_QUERY_BYTES,
@@ -69,6 +70,17 @@ class SessionReply(ChangedSessionReply):
         allow_none=True, metadata={"description": "Of the question that it is answering."}
     )
     process = fields.Dict(allow_none=True)
+
+
+class WarmBody(Schema):
+    """What the next question will have, of that a process must have been started with."""
+
+    approvals = fields.Boolean(load_default=None, allow_none=True, truthy={True}, falsy={False})
+    events = Choices(
+        EVENTS,
+        load_default=None,
+        metadata={"description": "As in a question; only `todo` makes a difference."},
+    )
 
 
 class TitleBody(Schema):

@@ -368,3 +368,13 @@ def test_a_session_that_is_resumed_does_not_warm_up(new_pool):
     pool.warm(pool.projects[process.session_id], str(pool.folder), process.session_id)
     assert pool.did("told") == []
     assert answer(pool.again(process), "[[count]] two") == "I see 2 questions: one | two"
+
+
+def test_spares_have_the_options_that_they_were_told(new_pool):
+    asking = LaunchOptions(approvals=True, todo=True)
+    pool = new_pool(spare_options=asking)
+    wait_spares(pool)
+    spare = the_spare(pool)
+    other = pool.get()
+    assert other is not spare
+    assert pool.get(options=asking) is spare
