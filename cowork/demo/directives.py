@@ -17,6 +17,9 @@ from typing import Any
 ALWAYS = 1_000_000
 """More often than anything is asked."""
 
+PLAN_FILE = "<the plan's file>"
+"""In a tool's arguments: the file that the CLI has told the model to write its plan to."""
+
 _LONGEST_S = 600
 
 

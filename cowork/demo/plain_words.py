@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from cowork.demo.directives import ALWAYS, ToolCall, Wanted
+from cowork.demo.directives import ALWAYS, PLAN_FILE, ToolCall, Wanted
 
 HELP = """\
 I am a demo model: I cannot think, but everything between my words and you is real. Try, in your \
@@ -20,6 +20,10 @@ own words or in these:
 - what did I ask before?
 - list the files / read the file notes.txt / run date   (tools; ask for `"events": ["tool"]`)
 - work for 20 seconds   (a tool that takes time, and asks first; say something meanwhile: steer it)
+- write a file / change the file   (edits; they ask first)
+- work through a list   (ask for `"events": ["todo"]`)
+- ask a sub-agent   (ask for `"events": ["subagent"]`)
+- make a plan   (it waits until you approve it)
 - think about the sea   (ask for `"events": ["thinking"]`)
 - write 300 words   (a long answer; interrupt it)
 - be silent for 10 seconds   (keep-alives)
@@ -50,6 +54,26 @@ _QUESTION = {
     "multiSelect": False,
 }
 ASKED = f"{_QUESTION['question']} Red, green or blue? Say it as your next question."
+_FILE = "greeting.py"
+_BEFORE = (
+    "def greet(name):\n"
+    '    """Say hello."""\n'
+    '    return "Hello, " + name\n'
+    "\n\n"
+    'if __name__ == "__main__":\n'
+    '    print(greet("world"))\n'
+)
+_OLD = '    """Say hello."""\n    return "Hello, " + name\n'
+_NEW = '    """Say a friendly hello."""\n    return f"Hello, {name}!"\n'
+_STEPS = ("Look at the files", "Write the greeting", "Try it out", "Say what was done")
+_PLAN = """\
+# A friendlier greeting
+
+1. Read `greeting.py` and see who calls it.
+2. Have `greet` use an f-string, and end with an exclamation mark.
+3. Run it once, and say what it prints.
+
+Nothing else is touched, and no test has to change."""
 _POLITE = r"(?:please |can you |could you |will you |now )*"
 
 
@@ -69,6 +93,61 @@ def _run(wanted: Wanted, found: re.Match[str]) -> Wanted:
     return replace(wanted, tools=(_bash(found["command"], "Run what was asked for"),))
 
 
+def _write_file(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    return replace(
+        wanted,
+        tools=(ToolCall("Write", {"file_path": _FILE, "content": _BEFORE}),),
+        say=f"I have written `{_FILE}`. Ask me to change the file.",
+    )
+
+
+def _change_file(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    edit = {"file_path": _FILE, "old_string": _OLD, "new_string": _NEW}
+    return replace(
+        wanted, tools=(ToolCall("Read", {"file_path": _FILE}),), then=(ToolCall("Edit", edit),)
+    )
+
+
+def _list_work(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    told = _write_words(120)
+    return replace(wanted, tools=(_todos(1),), then=(_todos(2),), say=told)
+
+
+def _todos(at: int) -> ToolCall:
+    """The list with so many done, and the next one begun."""
+    states = ("completed",) * at + ("in_progress",) + ("pending",) * len(_STEPS)
+    items = [
+        {"content": step, "status": state, "activeForm": step}
+        for step, state in zip(_STEPS, states, strict=False)
+    ]
+    return ToolCall("TodoWrite", {"todos": items})
+
+
+def _delegate(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    task = {
+        "description": "Look at the files",
+        "prompt": "list the files",
+        "subagent_type": "general-purpose",
+    }
+    return replace(
+        wanted,
+        tools=(ToolCall("Task", task),),
+        say="The sub-agent has looked at the files and is done.",
+    )
+
+
+def _plan(wanted: Wanted, _: re.Match[str]) -> Wanted:
+    return replace(
+        wanted,
+        tools=(ToolCall("EnterPlanMode", {}),),
+        then=(
+            ToolCall("Write", {"file_path": PLAN_FILE, "content": _PLAN}),
+            ToolCall("ExitPlanMode", {}),
+        ),
+        say="That was the plan, and you have decided. I cannot carry anything out.",
+    )
+
+
 def _work(wanted: Wanted, found: re.Match[str]) -> Wanted:
     seconds = min(int(found["time"] or 10), _MOST_SECONDS)
     # Not a `sleep`: the CLI refuses one that stands alone.
@@ -84,8 +163,11 @@ def _think(wanted: Wanted, found: re.Match[str]) -> Wanted:
 
 def _write(wanted: Wanted, found: re.Match[str]) -> Wanted:
     count = min(int(found["count"] or found["length"] or _LONG), _MOST_WORDS)
-    words = (_FILLER * (count // len(_FILLER) + 1))[:count]
-    return replace(wanted, say=" ".join(words))
+    return replace(wanted, say=_write_words(count))
+
+
+def _write_words(count: int) -> str:
+    return " ".join((_FILLER * (count // len(_FILLER) + 1))[:count])
 
 
 def _be_silent(wanted: Wanted, found: re.Match[str]) -> Wanted:
@@ -121,6 +203,11 @@ _TABLE: tuple[tuple[str, Callable[[Wanted, re.Match[str]], Wanted]], ...] = (
     (r"(list|show)( me)?( all)?( the| your| my)? files( here)?|what files are (there|here)", _list),
     (r"(read|show|open|print)( me)?( the)? file (?P<name>[\w][\w./-]{0,200})", _read),
     (r"(run|execute)( the command)? `?(?P<command>[^`\n]{1,300}?)`?", _run),
+    (r"(write|create|make)( me)? a( new)? file", _write_file),
+    (r"(change|edit)( the| that| this| a)? file", _change_file),
+    (r"(work through|make|write)( me)? a( todo| to-do)? list", _list_work),
+    (r"(ask|use|start|send)( me)? a sub-?agent", _delegate),
+    (r"(make|write)( me)? a plan( first)?", _plan),
     (r"work( hard)?( for( about)? (?P<time>\d{1,4}) ?(s|secs?|seconds?))?", _work),
     (r"think( hard)?( (about|of|over) (?P<topic>.{1,200}?))?", _think),
     (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cowork.demo import talk
-from cowork.demo.directives import ToolCall, Wanted, parse
+from cowork.demo.directives import PLAN_FILE, ToolCall, Wanted, parse
 from cowork.demo.plain_words import understood
 from cowork.demo.transcript import Context, ToolResult, is_side_request, read
 
@@ -22,6 +22,7 @@ BREAK_AFTER = 3
 
 _BIG_PIECE = 1024
 _RESULT_LENGTH = 2000
+_PLAN_FILE = re.compile(r"/[^\s\"'`\\]*/plans/[\w.-]+\.md")
 _WORD = re.compile(r"\s*\S+\s*")
 # What the service says with a status: the error's type and a sentence.
 _FAILURES = {
@@ -87,6 +88,7 @@ def direct(body: Mapping[str, Any], *, attempt: int = 1, delay_s: float = 0.0) -
     wanted = _offered(understood(parse(context.question)), body)
     if wanted.delay_ms is not None:
         delay_s = wanted.delay_ms / 1000
+    wanted = replace(wanted, then=_with_plan_file(wanted.then, body))
     calling = _calling(wanted, len(context.tool_results), delay_s)
     if calling is not None:
         return calling
@@ -112,6 +114,19 @@ def _calling(wanted: Wanted, results: int, delay_s: float) -> Scene | None:
     if wanted.then and results == len(wanted.tools):
         return Scene(tools=wanted.then, stop_reason="tool_use", delay_s=delay_s)
     return None
+
+
+def _with_plan_file(calls: tuple[ToolCall, ...], body: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls with the file that a plan is to be written to, which the CLI tells in a message."""
+    if not any(call.arguments.get("file_path") == PLAN_FILE for call in calls):
+        return calls
+    told = _PLAN_FILE.findall(json.dumps(body.get("messages")))
+    return tuple(
+        replace(call, arguments={**call.arguments, "file_path": told[-1]})
+        if told and call.arguments.get("file_path") == PLAN_FILE
+        else call
+        for call in calls
+    )
 
 
 def _offered(wanted: Wanted, body: Mapping[str, Any]) -> Wanted:

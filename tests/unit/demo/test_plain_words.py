@@ -89,6 +89,41 @@ def test_thoughts_lengths_silence_and_errors() -> None:
     assert (limited.status, limited.retry_after_s) == (429, 5)
 
 
+def test_files_a_list_a_sub_agent_and_a_plan_are_tool_calls() -> None:
+    assert [call.name for call in asked("write a file").tools] == ["Write"]
+    change = asked("Please change the file.")
+    assert [call.name for call in (*change.tools, *change.then)] == ["Read", "Edit"]
+    assert (
+        change.then[0].arguments["old_string"]
+        in asked("write a file").tools[0].arguments["content"]
+    )
+    listed = asked("work through a list")
+    states = [
+        [each["status"] for each in call.arguments["todos"]]
+        for call in (*listed.tools, *listed.then)
+    ]
+    assert states[0] == ["completed", "in_progress", "pending", "pending"]
+    assert states[1] == ["completed", "completed", "in_progress", "pending"]
+    (task,) = asked("ask a sub-agent").tools
+    assert (task.name, task.arguments["prompt"]) == ("Task", "list the files")
+
+
+def test_a_plan_is_written_to_the_file_that_the_cli_has_named() -> None:
+    (first,) = direct(body("make a plan")).tools
+    assert first.name == "EnterPlanMode"
+    request = body("make a plan")
+    call = {"type": "tool_use", "id": "t", "name": "EnterPlanMode", "input": {}}
+    told = "Write it to /home/me/.claude/plans/calm-fox.md"
+    result = {"type": "tool_result", "tool_use_id": "t", "content": told}
+    request["messages"] += [
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    written, asking = direct(request).tools
+    assert (written.name, asking.name) == ("Write", "ExitPlanMode")
+    assert written.arguments["file_path"] == "/home/me/.claude/plans/calm-fox.md"
+
+
 def test_a_question_to_the_user_is_a_tool_where_there_is_one_and_else_words() -> None:
     assert said("ask me a question") == ASKED
     (call,) = direct(body("ask me a question", tools=("Bash", "AskUserQuestion"))).tools
