@@ -6,6 +6,7 @@ They are the same for everybody and need no key; every call that the page makes 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,8 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'none'; object-src 'none'"
 )
+# Whole lines: a fifteenth of what a browser would be sent.  The others keep their numbers.
+_COMMENT = re.compile(rb"^[ \t]*(?://[^\n]*|/\*.*?\*/[ \t]*)$", re.DOTALL | re.MULTILINE)
 _TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -51,6 +54,8 @@ def assets() -> dict[str, Asset]:
 
 def _read(file: Path) -> Asset:
     content = file.read_bytes()
+    if file.parent == FOLDER and file.suffix in {".css", ".js"} and file.name != CLIENT:
+        content = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), content)
     return Asset(content, _TYPES[file.suffix], hashlib.sha256(content).hexdigest()[:32])
 
 
