@@ -3,15 +3,20 @@
 import { ChatView } from "./chat.js";
 import { forget, liveTurns } from "./conversation.js";
 import { button, cut, emit, h, iconButton, kept, on, toast } from "./dom.js";
-import { ask as askDialog, closeMenu } from "./menu.js";
-import { Rail } from "./rail.js";
+import { lostCard } from "./errors.js";
+import { ask as askDialog, closeMenu, goTo } from "./menu.js";
+import { Rail, setTitle } from "./rail.js";
 import "./seen.js";
-import { client, setKey } from "./server.js";
+import { client, features, known, look, setKey } from "./server.js";
+import { Side } from "./side.js";
 
 const main = document.getElementById("main");
 const stage = document.getElementById("stage");
 const rail = new Rail(document.getElementById("rail"));
 const chat = new ChatView(rail);
+const scrim = document.getElementById("scrim");
+const side = new Side(document.getElementById("side"));
+chat.head.append(side.button);
 const LOADERS = {
   sessions: () => import("./sessions.js"),
   processes: () => import("./processes.js"),
@@ -34,9 +39,9 @@ function routeOf(hash) {
 async function show() {
   closeMenu();
   document.body.classList.remove("rail-open");
+  if (side.isOverlay) side.toggle(false);
   const { view, rest } = routeOf(location.hash);
   if (view === "demo") {
-    kept.set("demo", true);
     location.replace("#/chat");
     return;
   }
@@ -47,14 +52,18 @@ async function show() {
   }
   shown?.leave?.();
   rail.view(view);
-  if (LOADERS[view]) {
+  document.body.dataset.view = view;
+  if (view !== "chat") {
     rail.choose(null);
-    const { open } = await LOADERS[view]();
+    const { open } = LOADERS[view] ? await LOADERS[view]() : { open: () => ({ el: nowhere() }) };
     if (routeOf(location.hash).view !== view) return;
     const made = open();
     shown = made;
-    place(pageHead(view), made.el);
-    document.title = `${view[0].toUpperCase()}${view.slice(1)} · XO Cowork`;
+    const name = LOADERS[view] ? `${view[0].toUpperCase()}${view.slice(1)}` : "Not found";
+    // It may be longer than the screen, with nothing in it to go to by the keyboard.
+    Object.assign(made.el, { tabIndex: 0, role: "region", ariaLabel: name });
+    place(pageHead(name), made.el);
+    setTitle(name);
     return;
   }
   const [project, turn] = rest;
@@ -65,6 +74,7 @@ async function show() {
   kept.set("place", location.hash);
   if (shown !== chat) place(chat.head, chat.el);
   shown = chat;
+  rail.choose(project);
   const isWide = matchMedia("(min-width: 720px)").matches;
   chat.open(project, turn || null);
   if (isWide && !chat.dock.isOpen && !rail.el.contains(document.activeElement)) chat.composer.focus();
@@ -75,8 +85,10 @@ function place(head, view) {
   main.replaceChildren(view);
 }
 
-function pageHead(view) {
-  const title = view[0].toUpperCase() + view.slice(1);
+/** An address that the page does not know. */
+const nowhere = () => h("div.page", {}, lostCard("There is no such page", location.hash, null, [["#/chat", "Chat"], ["#/sessions", "Sessions"], ["#/processes", "Processes"], ["#/health", "Health"]]));
+
+function pageHead(title) {
   return h("header.head", {}, iconButton("menu", "Projects", () => emit("rail", true), "quiet.open-rail"), h("h1", { tabIndex: -1 }, title));
 }
 
@@ -85,8 +97,9 @@ async function firstProject() {
   const { rest } = routeOf(kept.get("place", ""));
   if (rest[0]) return rest[0];
   if (!rail.sessions.length) await rail.refresh();
+  await known();
   const name = rail.sessions[0]?.project_id;
-  return name && !kept.get("demo") ? name : "my-project";
+  return name && !features.demo ? name : "my-project";
 }
 
 async function newProject() {
@@ -112,7 +125,7 @@ async function wantKey() {
     return;
   }
   setKey(given.key);
-  await rail.refresh();
+  await Promise.all([rail.refresh(), look().catch(() => null)]);
   if (!rail.fault) {
     toast("The key is taken");
     if (shown === chat) chat.reload();
@@ -166,8 +179,8 @@ if ("BroadcastChannel" in globalThis) {
 
 const KEYS = [
   ["/", "Filter projects"],
-  ["j, k", "Next and previous project or turn"],
-  ["Enter", "Open; in the composer: send"],
+  ["j, k", "Next and previous: turn, row or project, where the focus is"],
+  ["Enter", "Open; on a turn: what can be done with it; in the composer: send"],
   ["Shift Enter", "New line"],
   ["Ctrl Enter", "Interrupt and ask"],
   ["↑", "Edit the last question"],
@@ -176,28 +189,46 @@ const KEYS = [
   ["n", "New project"],
   ["c", "To the composer"],
   ["A, S, D, E", "Allow, for this session, deny, edit what waits for you"],
+  ["1 to 9", "Choose an answer"],
+  ["p", "Side panel: changes, todos, processes"],
   ["?", "This list"],
 ];
 
 function help() {
-  const rows = KEYS.map(([key, says]) => h("div.key-row", {}, h("span", {}, key.split(" ").map((each) => h("kbd", {}, each))), h("span", {}, says)));
-  askDialog("Keys", { body: h("div.keys", {}, rows), yes: "Close" });
+  const rows = KEYS.map(([key, says]) => h("div.key-row", {}, h("span", {}, key.split(/[ ,]+/).map((each) => (each === "to" ? "to" : h("kbd", {}, each)))), h("span", {}, says)));
+  askDialog("Keys", { body: h("div.keys", {}, rows), yes: "Close", no: null });
 }
 
-async function goTo() {
-  const list = h("datalist", { id: "projects-known" }, rail.sessions.map((each) => h("option", { value: each.project_id })));
-  const dialog = askDialog("Go to a project", { body: list, fields: [["name", "Name", ""]], yes: "Open" });
-  document.getElementById("ask-name")?.setAttribute("list", "projects-known");
-  const given = await dialog;
-  if (!given?.name) return;
-  const wanted = given.name.toLowerCase();
-  const found = rail.sessions.find((each) => each.project_id.toLowerCase().includes(wanted));
-  location.hash = `#/chat/${encodeURIComponent(found?.project_id ?? given.name)}`;
+async function goToProject() {
+  const name = await goTo(rail.sessions);
+  if (name !== null) location.hash = `#/chat/${encodeURIComponent(name)}`;
+}
+
+/** What j and k move the focus among: the projects, the turns, or the rows of a table. */
+function movable() {
+  const isAtRail = rail.el.contains(document.activeElement);
+  if (!isAtRail && shown === chat) return [...chat.stream.querySelectorAll(".turn")];
+  const rows = isAtRail ? [] : [...main.querySelectorAll("tbody tr")].map((row) => row.querySelector("a, button")).filter(Boolean);
+  return rows.length ? rows : rail.links;
+}
+
+function move(step) {
+  const found = movable();
+  if (!found.length) return;
+  const now = found.findIndex((each) => each.contains(document.activeElement));
+  const first = found.findIndex((each) => each.getAttribute("aria-current"));
+  // Without a place among turns, the last one is the nearest.
+  const from = now >= 0 ? now + step : first >= 0 ? first + step : found[0].matches(".turn") ? found.length - 1 : 0;
+  const next = found[Math.max(0, Math.min(found.length - 1, from))];
+  if (next.matches(".turn")) next.tabIndex = -1;
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: next.matches(".turn") ? "start" : "nearest" });
 }
 
 function escape() {
   if (closeMenu()) return;
   if (document.body.classList.contains("rail-open")) emit("rail", false);
+  else if (side.isOverlay) side.toggle(false);
   else if (shown === chat && !chat.composer.options.el.hidden) chat.composer.toggleOptions();
   else if (document.activeElement === rail.filter) rail.filter.blur();
   else if (shown === chat && chat.conversation?.live.length) chat.conversation.stop();
@@ -207,7 +238,7 @@ document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
-    goTo();
+    goToProject();
     return;
   }
   if (event.key === "Escape") {
@@ -215,13 +246,19 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  if (event.key === "Enter" && event.target.matches(".turn")) {
+    event.preventDefault();
+    event.target.querySelector(".foot .actions button:last-child")?.click();
+    return;
+  }
   const act = {
     "/": () => rail.filter.focus(),
     "?": help,
     n: newProject,
     c: () => shown === chat && chat.composer.focus(),
-    j: () => rail.move(1),
-    k: () => rail.move(-1),
+    p: () => shown === chat && side.toggle(),
+    j: () => move(1),
+    k: () => move(-1),
   }[event.key];
   if (!act || (shown === chat && chat.dock.isOpen && event.target.closest(".dock"))) return;
   event.preventDefault();
@@ -235,11 +272,14 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   else if (chat.dock.isOpen) chat.dock.el.focus();
   else chat.composer.focus();
 });
-document.getElementById("scrim").addEventListener("click", () => emit("rail", false));
+scrim.addEventListener("click", () => {
+  emit("rail", false);
+  if (side.isOverlay) side.toggle(false);
+});
 
 async function lookAfterHealth() {
   try {
-    const { ready } = await client.health();
+    const { ready } = await look();
     rail.health(ready);
   } catch {
     // The list says what is wrong with the server.

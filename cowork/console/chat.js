@@ -1,19 +1,21 @@
 // The chat: a project's head, its turns, and at the foot the composer or what waits for a person.
 
 import { Composer } from "./composer.js";
-import { AGAIN_MS, conversationOf } from "./conversation.js";
+import { AGAIN_MS, EVENTS, conversationOf } from "./conversation.js";
 import { Dock } from "./dock.js";
-import { button, copy, count, emit, h, icon, iconButton, kept, money, on, plural, span, toast } from "./dom.js";
-import { errorCard } from "./errors.js";
+import { button, copy, count, emit, h, icon, iconButton, money, on, plural, span, toast } from "./dom.js";
+import { errorCard, lostTurn } from "./errors.js";
 import { EXAMPLES, demoStrip } from "./examples.js";
 import { closeMenu } from "./menu.js";
-import { client } from "./server.js";
+import { client, features, known } from "./server.js";
 
 const NEAR_END = 60;
 const BANNER_MS = 2000;
 const SKELETON_MS = 300;
 // So long after an answer of this page the session's count of turns grows by that one.
 const OWN_MS = 8000;
+// A process that idles is kept for longer than that.
+const WARM_MS = 60000;
 
 export class ChatView {
   constructor(rail) {
@@ -23,6 +25,7 @@ export class ChatView {
     this.composer = new Composer({
       ask: (text, options) => this.ask(text, options),
       steer: (text) => this.conversation.steer(text),
+      warm: () => this.#warm(),
       lastQuestion: () => this.conversation?.turns.at(-1)?.text,
     });
     this.dock = new Dock({ onDecided: (id) => this.conversation.decided.add(id), onGone: (id, fault) => this.#gone(id, fault) });
@@ -34,7 +37,7 @@ export class ChatView {
     this.now = h("div.now", { hidden: true }, h("span.mark", { "aria-hidden": "true" }), (this.nowWord = h("span.now-word")), (this.nowFacts = h("span.num.soft")), h("span.hint", {}, "Esc stops"));
     this.demo = h("div");
     this.queue = h("div.queue", { hidden: true, role: "group", "aria-label": "Queue" });
-    this.el = h("div.chat", {}, this.stream, h("div.base", {}, this.pill, this.banner, this.todos, this.now, this.queue, this.demo, this.dock.el, this.composer.el));
+    this.el = h("div.chat", {}, this.stream, h("div.base", {}, this.pill, this.banner, this.queue, this.now, this.todos, this.demo, this.dock.el, this.composer.el));
     this.stream.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.follows && this.toEnd()).observe(this.stream);
     this.el.addEventListener("dragover", (event) => event.preventDefault());
@@ -48,6 +51,10 @@ export class ChatView {
       this.composer.focus();
     });
     on("drawn", () => this.follows && this.toEnd());
+    on("features", () => {
+      this.stream.querySelector(".empty")?.remove();
+      this.#changed(null);
+    });
     on("listed", (sessions) => this.#listed(sessions));
     setInterval(() => this.#second(), 1000);
     document.addEventListener("visibilitychange", () => this.#draw());
@@ -77,6 +84,7 @@ export class ChatView {
     try {
       await conversation.load();
       this.stream.querySelector(".fault-place")?.remove();
+      if (conversation !== this.conversation) return;
       if (turn && !conversation.turns.some((each) => each.id === turn)) await this.#strange(turn);
     } catch (fault) {
       if (conversation !== this.conversation) return;
@@ -91,7 +99,12 @@ export class ChatView {
     if (conversation !== this.conversation) return;
     this.#changed(null);
     const wanted = turn && conversation.turns.find((each) => each.id === turn);
-    if (wanted && wanted !== conversation.turns.at(-1)) wanted.el.scrollIntoView({ block: "start" });
+    const lost = this.stream.querySelector(".fault-place");
+    if (lost) {
+      this.follows = false;
+      this.stream.scrollTop = 0;
+      this.height = this.stream.scrollHeight;
+    } else if (wanted && wanted !== conversation.turns.at(-1)) wanted.el.scrollIntoView({ block: "start" });
     else this.toEnd();
   }
 
@@ -109,18 +122,30 @@ export class ChatView {
       }
       if (told.state === "running" || told.state === "queued") this.conversation.attach(id);
     } catch (fault) {
-      toast(`The turn of this link is not here: ${fault.message}`);
+      if (fault.code === "unauthorized") throw fault;
+      this.stream.prepend(h("div.fault-place", {}, lostTurn(id, this.conversation, fault)));
     }
   }
 
-  ask(text, options) {
+  async ask(text, options) {
+    // Whether a question may ask for approvals is the server's to say.
+    await known();
     const given = options ?? this.composer.options.values();
-    if (kept.get("approvals-off")) delete given.approvals;
     this.follows = true;
     const turn = this.conversation.ask(text, given);
     this.#changed(turn);
     this.toEnd();
-    return turn;
+  }
+
+  /** Have a process ready by the time that the question is written, where the project has none. */
+  #warm() {
+    const { conversation } = this;
+    const isWarm = performance.now() - (conversation.warmedAt ?? -WARM_MS) < WARM_MS;
+    if (isWarm || conversation.live.length || conversation.session?.process) return;
+    conversation.warmedAt = performance.now();
+    const asks = features.approvals === "optional" && this.composer.options.approvals;
+    // What is wrong with it is said when the question is asked.
+    client.warm(conversation.project, { events: EVENTS, ...(asks ? { approvals: true } : {}) }).catch(() => {});
   }
 
   leave() {
@@ -145,7 +170,8 @@ export class ChatView {
   #changed(turn) {
     this.dirty ??= new Set();
     if (turn) this.dirty.add(turn);
-    this.frame ??= requestAnimationFrame(() => this.#draw());
+    // A tab that nobody sees has no frames, but its title tells what waits.
+    this.frame ??= document.hidden ? setTimeout(() => this.#draw(), 250) : requestAnimationFrame(() => this.#draw());
   }
 
   /** Once for each frame of the screen, whatever came meanwhile. */
@@ -160,7 +186,7 @@ export class ChatView {
     this.#parts();
     this.height = this.stream.scrollHeight;
     if (this.follows) this.stream.scrollTop = this.height;
-    else if (this.height > before) this.pill.hidden = false;
+    else if (this.height > before && conversation.live.length) this.pill.hidden = false;
   }
 
   #parts() {
@@ -181,6 +207,7 @@ export class ChatView {
     this.rail.tell(conversation.project, conversation.live.length ? { state: waiting.length ? "waiting" : "running", queued: queued.length } : null);
     const turn = running ?? conversation.turns.at(-1);
     if (turn?.id && running) this.#address(turn);
+    emit("conversation", conversation);
   }
 
   /** The running turn stands in the address, so that a reload and a copied link lead to it. */
@@ -196,26 +223,28 @@ export class ChatView {
     const earlier = this.stream.querySelector(".earlier");
     if (isEmpty && !shown) this.stream.append(this.#emptyState());
     if (!isEmpty) shown?.remove();
-    if (conversation.earlier?.length && !earlier) {
-      const show = button(`Show ${plural(conversation.earlier.length, "earlier turn")}`, () => {
+    if (conversation.hasEarlier && !earlier) {
+      const show = button("Show earlier turns", async () => {
+        show.disabled = true;
+        await conversation.showEarlier().catch((fault) => toast(fault.message));
         const height = this.stream.scrollHeight;
-        conversation.showEarlier();
         show.remove();
         this.stream.scrollTop += this.stream.scrollHeight - height;
+        this.#changed(null);
       }, "plain.earlier");
       this.stream.prepend(show);
     }
-    if (kept.get("demo") && !this.demo.hasChildNodes()) this.demo.replaceChildren(demoStrip((text) => this.ask(text)));
+    if (features.demo && !this.demo.hasChildNodes()) this.demo.replaceChildren(demoStrip((text) => this.ask(text)));
     this.demo.hidden = this.dock.isOpen || Boolean(conversation.live.length);
   }
 
   #emptyState() {
-    const examples = kept.get("demo") ? EXAMPLES.demo : EXAMPLES.real;
+    const examples = features.demo ? EXAMPLES.demo : EXAMPLES.real;
     return h(
       "div.empty",
       {},
       h("h2", {}, "What is to be done?"),
-      h("p.soft", {}, kept.get("demo") ? "This is the demo model: it cannot think, but everything between its words and you is real. Ask below, or begin with one of these." : "Ask below, or begin with one of these."),
+      h("p.soft", {}, features.demo ? "This is the demo model: it cannot think, but everything between its words and you is real. Ask below, or begin with one of these." : "Ask below, or begin with one of these."),
       h("div.examples", {}, examples.map(([label, text, note]) => h("button.example", { type: "button", onclick: () => this.ask(text) }, h("span", {}, label), h("span.soft.small-text", {}, note)))),
     );
   }
@@ -242,8 +271,8 @@ export class ChatView {
     this.shownTodos = items;
     const done = items.filter((item) => item.state === "completed").length;
     const now = items.find((item) => item.state === "in_progress");
-    const list = h("ul", {}, items.map((item) => h(`li.${item.state}`, {}, h("span.mark", { "aria-hidden": "true" }, item.state === "completed" ? icon("check") : ""), h("span", {}, item.text), h("span.sr", {}, item.state.replace("_", " ")))));
-    this.todos.replaceChildren(h("details", { open: this.todos.querySelector("details")?.open ?? false }, h("summary", {}, h("span.num", {}, `${done} of ${items.length}`), now ? ` · ${now.text}` : ""), list));
+    const list = h("ul.todo-list", {}, items.map((item) => h(`li.${item.state}`, {}, h("span.mark", { "aria-hidden": "true" }, item.state === "completed" ? icon("check") : ""), h("span", {}, item.text), h("span.sr", {}, item.state.replace("_", " ")))));
+    this.todos.replaceChildren(h("details", { open: this.todos.querySelector("details")?.open ?? false }, h("summary", {}, icon("fold"), h("span.num", {}, `${done} of ${items.length}`, now ? ` · ${now.text}` : "")), list));
   }
 
   #queue(queued) {

@@ -115,7 +115,7 @@ export class CoworkClient {
   rename(project: string, title: string | null): Promise<Json>;
   deleteSession(project: string): Promise<Json>;
   interruptProject(project: string): Promise<Json>;
-  warm(project: string): Promise<null>;
+  warm(project: string, wanted?: { approvals?: boolean | null; events?: EventKind[] }): Promise<null>;
   fork(project: string, body: { to: string; at_turn?: string }, options?: { idempotencyKey?: string }): Promise<Json>;
   rewind(project: string, body: { to_turn: string; files?: "keep" | "preview" | "restore" }, options?: { idempotencyKey?: string }): Promise<Json>;
   health(): Promise<Json>;

@@ -183,8 +183,9 @@ export class CoworkClient {
   interruptProject(project) {
     return this.call("POST", `/sessions/${segment(project)}/interrupt`);
   }
-  warm(project) {
-    return this.call("POST", `/sessions/${segment(project)}/warm`);
+  /** Have a process ready for the next question; `wanted` is what that will have of `approvals`, `events`. */
+  warm(project, wanted) {
+    return this.call("POST", `/sessions/${segment(project)}/warm`, wanted);
   }
   fork(project, { to, at_turn }, { idempotencyKey = newKey() } = {}) {
     const headers = { "Idempotency-Key": idempotencyKey };

@@ -16,7 +16,7 @@ const PADDING_PX = 20;
 const LONG = 4000;
 
 export class Composer {
-  /** `acts`: `ask(text, options)`, `steer(text)`, `stop()`, `lastQuestion()`. */
+  /** `acts`: `ask(text, options)`, `steer(text)`, `stop()`, `lastQuestion()`, `warm()`. */
   constructor(acts) {
     this.acts = acts;
     this.project = null;
@@ -36,7 +36,10 @@ export class Composer {
       h("div.composer-box", {}, this.chips, this.text, h("div.composer-foot", {}, iconButton("clip", "Attach files", () => this.file.click()), this.file, this.optionsButton, h("span.space"), h("span.split", {}, this.send, this.how))),
       this.why,
     );
-    this.text.addEventListener("input", () => this.#changed());
+    this.text.addEventListener("input", () => {
+      this.#changed();
+      if (this.text.value.trim()) this.acts.warm();
+    });
     this.text.addEventListener("keydown", (event) => this.#key(event));
     this.text.addEventListener("paste", (event) => this.#paste(event));
     this.file.addEventListener("change", () => {

@@ -9,7 +9,7 @@ import { TurnView } from "./turn.js";
 export const EVENTS = ["tool", "thinking", "status", "approval", "usage", "subagent", "todo"];
 // A browser opens six connections to a server: so many streams leave some for everything else.
 const STREAMS = 4;
-const PAGES = 10;
+const PAGE = 200;
 const SHOWN_TURNS = 30;
 const FEET = 8;
 const MOST_KEPT = 20;
@@ -89,7 +89,17 @@ export class Conversation {
   }
 
   async #load() {
-    const messages = await this.#messages();
+    const told = this.#toldBy(await this.#lastMessages());
+    const found = [...told.values()];
+    this.earlier = found.slice(0, -SHOWN_TURNS);
+    this.turns = [...found.slice(-SHOWN_TURNS), ...this.turns.filter((turn) => !told.has(turn.id))];
+    this.el.replaceChildren(...this.turns.map((turn) => turn.el));
+    await this.#catchUp();
+    this.changed(null);
+  }
+
+  /** The turns of these messages, by their ids. */
+  #toldBy(messages) {
     const told = new Map();
     const seen = new Set();
     for (const message of messages) {
@@ -102,44 +112,54 @@ export class Conversation {
         seen.add(live);
       }
       if (live || seen.has(turn)) continue;
-      if (message.role === "user" || !turn) {
+      if (message.role === "user" && turn) {
+        turn.on_status({ status: "steered", steer_id: message.id, state: "joined", text: questionOf(message.parts)[0] });
+        continue;
+      }
+      if (!turn) {
         turn = new TurnView(this, { id: message.turn_id, at: message.created_at });
         turn.state = message.state === "interrupted" ? "interrupted" : "succeeded";
         told.set(id, turn);
       }
       if (message.role === "user") turn.setQuestion(...questionOf(message.parts));
       else turn.history(message.parts);
+      if (message.error) turn.refused(message.error);
     }
-    const found = [...told.values()];
-    this.earlier = found.slice(0, -SHOWN_TURNS);
-    this.turns = [...found.slice(-SHOWN_TURNS), ...this.turns.filter((turn) => !told.has(turn.id))];
-    this.el.replaceChildren(...this.turns.map((turn) => turn.el));
-    await this.#catchUp();
-    this.changed(null);
+    return told;
   }
 
-  showEarlier() {
+  get hasEarlier() {
+    return this.earlier?.length > 0 || Boolean(this.before);
+  }
+
+  /** Show turns from before those that are shown. */
+  async showEarlier() {
+    if (!this.earlier.length) this.earlier = [...this.#toldBy(await this.#messagesBefore(this.before)).values()];
     this.turns.unshift(...this.earlier);
     this.el.prepend(...this.earlier.map((turn) => turn.el));
     this.earlier = [];
   }
 
-  async #messages() {
-    const found = [];
+  async #lastMessages() {
     try {
-      this.session = await client.session(this.project);
-      let after;
-      for (let page = 0; page < PAGES; page += 1) {
-        const { messages, next } = await client.messages(this.project, { limit: 200, after });
-        found.push(...messages);
-        if (!next) break;
-        after = next;
-      }
+      const [session, messages] = await Promise.all([client.session(this.project), this.#messagesBefore()]);
+      this.session = session;
+      return messages;
     } catch (fault) {
       if (fault.code !== "session_not_found") throw fault;
       this.session = null;
+      return [];
     }
-    return found;
+  }
+
+  /** The last messages, or those before one; `before` is where the rest is. */
+  async #messagesBefore(before) {
+    const { messages, next } = await client.messages(this.project, before ? { limit: PAGE, before } : { limit: PAGE, last: true });
+    // A turn is shown whole: what a page has of one alone comes with the next page.
+    const begin = next ? messages.findIndex((each) => each.id === each.turn_id) : 0;
+    const whole = begin > 0 ? messages.slice(begin) : messages;
+    this.before = next ? whole[0].id : null;
+    return whole;
   }
 
   /** Read on in what still runs; tell what the last turns took. */
@@ -247,7 +267,6 @@ export class Conversation {
       if (turn.isLive) turn.finish(await client.turn(turn.id));
     } catch (fault) {
       if (signal.aborted) return;
-      if (this.#approvalsAreOff(fault, turn, key)) return;
       if (!(fault instanceof CoworkError)) console.error(fault);
       turn.refused(fault);
       if (fault.code === "unauthorized") emit("key-wanted");
@@ -259,19 +278,6 @@ export class Conversation {
       this.changed(turn);
       emit("ended", { project: this.project, turn });
     }
-  }
-
-  /** A server that lets no question ask for approvals says so once; it is asked without then. */
-  #approvalsAreOff(fault, turn, key) {
-    const says = Array.isArray(fault.detail) && fault.detail.some((each) => each.loc?.[1] === "approvals");
-    if (!says || !turn.options?.approvals) return false;
-    kept.set("approvals-off", true);
-    emit("approvals-off");
-    this.#done(turn.id, key);
-    const { approvals: _, ...body } = turn.options;
-    this.drop(turn);
-    this.#ask(body, { key: newKey() });
-    return true;
   }
 
   drop(turn) {

@@ -6,6 +6,9 @@ const AROUND = 3;
 const MOST_ROWS = 400;
 // Beyond this many cells the longest common part is not looked for: all out, all in.
 const MOST_CELLS = 400000;
+// Beyond this many, or with less in common, two lines are not held against each other by words.
+const MOST_WORD_CELLS = 40000;
+const LEAST_SHARE = 0.4;
 
 const lines = (text) => (text === "" ? [] : text.replace(/\n$/, "").split("\n"));
 
@@ -27,7 +30,11 @@ export function diffRows(before, after) {
 
 function between(a, b) {
   const whole = [...a.map((text) => ["-", text]), ...b.map((text) => ["+", text])];
-  if (a.length * b.length > MOST_CELLS || !a.length || !b.length) return whole;
+  return a.length * b.length > MOST_CELLS || !a.length || !b.length ? whole : aligned(a, b);
+}
+
+/** `[sign, piece]` of both, with the longest part that they have in common as " ". */
+function aligned(a, b) {
   const width = b.length + 1;
   const longest = new Uint32Array((a.length + 1) * width);
   for (let i = a.length - 1; i >= 0; i -= 1)
@@ -52,6 +59,53 @@ function between(a, b) {
   return found;
 }
 
+const wordsOf = (text) => text.match(/[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu) ?? [];
+
+/** The pieces `[text, whether it differs]` of both lines; null where they have too little in common. */
+function changedWords(before, after) {
+  const [a, b] = [wordsOf(before), wordsOf(after)];
+  if (a.length * b.length > MOST_WORD_CELLS) return null;
+  const all = aligned(a, b);
+  const same = all.filter(([sign, text]) => sign === " " && text.trim()).reduce((sum, [, text]) => sum + text.length, 0);
+  if (same < LEAST_SHARE * Math.max(before.trim().length, after.trim().length, 1)) return null;
+  return ["+", "-"].map((other) => joined(all.filter(([sign]) => sign !== other).map(([sign, text]) => [text, sign !== " "])));
+}
+
+/** Neighbours that both differ, or both do not, as one piece; the blanks around what differs do not. */
+function joined(pieces) {
+  const found = [];
+  const add = (text, differs) => {
+    const last = found.at(-1);
+    if (last && last[1] === differs) last[0] += text;
+    else if (text) found.push([text, differs]);
+  };
+  for (const [place, [text, differs]] of pieces.entries()) {
+    const isEdge = !text.trim() && !(pieces[place - 1]?.[1] && pieces[place + 1]?.[1]);
+    add(text, differs && !isEdge);
+  }
+  return found;
+}
+
+/** Of rows `[sign, text, ...]`, the pieces of each that took the place of another, by its place. */
+function changedPieces(rows) {
+  const found = new Map();
+  for (let at = 0; at < rows.length; ) {
+    let dels = at;
+    while (dels < rows.length && rows[dels][0] === "-") dels += 1;
+    let adds = dels;
+    while (adds < rows.length && rows[adds][0] === "+") adds += 1;
+    for (let pair = 0; pair < Math.min(dels - at, adds - dels); pair += 1) {
+      const pieces = changedWords(rows[at + pair][1], rows[dels + pair][1]);
+      if (pieces) {
+        found.set(at + pair, pieces[0]);
+        found.set(dels + pair, pieces[1]);
+      }
+    }
+    at = Math.max(adds, at + 1);
+  }
+  return found;
+}
+
 export function diffStat(edits) {
   const rows = edits.flatMap((each) => diffRows(each.before, each.after));
   return { added: rows.filter(([sign]) => sign === "+").length, removed: rows.filter(([sign]) => sign === "-").length };
@@ -61,6 +115,7 @@ export function diffOf(path, before, after) {
   const rows = diffRows(before, after);
   const near = rows.map((_, place) => rows.slice(Math.max(0, place - AROUND), place + AROUND + 1).some(([sign]) => sign !== " "));
   const body = h("div.diff-rows", { tabIndex: 0, role: "group", "aria-label": `Changes to ${path ?? "a file"}` });
+  const pieces = changedPieces(rows);
   let skipped = 0;
   const shown = rows.filter((_, place) => near[place]).length;
   for (const [place, [sign, text, old, fresh]] of rows.entries()) {
@@ -74,7 +129,7 @@ export function diffOf(path, before, after) {
     const kind = sign === "+" ? "add" : sign === "-" ? "del" : "same";
     const word = sign === "+" ? "added: " : sign === "-" ? "removed: " : "";
     body.append(
-      h(`div.diff-row.${kind}`, {}, h("span.no.old", { "aria-hidden": "true" }, String(old ?? "")), h("span.no", { "aria-hidden": "true" }, String(fresh ?? "")), h("span.sign", { "aria-hidden": "true" }, sign === "-" ? "−" : sign), h("span.sr", {}, word), h("span.text", {}, text || " ")),
+      h(`div.diff-row.${kind}`, {}, h("span.no.old", { "aria-hidden": "true" }, String(old ?? "")), h("span.no", { "aria-hidden": "true" }, String(fresh ?? "")), h("span.sign", { "aria-hidden": "true" }, sign === "-" ? "−" : sign), h("span.sr", {}, word), h("span.text", {}, pieces.get(place)?.map(([piece, differs]) => (differs ? h("span.changed", {}, piece) : piece)) ?? (text || " "))),
     );
   }
   if (shown > MOST_ROWS) body.append(h("div.diff-gap", {}, `${shown - MOST_ROWS} more lines`));

@@ -88,23 +88,25 @@ export class Dock {
   }
 
   #plan(asked) {
-    const text = h("div.plan", { tabIndex: 0, role: "group", "aria-label": "The plan" }, markdown(asked.plan ?? asked.input?.plan ?? ""));
+    const plan = asked.plan ?? asked.input?.plan ?? "";
+    if (!plan.trim()) this.body.append(h("p.soft", {}, "It wrote no plan down; what it says about it stands above."));
+    const text = h("div.plan", { tabIndex: 0, role: "group", "aria-label": "The plan" }, markdown(plan));
     const mode = h("select", { "aria-label": "How to carry it out" }, h("option", { value: "" }, "asking before edits"), h("option", { value: "acceptEdits" }, "editing without asking"));
-    this.body.append(text);
+    if (plan.trim()) this.body.append(text);
     const allow = () => this.#send({ decision: "allow", ...(mode.value ? { permission_mode: mode.value } : {}) });
-    this.bar.append(this.#denial("Keep planning…"), h("span.space"), mode, this.#action("Carry it out", "a", allow, "primary"));
+    this.bar.append(this.#denial("Keep planning…", { hint: "What the plan should have (may stay empty)", yes: "Keep planning", stop: "Reject and stop", kind: "primary" }), h("span.space"), mode, this.#action("Carry it out", "a", allow, "primary"));
   }
 
   /** Deny, with words for the model where there are any. */
-  #denial(label = "Deny…") {
+  #denial(label = "Deny…", { hint = "What to do instead (may stay empty)", yes = "Deny", stop = "Deny and stop", kind = "danger" } = {}) {
     return this.#action(label, "d", () => {
-      const words = h("input", { placeholder: "What it should do instead (may stay empty)", "aria-label": "Words for the model", autocomplete: "off" });
+      const words = h("input", { placeholder: hint, "aria-label": "Words for the model", autocomplete: "off" });
       const deny = (more) => () => this.#send({ decision: "deny", ...(words.value.trim() ? { message: words.value.trim() } : {}), ...more });
       words.addEventListener("keydown", (event) => {
         if (event.key === "Enter") deny({})();
       });
       this.keys = {};
-      this.bar.replaceChildren(words, button("Deny", deny({}), "danger"), button("Deny and stop", deny({ interrupt: true })));
+      this.bar.replaceChildren(words, button(yes, deny({}), kind), button(stop, deny({ interrupt: true })));
       words.focus();
     });
   }

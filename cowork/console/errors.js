@@ -64,6 +64,26 @@ export function errorCard(fault, { again = null, project = null } = {}) {
   return card;
 }
 
+/** A link that leads nowhere: what was looked for, why it may be gone, and ways on, as `[href, name]`. */
+export function lostCard(title, looked, why, ways) {
+  return h(
+    "section.card.lost-link",
+    { role: "alert" },
+    h("h3.card-title", {}, icon("alert"), title),
+    h("p", {}, "Looked for: ", h("code", {}, cut(looked, 200))),
+    why ? h("p.soft", {}, why) : null,
+    h("div.cure", {}, ways.map(([href, name]) => h("a.button-link", { href }, name))),
+  );
+}
+
+/** A link to a turn that is not in the conversation. */
+export function lostTurn(id, { project, turns }, { code }) {
+  const why = code === "turn_expired" ? "It has ended, and the server keeps a turn for a while only." : "It may be another server's or another key's, or was deleted with its session.";
+  const here = `#/chat/${encodeURIComponent(project)}`;
+  const then = turns.length ? "What is still known of this conversation is below." : "Nothing has been asked in this project here.";
+  return lostCard("This link leads to an answer that is not here", `turn ${id} of ${project}`, `${why} ${then}`, [...(turns.length ? [[here, "To its end"]] : []), ["#/sessions", "All sessions"]]);
+}
+
 const sentence = (text) => {
   const said = cut(text ?? "", 600);
   return said ? said[0].toUpperCase() + said.slice(1) + (/[.!?…]$/.test(said) ? "" : ".") : "";

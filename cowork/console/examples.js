@@ -18,7 +18,11 @@ export const EXAMPLES = {
 const TRICKS = [
   ["A tool", "list the files"],
   ["An approval", "run touch hello.txt"],
+  ["An edit", "write a file"],
   ["A question to you", "ask me a question"],
+  ["A plan", "make a plan"],
+  ["A list", "work through a list"],
+  ["A sub-agent", "ask a sub-agent"],
   ["Thinking", "think about the sea"],
   ["A long answer", "write 600 words"],
   ["Silence", "be silent for 10 seconds"],

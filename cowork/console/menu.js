@@ -1,6 +1,6 @@
-// A menu under a button, and a dialog that asks: both by the keyboard too.
+// A menu under a button, a dialog that asks, and the list of projects to go to: all by the keyboard.
 
-import { button, h } from "./dom.js";
+import { ago, button, h } from "./dom.js";
 
 let open = null;
 
@@ -62,7 +62,7 @@ document.addEventListener("pointerdown", (event) => {
 });
 
 /** Ask by a dialog; `fields` are `[name, label, value]`. Resolves to their values, or null. */
-export function ask(title, { text = "", fields = [], yes = "OK", danger = false, body = null } = {}) {
+export function ask(title, { text = "", fields = [], yes = "OK", no = "Cancel", danger = false, body = null } = {}) {
   return new Promise((resolve) => {
     const inputs = fields.map(([name, label, value]) => {
       const input = h("input", { name, value, id: `ask-${name}`, autocomplete: "off", spellcheck: "false" });
@@ -81,7 +81,7 @@ export function ask(title, { text = "", fields = [], yes = "OK", danger = false,
       text ? h("p", {}, text) : null,
       body,
       inputs.map(([, , label]) => label),
-      h("div.row.end", {}, button("Cancel", () => finish(null)), button(yes, () => finish(values()), danger ? "danger" : "primary")),
+      h("div.row.end", {}, no && button(no, () => finish(null)), button(yes, () => finish(values()), danger ? "danger" : "primary")),
     );
     const dialog = h("dialog", { "aria-labelledby": "ask-title" }, form);
     dialog.addEventListener("cancel", (event) => {
@@ -97,4 +97,65 @@ export function ask(title, { text = "", fields = [], yes = "OK", danger = false,
     (inputs[0]?.[1] ?? dialog.querySelector(".end button:last-child")).focus();
     inputs[0]?.[1].select();
   });
+}
+
+const SHOWN_PROJECTS = 8;
+
+/** Ask which project of `sessions` to go to; its name, or null. A name that is none begins one. */
+export function goTo(sessions) {
+  return new Promise((resolve) => {
+    let rows = [];
+    let at = 0;
+    const field = h("input", { id: "goto-name", role: "combobox", "aria-expanded": "true", "aria-controls": "goto-list", "aria-label": "Name of a project", placeholder: "Go to a project", autocomplete: "off", spellcheck: "false" });
+    const list = h("ul.goto-list", { id: "goto-list", role: "listbox", "aria-label": "Projects" });
+    const dialog = h("dialog.goto", { "aria-label": "Go to a project" }, field, list, h("p.faint.small-text.goto-hint", {}, h("kbd", {}, "↑"), h("kbd", {}, "↓"), " choose ", h("kbd", {}, "↵"), " open ", h("kbd", {}, "Esc"), " close"));
+    const finish = (name) => {
+      dialog.close();
+      dialog.remove();
+      resolve(name);
+    };
+    const choose = (place) => {
+      at = place;
+      for (const [number, option] of [...list.children].entries()) option.setAttribute("aria-selected", String(number === at));
+      field.setAttribute("aria-activedescendant", list.children[at]?.id ?? "");
+    };
+    const draw = () => {
+      const wanted = field.value.trim();
+      const found = matching(sessions, wanted.toLowerCase()).slice(0, SHOWN_PROJECTS);
+      const isNew = wanted && !sessions.some((each) => each.project_id === wanted);
+      rows = [...found.map((each) => [each.project_id, each.title || each.project_id, each]), ...(isNew ? [[wanted.slice(0, 200), `Begin “${wanted}”`, null]] : [])];
+      list.replaceChildren(...rows.map(([name, label, each], number) => h("li", { role: "option", id: `goto-${number}`, "aria-selected": "false", onclick: () => finish(name), onpointermove: () => at !== number && choose(number) }, h("span.goto-name", {}, label), h("span.goto-words.soft.small-text", {}, each?.last_words ?? ""), h("span.soft.small-text.num", {}, each?.last_used_at ? ago(each.last_used_at) : ""))));
+      choose(0);
+    };
+    field.addEventListener("input", draw);
+    dialog.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      finish(null);
+    });
+    dialog.addEventListener("click", (event) => event.target === dialog && finish(null));
+    dialog.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step && rows.length) {
+        event.preventDefault();
+        choose((at + step + rows.length) % rows.length);
+      } else if (event.key === "Enter" && rows[at]) {
+        event.preventDefault();
+        finish(rows[at][0]);
+      }
+    });
+    draw();
+    document.body.append(dialog);
+    dialog.showModal();
+    field.focus();
+  });
+}
+
+/** Those whose name or title has it, first those that begin with it; within these, the newest first. */
+function matching(sessions, wanted) {
+  if (!wanted) return sessions;
+  const names = (each) => [each.project_id, each.title ?? ""].map((name) => name.toLowerCase());
+  const has = sessions.filter((each) => names(each).some((name) => name.includes(wanted)));
+  const begins = (each) => names(each).some((name) => name.startsWith(wanted));
+  return [...has.filter(begins), ...has.filter((each) => !begins(each))];
 }

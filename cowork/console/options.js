@@ -1,7 +1,7 @@
 // The drawer of a question's options, each with its sentence from the server's OpenAPI document.
 
 import { h, kept, on } from "./dom.js";
-import { client } from "./server.js";
+import { client, features } from "./server.js";
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"];
 const MODES = { plan: "plan only", default: "ask before edits", acceptEdits: "edit without asking" };
@@ -12,11 +12,14 @@ export class OptionsDrawer {
     this.chosen = kept.get("options", {});
     this.el = h("div.options", { hidden: true, role: "group", "aria-label": "Options of the question" });
     this.models = [];
-    on("approvals-off", () => this.changed());
+    on("features", () => {
+      this.changed();
+      if (this.filled) this.#show(...this.told);
+    });
   }
 
   get approvals() {
-    return !kept.get("approvals-off") && this.chosen.approvals !== false;
+    return features.approvals === "always" || (features.approvals === "optional" && this.chosen.approvals !== false);
   }
 
   /** What a question brings besides its text. Throws where a field cannot be read. */
@@ -29,8 +32,8 @@ export class OptionsDrawer {
       given[name] = Number(given[name]);
       if (!(given[name] > 0)) throw new Error(`${name.replaceAll("_", " ")}: a number above 0 is needed.`);
     }
-    if (this.approvals) given.approvals = true;
-    else delete given.approval_timeout;
+    if (this.approvals && features.approvals === "optional") given.approvals = true;
+    if (!this.approvals) delete given.approval_timeout;
     return given;
   }
 
@@ -38,7 +41,7 @@ export class OptionsDrawer {
     const { model, effort, permission_mode: mode } = this.chosen;
     const named = this.models.find((each) => each.id === model)?.name ?? model;
     const further = Object.keys(this.chosen).filter((name) => !["model", "effort", "permission_mode", "approvals"].includes(name)).length;
-    const said = [named ?? "Default model", effort, mode && MODES[mode], this.approvals ? "asks you" : "never asks", further ? `+${further}` : null];
+    const said = [named ?? "Default model", effort, mode && MODES[mode], this.approvals ? "asks you" : features.approvals === null ? null : "never asks", further ? `+${further}` : null];
     return said.filter(Boolean).join(" · ");
   }
 
@@ -65,6 +68,7 @@ export class OptionsDrawer {
   }
 
   #show(said, skills, servers) {
+    this.told = [said, skills, servers];
     const sentence = (name) => plain(said[name]?.description ?? "");
     const model = this.models.find((each) => each.id === (this.chosen.model ?? "default"));
     const efforts = model?.efforts ?? EFFORTS;
@@ -107,11 +111,11 @@ export class OptionsDrawer {
   }
 
   #approvals(sentence) {
-    const isOff = Boolean(kept.get("approvals-off"));
-    const field = h("input", { type: "checkbox", id: "option-approvals", disabled: isOff });
+    const why = { off: "This server does not ask: COWORK_APPROVALS is off.", always: "This server always asks: COWORK_APPROVALS is always." }[features.approvals];
+    const field = h("input", { type: "checkbox", id: "option-approvals", disabled: Boolean(why) });
     field.checked = this.approvals;
     field.addEventListener("change", () => this.#set("approvals", field.checked ? undefined : false));
-    return labelled(field, "Ask me before a tool runs that may not by itself", isOff ? "This server does not ask: COWORK_APPROVALS is off." : sentence, "check");
+    return labelled(field, "Ask me before a tool runs that may not by itself", why ?? sentence, "check");
   }
 }
 

@@ -1,11 +1,37 @@
 // The projects, newest first, with what each is doing.
 
-import { ago, cut, emit, h, iconButton, kept, money, on } from "./dom.js";
+import { ago, emit, h, iconButton, money, on, plural } from "./dom.js";
 import { client } from "./server.js";
 
 const SOON_MS = 3000;
 const LATER_MS = 10000;
+// Nobody looks, but what waits is told by the tab's title.
+const HIDDEN_MS = 15000;
 const MARKS = { idle: "", running: "running", waiting: "waits for you", queued: "queued" };
+
+// The page's title and its icon in the tab tell when something waits for a person.
+let title = "";
+let waits = 0;
+
+function drawTitle() {
+  const name = [title, "XO Cowork"].filter(Boolean).join(" · ");
+  document.title = waits ? `● ${waits > 1 ? `${waits} ` : ""}${name}` : name;
+  const icon = document.querySelector("link[rel=icon]");
+  const wanted = waits ? "console/icon-waiting.svg" : "console/icon.svg";
+  if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+}
+
+/** What the page shows. */
+export function setTitle(text) {
+  title = text;
+  drawTitle();
+}
+
+/** In how many projects something waits for a person. */
+function setWaiting(count) {
+  waits = count;
+  drawTitle();
+}
 
 export class Rail {
   constructor(el) {
@@ -13,7 +39,6 @@ export class Rail {
     this.sessions = [];
     this.chosen = null;
     this.own = new Map();
-    this.words = kept.get("last-words", {});
     this.filter = h("input", { type: "search", placeholder: "Filter projects", "aria-label": "Filter projects", autocomplete: "off", spellcheck: "false" });
     this.filter.addEventListener("input", () => this.draw());
     this.list = h("ul.projects", { "aria-label": "Projects" });
@@ -27,21 +52,11 @@ export class Rail {
       this.views,
     );
     on("sessions", () => this.refresh());
-    on("asked", ({ project, text }) => this.note(project, text));
-    on("ended", ({ project, turn }) => {
-      this.note(project, turn.lastWords());
-      this.refresh();
-    });
+    on("asked", () => this.draw());
+    on("ended", () => this.refresh());
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.refresh();
     });
-  }
-
-  /** The last words of a project, which this tab alone knows. */
-  note(project, text) {
-    this.words[project] = cut(text, 80);
-    kept.set("last-words", Object.fromEntries(Object.entries(this.words).slice(-100)));
-    this.draw();
   }
 
   /** What this page knows of a project before the server says so. */
@@ -65,11 +80,13 @@ export class Rail {
     }
     this.draw();
     const busy = this.sessions.some((each) => each.state !== "idle");
-    this.timer = setTimeout(() => (document.hidden ? null : this.refresh()), this.fault?.code === "unauthorized" ? LATER_MS * 6 : busy ? SOON_MS : LATER_MS);
+    const pause = this.fault?.code === "unauthorized" ? LATER_MS * 6 : busy ? SOON_MS : LATER_MS;
+    this.timer = setTimeout(() => this.refresh(), document.hidden ? Math.max(pause, HIDDEN_MS) : pause);
   }
 
   choose(project) {
     this.chosen = project;
+    if (project !== null) setTitle(project);
     this.draw();
   }
 
@@ -83,15 +100,14 @@ export class Rail {
 
   draw() {
     const rows = this.rows();
-    const shape = JSON.stringify([rows.map((each) => [each.project_id, each.title, this.state(each), each.total_cost_usd, this.words[each.project_id], each.last_used_at && ago(each.last_used_at)]), this.chosen, this.fault?.code]);
+    const shape = JSON.stringify([rows.map((each) => [each.project_id, each.title, this.state(each), each.total_cost_usd, each.last_words, each.last_used_at && ago(each.last_used_at)]), this.chosen, this.fault?.code]);
     if (shape === this.drawn) return;
     this.drawn = shape;
     const at = this.list.contains(document.activeElement) ? document.activeElement.dataset.project : null;
     this.list.replaceChildren(...rows.map((each) => this.row(each)));
     if (!rows.length) this.list.append(h("li.empty-row", {}, this.fault ? "" : this.filter.value ? "No project is called so." : "No projects yet. Ask something to begin one."));
     if (at) [...this.list.querySelectorAll("a")].find((link) => link.dataset.project === at)?.focus();
-    const waiting = rows.filter((each) => this.state(each).state === "waiting").length;
-    document.title = `${waiting ? `(${waiting}!) ` : ""}${this.chosen ? `${this.chosen} · ` : ""}XO Cowork`;
+    setWaiting([...this.sessions, ...rows.filter((each) => !each.session_id)].filter((each) => this.state(each).state === "waiting").length);
   }
 
   state(each) {
@@ -103,7 +119,7 @@ export class Rail {
     const { state, queued } = this.state(each);
     const isChosen = each.project_id === this.chosen;
     const word = [MARKS[state], queued ? `${queued} queued` : ""].filter(Boolean).join(", ");
-    const words = word || this.words[each.project_id] || (each.title ? each.project_id : each.last_used_at ? `${each.turns} turn${each.turns === 1 ? "" : "s"}` : "nothing asked yet");
+    const words = word || each.last_words || (each.title ? each.project_id : each.last_used_at ? plural(each.turns, "turn") : "nothing asked yet");
     return h(
       "li",
       {},
@@ -119,10 +135,9 @@ export class Rail {
     );
   }
 
-  move(step) {
-    const links = [...this.list.querySelectorAll("a")];
-    const at = links.indexOf(document.activeElement);
-    links[Math.max(0, Math.min(links.length - 1, at < 0 ? links.findIndex((link) => link.getAttribute("aria-current")) + (at < 0 && step < 0 ? -1 : step) : at + step))]?.focus();
+  /** The links to projects, of which the keys move the focus. */
+  get links() {
+    return [...this.list.querySelectorAll("a")];
   }
 
   view(name) {
@@ -134,4 +149,3 @@ export class Rail {
     this.dot.title = isWell ? "" : "Something is wrong";
   }
 }
-

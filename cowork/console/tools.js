@@ -20,12 +20,19 @@ export function described(name, input = {}) {
   if (name === "WebFetch") return { name: "Fetch", does: input.url };
   if (name === "WebSearch") return { name: "Search the web", does: input.query };
   if (name === "Task" || name === "Agent") return { name: "Sub-agent", does: input.description ?? input.prompt };
-  if (name === "TodoWrite") return { name: "Plan", does: `${plural(input.todos?.length ?? 0, "item")}` };
+  if (name === "TodoWrite") return { name: "List", does: todosTold(input.todos ?? []) };
+  if (name === "EnterPlanMode") return { name: "Begin to plan", does: "" };
   if (name === "AskUserQuestion") return { name: "Question to you", does: input.questions?.[0]?.question ?? "" };
   if (name === "ExitPlanMode") return { name: "Plan for you", does: "" };
   const mcp = /^mcp__(.+?)__(.+)$/.exec(name);
   const first = Object.values(input).find((value) => typeof value === "string");
   return { name: mcp ? `${mcp[2]} (${mcp[1]})` : name, does: first ?? "" };
+}
+
+function todosTold(items) {
+  const done = items.filter(({ status }) => status === "completed").length;
+  const now = items.find(({ status }) => status === "in_progress");
+  return [`${done} of ${items.length}`, now?.content].filter(Boolean).join(" · ");
 }
 
 export function shortPath(path) {
@@ -66,6 +73,8 @@ function linesView(label, text, most = SHOWN_LINES, fromEnd = false) {
   return fromEnd ? h("div", {}, all, shown) : h("div", {}, shown, all);
 }
 
+// What the CLI puts around a sub-agent's answer.
+const OF_AGENTS = /<usage>[^]*?<\/usage>|<tools-used-before-summary>[^]*?<\/tools-used-before-summary>|^agentId: .*$|^\[Subagent hand-back\][^\n]*$/gm;
 const EXIT = /^(?:Error: )?Exit code (\d+)\n?/;
 
 export class ToolLine {
@@ -91,11 +100,17 @@ export class ToolLine {
       icon("fold"),
     );
     this.body = h("div.tool-body", { hidden: true });
-    this.nested = h("div.nested");
-    this.el = h("div.tool.running", {}, this.head, this.body, this.nested);
+    // What a sub-agent does is folded in its line, as the line's own input and result are.
+    this.nested = h("div.nested", { hidden: this.isAgent });
+    this.tail = h("div.tool-body", { hidden: true });
+    this.el = h("div.tool.running", {}, this.head, this.body, this.nested, this.tail);
     const stat = this.told.edits && diffStat(this.told.edits);
     if (stat) this.stat = h("span.stat", {}, h("span.plus", {}, `+${stat.added}`), " ", h("span.minus", {}, `−${stat.removed}`));
     this.#sides();
+  }
+
+  get isAgent() {
+    return this.name === "Task" || this.name === "Agent";
   }
 
   get isQuiet() {
@@ -105,12 +120,13 @@ export class ToolLine {
   /** The seconds that it has taken so far; called each second while it runs. */
   tick() {
     const ms = performance.now() - this.begun;
-    if (this.state === "running" && ms > 1000) this.side.textContent = `${Math.floor(ms / 1000)} s`;
+    if (this.state === "running" && ms > 1000) this.side.textContent = [this.#inside(), `${Math.floor(ms / 1000)} s`].filter(Boolean).join(" · ");
   }
 
   result({ content, is_error: isError, duration_ms: ms, truncated }) {
     const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
-    const denied = isError && /(permission|denied|rejected|doesn't want to proceed)/i.test(text.slice(0, 300)) && !EXIT.test(text);
+    // The words that a person sent with a no are the result then.
+    const denied = isError && (this.wasDenied || this.name === "ExitPlanMode" || /(permission|denied|rejected|doesn't want to proceed)/i.test(text.slice(0, 300)) && !EXIT.test(text));
     const code = EXIT.exec(text)?.[1];
     this.output = text.replace(EXIT, "").replace(/<\/?tool_use_error>/g, "");
     this.truncated = truncated;
@@ -132,8 +148,15 @@ export class ToolLine {
 
   toggle(open = this.body.hidden) {
     if (open) this.#fill();
+    if (this.isAgent) this.nested.hidden = this.tail.hidden = !open;
     this.body.hidden = !open;
     this.head.setAttribute("aria-expanded", String(open));
+  }
+
+  /** How many tools ran in it. */
+  #inside() {
+    const count = this.nested.querySelectorAll(".tool:not(.gathered)").length;
+    return count ? plural(count, "tool") : "";
   }
 
   #become(state) {
@@ -143,7 +166,8 @@ export class ToolLine {
   }
 
   #sides(fault = null, ms = null) {
-    const parts = [fault, this.stat, ms === null || ms === undefined ? null : h("span", {}, span(ms))];
+    const inside = this.#inside();
+    const parts = [fault, this.stat, inside && h("span", {}, inside), ms === null || ms === undefined ? null : h("span", {}, span(ms))];
     this.side.replaceChildren(...parts.filter(Boolean));
   }
 
@@ -155,6 +179,12 @@ export class ToolLine {
   }
 
   #fill() {
+    if (this.isAgent) {
+      this.body.replaceChildren(panel("Asked", this.input.prompt ?? JSON.stringify(this.input, null, 2), "input"));
+      const said = (this.output ?? "").replace(OF_AGENTS, "").trim();
+      this.tail.replaceChildren(...(said ? [h("div.panel.output", {}, linesView("Output", said))] : []));
+      return;
+    }
     const seen = [inputView(this.name, this.input)];
     if (this.output?.trim()) seen.push(h("div.panel.output", {}, linesView("Output", this.output)));
     else if (this.state === "done") seen.push(h("p.faint.small-text", {}, "It printed nothing."));

@@ -198,6 +198,8 @@ export class TurnView {
     const asked = this.approvals.get(id);
     this.waiting.delete(id);
     const runs = [...this.tools.values()].findLast((line) => line.state === "running");
+    const asking = [...this.tools.values()].find((line) => line.state === "running" && line.name === asked?.tool);
+    if (asking && (decision === "deny" || decision === "expired")) asking.wasDenied = true;
     this.now = this.waiting.size ? "waiting for you" : runs ? runningWord(runs) : "going on";
     this.host.resolved(id);
     const who = this.host.decidedHere(id) ? "by you" : by ? `by ${by}` : decision === "expired" || decision === "cancelled" ? "" : "elsewhere";
@@ -257,12 +259,6 @@ export class TurnView {
 
   text_of_answer() {
     return this.last_texts().join("\n\n");
-  }
-
-  /** The beginning of what was said last. */
-  lastWords() {
-    const last = [...this.blocks.querySelectorAll(":scope > .prose")].at(-1);
-    return last?.firstElementChild?.textContent.trim() || this.text;
   }
 
   last_texts() {

@@ -36,7 +36,8 @@ def browser() -> Iterator[Browser]:
 def stage(real_claude: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A server as `make demo` runs it."""
     folder = tmp_path_factory.mktemp("stage")
-    with open_stage(folder, real_claude, COWORK_APPROVALS="optional") as opened:
+    settings = {"COWORK_APPROVALS": "optional", "COWORK_DEMO": "true"}
+    with open_stage(folder, real_claude, **settings) as opened:
         yield opened
 
 
