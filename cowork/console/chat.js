@@ -327,7 +327,8 @@ export class ChatView {
     const isAsked = session.state !== "idle" && !conversation.live.length;
     const isOwn = performance.now() - (conversation.endedAt ?? -OWN_MS) < OWN_MS;
     const isFurther = before && session.turns > before.turns && !conversation.live.length && !isOwn;
-    if ((isAsked || isFurther) && conversation.loaded) {
+    if (isAsked && conversation.loaded && !isFurther && !session.queued && session.running_turn_id) conversation.join(session.running_turn_id);
+    else if ((isAsked || isFurther) && conversation.loaded) {
       conversation.loaded = null;
       conversation.load().catch(() => {});
     }

@@ -184,6 +184,11 @@ export class Conversation {
     }
   }
 
+  /** Show a turn that was asked elsewhere, if it is not shown. */
+  async join(id) {
+    if (!this.turns.some((turn) => turn.id === id)) await this.#lookAt(id);
+  }
+
   async #lookAt(id, own) {
     let told;
     try {

@@ -3,6 +3,8 @@
 import { CoworkClient } from "../client.js";
 import { emit, kept } from "./dom.js";
 
+const LATE_MS = 2000;
+
 export const client = new CoworkClient({ key: () => kept.get("key") });
 
 export const setKey = (key) => kept.set("key", key || null);
@@ -21,6 +23,7 @@ export async function look() {
   return health;
 }
 
-const first = look().catch(() => null);
-/** Resolves when the server was asked for its features, and they are known if it answers. */
-export const known = () => (features.approvals === null ? first : Promise.resolve());
+const late = new Promise((resolve) => setTimeout(resolve, LATE_MS));
+const first = Promise.race([look().catch(() => null), late]);
+/** Resolves when the server was asked for its features; what it said last counts where it is late. */
+export const known = () => first;

@@ -120,7 +120,7 @@ export class ToolLine {
   /** The seconds that it has taken so far; called each second while it runs. */
   tick() {
     const ms = performance.now() - this.begun;
-    if (this.state === "running" && ms > 1000) this.side.textContent = [this.#inside(), `${Math.floor(ms / 1000)} s`].filter(Boolean).join(" · ");
+    if (this.state === "running" && ms > 1000) this.#sides(null, Math.floor(ms / 1000) * 1000);
   }
 
   result({ content, is_error: isError, duration_ms: ms, truncated }) {
