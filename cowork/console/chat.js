@@ -128,11 +128,12 @@ export class ChatView {
   }
 
   async ask(text, options) {
+    const { conversation } = this;
     // Whether a question may ask for approvals is the server's to say.
     await known();
     const given = options ?? this.composer.options.values();
     this.follows = true;
-    const turn = this.conversation.ask(text, given);
+    const turn = conversation.ask(text, given);
     this.#changed(turn);
     this.toEnd();
   }

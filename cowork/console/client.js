@@ -32,8 +32,8 @@ function describe(status, detail) {
     return { error: said.join("; "), code: "invalid_request" };
   }
   if (detail && typeof detail === "object") return { error: detail.error ?? `status ${status}`, code: detail.code ?? `http_${status}` };
-  // A proxy's page, not this server's answer.
-  const code = [502, 503, 504].includes(status) ? "server_unreachable" : `http_${status}`;
+  // A proxy's page, not this server's answer; or its beginning, of which a cut has left "HTTP/1.1 2".
+  const code = status < 200 || [502, 503, 504].includes(status) ? "server_unreachable" : `http_${status}`;
   return { error: typeof detail === "string" && detail ? detail : `the server answered ${status}`, code };
 }
 

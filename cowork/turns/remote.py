@@ -220,7 +220,10 @@ class RemoteTurns:
         """What a turn of another worker was asked; empty where that does not tell."""
         if turn.asked is None and turn.holder:
             body = {"owner": turn.project.owner, "turn": turn.id}
-            with suppress(CoworkError):  # one that is lost, or of an earlier version
+            # Asked once, since whoever polls the turn is not to wait each time for a worker that is
+            # lost, or of an earlier version.
+            turn.asked = ""
+            with suppress(CoworkError):
                 reply = self._channel.call(
                     turn.holder, "question", body, timeout=DESCRIBE_TIMEOUT_S
                 )

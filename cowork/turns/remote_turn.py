@@ -74,6 +74,10 @@ class RemoteTurn(Turn):
             self._condition.notify()
             return True
 
+    def finish(self, done: Done, error: CoworkError | None = None) -> bool:
+        self.asked = None
+        return super().finish(done, error)
+
     def finish_from_record(
         self,
         log: EventLog | None,
