@@ -23,6 +23,7 @@ from cowork.log import logger
 from cowork.model import NO_OWNER
 from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
 from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
+from cowork.web.open_routes import is_link_to_shell, is_open
 from cowork.web.problems import UnsupportedContentEncoding, problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
 from cowork.web.tickets import Tickets, ticket_of
@@ -30,23 +31,6 @@ from cowork.web.tickets import Tickets, ticket_of
 log = logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/health/live"})
-# To be read without a key.
-OPEN_ROUTES = frozenset(
-    {
-        "/",
-        "/client.d.ts",
-        "/client.js",
-        "/console/<name>",
-        "/console/vendor/<name>",
-        "/docs",
-        "/docs/assets/<name>",
-        "/openapi.json",
-    }
-)
-# Of these, what a link of another site may lead to: the page itself, and its files.
-SHELL_ROUTES = frozenset(
-    {"/", "/client.d.ts", "/client.js", "/console/<name>", "/console/vendor/<name>"}
-)
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
@@ -111,7 +95,7 @@ class Guard:
         target = environ.get("RAW_URI", "/")
         if not target.startswith("/"):  # `GET http://name/path`: the name counts as a Host
             self._check_host(_authority(target))
-        site = None if _is_link_to_shell(caller) else environ.get("HTTP_SEC_FETCH_SITE")
+        site = None if is_link_to_shell(caller) else environ.get("HTTP_SEC_FETCH_SITE")
         self._check_origin(environ.get("HTTP_ORIGIN"), site, environ.get("HTTP_HOST", "").lower())
 
     def may_see_reasons(self, caller: Request) -> bool:
@@ -208,7 +192,7 @@ def register(app: Flask, guard: Guard) -> None:
         if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
             kept.hides_reasons = not guard.may_see_reasons(asked)
             return None
-        if _is_open(asked):
+        if is_open(asked):
             guard.check_source(asked)
             return None
         if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
@@ -226,26 +210,6 @@ def register(app: Flask, guard: Guard) -> None:
         add_security_headers(reply)
         has_allowed = guard.has_allowed_origins
         return add_cors_headers(reply, guard.allows_origin, has_allowed_origins=has_allowed)
-
-
-def _is_open(caller: Request) -> bool:
-    rule = caller.url_rule
-    return rule is not None and rule.rule in OPEN_ROUTES and caller.method in {"GET", "HEAD"}
-
-
-def _is_link_to_shell(caller: Request) -> bool:
-    """Whether somebody follows a link, in a tab of its own, to what is the same for everybody.
-
-    No page can read what comes, nor have it in a frame; a form would be a POST.
-    """
-    environ, rule = caller.environ, caller.url_rule
-    return (
-        caller.method == "GET"
-        and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
-        and environ.get("HTTP_SEC_FETCH_DEST") == "document"
-        and rule is not None
-        and rule.rule in SHELL_ROUTES
-    )
 
 
 def _check_type(caller: Request) -> None:

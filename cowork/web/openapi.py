@@ -13,7 +13,8 @@ from flask import Flask
 
 from cowork.web.fields import MAX_NAME_LENGTH, NAME_PATTERN
 from cowork.web.frame_schemas import EVENT, FRAME, FRAMES
-from cowork.web.guard import OPEN_ROUTES, PUBLIC_PATHS, READINESS_PATH
+from cowork.web.guard import PUBLIC_PATHS, READINESS_PATH
+from cowork.web.open_routes import OPEN_ROUTES
 
 Document = dict[str, Any]
 INFO = {
