@@ -1,4 +1,4 @@
-"""The command `xo-cowork`, and `python -m cowork`: serve, try it out, make a key, ask a server."""
+"""The command `xo-cowork`, and `python -m cowork`: serve, try out, make a key, operate, ask."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from cowork import __version__
 from cowork.runtime import address
 from cowork.terminal import COMMANDS, COMPLETE
 
+# With their own help, in `operations/cli.py`.
+OPERATIONS = {
+    "backup": "copy everything that a server keeps to a folder, of a running one too",
+    "restore": "put a backup where the settings say",
+    "doctor": "say what is wrong with this set-up, and the cure",
+}
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -28,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.insert(0, "serve")
     if given[0] == "serve":
         serve(given[1:])
+    if given[0] in OPERATIONS:
+        from cowork.operations.cli import main as operate  # noqa: PLC0415 - as above
+
+        return operate(given)
     asked = _parser().parse_args(given)
     if asked.word == "key":
         print(f"{asked.name}={secrets.token_urlsafe(32)}")
@@ -93,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     words.add_parser("demo", help="run it on a demo model, which needs no account, and ask it")
     key = words.add_parser("key", help="print a new API key, a line for a file of keys")
     key.add_argument("name", nargs="?", default="me", type=_name, help="whose it is (me)")
-    for name, said in COMMANDS.items():  # they never come here
-        words.add_parser(name, help=said, add_help=False)
+    for word, said in {**OPERATIONS, **COMMANDS}.items():  # they never come here
+        words.add_parser(word, help=said, add_help=False)
     return parser
 
 

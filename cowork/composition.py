@@ -211,11 +211,9 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
     )
 
 
-def _claude(
-    settings: Settings, environ: Mapping[str, str]
-) -> tuple[ClaudeCli, Launcher, str | None]:
-    """The CLI, what starts it, and why it would not start with these settings."""
-    launch_config = command.LaunchConfig(
+def launch_config_of(settings: Settings) -> command.LaunchConfig:
+    """How each process of the CLI is started."""
+    return command.LaunchConfig(
         permission_mode=settings.permission_mode,
         trust_projects=settings.trust_projects,
         shared_workspace=not settings.project_dirs,
@@ -225,6 +223,13 @@ def _claude(
         passed=settings.cli_env,
         checkpoints=settings.checkpoints,
     )
+
+
+def _claude(
+    settings: Settings, environ: Mapping[str, str]
+) -> tuple[ClaudeCli, Launcher, str | None]:
+    """The CLI, what starts it, and why it would not start with these settings."""
+    launch_config = launch_config_of(settings)
     cli = ClaudeCli(settings.claude_cli_path, environ=environ, launch_config=launch_config)
     launcher = Launcher(
         cli,

@@ -17,7 +17,7 @@ from cowork.claude.deferred_tool import with_deferred_tool
 from cowork.runtime.unix_user import PRIVATE_MODE, UnixUser, rights_of
 
 # A directory's name that is longer is cut to this by the CLI, and a hash of its own put behind.
-_NAME_LIMIT = 200
+NAME_LIMIT = 200
 _PRIVATE_FILE = 0o600
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What is compared of two transcripts that should begin alike: so much before the place.
@@ -110,24 +110,24 @@ class Transcripts:
 
         Follows no link below the CLI's own folder.  Raises OSError.
         """
-        if not _ID.fullmatch(session_id) or len(_name(cwd)) > _NAME_LIMIT:
+        if not _ID.fullmatch(session_id) or len(folder_name(cwd)) > NAME_LIMIT:
             raise FileNotFoundError(session_id)
         with rights_of(self._cli_user):
             self._config.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
             with ExitStack() as handles:
                 at = os.open(self._config, _FOLDER & ~os.O_NOFOLLOW)
                 handles.callback(os.close, at)
-                for name in ("projects", _name(cwd)):
+                for name in ("projects", folder_name(cwd)):
                     at = _enter(at, name)
                     handles.callback(os.close, at)
                 _replace(at, f"{session_id}.jsonl", data)
 
     def _path(self, cwd: str, session_id: str) -> str | None:
-        name = _name(cwd)
+        name = folder_name(cwd)
         file = f"{session_id}.jsonl"
-        if len(name) <= _NAME_LIMIT:
+        if len(name) <= NAME_LIMIT:
             return f"{self._projects}/{name}/{file}"
-        found = self._projects.glob(f"{name[:_NAME_LIMIT]}-*/{file}")
+        found = self._projects.glob(f"{name[:NAME_LIMIT]}-*/{file}")
         return next(map(str, found), None)
 
 
@@ -157,7 +157,7 @@ def _replace(at: int, name: str, data: bytes) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _name(cwd: str) -> str:
+def folder_name(cwd: str) -> str:
     """`cwd` as the CLI names it: what is no letter or digit of ASCII is a `-`."""
     cwd = os.path.realpath(cwd)
     # Two for one outside the basic plane: JavaScript counts halves.

@@ -1,0 +1,1 @@
+"""What an operator does beside the server: back up, restore, and find out what is wrong."""
