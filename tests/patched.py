@@ -19,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = {
     *parts.PROGRAMS,
     "threats/test_t29_terminal.py",
+    "unit/operations/test_backup.py",
+    "unit/operations/test_doctor.py",
     "unit/suite/test_canaries.py",
     "unit/suite/test_fake_claude.py",
     "unit/suite/test_leaks.py",

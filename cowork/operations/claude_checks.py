@@ -64,7 +64,7 @@ def check_workspace(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     user = places.cli_user.name if places.cli_user is not None else "the server's user"
     if not places.workspace.is_dir():
         there = existing(places.workspace)
-        if not _may_write(places.cli_user, there):
+        if not there.is_dir() or not _may_write(places.cli_user, there):
             said = f"{places.workspace} is not there, and {user} may not make it in {there}"
             yield Check("workspace", FAIL, said, "make it, and give it to that user")
         else:

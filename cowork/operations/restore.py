@@ -122,7 +122,8 @@ class _Restore:
         """What is there already, each with what moves it aside."""
         found: list[tuple[str, Callable[[], None]]] = []
         file = self._places.store_file if self._has_store else None
-        if file is not None and file.exists():
+        # A log that lies beside no file would be read into the one that comes.
+        if file is not None and any(each.exists() for each in _with_beside(file)):
             found.append((str(file), partial(self._rename_all, file)))
         for source, target in self._key_files():
             if target.exists() and not filecmp.cmp(source, target, shallow=False):
@@ -137,10 +138,10 @@ class _Restore:
         return found
 
     def _rename_all(self, file: Path) -> None:
-        for end in _BESIDE:
-            beside = file.with_name(file.name + end)
-            if beside.exists():
-                beside.rename(file.with_name(f"{file.name}.{self._aside}{end}"))
+        aside = file.with_name(f"{file.name}.{self._aside}")
+        for old, new in zip(_with_beside(file), _with_beside(aside), strict=True):
+            if old.exists():
+                old.rename(new)
 
     def _rename(self, path: Path) -> None:
         try:
@@ -210,3 +211,8 @@ class _Restore:
         sqlite_file.copy(self._folder / STORE / STORE_FILE, draft)
         sqlite_file.prepare(draft, self._places.store_key, self._move.pairs)
         draft.rename(file)
+
+
+def _with_beside(file: Path) -> list[Path]:
+    """A SQLite file and what SQLite keeps beside it."""
+    return [file.with_name(file.name + end) for end in _BESIDE]

@@ -79,7 +79,7 @@ def found_in(config: Path) -> list[str]:
 
 
 class Move:
-    """What another place of the workspace changes: names in `projects/`, `cwd` in transcripts.
+    """What another place of the workspace changes: names in `projects/`, and in transcripts.
 
     `olds` are the names that the workspace had, the first as its operator wrote it and the second
     with no link in it; `old_folder` is its name in `projects/`.
@@ -89,8 +89,10 @@ class Move:
         self._real = os.path.realpath(new)
         self._old_folder, self._new_folder = old_folder, folder_name(str(new))
         self.changed = self._old_folder != self._new_folder
-        self._cwd = re.compile(
-            rb'"cwd":"(?:' + b"|".join(re.escape(_json(each)) for each in olds) + rb')(?=["/])'
+        self._named = re.compile(
+            rb'"(cwd|realParentDir)":"(?:'
+            + b"|".join(re.escape(_json(each)) for each in olds)
+            + rb')(?=["/])'
         )
         self.pairs = [(old, str(new)) for old in dict.fromkeys(olds) if old != str(new)]
 
@@ -114,11 +116,14 @@ class Move:
         return f"{head}/{self._new_folder}{name[len(self._old_folder) :]}{slash}{below}"
 
     def edit(self, path: str) -> LineEdit | None:
-        """Transcripts name their directory in each row; the CLI goes on in that of the last."""
+        """Transcripts name their directory in each row, and those of files that were backed up.
+
+        The CLI restores a file where it was edited alone.
+        """
         if not (self.changed and is_transcript(path)):
             return None
-        new = b'"cwd":"' + _json(self._real)
-        return lambda line: self._cwd.sub(lambda _: new, line)
+        new = _json(self._real)
+        return lambda line: self._named.sub(lambda found: b'"%b":"%b' % (found[1], new), line)
 
 
 def is_transcript(path: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cowork import log as _log
 from cowork.server.handover import handover as _handover
+from cowork.server.service_manager import service_manager as _service_manager
 from cowork.server.store_lock import store_lock as _lock
 from cowork.settings import settings as _settings
 
@@ -75,6 +76,7 @@ def on_starting(server: Any) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         sys.exit(fault)
+    _service_manager.attach(server)
 
 
 def nworkers_changed(server: Any, new: int, old: int | None) -> None:
@@ -95,6 +97,7 @@ def on_reload(server: Any) -> None:
     """The workers that there are go on until new ones accept."""
     del server
     _handover.begin()
+    _service_manager.reloading()
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -23,8 +23,9 @@ class Handover:
     """One reload at a time.  Made in the master, before it forks."""
 
     def __init__(self) -> None:
-        # Whether a reload is under way, and the pid of the last worker that was begun in it.
-        self._shared = mmap.mmap(-1, 16)
+        # Whether a reload is under way, the pid of the last worker that was begun in it, and
+        # whether any worker has ever accepted.
+        self._shared = mmap.mmap(-1, 24)
 
     def begin(self) -> None:
         """In the master: a reload begins; workers that start from now on are successors."""
@@ -37,12 +38,18 @@ class Handover:
 
     def serving(self) -> None:
         """In a worker that accepts from now on."""
+        struct.pack_into("q", self._shared, 16, True)
         self._write(is_underway=False, pid=_NOBODY)
 
     @property
     def is_underway(self) -> bool:
         """Whether a reload has begun and none of its workers accepts yet."""
         return bool(self._read()[0])
+
+    @property
+    def has_served(self) -> bool:
+        """Whether any worker has accepted since the master's start."""
+        return bool(struct.unpack_from("q", self._shared, 16)[0])
 
     def must_wait(self, since: float) -> bool:
         """Whether a worker that was told to end at `since` (monotonic) is still needed."""
