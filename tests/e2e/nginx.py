@@ -33,22 +33,28 @@ http {{
 """
 
 
+def nginx_binary() -> str:
+    """The path of nginx; absent, the test is skipped at home and fails in CI."""
+    binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin")
+    if binary is None:
+        missing("nginx", "apt-get install nginx-light")
+    return str(binary)
+
+
 @contextmanager
 def nginx(folder: Path, server_port: int, second_port: int | None = None) -> Iterator[str]:
     """The URL of nginx with our site; only ports and the log's folder are others.
 
     With a second server there are two behind it, by our `nginx-many.conf`.
     """
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin")
-    if binary is None:
-        missing("nginx", "apt-get install nginx-light")
+    binary = nginx_binary()
     folder.mkdir()
     port = free_port()
     (folder / "site.conf").write_text(_site(folder, port, server_port, second_port))
     (folder / "main.conf").write_text(MAIN.format(folder=folder))
     with (folder / "stderr.log").open("wb") as said:
         child = subprocess.Popen(
-            [str(binary), "-p", str(folder), "-c", str(folder / "main.conf"), "-e", "stderr"],
+            [binary, "-p", str(folder), "-c", str(folder / "main.conf"), "-e", "stderr"],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
