@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = {
     *parts.PROGRAMS,
     "threats/test_t29_terminal.py",
+    "turns/test_reload_load.py",
     "unit/operations/test_backup.py",
     "unit/operations/test_doctor.py",
     "unit/suite/test_canaries.py",

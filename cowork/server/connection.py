@@ -101,6 +101,12 @@ class ClientConnection:
         fair = self._timeout + self.bytes_read / MIN_BODY_BYTES_PER_S
         return min(time.monotonic() + self._timeout, self._body_began + min(fair, BODY_TIMEOUT_S))
 
+    def end_idle(self) -> None:
+        """Have the wait for the next request end; one that has arrived already is read."""
+        if self._phase == "head" and not self.bytes_read:
+            with suppress(OSError):  # the client has gone
+                self._sock.shutdown(socket.SHUT_RD)
+
     def linger(self) -> None:
         """Lingering close: half-close, then read and discard.
 

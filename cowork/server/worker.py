@@ -37,6 +37,7 @@ from cowork.server.connection import (
 )
 from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
+from cowork.server.idle_connections import POLL_INTERVAL_S, IdleConnections
 from cowork.server.pacing import STREAM_PATHS, RequestPacer
 
 log = logger(__name__)
@@ -45,9 +46,6 @@ log = logger(__name__)
 SHUTDOWN_MARGIN_S = 3.0
 NOTIFY_INTERVAL_S = 0.1
 FLUSH_TIMEOUT_S = 0.5
-POLL_INTERVAL_S = 0.01
-# For the first request of who connected just before we were told to end.
-ACCEPTED_GRACE_S = 0.5
 # In a reload a new worker accepts once it knows its CLI, or after so long: until then the old one,
 # which does, is the better one to ask.
 CLI_KNOWN_TIMEOUT_S = 5.0
@@ -85,7 +83,8 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self._pacer = RequestPacer()
         self._open_requests = self._bytes_at_trim = self._bytes_released = 0
         self._released_at = 0.0
-        self._without_request: set[ClientConnection] = set()
+        self._is_replaced = False
+        self._idle = IdleConnections()
 
     def run(self) -> None:
         """Accept until a signal comes, then drain and close."""
@@ -122,7 +121,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _end_when_replaced(self) -> None:
         if self._told_to_end is not None and not handover.must_wait(self._told_to_end):
-            self.alive = False
+            self._is_replaced, self.alive = True, False
 
     def _tune(self) -> None:
         """Have the process, and gunicorn's own code, cost each request less."""
@@ -153,22 +152,15 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def _close(self) -> None:
         services = self.wsgi.extensions["cowork"]
         begun = time.monotonic()
-        self._finish_accepted()
+        # They could not know; whoever connects now gets to the worker that comes after us.
+        self._idle.finish_new(lambda: self._fast_shutdown)
+        if self._is_replaced:
+            self._idle.finish_kept(lambda: self._fast_shutdown)
         spent = time.monotonic() - begun
         timeout = max(0.0, self.cfg.graceful_timeout - SHUTDOWN_MARGIN_S - spent)
         services.drain(0.0 if self._fast_shutdown else timeout, lambda: self._fast_shutdown)
         self._flush_replies()
         services.close()
-
-    def _finish_accepted(self) -> None:
-        """Let in the requests of clients that were accepted before we stopped doing that.
-
-        They could not know; whoever connects now gets to the worker that comes after us.
-        """
-        deadline = time.monotonic() + ACCEPTED_GRACE_S
-        while self._without_request and not self._fast_shutdown and time.monotonic() < deadline:
-            gevent.sleep(POLL_INTERVAL_S)
-        gevent.sleep(POLL_INTERVAL_S)  # from being parsed to being handled
 
     def _flush_replies(self) -> None:
         """Let the last frames get out."""
@@ -186,7 +178,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         client.setblocking(1)
         timeout, idle = settings.read_timeout, self.cfg.keepalive
         connection = ClientConnection(client, timeout=timeout, idle=idle)
-        self._without_request.add(connection)
+        self._idle.add(connection)
         try:
             self._serve_connection(listener, client, addr, connection)
         except (BrokenPipeError, ConnectionResetError, faults.NoMoreData):
@@ -194,7 +186,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         except OSError as fault:
             log.info("connection failed", peer=addr, error=str(fault))
         finally:
-            self._without_request.discard(connection)
+            self._idle.discard(connection)
             util.close(client)
 
     def _serve_connection(
@@ -228,12 +220,13 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _next_request(self, parser: Any, connection: ClientConnection) -> Any:
         connection.expect_head()
+        self._idle.wait(connection)
         request = next(parser)
         check_transfer_coding(request.headers)
         connection.expect_body()
         request.body.reader = body = BodyReader(request.body.reader)
         request.should_close = partial(_must_close, request.should_close, body)
-        self._without_request.discard(connection)
+        self._idle.discard(connection)
         return request
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:

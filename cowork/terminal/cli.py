@@ -21,6 +21,9 @@ SERVER_WORDS = {
     "serve": "run the server",
     "demo": "run it on a demo model",
     "key": "print a new API key",
+    "backup": "copy everything that a server keeps",
+    "restore": "put a backup where the settings say",
+    "doctor": "say what is wrong with this set-up",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import subprocess
 import time
@@ -12,6 +14,7 @@ import pytest
 import requests
 
 from cowork.server import handover
+from tests.background import BackgroundCalls
 from tests.fakes import Fakes
 from tests.patience import PATIENCE_S
 from tests.serving import ROOT, Client, Gunicorn, free_port, wait_for
@@ -90,6 +93,41 @@ def test_fault_w12_it_is_ready_all_through_a_reload(
     )
     told += [client.get("/health/ready").status_code for _ in range(9)]
     assert set(told) == {200}
+
+
+def test_a_question_on_a_connection_that_the_old_worker_keeps_is_answered(
+    gunicorn: Callable[..., Gunicorn], background: BackgroundCalls, another: Callable[..., Client]
+) -> None:
+    server = gunicorn(COWORK_LOG_LEVEL="info")
+    (old,) = server.workers()
+    # Holds the old worker in its drain.
+    background(another(server).streamed, "[[delay 50]] [[words 120]]", "long")
+    lines = [
+        http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S) for _ in "abc"
+    ]
+    for line in lines:
+        line.request("GET", "/health/live")
+        assert line.getresponse().read()
+    asking, idle, probe = lines
+    server.send_signal(signal.SIGHUP)
+
+    def says_close() -> bool:
+        probe.request("GET", "/health/live")
+        reply = probe.getresponse()
+        return bool(reply.read()) and reply.getheader("Connection") == "close"
+
+    wait_for(says_close, PATIENCE_S, "the new worker")
+    # Meanwhile the old one would have begun to refuse.
+    assert [server.get("/sessions").status_code for _ in range(10)] == [200] * 10
+    body = json.dumps({"project_name": "kept", "question": "[[say yes]]"})
+    asking.request("POST", "/ask_question", body, {"Content-Type": "application/json"})
+    reply = asking.getresponse()
+    assert (reply.status, json.loads(reply.read())["message"]) == (200, "yes")
+    assert reply.getheader("Connection") == "close"
+    assert old in server.workers()
+    assert idle.sock.recv(1) == b"", "an idle one is let go"
+    for line in lines:
+        line.close()
 
 
 def test_fault_w12_a_cli_that_says_nothing_holds_no_reload_up(
