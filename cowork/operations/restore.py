@@ -177,7 +177,8 @@ class _Restore:
         if (self._folder / KEYS / API_KEYS).exists() and self._places.api_keys is None:
             said = "the file of API keys stays in the backup: set COWORK_API_KEYS_FILE"
             self._done.notes.append(said)
-        if not (self._folder / KEYS / STORE_KEY).exists() and not self._places.store_key.exists():
+        has_token = self._done.manifest.store.get("counts", {}).get("token")
+        if has_token and not self._places.store_key.exists():
             self._done.notes.append("without the store's key the XO login is gone: log in again")
 
     def _workspace(self) -> None:

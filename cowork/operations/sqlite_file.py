@@ -16,7 +16,7 @@ from cowork.stores import open_store
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.sqlite.schema import APPLICATION, VERSION
 
-_COUNTED = ("sessions", "turns", "outbox", "dead_letters", "approvals", "usage")
+_COUNTED = ("sessions", "turns", "outbox", "dead_letters", "approvals", "usage", "token")
 # Another process may be writing its log back.
 _PATIENCE_S = 30.0
 # Only the releases of holders are done with it, which put nothing new into the outbox's bounds.

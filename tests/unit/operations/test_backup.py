@@ -345,3 +345,14 @@ def test_what_is_the_clis_users_is_read_and_written_with_that_users_rights(share
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (user.uid, 0o400)
     assert new.workspace.stat().st_uid == user.uid
     assert (new.workspace / "link").is_symlink()
+
+
+def test_a_backup_without_keys_says_what_is_lost_with_them(tmp_path: Path, old: Places) -> None:
+    backup(old, tmp_path / "kept", keys=False)
+    assert not (tmp_path / "kept" / "keys").exists()
+    new = places_in(tmp_path / "new")
+    (note,) = restore(tmp_path / "kept", new).notes
+    assert "log in again" in note
+    store = open_store(new)
+    assert store.token() is None
+    store.close()
