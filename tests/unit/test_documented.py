@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -31,6 +32,14 @@ MADE = {"COWORK_PROCESS"}
 
 CONFIGURATION = "docs/configuration.md"
 API = "docs/api.md"
+OPERATING = "docs/operating.md"
+# Where a reason not to be ready is said.
+REASONS = (
+    "cowork/readiness.py",
+    "cowork/claude/disk_space.py",
+    "cowork/claude/installation.py",
+    "cowork/history/outbox.py",
+)
 # The changelog may name a setting that there is no more.
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -156,3 +165,25 @@ def test_the_table_of_endpoints_has_every_route_and_no_other(guarded):
         shown = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         routes |= {f"{method} {shown}" for method in rule.methods - {"HEAD", "OPTIONS"}}
     assert named == {route for route in routes if not re.search(" /(docs|console)/", route)}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_code_has_what_an_operator_can_do(code):
+    assert re.search(rf"(?m)^\\|.*`{code}`.*\\|", written(OPERATING))
+
+
+def test_every_reason_not_to_be_ready_has_what_an_operator_can_do():
+    table = re.search(r"(?ms)^## Not ready.*?(?=^## )", written(OPERATING))[0]
+    said = [
+        text
+        for name in REASONS
+        for node in ast.walk(ast.parse(written(name)))
+        if isinstance(node, ast.FunctionDef) and node.name in {"reasons", "_fault", "_judged"}
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for text in [part.value.strip(" :")]
+        # A sentence, neither a docstring nor a field's name.
+        if " " in text and part is not getattr(node.body[0], "value", None)
+    ]
+    assert len(said) > 8
+    assert [text for text in said if text not in table] == []
