@@ -16,8 +16,8 @@ from cowork.stores import sqlite_path
 from cowork.stores.encryption import Encryption, check_file, check_folder
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis.connection import connect
-from cowork.stores.redis.store import PREFIX
-from cowork.stores.redis.store import VERSION as REDIS_VERSION
+from cowork.stores.redis.keys import PREFIX
+from cowork.stores.redis.keys import VERSION as REDIS_VERSION
 from cowork.stores.sqlite.schema import VERSION
 
 _OLDEST_REDIS = 7
