@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test check lint fix lock faults soak attack key bench clean
+.PHONY: help install install-cli run demo test check lint fix lock faults soak attack key bench pictures clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -70,6 +70,9 @@ key: ## Print a new API key for a file of keys: make key NAME=web >> keys
 
 bench: install-cli ## Measure the server against the bare CLI and its promises (minutes)
 	@$(BIN)/python -m bench $(SUITES)
+
+pictures: $(STAMPS)/requirements-dev $(STAMPS)/node_modules install-cli ## Take the documents' pictures of the console anew
+	@$(BIN)/python -m tests.console.pictures
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -15,6 +15,7 @@ from cowork.errors import CoworkError
 from cowork.settings.environment import ALIASES, TERMINAL
 from cowork.settings.settings import load, setting_fields
 from cowork.web import problems
+from tests.console import pictures
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {field.metadata["variable"]: field.metadata["default"] for field in setting_fields()}
@@ -187,3 +188,14 @@ def test_every_reason_not_to_be_ready_has_what_an_operator_can_do():
     ]
     assert len(said) > 8
     assert [text for text in said if text not in table] == []
+
+
+def test_every_picture_is_there_small_and_shown():
+    files = {file.name for file in pictures.FOLDER.iterdir()}
+    assert files == set(pictures.PICTURES)
+    shown = "".join(written(name) for name in ("README.md", "docs/console.md"))
+    for name in files:
+        assert f"pictures/{name}" in shown
+        file = pictures.FOLDER / name
+        assert 10_000 < file.stat().st_size < pictures.LIMIT_BYTES
+        assert file.read_bytes().startswith(b"\x89PNG")
