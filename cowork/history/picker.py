@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from cowork.history.delivery_gate import DeliveryGate
+from cowork.history.delivery_backoff import DeliveryGate
 from cowork.history.lease import RelayLease
 from cowork.model import ChatMessage, Project
 from cowork.stores.outbox_protocol import OutboxStore

@@ -1,8 +1,9 @@
 """Delivers the chat messages of a store: at least once, in order within each project.
 
 Sender threads are identical.  One at a time (under `_pick_lock`) selects the next message that
-may go (`picker.py`, `delivery_gate.py`), releases the lock, and sends (`delivery.py`).  A project
-has one message under way at a time, which keeps its order; projects do not wait for each other.
+may go (`picker.py`, `delivery_backoff.py`), releases the lock, and sends (`delivery.py`).  A
+project has one message under way at a time, which keeps its order; projects do not wait for each
+other.
 
 A message that is refused for good becomes a dead letter, and the next one goes.  One that may
 have been sent before and is answered 409 is there already, or still being taken in: it is sent
@@ -22,7 +23,7 @@ from time import monotonic
 from cowork.errors import CoworkError
 from cowork.history.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused, Unreachable
 from cowork.history.delivery import ConflictError, Delivery
-from cowork.history.delivery_gate import DeliveryGate
+from cowork.history.delivery_backoff import DeliveryGate
 from cowork.history.picker import Picker
 from cowork.log import logger
 from cowork.model import ChatMessage

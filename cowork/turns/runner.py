@@ -30,7 +30,6 @@ from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.follow_ups import Kept
 from cowork.turns.forks import Forks
-from cowork.turns.meter import TurnMeter, is_metered
 from cowork.turns.outcome import internal_error, without_traceback
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
@@ -40,6 +39,7 @@ from cowork.turns.steering import Steering
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
 from cowork.turns.turn_approvals import Parked, TurnApprovals
+from cowork.turns.turn_limits import TurnMeter, is_metered
 
 log = logger(__name__)
 

@@ -1,13 +1,9 @@
-"""The client address of a request, behind trusted proxies too, and a limit on failed keys by it."""
+"""The client address of a request, behind trusted proxies too."""
 
 from __future__ import annotations
 
 import ipaddress
-import math
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +11,6 @@ from cowork.settings.parsers import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MAX_FAILED_KEYS = 30
-WINDOW_S = 60.0
-MAX_ADDRESSES = 4096
 # Of an X-Forwarded-For no more than this is looked at: a longer chain of proxies there is not.
 MAX_HOPS = 32
 # A header that any proxy adds makes a request one that came through a proxy.
@@ -55,30 +48,6 @@ class ClientAddresses:
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
-
-
-class FailedKeyLimiter:
-    """Rate limit: `MAX_FAILED_KEYS` wrong keys in `WINDOW_S` seconds from one address."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def record_failure(self, source: str) -> int | None:
-        """Count one more; the whole seconds to wait where there were too many."""
-        now = self._now()
-        with self._lock:
-            begun, count = self._windows.get(source, (now, 0))
-            if now - begun >= WINDOW_S:
-                self._windows.pop(source, None)
-                begun, count = now, 0
-            if count >= MAX_FAILED_KEYS:
-                return max(1, math.ceil(begun + WINDOW_S - now))
-            self._windows[source] = begun, count + 1
-            if len(self._windows) > MAX_ADDRESSES:
-                self._windows.popitem(last=False)
-        return None
 
 
 @lru_cache(4096)

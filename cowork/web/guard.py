@@ -22,7 +22,8 @@ from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.model import NO_OWNER
 from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
-from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
+from cowork.web.client_address import ClientAddresses
+from cowork.web.failed_keys import FailedKeyLimiter
 from cowork.web.open_routes import is_link_to_shell, is_open
 from cowork.web.problems import UnsupportedContentEncoding, problem
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight

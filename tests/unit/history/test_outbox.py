@@ -16,7 +16,7 @@ import structlog.testing
 
 from cowork.errors import StoreUnavailable
 from cowork.history.chat_api import ChatApi, LoginNeeded, NoChatApi, Refused, Unreachable
-from cowork.history.delivery_gate import DeliveryGate
+from cowork.history.delivery_backoff import DeliveryGate
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.model import ChatMessage, Project

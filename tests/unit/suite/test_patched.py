@@ -39,7 +39,7 @@ LOCKED = {
     "cowork/runtime/unix_user.py",
     "cowork/gevent_compat.py",
     "cowork/settings/api_keys.py",
-    "cowork/web/client_address.py",
+    "cowork/web/failed_keys.py",
 }
 
 

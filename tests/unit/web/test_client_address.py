@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowork.web import client_address
-from cowork.web.client_address import ClientAddresses, FailedKeyLimiter
-from tests.fakes import Clock
+from cowork.web.client_address import ClientAddresses
 
 TRUSTED = ClientAddresses(
     tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "fd00::/8"))
@@ -73,22 +71,3 @@ def test_what_came_through_a_proxy_is_not_from_here_trusted_or_not(header):
     for judge in (ClientAddresses(), TRUSTED):
         assert judge.is_local(environ("127.0.0.1"))
         assert not judge.is_local(environ("127.0.0.1", **{f"HTTP_{header}": "127.0.0.1"}))
-
-
-def test_thirty_wrong_keys_a_minute_are_enough():
-    clock = Clock()
-    limiter = FailedKeyLimiter(clock)
-    assert [limiter.record_failure("a") for _ in range(30)] == [None] * 30
-    assert limiter.record_failure("a") == 60
-    assert limiter.record_failure("b") is None
-    clock.now += 59.5
-    assert limiter.record_failure("a") == 1
-    clock.now += 0.5
-    assert limiter.record_failure("a") is None
-
-
-def test_however_many_addresses_there_are_few_are_remembered():
-    limiter = FailedKeyLimiter(Clock())
-    for number in range(client_address.MAX_ADDRESSES * 2):
-        limiter.record_failure(str(number))
-    assert len(limiter._windows) == client_address.MAX_ADDRESSES
