@@ -50,7 +50,10 @@ def test_t28_whatever_is_served_with_the_page_keeps_other_scripts_and_frames_out
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Referrer-Policy"] == "no-referrer"
         assert reply.headers["Cache-Control"] == "no-cache"
-    assert served.get("/", headers=BROWSER).headers["X-Frame-Options"] == "DENY"
+    page = served.get("/", headers=BROWSER).headers
+    assert page["X-Frame-Options"] == "DENY"
+    assert page["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert page["X-DNS-Prefetch-Control"] == "off"
 
 
 def test_t28_the_page_has_no_script_or_style_in_it_and_loads_its_own_files_alone(
@@ -136,3 +139,10 @@ def test_files_of_others_are_told_of_with_their_version_and_licence() -> None:
     named: list[Path] = [folder / name for name in re.findall(r"\((\S+\.LICENSE\.txt)\)", told)]
     assert len(named) == 2
     assert all(path.stat().st_size > 1000 for path in named)
+
+
+def test_t28_the_example_loads_the_client_from_where_it_says_itself() -> None:
+    text = (Path(__file__).parents[2] / "examples" / "chat.html").read_text()
+    assert 'import { CoworkClient } from "http://localhost:5002/client.js";' in text
+    for way in ("location.search", "location.hash", "import(", "innerHTML"):
+        assert way not in text, way
