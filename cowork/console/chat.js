@@ -182,9 +182,11 @@ export class ChatView {
     const { conversation } = this;
     if (!conversation) return;
     const before = this.height;
-    for (const turn of this.dirty ?? []) turn.flush();
+    const dirty = this.dirty ?? [];
     this.dirty = new Set();
+    // First, so that what waits for a person is there whatever becomes of a text.
     this.#parts();
+    for (const turn of dirty) turn.flush();
     this.height = this.stream.scrollHeight;
     if (this.follows) this.stream.scrollTop = this.height;
     else if (this.height > before && conversation.live.length) this.pill.hidden = false;

@@ -43,9 +43,28 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   }
 });
 
+/** The text's blocks; what is nested deeper than can be followed is code, as it was written. */
+function lexed(text) {
+  try {
+    return lexer(text);
+  } catch (fault) {
+    if (!(fault instanceof RangeError)) throw fault;
+    return [{ type: "code", raw: text, text, lang: "" }];
+  }
+}
+
+function html(tokens) {
+  try {
+    return parser(tokens);
+  } catch (fault) {
+    if (!(fault instanceof RangeError)) throw fault;
+    return `<pre>${escaped(tokens.map((token) => token.raw).join(""))}</pre>`;
+  }
+}
+
 /** Markdown tokens as safe nodes: no scripts, styles, classes, ids, forms, frames. */
 function rendered(tokens) {
-  const fragment = purify.sanitize(parser(tokens), {
+  const fragment = purify.sanitize(html(tokens), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ["href", "title", "alt", "src", "start", "align"],
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#|data:image\/(?:png|jpeg|gif|webp);base64,)/i,
@@ -53,6 +72,8 @@ function rendered(tokens) {
     ALLOW_ARIA_ATTR: false,
     RETURN_DOM_FRAGMENT: true,
   });
+  // A picture of a button that leads elsewhere.
+  for (const image of fragment.querySelectorAll("a img")) image.replaceWith(image.alt);
   for (const table of fragment.querySelectorAll("table")) {
     const frame = h("div.table", { tabIndex: 0, role: "group", "aria-label": "Table" });
     table.replaceWith(frame);
@@ -161,7 +182,7 @@ export class GrowingMarkdown {
   /** Render what stands at the source's beginning; whether there may be more to do at once. */
   #blocks() {
     const isWhole = this.source.length <= WINDOW;
-    const tokens = lexer(isWhole ? this.source : this.source.slice(0, WINDOW));
+    const tokens = lexed(isWhole ? this.source : this.source.slice(0, WINDOW));
     const last = tokens.findLastIndex((token) => token.type !== "space");
     this.hasMore = false;
     if (last < 0) {
@@ -266,7 +287,7 @@ export class GrowingMarkdown {
       if (end < LONG / 2) end = LONG;
     }
     if (!end || end >= this.source.length) return false;
-    for (const part of lexer(this.source.slice(0, end))) this.#final(part);
+    for (const part of lexed(this.source.slice(0, end))) this.#final(part);
     this.source = this.source.slice(end);
     return true;
   }
