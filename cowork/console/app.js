@@ -72,7 +72,10 @@ async function show() {
     return;
   }
   kept.set("place", location.hash);
-  if (shown !== chat) place(chat.head, chat.el);
+  if (shown !== chat) {
+    place(chat.head, chat.el);
+    chat.dock.settle();
+  }
   shown = chat;
   rail.choose(project);
   const isWide = matchMedia("(min-width: 720px)").matches;

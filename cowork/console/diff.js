@@ -1,6 +1,6 @@
 // The difference of two texts by lines, as a table that is read like any other.
 
-import { copy, h } from "./dom.js";
+import { copy, h, visible } from "./dom.js";
 
 const AROUND = 3;
 const MOST_ROWS = 400;
@@ -117,7 +117,7 @@ export function diffOf(path, before, after) {
   const body = h("div.diff-rows", { tabIndex: 0, role: "group", "aria-label": `Changes to ${path ?? "a file"}` });
   const pieces = changedPieces(rows);
   let skipped = 0;
-  const shown = rows.filter((_, place) => near[place]).length;
+  const rest = [];
   for (const [place, [sign, text, old, fresh]] of rows.entries()) {
     if (!near[place]) {
       skipped += 1;
@@ -125,14 +125,18 @@ export function diffOf(path, before, after) {
     }
     if (skipped) body.append(h("div.diff-gap", {}, `${skipped} unchanged`));
     skipped = 0;
-    if (body.childElementCount >= MOST_ROWS) continue;
+    if (body.childElementCount >= MOST_ROWS) {
+      rest.push(`${sign} ${visible(text)}`);
+      continue;
+    }
     const kind = sign === "+" ? "add" : sign === "-" ? "del" : "same";
     const word = sign === "+" ? "added: " : sign === "-" ? "removed: " : "";
     body.append(
-      h(`div.diff-row.${kind}`, {}, h("span.no.old", { "aria-hidden": "true" }, String(old ?? "")), h("span.no", { "aria-hidden": "true" }, String(fresh ?? "")), h("span.sign", { "aria-hidden": "true" }, sign === "-" ? "−" : sign), h("span.sr", {}, word), h("span.text", {}, pieces.get(place)?.map(([piece, differs]) => (differs ? h("span.changed", {}, piece) : piece)) ?? (text || " "))),
+      h(`div.diff-row.${kind}`, {}, h("span.no.old", { "aria-hidden": "true" }, String(old ?? "")), h("span.no", { "aria-hidden": "true" }, String(fresh ?? "")), h("span.sign", { "aria-hidden": "true" }, sign === "-" ? "−" : sign), h("span.sr", {}, word), h("span.text", {}, pieces.get(place)?.map(([piece, differs]) => (differs ? h("span.changed", {}, visible(piece)) : visible(piece))) ?? (visible(text) || " "))),
     );
   }
-  if (shown > MOST_ROWS) body.append(h("div.diff-gap", {}, `${shown - MOST_ROWS} more lines`));
+  // Rows of their own would take the page its time; none is left out, since a person allows all of it.
+  if (rest.length) body.append(h("div.diff-gap", {}, `${rest.length} more lines`), h("pre.diff-rest", {}, rest.join("\n")));
   const copyPath = path && h("button.quiet.small", { type: "button", onclick: () => copy(path) }, "Copy path");
-  return h("div.diff", {}, h("div.code-head", {}, h("span.path", { title: path }, path ?? ""), copyPath), body);
+  return h("div.diff", {}, h("div.code-head", {}, h("span.path", { title: path }, visible(path)), copyPath), body);
 }

@@ -1,12 +1,15 @@
 // What waits for a person, in the composer's place: a tool, a question, a plan.
 
-import { button, clock, cut, h, icon } from "./dom.js";
+import { button, clock, cut, h, icon, plural, visible } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { client } from "./server.js";
 import { described, inputView } from "./tools.js";
 
 // Whoever was typing when the dock came does not decide by it: keys count after such a silence.
 const ARMED_MS = 900;
+// A click within it was meant for what stood there before, or is the second of a double click.
+const SETTLE_MS = 600;
+const LONG_LINES = 20;
 const LAST_SECONDS = 30;
 
 export class Dock {
@@ -17,6 +20,7 @@ export class Dock {
     this.onGone = onGone;
     this.shown = null;
     document.addEventListener("keydown", (event) => this.#key(event));
+    addEventListener("focus", () => this.settle());
     setInterval(() => this.#tick(), 1000);
   }
 
@@ -35,8 +39,6 @@ export class Dock {
     this.count?.replaceChildren(waiting.length > 1 ? `1 of ${waiting.length}` : "");
     if (this.shown?.id === first.id) return;
     this.shown = first;
-    this.since = performance.now();
-    this.isArmed = false;
     this.keys = {};
     this.body = h("div.dock-body");
     this.bar = h("div.dock-bar");
@@ -48,14 +50,29 @@ export class Dock {
     this.el.replaceChildren(this.line, h("div.dock-head", {}, title, this.count, this.left), this.body, this.fault, this.bar);
     ({ tool: () => this.#tool(first), question: () => this.#question(first), plan: () => this.#plan(first) })[first.kind]?.();
     this.el.hidden = false;
+    this.settle();
     this.#tick();
     (this.el.querySelector("[data-first]") ?? this.el).focus({ preventScroll: true });
   }
 
+  /** It has just come into sight: neither a click nor a key decides yet. */
+  settle() {
+    if (!this.isOpen) return;
+    const { bar } = this;
+    this.since = performance.now();
+    this.isArmed = false;
+    bar.inert = true;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => (bar.inert = false), SETTLE_MS);
+  }
+
   #tool(asked) {
     if (asked.reason) this.body.append(h("p.soft", {}, asked.reason));
-    const shown = h("div.asked", {}, inputView(asked.tool, asked.input));
+    const shown = h("div.asked", {}, inputView(asked.tool, asked.input, Infinity));
+    const lines = shown.textContent.split("\n").length + shown.querySelectorAll(".diff-row").length;
+    if (lines > LONG_LINES) this.body.append(h("p.soft", {}, `All ${plural(lines, "line")} of it; scroll to read them.`));
     this.body.append(shown);
+    if (asked.suggestions?.length) this.body.append(h("p.soft.remembers", {}, "“For this session” allows from now on: ", h("span.mono", {}, visible(asked.suggestions.map(remembered).join(", ")))));
     let edited = null;
     const edit = this.#action("Edit", "e", () => {
       const isCommand = asked.tool === "Bash";
@@ -69,8 +86,18 @@ export class Dock {
       if (!edited) return {};
       return { input: asked.tool === "Bash" ? { ...asked.input, command: edited.value } : JSON.parse(edited.value) };
     };
-    const remember = asked.suggestions?.length ? this.#action("For this session", "s", () => this.#send({ decision: "allow", remember: "session", ...input() })) : null;
-    const allow = this.#action("Allow", "a", () => this.#send({ decision: "allow", ...input() }), "primary");
+    const allowed = (more) => () => {
+      let changed;
+      try {
+        changed = input();
+      } catch (fault) {
+        this.#say(`This is no JSON: ${fault.message}`);
+        return;
+      }
+      this.#send({ decision: "allow", ...more, ...changed });
+    };
+    const remember = asked.suggestions?.length ? this.#action("For this session", "s", allowed({ remember: "session" })) : null;
+    const allow = this.#action("Allow", "a", allowed({}), "primary");
     this.bar.append(this.#denial(), h("span.space"), ...[edit, remember, allow].filter(Boolean));
   }
 
@@ -144,6 +171,11 @@ export class Dock {
   #key(event) {
     if (!this.isOpen || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (document.querySelector("dialog[open], .menu")) return;
+    if (!this.#isInSight()) {
+      this.since = performance.now();
+      this.isArmed = false;
+      return;
+    }
     const field = event.target.closest?.("input:not([type=radio]):not([type=checkbox]), textarea, select");
     if (field || (event.key === "Enter" && event.target.closest?.("button, a"))) return;
     if (!this.#armed()) return;
@@ -156,6 +188,12 @@ export class Dock {
     if (typeof act !== "function") return;
     event.preventDefault();
     act();
+  }
+
+  /** What is not seen is not decided: another view may be shown, or a panel lie over it. */
+  #isInSight() {
+    const { x, y, width, height } = this.bar.getBoundingClientRect();
+    return this.bar.inert || this.bar.contains(document.elementFromPoint(x + width / 2, y + height / 2));
   }
 
   /** Whether the keys were still for a while since it came; from then on they count. */
@@ -184,7 +222,16 @@ function titleOf(asked) {
   const does = path ? path.split("/").pop() : whole;
   const who = asked.subagent_id ? "A sub-agent" : "Claude";
   const wants = { Run: "run a command", Edit: `edit ${does}`, Write: `write ${does}`, Read: `read ${does}`, Fetch: "read a page" }[name] ?? `use ${name}`;
-  return `${who} wants to ${cut(wants, 80)}`;
+  return `${who} wants to ${visible(cut(wants, 80))}`;
+}
+
+/** What the CLI suggests to remember: rules, a mode, directories; as it is, what is none of them. */
+function remembered(suggestion) {
+  const { type, rules, mode, directories } = suggestion;
+  if (type === "addRules" && Array.isArray(rules)) return rules.map((rule) => `${rule.toolName}${rule.ruleContent ? `(${rule.ruleContent})` : ""}`).join(", ");
+  if (type === "setMode") return `the mode ${mode}`;
+  if (type === "addDirectories" && Array.isArray(directories)) return directories.join(", ");
+  return JSON.stringify(suggestion);
 }
 
 function questionField({ question, header, options = [], multiSelect: many }, place) {

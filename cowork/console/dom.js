@@ -96,6 +96,12 @@ export function cut(text, length) {
   return line.length > length ? `${line.slice(0, length - 1)}…` : line;
 }
 
+// What is drawn as nothing or as a space, or turns the text around it; the end of a line may have "\r".
+const UNSEEN = /\r(?!\n|$)|[^\P{C}\n\t\r]|\p{DI}|[\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/gu;
+
+/** Text that a person decides by, as it is: characters that would not be seen by their numbers. */
+export const visible = (text) => String(text ?? "").replace(UNSEEN, (sign) => `\\u{${sign.codePointAt(0).toString(16)}}`);
+
 /** Short news for a screen reader and, for two seconds, for the eye. */
 export function toast(text) {
   const place = document.getElementById("toast");

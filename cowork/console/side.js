@@ -3,7 +3,7 @@
 import { diffOf, diffStat } from "./diff.js";
 import { bytes, count, h, icon, iconButton, kept, on, plural } from "./dom.js";
 import { client } from "./server.js";
-import { shortPath } from "./tools.js";
+import { shortPath, todosIn } from "./tools.js";
 
 // From this width on it stands beside the conversation, below it lies over that.
 const WIDE = matchMedia("(min-width: 1440px)");
@@ -175,5 +175,5 @@ function statOf(line) {
 function todosOf(turn) {
   if (turn.todos) return turn.todos;
   const call = [...turn.tools.values()].findLast((line) => line.name === "TodoWrite");
-  return call?.input.todos?.map(({ content, status }) => ({ text: content, state: status }));
+  return call && todosIn(call.input);
 }

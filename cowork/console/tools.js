@@ -1,26 +1,29 @@
 // A tool call as one line: what it is called, what it does, how it went; open, all of it.
 
 import { diffOf, diffStat } from "./diff.js";
-import { cut, h, icon, plural, span } from "./dom.js";
+import { cut, h, icon, plural, span, visible } from "./dom.js";
 
 // What only looks: several in a row are one line.
 const QUIET = { Read: "file", Grep: "search", Glob: "search", LS: "list", NotebookRead: "file", TaskGet: "task", TaskList: "list" };
 const NOUNS = { file: ["Read", "file"], search: ["", "search"], list: ["Listed", "folder"], task: ["Looked at", "task"] };
 const EDITS = new Set(["Edit", "MultiEdit", "Write", "NotebookEdit"]);
+// What a command or a diff shows of an input, or what changes nothing; all else stands below it.
+const TOLD = { Bash: ["command", "description"], Edit: ["file_path", "old_string", "new_string"], Write: ["file_path", "content"], NotebookEdit: ["notebook_path", "new_source"], MultiEdit: ["file_path"] };
+const TODO_STATES = new Set(["pending", "in_progress", "completed"]);
 const SHOWN_LINES = 20;
 const FAILED_LINES = 6;
 
 /** What a call does, in a line; what there is to see of it, as `diff`, `command` or `input`. */
 export function described(name, input = {}) {
-  const path = input.file_path ?? input.notebook_path ?? input.path;
-  if (name === "Bash") return { name: "Run", does: input.command ?? "", command: input.command };
+  const path = asText(name === "NotebookEdit" ? input.notebook_path : input.file_path);
+  if (name === "Bash") return { name: "Run", does: asText(input.command), command: asText(input.command) };
   if (EDITS.has(name)) return { name: name === "Write" ? "Write" : "Edit", does: shortPath(path), path, edits: editsOf(name, input) };
   if (name === "Read") return { name, does: shortPath(path) };
   if (name === "Grep" || name === "Glob") return { name: name === "Grep" ? "Search" : "Find", does: [input.pattern, shortPath(input.path)].filter(Boolean).join("  in ") };
   if (name === "WebFetch") return { name: "Fetch", does: input.url };
   if (name === "WebSearch") return { name: "Search the web", does: input.query };
   if (name === "Task" || name === "Agent") return { name: "Sub-agent", does: input.description ?? input.prompt };
-  if (name === "TodoWrite") return { name: "List", does: todosTold(input.todos ?? []) };
+  if (name === "TodoWrite") return { name: "List", does: todosTold(todosIn(input)) };
   if (name === "EnterPlanMode") return { name: "Begin to plan", does: "" };
   if (name === "AskUserQuestion") return { name: "Question to you", does: input.questions?.[0]?.question ?? "" };
   if (name === "ExitPlanMode") return { name: "Plan for you", does: "" };
@@ -29,10 +32,21 @@ export function described(name, input = {}) {
   return { name: mcp ? `${mcp[2]} (${mcp[1]})` : name, does: first ?? "" };
 }
 
+/** A list as a call has it; a state is a class name of the page, so that it is one of three. */
+export function todosIn({ todos }) {
+  const items = Array.isArray(todos) ? todos.filter((each) => each && typeof each === "object") : [];
+  return items.map(({ content, status }) => ({ text: asText(content), state: TODO_STATES.has(status) ? status : "pending" }));
+}
+
 function todosTold(items) {
-  const done = items.filter(({ status }) => status === "completed").length;
-  const now = items.find(({ status }) => status === "in_progress");
-  return [`${done} of ${items.length}`, now?.content].filter(Boolean).join(" · ");
+  const done = items.filter(({ state }) => state === "completed").length;
+  const now = items.find(({ state }) => state === "in_progress");
+  return [`${done} of ${items.length}`, now?.text].filter(Boolean).join(" · ");
+}
+
+/** A model may hand a tool anything; the CLI refuses it later than it tells of it. */
+function asText(value) {
+  return typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value);
 }
 
 export function shortPath(path) {
@@ -42,21 +56,23 @@ export function shortPath(path) {
 }
 
 function editsOf(name, input) {
-  if (name === "Write") return [{ before: "", after: input.content ?? "" }];
-  if (name === "NotebookEdit") return [{ before: "", after: input.new_source ?? "" }];
-  return (input.edits ?? [input]).map((each) => ({ before: each.old_string ?? "", after: each.new_string ?? "" }));
+  if (name === "Write") return [{ before: "", after: asText(input.content) }];
+  if (name === "NotebookEdit") return [{ before: "", after: asText(input.new_source) }];
+  const edits = name === "MultiEdit" && Array.isArray(input.edits) ? input.edits : [input];
+  return edits.map((each) => ({ before: asText(each?.old_string), after: asText(each?.new_string) }));
 }
 
-/** The whole of what a call would do or did: its command, its diff, or its input. */
-export function inputView(name, input) {
+/** What a call would do or did, its command, its diff or its input; all of it, where `most` lines are. */
+export function inputView(name, input, most = SHOWN_LINES) {
   const told = described(name, input);
-  if (told.command !== undefined) return panel("Command", told.command, "command");
-  if (told.edits) return h("div.edits", {}, told.edits.map((each) => diffOf(told.path, each.before, each.after)));
-  return panel("Input", JSON.stringify(input, null, 2), "input");
+  const shows = told.command !== undefined ? panel("Command", told.command, "command", most) : told.edits?.map((each) => diffOf(told.path, each.before, each.after));
+  if (!shows) return panel("Input", JSON.stringify(input, null, 2), "input", most);
+  const others = Object.entries(input).filter(([field]) => !TOLD[name].includes(field));
+  return h("div.edits", {}, shows, others.length ? panel("Further input", JSON.stringify(Object.fromEntries(others), null, 2), "input", most) : null);
 }
 
-function panel(label, text, kind) {
-  return h(`div.panel.${kind}`, {}, linesView(label, text));
+function panel(label, text, kind, most) {
+  return h(`div.panel.${kind}`, {}, linesView(label, visible(text), most));
 }
 
 /** Text of any length: its first lines, and a button for all of them. */
@@ -114,7 +130,7 @@ export class ToolLine {
   }
 
   get isQuiet() {
-    return this.name in QUIET && this.state === "done" && !this.nested.hasChildNodes();
+    return Object.hasOwn(QUIET, this.name) && this.state === "done" && !this.nested.hasChildNodes();
   }
 
   /** The seconds that it has taken so far; called each second while it runs. */
