@@ -150,8 +150,9 @@ def test_fault_w7_a_page_may_read_all_of_our_own_headers(paged: Served) -> None:
 
 # What a browser acts upon itself, and HTTP's own: no page has a use for them.
 _FOR_BROWSERS = re.compile(
-    "Access-Control-.*|Cache-Control|Content-Security-Policy|Referrer-Policy|WWW-Authenticate"
-    "|X-Content-Type-Options|X-Frame-Options"
+    "Access-Control-.*|Cache-Control|Content-Security-Policy|Cross-Origin-Opener-Policy"
+    "|Referrer-Policy|WWW-Authenticate|X-Content-Type-Options|X-DNS-Prefetch-Control"
+    "|X-Frame-Options"
 )
 
 
