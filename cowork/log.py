@@ -26,6 +26,8 @@ import structlog
 from cowork.gevent_compat import native, native_start
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+# The W3C trace that what is being done belongs to.
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 _MAX_QUEUED_LINES = 10_000
 _MAX_BATCH_LINES = 256
@@ -74,13 +76,13 @@ class Writer:
         self._pid = 0
         self._lines: Any = None
         self._put = self._done = 0
-        self.dropped = 0
+        self.dropped = self.dropped_in_all = 0
 
     def put(self, line: str) -> None:
         if self._pid != os.getpid():
             self._start()
         if self._lines.qsize() >= _MAX_QUEUED_LINES:
-            self.dropped += 1
+            self._drop(1)
             return
         self._put += 1
         self._lines.put(masked(line))
@@ -111,8 +113,12 @@ class Writer:
                 _write_all(self._fd, text.encode(errors="backslashreplace"))
             except OSError:
                 # Standard error is closed: the server goes on without a log.
-                self.dropped += len(found)
+                self._drop(len(found))
             self._done += len(found)
+
+    def _drop(self, lines: int) -> None:
+        self.dropped += lines
+        self.dropped_in_all += lines
 
     def _dropped_notice(self) -> list[str]:
         dropped, self.dropped = self.dropped, 0
@@ -126,6 +132,11 @@ def _write_all(fd: int, data: bytes) -> None:
 
 _writer = Writer(2)
 atexit.register(_writer.flush)
+
+
+def dropped_lines() -> int:
+    """How many lines were never written, since the process began."""
+    return _writer.dropped_in_all
 
 
 class Handler(logging.Handler):
@@ -142,12 +153,16 @@ class Handler(logging.Handler):
         emit(event, **({"exc_info": record.exc_info} if record.exc_info else {}))
 
 
-def _add_request_id(
+def _add_context(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
+    event.setdefault("worker", os.getpid())
     current = request_id.get()
     if current is not None:
         event.setdefault("request_id", current)
+    traced = traceparent.get()
+    if traced is not None:
+        event.setdefault("traceparent", traced)
     return event
 
 
@@ -200,7 +215,7 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
     )
     structlog.configure(
         processors=[
-            _add_request_id,
+            _add_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # Plain, without the values of local variables: those may be anybody's secrets.

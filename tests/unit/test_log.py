@@ -161,6 +161,40 @@ def test_a_reader_that_stalls_costs_lines_and_no_time(pipe):
     assert len(lines) - len(dropped) - 1 + sum(dropped) == 15_000
 
 
+def test_the_lines_of_turns_hold_nothing_up_where_nobody_reads_them():
+    code = """
+from cowork import log
+from cowork.model import Project
+from cowork.turns.question import Question
+from cowork.turns.reporter import TurnReporter
+from cowork.turns.turn import Turn
+from cowork.telemetry.metrics import NO_METRICS
+log.configure(form="json")
+log._writer.flush = None
+reporter, turn = TurnReporter(NO_METRICS), Turn(Project("", "p"), Question("canary-question"))
+for _ in range(12_000):
+    reporter.ended(turn, ())
+print(log.dropped_lines())
+import os
+os._exit(0)
+"""
+    read, write = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=write,
+            timeout=60,
+            check=True,
+            cwd=ROOT,
+        )
+        assert int(done.stdout) > 1000
+        assert b"canary" not in os.read(read, 1 << 16)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 def test_a_flush_waits_for_the_line_that_is_being_written(pipe):
     pipe.fill()
     writer = Writer(pipe.fd)
@@ -232,6 +266,7 @@ def test_a_line_is_json_with_its_fields_and_its_request():
     )
     found = json.loads(line)
     assert found.pop("timestamp").endswith("Z")
+    assert isinstance(found.pop("worker"), int)
     assert found == {"event": "it broke", "code": 3, "level": "warning", "request_id": "r1"}
 
 

@@ -1,0 +1,1 @@
+"""What `/metrics` shows: which figures there are, and how workers share them."""
