@@ -25,10 +25,13 @@ from cowork.history.chat_api import ChatHistory, LoginNeeded, NoChatApi, Refused
 from cowork.history.delivery import ConflictError, Delivery
 from cowork.history.delivery_backoff import DeliveryGate
 from cowork.history.picker import Picker
-from cowork.log import logger
+from cowork.log import logger, traceparent
 from cowork.model import ChatMessage
 from cowork.runtime.backoff import Backoff
 from cowork.stores.outbox_protocol import OutboxStore
+from cowork.telemetry.catalogue import OUTBOX_DELIVERIES
+from cowork.telemetry.metrics import NO_METRICS, Metrics
+from cowork.telemetry.traceparent import Traces
 
 log = logger(__name__)
 
@@ -62,7 +65,11 @@ class Relay:
         first_pause: float = 0.2,
         longest_pause: float = 60.0,
         jitter: Callable[[], float] = random.random,
+        metrics: Metrics = NO_METRICS,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces or Traces()
+        self._metrics = metrics
         self._store = store
         self._bearer = bearer
         self._senders = senders
@@ -167,16 +174,21 @@ class Relay:
             self._changed.wait_for(lambda: self._stopped or self._changes != changes, seconds)
 
     def _send(self, message: ChatMessage) -> None:
+        traceparent.set(self._traces.of_message(message.id))
         try:
             if message.id not in self._outcomes:
-                self._outcomes[message.id] = self._delivery.deliver(message)
+                refusal = self._outcomes[message.id] = self._delivery.deliver(message)
+                self._count_try("delivered" if refusal is None else "refused")
         except LoginNeeded as fault:
+            self._count_try("login_needed")
             self._postpone(message, str(fault), self._longest_pause, trouble=_LOGIN_NEEDED)
             if self._bearer() != fault.token:  # somebody logged in while we were told that
                 self.token_changed()
         except Unreachable as fault:
+            self._count_try("unreachable")
             self._postpone(message, fault.reason, fault.retry_after or 0.0)
         except ConflictError:
+            self._count_try("conflict")
             with self._changed:
                 pause = min(_CONFLICT_PAUSE_S, self._longest_pause)
                 self._gate.postponed(message.project, monotonic(), pause)
@@ -185,9 +197,13 @@ class Relay:
             self._picker.release(message.project)
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message must not get lost
+            self._count_try("error")
             self._postpone(message, _name(fault), 0.0)
         else:
             self._commit_outcome(message)
+
+    def _count_try(self, result: str) -> None:
+        self._metrics.count(OUTBOX_DELIVERIES, result)
 
     def _commit_outcome(self, message: ChatMessage) -> None:
         """Take the message out of the store, then let its project's next one go.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from cowork.errors import BadUpstream, UpstreamTimeout
+from cowork.log import traceparent
+from cowork.telemetry.catalogue import UPSTREAM_DURATION
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.upstream.transport import Adapter, Sockets
 
 # What a bad network, a lying server or a header that HTTP does not allow can raise here;
@@ -85,7 +89,10 @@ def segment(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `path` is percent-encoded already, `body` becomes JSON, `token` a bearer's."""
+    """One request; `path` is percent-encoded already, `body` becomes JSON, `token` a bearer's.
+
+    `rule` is what it is counted under, where its path tells more than which call it is.
+    """
 
     method: str
     path: str
@@ -93,6 +100,7 @@ class Request:
     body: Mapping[str, Any] | None = None
     token: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    rule: str = ""
 
 
 class _Session(requests.Session):
@@ -108,7 +116,10 @@ class UpstreamClient:
     Environment proxies, `.netrc` and cookies are not used.
     """
 
-    def __init__(self, base_url: str, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, base_url: str, limits: Limits = LIMITS, metrics: Metrics = NO_METRICS
+    ) -> None:
+        self._metrics = metrics
         self._base_url = base_url
         self._limits = limits
         # requests encodes the host (IDNA); the path is ours, byte by byte, since requests would
@@ -126,7 +137,12 @@ class UpstreamClient:
     def call(self, request: Request) -> Reply:
         """Send a request and read its whole reply."""
         prepared = self._prepare(request)
-        with self._slot(), self._errors(), self._open(prepared) as response:
+        with (
+            self._slot(),
+            self._timed(request),
+            self._errors(),
+            self._open(prepared) as response,
+        ):
             return _reply(response, self._read(response))
 
     def deliver(self, request: Request) -> Reply:
@@ -135,7 +151,7 @@ class UpstreamClient:
         A broken or endless body behind a 200 does not undo what the 200 said.
         """
         prepared = self._prepare(request)
-        with self._slot():
+        with self._slot(), self._timed(request):
             with self._errors():
                 response = self._open(prepared)
             with response:
@@ -153,6 +169,9 @@ class UpstreamClient:
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         sent = {"Accept": "application/json", "User-Agent": "xo-cowork-api", **request.headers}
         sent["Accept-Encoding"] = "identity"  # what is small is not worth being unpacked
+        traced = traceparent.get()
+        if traced is not None:
+            sent["traceparent"] = traced
         if request.token is not None:
             sent["Authorization"] = f"Bearer {request.token}"
         if request.body is not None:
@@ -194,6 +213,15 @@ class UpstreamClient:
             yield
         finally:
             self._slots.release()
+
+    @contextmanager
+    def _timed(self, request: Request) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            taken = time.monotonic() - begun
+            self._metrics.observe(UPSTREAM_DURATION, taken, request.rule or request.path)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -102,7 +102,8 @@ class XoAuthApi:
 
     def status(self, auth_session_id: str, poll_token: str, *, token: str | None) -> dict[str, Any]:
         path = f"{self._paths.status}/{segment(auth_session_id)}"
-        reply = self._call("GET", path, query={"poll_token": poll_token}, token=token)
+        rule, query = f"{self._paths.status}/{{id}}", {"poll_token": poll_token}
+        reply = self._call("GET", path, query=query, token=token, rule=rule)
         return _passed_on(_object(reply, token, poll_token), token)
 
     def consume(self, auth_session_id: str, poll_token: str, *, token: str | None) -> Grant:

@@ -13,6 +13,7 @@ from cowork.claude.pool.acquirer import SlotAcquirer
 from cowork.claude.pool.machine_limit import MachineGate, MachineLimit, OwnLimit
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.offer_listing import make_offers
+from cowork.claude.pool.process_reports import ProcessReports
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
 from cowork.claude.pool.skill_listing import SkillListing
 from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, State
@@ -26,6 +27,7 @@ from cowork.claude.stream_json.failures import SessionMissing
 from cowork.errors import AtCapacity, ProcessBusy, ProcessNotFound
 from cowork.log import logger
 from cowork.model import Project
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 
 log = logger(__name__)
 
@@ -61,15 +63,24 @@ class Pool:
         bundled_skills: bool = False,
         machine: MachineLimit | None = None,
         mcp_servers: Mapping[str, Mapping[str, Any]] | None = None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
+        reports = ProcessReports(metrics)
         self._launcher = launcher
         self._max_turns = max_turns
         self._slots = Slots(limit or limit_by_memory(), owner_share, spare_options)
         self._changed = self._slots.changed
+        self._slots.on_ended = lambda slot, was_alive: reports.ended(
+            slot, was_alive=was_alive, is_closing=self._slots.closed
+        )
         self._gate = MachineGate(self._slots, machine or OwnLimit())
         self._generation = 0
         self._reaper = IdleReaper(
-            self._slots, idle_timeout=idle_timeout, memory_limit=memory_limit, on_tick=self._renew
+            self._slots,
+            idle_timeout=idle_timeout,
+            memory_limit=memory_limit,
+            on_tick=self._renew,
+            on_measured=reports.measured,
         )
         self._acquirer = SlotAcquirer(
             self._slots,
@@ -91,6 +102,7 @@ class Pool:
             on_success=self._saw_success,
             gate=self._gate,
             timeout=slot_timeout,
+            reports=reports,
         )
         self.spares = Spares(
             self._slots,
@@ -100,6 +112,7 @@ class Pool:
             on_ready=self._starter.saw_prewarmed,
             on_tick=self._renew,
             gate=self._gate,
+            reports=reports,
         )
 
     def make_room(self, idle_s: float) -> bool:
@@ -195,6 +208,8 @@ class Pool:
             if keep and slot is not None:
                 slot.known_turns = slot.known_turns if turns is None else turns
                 self._slots.begun(slot, State.IDLE)
+            elif slot is not None and worn:
+                slot.end_why = slot.end_why or "turns"
         if keep:
             self._reaper.thread.start()
         else:
@@ -218,9 +233,9 @@ class Pool:
             ]
             idle = [slot for slot in theirs if slot.state == State.IDLE]
             for slot in theirs:
-                slot.discard_on_return = True
+                slot.discard_on_return, slot.end_why = True, "deleted"
             for slot in idle:
-                self._slots.ending(slot)
+                self._slots.ending(slot, "deleted")
         for slot in idle:
             self._slots.end(slot)
 
@@ -290,13 +305,18 @@ class Pool:
                 raise ProcessNotFound("no such process")
             if slot.state not in (State.IDLE, State.SPARE):
                 raise ProcessBusy(f"the process is {slot.state.value}")
-            self._slots.ending(slot)
+            self._slots.ending(slot, "asked")
         self._slots.end(slot)
 
     def counts(self) -> PoolCounts:
         """How many processes there are now."""
         with self._changed:
             return self._slots.counts()
+
+    def measured_bytes(self) -> int:
+        """What the processes took that are there, when each was last measured."""
+        with self._changed:
+            return sum(slot.memory or 0 for slot in self._slots)
 
     def load(self) -> PoolLoad:
         """What the other workers are told of it."""
@@ -323,6 +343,7 @@ class Pool:
         try:
             yield process
         finally:
+            slot.end_why = "throwaway"
             process.shorten_timeouts()
             self.discard(process)
 
@@ -370,7 +391,7 @@ class Pool:
         assert process is not None  # noqa: S101 - the caller has looked
         process.shorten_timeouts()
         if slot.state in (State.IDLE, State.SPARE):
-            self._slots.ending(slot)
+            self._slots.ending(slot, "shutdown")
             return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
         # Whoever leased it gives it back when its turn has ended, and frees the slot.
         return threading.Thread(target=process.end, daemon=True)

@@ -28,7 +28,8 @@ class IdleReaper:
     """Reaps from a `thread` of its own, to be started and stopped by whoever has this.
 
     A process that takes more than `memory_limit` bytes (0 is no limit) is ended when its turn is
-    over; `idle_timeout` and `interval` are seconds.  `on_tick` is called first.
+    over; `idle_timeout` and `interval` are seconds.  `on_tick` is called first,
+    `on_measured` with what a process takes.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class IdleReaper:
         memory_limit: int,
         interval: float = REAP_INTERVAL_S,
         on_tick: Callable[[], None] = lambda: None,
+        on_measured: Callable[[int | None], None] = lambda _bytes: None,
     ) -> None:
         self._slots = slots
         self._idle_timeout = idle_timeout
         self._memory_limit = memory_limit
         self._on_tick = on_tick
+        self._on_measured = on_measured
         self._interval = min(interval, max(0.05, idle_timeout))
         self._measuring = threading.Lock()
         self.thread = PeriodicThread(
@@ -61,7 +64,7 @@ class IdleReaper:
         with self._slots.changed:
             due = [slot for slot in self._slots if self._is_due(slot, now)]
             for slot in due:
-                self._slots.ending(slot)
+                self._slots.ending(slot, "idle")
         for slot in due:
             self._slots.end(slot)
         return self._interval
@@ -83,7 +86,7 @@ class IdleReaper:
             and (slot.memory or 0) > self._memory_limit
             and not slot.discard_on_return
         ):
-            slot.discard_on_return = True
+            slot.discard_on_return, slot.end_why = True, "memory"
             log.info("process exceeds its memory limit", pid=slot.process.pid, bytes=slot.memory)
         if slot.state == State.BUSY:
             return False
@@ -104,6 +107,7 @@ class IdleReaper:
             found = run_in_native_thread(lambda: [memory.tree_pss(pid) for pid in pids])
             for slot, taken in zip(old, found, strict=True):
                 slot.memory, slot.measured = taken, now
+                self._on_measured(taken)
 
 
 def _needs_measuring(slot: Slot, now: float) -> bool:

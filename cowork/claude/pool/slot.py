@@ -101,7 +101,8 @@ class Slot:
     continued the session and this process is stale.  `memory` (bytes) was measured at
     `measured` (monotonic), when the process had served `measured_turns`.  `place` is the directory
     that the process is in, once it was looked at: it stays there, and as long as somebody is in a
-    directory no other one gets its number.
+    directory no other one gets its number.  `end_why` is why its process is to end: `CLI_ENDS` of
+    the metrics has the words.
     """
 
     state: State
@@ -114,6 +115,7 @@ class Slot:
     measured: float = float("-inf")
     measured_turns: int = 0
     place: os.stat_result | None = None
+    end_why: str = ""
 
     @property
     def project(self) -> Project | None:

@@ -33,6 +33,8 @@ class Slots:
         self.closed = False
         # Called without the lock when a process has ended.
         self.on_end: Callable[[], None] = lambda: None
+        # As `on_end`, with the slot and whether its process lived when it was begun to be ended.
+        self.on_ended: Callable[[Slot, bool], None] = lambda _slot, _was_alive: None
         # Called without the lock by who waits, when only busy processes are left.
         self.on_shortage: Callable[[], None] = lambda: None
         # How many requests wait for a slot that a spare cannot serve.
@@ -92,6 +94,7 @@ class Slots:
 
         The slot is the `new_owner`'s then, where it was ended for one.
         """
+        was_alive = slot.process is not None and slot.process.alive
         try:
             if slot.process is not None:
                 slot.process.end()
@@ -101,6 +104,7 @@ class Slots:
                 if new_owner is not None:
                     self._hand_over(new_owner)
                 self._settle(slot.project)
+            self.on_ended(slot, was_alive)
             self.on_end()
 
     def of(self, process: ClaudeProcess) -> Slot | None:
@@ -123,6 +127,7 @@ class Slots:
         """Keep no process for another turn; those that are at one end after it."""
         for slot in self._slots:
             slot.discard_on_return = True
+            slot.end_why = slot.end_why or "stale"
         self.spares_due.set()
 
     # -- the queue
@@ -280,7 +285,9 @@ class Slots:
     def evict_unfit(self, wanted: LeaseRequest) -> Slot | None:
         """An idle process of the project that is of no use to it any more, now ending."""
         mine = () if wanted.project is None else self._theirs(wanted.project)
-        return self.ending(find_unfit(mine, wanted))
+        unfit = find_unfit(mine, wanted)
+        has_other = unfit is not None and unfit.wanted.options != wanted.options
+        return self.ending(unfit, "options" if has_other else "stale")
 
     def evict_lru(self, owner: str | None) -> Slot | None:
         """The process that makes room for another of the owner's, now ending.
@@ -289,18 +296,22 @@ class Slots:
         """
         spare = next((slot for slot in self._theirs(None) if slot.state == State.SPARE), None)
         if spare is not None:
-            return self.ending(spare)
+            return self.ending(spare, "evicted")
         idle = [slot for slot in self._slots if slot.state == State.IDLE]
         if not idle:
             return None
         has = self._by_owner(State.STARTING, State.BUSY, State.IDLE)
         has[owner] += 1
-        return self.ending(find_lru(idle, has, self.share))
+        return self.ending(find_lru(idle, has, self.share), "evicted")
 
     @staticmethod
-    def ending(slot: Slot | None) -> Slot | None:
-        """Mark a slot as one whose process is being ended; whoever calls ends it."""
+    def ending(slot: Slot | None, why: str) -> Slot | None:
+        """Mark a slot as one whose process is being ended; whoever calls ends it.
+
+        `why` counts where nothing was known before.
+        """
         if slot is not None:
+            slot.end_why = slot.end_why or why
             slot.state = State.ENDING
         return slot
 

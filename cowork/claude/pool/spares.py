@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cowork.claude.pool.machine_limit import MachineGate, OwnLimit
+from cowork.claude.pool.process_reports import ProcessReports
 from cowork.claude.pool.slot import LeaseRequest, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.process.launcher import Launcher
@@ -21,6 +22,7 @@ from cowork.errors import CoworkError
 from cowork.log import logger
 from cowork.runtime.circuit_breaker import CircuitBreaker
 from cowork.runtime.periodic import PeriodicThread
+from cowork.telemetry.metrics import NO_METRICS
 
 log = logger(__name__)
 
@@ -63,6 +65,7 @@ class Spares:
         on_ready: Callable[[ClaudeProcess], None] = lambda _process: None,
         on_tick: Callable[[], None] = lambda: None,
         gate: MachineGate | None = None,
+        reports: ProcessReports | None = None,
     ) -> None:
         self._slots = slots
         self._launcher = launcher
@@ -71,6 +74,7 @@ class Spares:
         self._on_ready = on_ready
         self._on_tick = on_tick
         self._gate = gate or MachineGate(slots, OwnLimit())
+        self._reports = reports or ProcessReports(NO_METRICS)
         self._breaker = CircuitBreaker()
         self._logged_fault = ""
         self._missing_since: float | None = float("-inf")
@@ -132,7 +136,7 @@ class Spares:
                 if not slot.usable or now - self._ready_at[slot] >= MAX_AGE_S
             ]
             for slot in dead:
-                self._slots.ending(slot)
+                self._slots.ending(slot, "stale")
         if any(now - self._ready_at[slot] >= MIN_UPTIME_S for slot in spares if slot not in dead):
             self.saw_success()
         return dead
@@ -181,12 +185,13 @@ class Spares:
             self._thread.pause(CHECK_INTERVAL_S)
             return
         try:
-            process = self._launcher.start_prewarmed(
-                self._wanted.cwd,
-                options=self._wanted.options,
-                given_up=given_up,
-                on_spawn=slot.attach,
-            )
+            with self._reports.starting("spare", given_up):
+                process = self._launcher.start_prewarmed(
+                    self._wanted.cwd,
+                    options=self._wanted.options,
+                    given_up=given_up,
+                    on_spawn=slot.attach,
+                )
         except BaseException as fault:
             with self._slots.changed:
                 self._slots.free(slot)

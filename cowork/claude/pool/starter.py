@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cowork.claude.pool.machine_limit import MachineGate
+from cowork.claude.pool.process_reports import ProcessReports
 from cowork.claude.pool.slot import LeaseRequest, Slot, State
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.start_probe import StartProbe
@@ -43,6 +44,7 @@ class ProcessStarter:
         on_success: Callable[[], None],
         gate: MachineGate,
         timeout: float,
+        reports: ProcessReports,
     ) -> None:
         self._slots = slots
         self._launcher = launcher
@@ -50,6 +52,7 @@ class ProcessStarter:
         self._on_skills = on_skills
         self._on_success = on_success
         self._gate = gate
+        self._reports = reports
         self._timeout = timeout
         self.probe = StartProbe(self._probe)
 
@@ -68,7 +71,9 @@ class ProcessStarter:
         wanted = slot.wanted
         try:
             self._wait_for_room(slot, given_up)
-            process = self._start(slot, given_up, ahead=ahead, throwaway=throwaway)
+            kind = "resumed" if wanted.session_id is not None else "new"
+            with self._reports.starting("skills" if throwaway else kind, given_up):
+                process = self._start(slot, given_up, ahead=ahead, throwaway=throwaway)
         except BaseException as fault:
             with self._slots.changed:
                 self._slots.free(slot)
@@ -159,7 +164,7 @@ class ProcessStarter:
     def end_leased(self, process: ClaudeProcess) -> None:
         """End a leased process and free its slot; takes as long as its escalation."""
         with self._slots.changed:
-            slot = self._slots.ending(self._slots.of(process))
+            slot = self._slots.ending(self._slots.of(process), "failed")
         if slot is not None:
             self._slots.end(slot)
 
@@ -174,5 +179,6 @@ class ProcessStarter:
         process = self.fill(
             slot, lambda: self._slots.closed or self._slots.waiters > 0, throwaway=THROWAWAY
         )
+        slot.end_why = "throwaway"
         process.shorten_timeouts()
         self.end_leased(process)

@@ -130,6 +130,11 @@ class ClaudeProcess:
         return self._dispatcher.failure is None
 
     @property
+    def exit_code(self) -> int | None:
+        """The code it has ended with, negative for a signal; None while it lives."""
+        return self._child.poll()
+
+    @property
     def last_activity(self) -> float:
         """When it was last asked or wrote something (monotonic)."""
         return max(self._asked_at, self._stdout_reader.last_output)

@@ -38,6 +38,10 @@ class SessionMissing(ClaudeFailed):
     """`--resume` of a session that the CLI does not have."""
 
 
+class DirectoryGone(SessionMissing):
+    """The session's directory is not there any more."""
+
+
 class RequestRefused(ClaudeApiError):
     """The model's service refused what it was sent: the question, or what was said before it."""
 

@@ -421,6 +421,8 @@ class ProcessOfNothing(NoProcess):
     cwd: str = CWD
     busy: bool = False
     skills: tuple[str, ...] = ()
+    exit_code: int | None = 0
+    started: float = 0.0
 
     def shorten_timeouts(self) -> None:
         """It ends at once anyway."""
