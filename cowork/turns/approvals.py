@@ -24,6 +24,7 @@ from cowork.errors import (
 from cowork.log import logger
 from cowork.model import Approval, Decision, Resolution
 from cowork.stores.protocol import Store
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.approval_answers import NOBODY, Answer, answer_for_cli
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.registry import TurnRegistry
@@ -59,7 +60,14 @@ class Caller:
 class Approvals:
     """`notify` tells the worker of a turn that is not ours that somebody has answered."""
 
-    def __init__(self, store: Store, registry: TurnRegistry, policy: ApprovalPolicy) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: TurnRegistry,
+        policy: ApprovalPolicy,
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
+        self._metrics = metrics
         self._store = store
         self._registry = registry
         self.policy = policy
@@ -78,7 +86,12 @@ class Approvals:
         """The approvals of a turn that may ask; `end` has to follow."""
         timeout = turn.question.approval_timeout or self.policy.timeout
         found = TurnApprovals(
-            turn, self._store, timeout_s=timeout, save=save, is_written=is_written
+            turn,
+            self._store,
+            timeout_s=timeout,
+            save=save,
+            is_written=is_written,
+            metrics=self._metrics,
         )
         with self._lock:
             self._active[turn.id] = found

@@ -59,7 +59,9 @@ class Attempts:
         sync: TranscriptSync | None = None,
     ) -> None:
         self.follow_ups = FollowUps()
-        self.processes = SessionProcesses(store, pool, policy, transcripts=transcripts, sync=sync)
+        self.processes = SessionProcesses(
+            store, pool, policy, transcripts=transcripts, sync=sync, reporter=finisher.reporter
+        )
         self._store = store
         self._pool = pool
         self._cli = cli

@@ -20,6 +20,8 @@ from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.stores.serialization import dumps, loads
 from cowork.stores.worker_protocol import RECEIVE_TIMEOUT_S, WorkerStore
+from cowork.telemetry.catalogue import INBOX_WAIT
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.outcome import internal_error, unreachable
 
 log = logger(__name__)
@@ -49,7 +51,15 @@ class Channel:
     `holder` is our name among them; `is_dead` says of a worker's whether it is certainly gone.
     """
 
-    def __init__(self, others: WorkerStore, holder: str, *, is_dead: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        others: WorkerStore,
+        holder: str,
+        *,
+        is_dead: Callable[[str], bool],
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
+        self._metrics = metrics
         self._others = others
         self._is_dead = is_dead
         self._holder = holder
@@ -106,12 +116,15 @@ class Channel:
         number, call = new_id(), _Call()
         with self._lock:
             self._calls[number] = call
+        begun = time.monotonic()
         try:
             message = _message(kind, body, sender=self._holder, number=number)
             entry = self._others.send(worker, message, COMMAND_TTL_S)
             if entry is None:
                 raise unreachable()
-            if not call.taken.wait(COMMAND_TTL_S):
+            is_taken = call.taken.wait(COMMAND_TTL_S)
+            self._metrics.observe(INBOX_WAIT, time.monotonic() - begun)
+            if not is_taken:
                 was_accepted = self._others.withdraw(worker, entry, turn_id)
                 if call.reply is None and was_accepted:
                     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from cowork.errors import StoreUnavailable
 from cowork.log import logger
@@ -19,16 +20,21 @@ CLAIM_POLL_INTERVAL_S = 0.075
 ASSIGNED_POLL_INTERVAL_S = 0.25
 
 
-def wait_for_claim(store: Store, turn: Turn, deadline: Deadline) -> Claim:
+def wait_for_claim(
+    store: Store, turn: Turn, deadline: Deadline, claimed: Callable[[float], None] = lambda _s: None
+) -> Claim:
     """The claim on the turn's project, once no other process holds it.
 
+    `claimed` is told for how many seconds that was waited for.
     Raises the reason where the turn is stopped, as it is at its deadline, and `StoreUnavailable`.
     """
     interval = CLAIM_POLL_INTERVAL_S if store.others is None else ASSIGNED_POLL_INTERVAL_S
+    begun = time.monotonic()
     while True:
         turn.check_not_stopped()
         claim = store.claim(turn.project)
         if claim is not None:
+            claimed(time.monotonic() - begun)
             return claim
         deadline.check()
         turn.wait(time.monotonic() + interval)

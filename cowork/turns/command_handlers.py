@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.turn_options import TurnOptions
-from cowork.log import request_id
+from cowork.log import request_id, traceparent
 from cowork.model import Project, TurnKey
 from cowork.turns.channel import Body, Channel
 from cowork.turns.process_directory import ProcessDirectory, processes_reply
@@ -62,6 +62,7 @@ class CommandHandlers:
 
     def _ask(self, body: Body) -> Body:
         request_id.set(body["request_id"])
+        traceparent.set(body.get("traceparent"))  # an earlier version sends none
         project, key = Project(**body["project"]), body["key"]
         turn, replayed = self._service.ask_here(
             project,

@@ -15,6 +15,7 @@ from cowork.model import Claim, Session, Spending
 from cowork.turns.event_log import is_serializable
 from cowork.turns.outcome import TurnOutcome, failed, internal_error
 from cowork.turns.recorder import TurnRecorder
+from cowork.turns.reporter import TurnReporter
 from cowork.turns.sessions import with_turn_counted
 from cowork.turns.spending import spent_in
 from cowork.turns.turn import Turn
@@ -25,8 +26,9 @@ log = logger(__name__)
 class TurnFinisher:
     """Ends any number of turns, each once."""
 
-    def __init__(self, recorder: TurnRecorder) -> None:
+    def __init__(self, recorder: TurnRecorder, reporter: TurnReporter | None = None) -> None:
         self._recorder = recorder
+        self.reporter = reporter or TurnReporter()
 
     def finish(
         self,
@@ -95,14 +97,7 @@ class TurnFinisher:
     ) -> bool:
         kept = self._recorder.record_ended(turn, outcome, claim=claim, session=session, spent=spent)
         turn.finish(outcome.done, outcome.error)
-        log.info(
-            "turn ended",
-            turn_id=turn.id,
-            request_id=turn.request_id,
-            state=turn.state.value,
-            code=outcome.error.code if outcome.error is not None else None,
-            ms=outcome.done.duration_ms,
-        )
+        self.reporter.ended(turn, spent)
         return kept
 
     def _end_failed(self, turn: Turn, spent: tuple[Spending, ...]) -> None:
@@ -114,6 +109,7 @@ class TurnFinisher:
             log.exception("could not record the end of a turn", turn_id=turn.id)
         finally:
             turn.finish(outcome.done, outcome.error)
+            self.reporter.ended(turn, spent)
 
 
 def _of_whole_turn(turn: Turn, result: Result | None) -> Result | None:

@@ -74,6 +74,11 @@ class StoreMaintenance:
         self._is_due = True
         self._thread.wake()
 
+    @property
+    def waiting_ends(self) -> int:
+        """How many ends of turns wait for the store."""
+        return self._recorder.buffered
+
     def close(self) -> None:
         """Stop the thread, and try a last time to write the buffered ends."""
         self._thread.stop()

@@ -30,6 +30,7 @@ class Question:
     `max_budget_usd` of their cost, `approval_timeout` (seconds) of the wait for a person.  `events`
     are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
     kept when the turn has ended.  With a `change` nothing is asked: the turn makes that.
+    `api` is the kind of client that asked, for the metrics.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Question:
     events: tuple[str, ...] = ()
     digest: str = ""
     change: SessionChange | None = None
+    api: str = "native"
 
     @property
     def size(self) -> int:
@@ -73,6 +75,7 @@ class Question:
             events=self.events,
             digest=self.digest,
             change=self.change,
+            api=self.api,
         )
 
 

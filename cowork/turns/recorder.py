@@ -18,6 +18,7 @@ from cowork.log import logger
 from cowork.model import ChatMessage, Claim, Exchange, Session, Spending, TurnEnd, TurnKey
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
+from cowork.telemetry.traceparent import Traces
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
@@ -48,7 +49,16 @@ class TurnRecorder:
     `on_store_error` is called when the store turns out to be unavailable.
     """
 
-    def __init__(self, store: Store, outbox: Outbox, *, holder: str, retention: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        *,
+        holder: str,
+        retention: float,
+        traces: Traces | None = None,
+    ) -> None:
+        self._traces = traces or Traces()
         self._store = store
         self._outbox = outbox
         self.holder = holder
@@ -71,6 +81,7 @@ class TurnRecorder:
         Raises `StoreUnavailable`, `OutboxFull` and `DuplicateKey`.
         """
         turn.set_key(key)
+        self._traces.put(turn.id, turn.facts.traceparent)
         if not self.flush():
             raise StoreUnavailable("store unavailable", retry_after=1)
         record, question = to_record(turn, self.holder), self._question(turn)

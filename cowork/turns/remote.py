@@ -16,7 +16,7 @@ from cowork.errors import (
     TurnNotFound,
     WorkerUnreachable,
 )
-from cowork.log import logger, request_id
+from cowork.log import logger, request_id, traceparent
 from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.stores.worker_protocol import WorkerStore
@@ -121,6 +121,7 @@ class RemoteTurns:
             "on_busy": on_busy,
             "key": None if key is None else asdict(key),
             "request_id": request_id.get(),
+            "traceparent": traceparent.get(),
             "from": self._holder,
         }
         reply = self._channel.ask(worker, body, turn_id)

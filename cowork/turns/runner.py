@@ -71,6 +71,7 @@ class Runner:
         self._attempts = attempts
         self._recorder = recorder
         self._finisher = finisher
+        self._reporter = finisher.reporter
         self._policy = policy
         self._approvals = approvals
         self._forks = forks
@@ -120,12 +121,14 @@ class Runner:
             lost = WorkerLost("the server's process was thought to be lost while the turn waited")
             self._finisher.finish(turn, None, lost)
             return
+        self._reporter.started(turn)
         turn.on_stop(lambda: self.finish_cancelled(turn))
         kept = self.follow_ups.take(turn)
         claim = None if kept is None else kept.claim
         run: TurnRun | None = None
         try:
-            claim = claim or wait_for_claim(self._store, turn, self._deadline(turn))
+            deadline = self._deadline(turn)
+            claim = claim or wait_for_claim(self._store, turn, deadline, self._reporter.claimed)
             run = self._begin(turn, claim)
             if turn.question.change is not None:
                 self._forks.run(run, turn.question.change)
@@ -211,6 +214,7 @@ class Runner:
             except (SessionMissing, SessionInUse, RequestRefused) as fault:
                 turn.on_stop(lambda: self.finish_cancelled(turn))
                 log.warning("session lost, starting a new one", turn_id=turn.id, why=fault.message)
+                self._reporter.lost_session(fault)
                 if not isinstance(fault, SessionInUse):
                     earlier = self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
 from cowork.errors import (
     CoworkError,
+    IdempotencyMismatch,
     InvalidValue,
     ShuttingDown,
 )
@@ -18,6 +20,8 @@ from cowork.log import logger
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
+from cowork.telemetry.catalogue import IDEMPOTENT_REPLAYS
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.adoption import Adoption
 from cowork.turns.approvals import Approvals
 from cowork.turns.interrupts import Interrupts
@@ -60,7 +64,9 @@ class TurnService:
         approvals: Approvals,
         remote: RemoteTurns | None = None,
         publisher: LogPublisher | None = None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._pool = pool
         self._recorder = recorder
@@ -129,6 +135,19 @@ class TurnService:
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
         question = self.checks.checked(project, question, agent_type)
+        try:
+            turn, replayed = self._ask(project, question, on_busy, key)
+        except IdempotencyMismatch:
+            self._metrics.count(IDEMPOTENT_REPLAYS, "mismatch")
+            raise
+        if replayed:
+            how = "attached" if turn.done is None else "replayed"
+            self._metrics.count(IDEMPOTENT_REPLAYS, how)
+        return turn, replayed
+
+    def _ask(
+        self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None
+    ) -> tuple[Turn, bool]:
         if self._remote is None:
             return self.ask_here(project, question, on_busy=on_busy, key=key)
         return self._remote.ask(project, question, on_busy, key) or self._ask_here_or_elsewhere(
@@ -292,6 +311,10 @@ class TurnService:
     def busy(self) -> int:
         """How many turns run or wait."""
         return len(self._queues.all())
+
+    def counts(self) -> Counter[State]:
+        """How many turns there are by state, of those that run or wait."""
+        return Counter(turn.state for turn in self._queues.all() if turn.done is None)
 
     def is_needed(self) -> bool:
         """Whether turns run or wait here, or are read here that run elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 from cowork.claude.pool.pool import Pool
 from cowork.claude.process.continuation import Continuation
 from cowork.claude.process.process import ClaudeProcess
-from cowork.claude.stream_json.failures import SessionMissing
+from cowork.claude.stream_json.failures import DirectoryGone
 from cowork.claude.transcript import Transcripts
 from cowork.claude.turn_options import DEFAULT, TurnOptions
 from cowork.errors import TurnInterrupted, WorkerLost
@@ -18,6 +19,7 @@ from cowork.log import logger
 from cowork.model import Approval, Session
 from cowork.stores.protocol import Store
 from cowork.turns.policy import TurnPolicy
+from cowork.turns.reporter import TurnReporter
 from cowork.turns.result_wait import TurnRun
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
@@ -36,17 +38,19 @@ class SessionProcesses:
         *,
         transcripts: Transcripts,
         sync: TranscriptSync | None,
+        reporter: TurnReporter,
     ) -> None:
         self._store = store
         self._pool = pool
         self._policy = policy
         self._transcripts = transcripts
         self._sync = sync
+        self._reporter = reporter
 
     def lease(self, run: TurnRun, known: Session | None) -> ClaudeProcess:
         """A process of the session, or of a new one where the project has none."""
-        turn = run.turn
-        return self._pool.lease(
+        turn, wanted_at = run.turn, time.monotonic()
+        process = self._pool.lease(
             turn.project,
             known.cwd if known is not None else self._policy.workspace.cwd(turn.project),
             session_id=known.id if known is not None else None,
@@ -56,11 +60,13 @@ class SessionProcesses:
             before_start=partial(self._check_directory, known),
             given_up=run.deadline.check,
         )
+        self._reporter.got_process(turn, process, wanted_at, known=known is not None)
+        return process
 
     def lease_again(self, run: TurnRun, session: Session, approval: Approval) -> ClaudeProcess:
         """A process that goes on with a parked turn, and asks again what was answered."""
-        turn = run.turn
-        return self._pool.lease(
+        turn, wanted_at = run.turn, time.monotonic()
+        process = self._pool.lease(
             turn.project,
             session.cwd,
             session_id=session.id,
@@ -73,6 +79,8 @@ class SessionProcesses:
             before_start=partial(self._defer_tool, session, approval),
             given_up=lambda: turn.stop_reason is not None,
         )
+        self._reporter.got_process(turn, process, wanted_at, known=True)
+        return process
 
     def _model_to_start(self, turn: Turn, known: Session | None) -> str | None:
         """The model that a process has to be started with, for the question or the session.
@@ -91,7 +99,7 @@ class SessionProcesses:
         if known is None:
             self._policy.workspace.check()
         elif not self._policy.workspace.still_has(known.cwd):
-            raise SessionMissing("the session's directory is gone")
+            raise DirectoryGone("the session's directory is gone")
         elif self._sync is not None:
             self._sync.restore(known)
 

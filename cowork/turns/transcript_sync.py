@@ -10,6 +10,8 @@ from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.model import Claim, Session, TranscriptState
 from cowork.stores.worker_protocol import WorkerStore
+from cowork.telemetry.catalogue import TRANSCRIPT_BYTES
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 
 log = logger(__name__)
 
@@ -25,7 +27,14 @@ class TranscriptSync:
     one, and is told what was said.
     """
 
-    def __init__(self, others: WorkerStore, transcripts: Transcripts, limit: int) -> None:
+    def __init__(
+        self,
+        others: WorkerStore,
+        transcripts: Transcripts,
+        limit: int,
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
+        self._metrics = metrics
         self._others = others
         self._transcripts = transcripts
         self._limit = limit
@@ -57,6 +66,7 @@ class TranscriptSync:
         if not self._others.put_transcript(session, claim, known, new, data):
             self._forget(session.id)
             return False
+        self._metrics.count(TRANSCRIPT_BYTES, "in", by=len(data))
         self._remember(session.id, new)
         return True
 
@@ -91,6 +101,7 @@ class TranscriptSync:
             )
             return
         self._transcripts.write(session.cwd, session.id, data)
+        self._metrics.count(TRANSCRIPT_BYTES, "out", by=len(data))
         log.info("transcript restored from the store", session_id=session.id, bytes=len(data))
 
     def newer(self, session: Session) -> bytes | None:

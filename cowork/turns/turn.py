@@ -18,6 +18,7 @@ from cowork.turns.question import Question
 from cowork.turns.readers import Readers
 from cowork.turns.steers import TurnSteers
 from cowork.turns.turn_events import TurnEvents
+from cowork.turns.turn_facts import TurnFacts
 from cowork.turns.waiting import Waiting
 
 
@@ -44,6 +45,7 @@ class Turn(TurnEvents):
         self.created = datetime.now(UTC)
         self.started: datetime | None = None
         self.ended_at: datetime | None = None
+        self.facts = TurnFacts()
         self.started_monotonic: float | None = None
         self.state = State.QUEUED
         self.session_id: str | None = None

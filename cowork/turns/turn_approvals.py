@@ -18,9 +18,11 @@ from cowork.claude.stream_json.permissions import PermissionRequest, denied
 from cowork.errors import StoreUnavailable
 from cowork.events import ApprovalResolved
 from cowork.log import logger
-from cowork.model import Approval, Decision
+from cowork.model import Approval, Decision, Resolution
 from cowork.runtime.condition import PredicateCondition
 from cowork.stores.protocol import Store
+from cowork.telemetry.catalogue import APPROVAL_WAIT, APPROVALS
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.approval_answers import NOBODY, NOT_ALLOWED
 from cowork.turns.approval_requests import (
     await_written,
@@ -67,7 +69,9 @@ class TurnApprovals:
         timeout_s: float,
         save: Callable[[Sequence[str], EarlierWork], None],
         is_written: Callable[[ClaudeProcess, str], bool],
+        metrics: Metrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._turn = turn
         self._store = store
         self._stored = StoredApprovals(store)
@@ -234,6 +238,7 @@ class TurnApprovals:
             answer = denied(UNAVAILABLE)
         self._turn.append([ApprovalResolved(approval.id, decision, approval.resolution.by)])
         log_resolution(approval, approval.resolution)
+        self._count(approval, approval.resolution)
         self._process_work.add_denial(approval, answer)
         self._answer(request_id, answer)
 
@@ -266,6 +271,12 @@ class TurnApprovals:
         """It waits no more, without an answer."""
         self._stored.close(approval, decision)
         self._turn.append([ApprovalResolved(approval.id, decision)])
+        self._count(approval, Resolution(decision, datetime.now(UTC)))
+
+    def _count(self, approval: Approval, resolution: Resolution) -> None:
+        self._metrics.count(APPROVALS, approval.kind, resolution.decision)
+        waited = (resolution.at - approval.created).total_seconds()
+        self._metrics.observe(APPROVAL_WAIT, max(waited, 0.0))
 
     def close(self) -> None:
         """The turn is about to end: nothing of it waits any more."""

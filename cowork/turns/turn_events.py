@@ -6,13 +6,14 @@ so any number of readers may come, go and come back.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from sys import getsizeof
 
 from cowork.errors import ClaudeFailed, CoworkError
-from cowork.events import Done, Emitted, Event, Failed, Status, TokenBatch
+from cowork.events import Done, Emitted, Event, Failed, Status, Token, TokenBatch
 from cowork.log import logger
 from cowork.runtime.condition import PredicateCondition
 from cowork.turns.event_log import Batch, EventLog
@@ -31,6 +32,8 @@ CUT_OFFSET = 10**9
 # Above this many unread events, wake the reader to read them in one batch: cheaper than writing
 # each from the thread that they come from.
 WRITE_THROUGH_LIMIT = 16
+SAMPLE_EVERY = 64
+TEXT = (Token, TokenBatch)
 
 
 class TurnEvents(ABC):
@@ -51,6 +54,10 @@ class TurnEvents(ABC):
         self.cut_after: int | None = None
         self._is_ending = False
         self._log = EventLog()
+        # When the first text came, and the last token of which the way to its readers is timed:
+        # one in `SAMPLE_EVERY` (a power of two), its number and when it came; monotonic.
+        self.first_text_at: float | None = None
+        self.sample: tuple[int, float] | None = None
         # What is being told of: behind which number, and what; it need not be read again.
         self._fresh_batch: tuple[int, Batch] | None = None
         self._condition = PredicateCondition()
@@ -72,6 +79,10 @@ class TurnEvents(ABC):
             is_too_long = self._log.size > LOG_LIMIT_BYTES
             if len(events) == 1 and isinstance(events[0], TokenBatch):
                 self._fresh_batch = before, Batch.of_token_batch(events[0])
+            if not before & (SAMPLE_EVERY - 1):
+                self.sample = before + 1, time.monotonic()
+            if self.first_text_at is None and any(isinstance(each, TEXT) for each in events):
+                self.first_text_at = time.monotonic()
             self._condition.notify()
             self._fresh_batch = None
         if is_too_long:

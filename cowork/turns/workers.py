@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from cowork.claude.pool.slot import PoolCounts, PoolLoad
 from cowork.model import WorkerInfo
 from cowork.stores.worker_protocol import WorkerStore
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.assignments import Assignments
 from cowork.turns.channel import Channel
 from cowork.turns.command_handlers import CommandHandlers
@@ -52,12 +53,13 @@ def connect_workers(
     free: Callable[[], int],
     release_if_dead: Callable[[str], bool],
     process_limit: int,
+    metrics: Metrics = NO_METRICS,
 ) -> Workers:
     """The parts of the worker `holder`; see `Assignments` for the calls.
 
     All workers of this machine have `process_limit` processes together.
     """
-    channel = Channel(others, holder, is_dead=release_if_dead)
+    channel = Channel(others, holder, is_dead=release_if_dead, metrics=metrics)
     assignments = Assignments(others, holder, free=free, release_if_dead=release_if_dead)
     publisher = LogPublisher(
         others, lambda worker, turn_id: channel.tell(worker, "ended", {"turn": turn_id})

@@ -111,12 +111,13 @@ class Process:
 
     cwd = "/"
     pid = 1
+    turns = 0
     has_left_its_mode = False
     configuration = Configuration(ControlRequests(cast("Any", None)))
 
     def __init__(self, *, silent: bool, deaf: bool) -> None:
         self.session_id = str(uuid4())
-        self.last_activity = time.monotonic()
+        self.started = self.last_activity = time.monotonic()
         self._silent = silent
         self._deaf = deaf
 
