@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
 from typing import Any
 
 import orjson
-from flask import Blueprint, Flask, Request, Response
-from flask.globals import app_ctx, request_ctx
+from flask import Blueprint, Flask, Request
 from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
-from cowork import log as logging
 from cowork.lifecycle import Services
-from cowork.runtime.ids import new_hex
 from cowork.web import (
     approvals,
     ask,
@@ -26,10 +21,12 @@ from cowork.web import (
     forks,
     guard,
     health,
+    metrics,
     offers,
     outbox,
     problems,
     processes,
+    request_log,
     session_reading,
     sessions,
     tickets,
@@ -42,10 +39,7 @@ from cowork.web import (
     xo_auth,
 )
 from cowork.web.disconnects import Disconnects
-
-log = logging.logger(__name__)
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from cowork.web.streams import Streams
 
 
 class _Json(JSONProvider):
@@ -97,7 +91,8 @@ def create_app(services: Services) -> Flask:
     app.extensions["cowork"] = services
     settings = services.settings
     app.config["COWORK_MAX_BODY"] = settings.max_body
-    _register_requests(app)
+    addresses = client_address.ClientAddresses(settings.trusted_proxies)
+    request_log.register(app, services.metrics, addresses)
     issued = tickets.Tickets(services.store, services.keys)
     guard.register(
         app,
@@ -105,9 +100,10 @@ def create_app(services: Services) -> Flask:
             services.keys,
             hosts=settings.allowed_hosts,
             origins=settings.allowed_origins,
-            addresses=client_address.ClientAddresses(settings.trusted_proxies),
+            addresses=addresses,
             tickets=issued,
         ),
+        services.metrics,
     )
     transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
@@ -122,11 +118,12 @@ def create_app(services: Services) -> Flask:
 def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
     turn_service, keepalive = services.turn_service, services.settings.keepalive
     disconnects = Disconnects(services.client_watcher)
+    streams = Streams(disconnects, services.metrics, keepalive=keepalive)
     first_wait = services.settings.first_event_wait
     return [
         health.blueprint(services),
-        ask.blueprint(turn_service, disconnects, first_event_wait=first_wait, keepalive=keepalive),
-        turns.blueprint(turn_service, disconnects, issued, keepalive=keepalive),
+        ask.blueprint(turn_service, disconnects, streams, first_event_wait=first_wait),
+        turns.blueprint(turn_service, streams, issued),
         sessions.blueprint(turn_service, services.store),
         session_reading.blueprint(turn_service, services.store, services.conversations),
         forks.blueprint(turn_service, disconnects, timeout=services.settings.claude_timeout),
@@ -141,36 +138,5 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
             client_address.ClientAddresses(services.settings.trusted_proxies),
         ),
         usage.blueprint(services.store, services.operators),
+        metrics.blueprint(services.shared_metrics.text, services.operators),
     ]
-
-
-def _register_requests(app: Flask) -> None:
-    """Give each request its id, first of all, and a line in the log."""
-    # `g` and `request` themselves, not through their proxies, each use of which takes a look-up.
-
-    @app.before_request
-    def begin() -> None:
-        asked, kept = request_ctx.request, app_ctx.g
-        given = asked.headers.get("X-Request-ID", "")
-        kept.request_id = given if _REQUEST_ID.fullmatch(given) else new_hex()
-        kept.begun = time.monotonic()
-        logging.request_id.set(kept.request_id)
-
-    @app.after_request
-    def finish(reply: Response) -> Response:
-        asked, kept = request_ctx.request, app_ctx.g
-        turn_id = kept.get("turn_id")
-        reply.headers["X-Request-ID"] = kept.request_id
-        if turn_id is not None:
-            reply.headers["X-Turn-ID"] = turn_id
-        if kept.get("replayed"):
-            reply.headers["Idempotent-Replayed"] = "true"
-        log.info(
-            "request",
-            method=asked.method,
-            turn_id=turn_id,
-            path=asked.path,  # never the query: it may hold a poll token
-            status=reply.status_code,
-            ms=round((time.monotonic() - kept.begun) * 1000),
-        )
-        return reply

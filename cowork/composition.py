@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from cowork import log as logging
 from cowork import startup_log
@@ -26,6 +27,7 @@ from cowork.claude.process.launcher import Launcher, find_setpriv
 from cowork.claude.transcript import Transcripts
 from cowork.claude.workspace import Workspace
 from cowork.errors import QueueFull
+from cowork.gauges import watch_all
 from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
@@ -36,6 +38,12 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
+from cowork.stores.timed import timed
+from cowork.telemetry.loop_lag import LoopLag
+from cowork.telemetry.metrics import Metrics
+from cowork.telemetry.prometheus import PrometheusMetrics
+from cowork.telemetry.shared import SharedMetrics
+from cowork.telemetry.traceparent import Traces
 from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.checkpoints import Checkpoints
@@ -48,6 +56,7 @@ from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
+from cowork.turns.reporter import TurnReporter
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.turns.transcript_sync import TranscriptSync
@@ -64,14 +73,23 @@ LARGEST_BODIES = 8
 DEFAULT_QUOTA_BYTES = 256 * 2**20
 
 
-def open_services(settings: Settings, environ: Mapping[str, str] | None = None) -> Services:
-    """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours)."""
+def open_services(
+    settings: Settings,
+    environ: Mapping[str, str] | None = None,
+    *,
+    metrics_folder: Path | None = None,
+) -> Services:
+    """Make every part; `environ` is what the CLI's allow-list chooses from (default: ours).
+
+    `metrics_folder` is where the workers behind one port tell each other what they have counted.
+    """
     environ = dict(os.environ if environ is None else environ)
+    metrics = PrometheusMetrics()
     logging.register_secret(*settings.secrets())
     holder = orphans.process_identity()
     stopping = threading.Event()
     keys = ApiKeys(settings.api_keys, settings.api_keys_file)
-    store = open_store(
+    opened = open_store(
         settings.store,
         outbox_limit=settings.outbox_limit,
         outbox_bytes=settings.outbox_bytes,
@@ -79,17 +97,23 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         key_file=settings.store_key_file,
         owners=keys.__len__,
     )
+    store = timed(opened, metrics)
     cli, launcher, launch_problem = _claude(settings, environ)
     config = launcher.config_folder()
     startup_log.log_lost_sessions(settings.claude_user, config)
-    upstream, history, xo_auth = _upstream(settings)
+    upstream, history, xo_auth = _upstream(settings, metrics)
     tokens = TokenSource(store, xo_auth, static_token=settings.chat_api_token)
     configured = AuthSession.of(settings.xo_auth_session_id, settings.xo_poll_token)
-    relay = Relay(store, history, tokens.bearer, refresh=tokens.refresh)
+    traces = Traces()
+    relay = Relay(
+        store, history, tokens.bearer, refresh=tokens.refresh, metrics=metrics, traces=traces
+    )
     outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
     tokens.on_change(outbox.token_changed)
     removals = Removals(store, launcher.session_files())
-    recorder = TurnRecorder(store, outbox, holder=holder, retention=settings.turn_retention)
+    recorder = TurnRecorder(
+        store, outbox, holder=holder, retention=settings.turn_retention, traces=traces
+    )
     registry = TurnRegistry(settings.turn_retention, store, holder)
 
     def load() -> PoolLoad:
@@ -113,22 +137,24 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
             free=lambda: free_of(load().counts),
             release_if_dead=maintenance.release_if_dead,
             process_limit=limit,
+            metrics=metrics,
         )
         if store.others is not None
         else None
     )
-    pool = _pool(settings, launcher, limit, None if workers is None else workers.machine)
+    pool = _pool(settings, launcher, limit, None if workers is None else workers.machine, metrics)
     recorder.on_store_error = maintenance.run_soon
     maintenance.on_registered = pool.report
     policy = _policy(settings)
     transcripts = Transcripts(config, settings.claude_user)
     sync = (
-        TranscriptSync(store.others, transcripts, settings.transcript_limit)
+        TranscriptSync(store.others, transcripts, settings.transcript_limit, metrics)
         if store.others is not None and settings.transcript_limit
         else None
     )
-    finisher = TurnFinisher(recorder)
-    approvals = Approvals(store, registry, _approval_policy(settings))
+    reporter = TurnReporter(metrics, lambda: cli.state().version)
+    finisher = TurnFinisher(recorder, reporter)
+    approvals = Approvals(store, registry, _approval_policy(settings), metrics)
     attempts = Attempts(store, pool, cli, finisher, policy, transcripts=transcripts, sync=sync)
     conversations = Conversations(store, transcripts, sync)
     runner = Runner(
@@ -166,12 +192,13 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
         approvals=approvals,
         remote=None if workers is None else workers.remote,
         publisher=None if workers is None else workers.publisher,
+        metrics=metrics,
     )
     maintenance.on_released = turn_service.adoption.adopt_parked
-    return Services(
+    services = Services(
         settings=settings,
         keys=keys,
-        operators=Operators(keys, settings.admin_keys, settings.login_keys),
+        operators=Operators(keys, settings.admin_keys, settings.login_keys, settings.metrics_keys),
         store=store,
         maintenance=maintenance,
         cli=cli,
@@ -208,6 +235,22 @@ def open_services(settings: Settings, environ: Mapping[str, str] | None = None) 
             launch_problem=launch_problem,
         ),
         stopping=stopping,
+        metrics=metrics,
+        shared_metrics=_shared(metrics, holder, metrics_folder),
+        loop_lag=LoopLag(metrics),
+    )
+    watch_all(metrics, services, home=config)
+    return services
+
+
+def _shared(metrics: PrometheusMetrics, holder: str, folder: Path | None) -> SharedMetrics:
+    """The metrics of all workers; each is known by the part of its name that no slash is in."""
+    host, _, worker = holder.partition("/")
+    return SharedMetrics(
+        metrics,
+        worker=worker,
+        folder=folder,
+        is_dead=lambda name: orphans.is_dead(f"{host}/{name}"),
     )
 
 
@@ -240,7 +283,13 @@ def _claude(
     return cli, launcher, find_launch_problem(launch_config, environ)
 
 
-def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLimit | None) -> Pool:
+def _pool(
+    settings: Settings,
+    launcher: Launcher,
+    limit: int,
+    machine: MachineLimit | None,
+    metrics: Metrics,
+) -> Pool:
     has_approvals = settings.approvals != "off"
     return Pool(
         launcher,
@@ -261,6 +310,7 @@ def _pool(settings: Settings, launcher: Launcher, limit: int, machine: MachineLi
             todo=settings.demo,
         ),
         mcp_servers=settings.mcp_config,
+        metrics=metrics,
     )
 
 
@@ -304,11 +354,13 @@ def _quotas(settings: Settings, owners: Callable[[], int]) -> tuple[Quota, Quota
     return waiting, bodies, Quota("bytes of replies", max_bytes=transfer, owners=owners)
 
 
-def _upstream(settings: Settings) -> tuple[UpstreamClient | None, ChatHistory, XoUpstream]:
+def _upstream(
+    settings: Settings, metrics: Metrics
+) -> tuple[UpstreamClient | None, ChatHistory, XoUpstream]:
     """The upstream's clients, or the null ones where it is switched off."""
     if not settings.chat_api_base_url:
         return None, NoChatApi(), DisabledXoAuthApi()
-    client = UpstreamClient(settings.chat_api_base_url)
+    client = UpstreamClient(settings.chat_api_base_url, metrics=metrics)
     paths = XoPaths(
         start=settings.xo_auth_start_path,
         status=settings.xo_auth_status_path,

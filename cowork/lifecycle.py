@@ -23,6 +23,10 @@ from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores.protocol import Store
+from cowork.telemetry.catalogue import CLI_ORPHANS_ENDED
+from cowork.telemetry.loop_lag import LoopLag
+from cowork.telemetry.metrics import Metrics
+from cowork.telemetry.shared import SharedMetrics
 from cowork.turns.conversations import Conversations
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.process_directory import ProcessDirectory
@@ -64,6 +68,9 @@ class Services:
     upstream: UpstreamClient | None
     readiness: Readiness
     stopping: threading.Event
+    metrics: Metrics
+    shared_metrics: SharedMetrics
+    loop_lag: LoopLag
     closed: bool = False
 
     def session_count(self) -> int:
@@ -81,6 +88,7 @@ class Services:
         """Begin what runs in the background; nothing here makes the caller wait."""
         swept = orphans.sweep_dead_servers()
         if swept:
+            self.metrics.count(CLI_ORPHANS_ENDED, by=len(swept))
             log.warning("killed orphaned processes of a dead server", killed=len(swept))
         self.cli.state()
         self.maintenance.start()
@@ -90,6 +98,8 @@ class Services:
         self._make_workspace()
         self.pool.start()
         self._start_outbox()
+        self.shared_metrics.start()
+        self.loop_lag.start()
         threading.Thread(
             target=self.login_at_start, args=(self.stopping,), name="login-at-start", daemon=True
         ).start()
@@ -142,7 +152,9 @@ class Services:
             self.upstream.close if self.upstream is not None else lambda: None,
             self.cli.close,
             self.client_watcher.close,
+            self.loop_lag.close,
             self.turn_service.registry.close,
+            self.shared_metrics.close,  # reads the store
             self.store.close,
         )
         for step in steps:

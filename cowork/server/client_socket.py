@@ -30,6 +30,8 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc] # gevent has no 
     owner = NO_OWNER
     send_timeout = 60.0
     unsent_quota: Quota | None = None
+    # Whether a write was given up since its client took nothing.
+    has_stalled = False
 
     def bound_silence(self) -> None:
         """Have TCP cut a peer that acknowledges nothing for `send_timeout` seconds."""
@@ -55,7 +57,11 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc] # gevent has no 
         except BlockingIOError:
             sent = 0
         if sent < len(data):
-            self._send_rest(memoryview(data)[sent:], flags)
+            try:
+                self._send_rest(memoryview(data)[sent:], flags)
+            except TimeoutError:
+                self.has_stalled = True
+                raise
 
     def _send_rest(self, rest: memoryview, flags: int) -> None:
         size, owner = len(rest), self.owner

@@ -13,6 +13,7 @@ from typing import Any
 
 from cowork import log as _log
 from cowork.server.handover import handover as _handover
+from cowork.server.metrics_folder import metrics_folder as _metrics_folder
 from cowork.server.service_manager import service_manager as _service_manager
 from cowork.server.store_lock import store_lock as _lock
 from cowork.settings import settings as _settings
@@ -76,6 +77,8 @@ def on_starting(server: Any) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         sys.exit(fault)
+    if (lost := _metrics_folder.create()) is not None:
+        server.log.warning(lost)
     _service_manager.attach(server)
 
 
@@ -90,6 +93,7 @@ def nworkers_changed(server: Any, new: int, old: int | None) -> None:
 def on_exit(server: Any) -> None:
     """The master ends: another server may use the store."""
     del server
+    _metrics_folder.remove()
     _lock.release()
 
 

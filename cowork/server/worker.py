@@ -39,6 +39,7 @@ from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
 from cowork.server.idle_connections import POLL_INTERVAL_S, IdleConnections
 from cowork.server.pacing import STREAM_PATHS, RequestPacer
+from cowork.telemetry.catalogue import HTTP_REFUSED
 
 log = logger(__name__)
 
@@ -255,6 +256,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Say what was wrong in the shape of all our errors, without quoting the client."""
         status, request_id = send_error(client, exc)
+        self.wsgi.extensions["cowork"].metrics.count(HTTP_REFUSED, "unread")
         facts = {"peer": addr, "status": status, "request_id": request_id}
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             path = getattr(req, "path", None)

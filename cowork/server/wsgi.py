@@ -12,6 +12,7 @@ from typing import Any
 from cowork import log
 from cowork.app import create_app
 from cowork.composition import open_services
+from cowork.server.metrics_folder import metrics_folder
 from cowork.settings import settings
 from cowork.stores.protocol import StoreUnusable
 
@@ -22,7 +23,7 @@ def make_app() -> Any:
     loaded = settings.load()
     log.configure(level=loaded.log_level, form=loaded.log_format)
     try:
-        services = open_services(loaded).start()
+        services = open_services(loaded, metrics_folder=metrics_folder.path).start()
     except StoreUnusable as fault:
         log.logger(__name__).error("store unusable", why=str(fault))
         # To gunicorn this says that another worker would fare no better.

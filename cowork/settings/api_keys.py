@@ -178,16 +178,24 @@ class ApiKeys:
 
 
 class Operators:
-    """Whose keys may do what concerns everybody: `admins` all of it, `login` the XO login too.
+    """Whose keys may do what concerns everybody: `admins` all of it, others a part of it.
 
-    Both are names of keys.  Without keys every caller is an operator; with keys and no `admins`
-    it is the owner of the one key where there is one, and nobody where there are more.
+    `login` may do the XO login too, `metrics` read `/metrics`; all are names of keys.  Without
+    keys every caller is an operator; with keys and no `admins` it is the owner of the one key
+    where there is one, and nobody where there are more.
     """
 
-    def __init__(self, keys: ApiKeys, admins: Iterable[str], login: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        keys: ApiKeys,
+        admins: Iterable[str],
+        login: Iterable[str] = (),
+        metrics: Iterable[str] = (),
+    ) -> None:
         self._keys = keys
         self._admins = frozenset(admins)
         self._login = frozenset(login)
+        self._metrics = frozenset(metrics)
         keys.on_reload(self.check)
 
     def may_administer(self, key_owner: KeyOwner | None) -> bool:
@@ -200,6 +208,12 @@ class Operators:
         """Whether this caller may begin, finish and end the XO login."""
         return self.may_administer(key_owner) or (
             key_owner is not None and key_owner.name in self._login
+        )
+
+    def may_read_metrics(self, key_owner: KeyOwner | None) -> bool:
+        """Whether this caller may read `/metrics`; who is on this machine needs no key for it."""
+        return self.may_administer(key_owner) or (
+            key_owner is not None and key_owner.name in self._metrics
         )
 
     def _operators(self) -> frozenset[str]:
@@ -216,6 +230,7 @@ class Operators:
         for variable, named in (
             ("COWORK_ADMIN_KEYS", self._admins),
             ("COWORK_LOGIN_KEYS", self._login),
+            ("COWORK_METRICS_KEYS", self._metrics),
         ):
             if unknown := named - names:
                 log.warning(

@@ -98,6 +98,7 @@ class Settings:
     api_keys_file: Path | None = setting("COWORK_API_KEYS_FILE", "", keys_file)
     admin_keys: tuple[str, ...] = setting("COWORK_ADMIN_KEYS", "", comma_list)
     login_keys: tuple[str, ...] = setting("COWORK_LOGIN_KEYS", "", comma_list)
+    metrics_keys: tuple[str, ...] = setting("COWORK_METRICS_KEYS", "", comma_list)
     allowed_hosts: tuple[str, ...] = setting("COWORK_ALLOWED_HOSTS", "", hosts)
     allowed_origins: tuple[str, ...] = setting("COWORK_ALLOWED_ORIGINS", "", origins)
     trusted_proxies: tuple[Network, ...] = setting("COWORK_TRUSTED_PROXIES", "", networks)

@@ -28,6 +28,7 @@ from cowork.web.project_hint import check_hint
 from cowork.web.schemas.asking import AskBody, AskHeaders, AskReply
 from cowork.web.schemas.problems import ProblemReply
 from cowork.web.sse import HEADERS, Stream
+from cowork.web.streams import Streams
 from cowork.web.timestamps import founding
 from cowork.web.transfer_limits import release_body
 from cowork.web.turn_end import wait_for_end
@@ -51,9 +52,9 @@ RETRY_LATER = "Unavailable, or over a limit; `Retry-After` says when to retry, w
 def blueprint(
     turn_service: TurnService,
     disconnects: Disconnects,
+    streams: Streams,
     *,
     first_event_wait: float,
-    keepalive: float,
 ) -> CoworkBlueprint:
     """The two endpoints; waits are seconds."""
     routes = CoworkBlueprint("ask", __name__, description="Questions to a project")
@@ -94,16 +95,16 @@ def blueprint(
         """Ask, and get the answer's tokens as the model writes them."""
         wanted = frozenset(body["events"] or ())
         is_numbered = body["events"] is not None or knows_event_streams(request)
-        found = _turn_to_resume(turn_service.registry, body)
+        with streams.resuming(request.headers.get("Last-Event-ID")):
+            found = _turn_to_resume(turn_service.registry, body)
         asked = found or _submit(turn_service, body, streaming=True)
         turn = asked.turn
-        stream = Stream(
+        stream = streams.open(
             turn,
             wanted,
             NumberedFraming(turn.id) if is_numbered else PLAIN,
-            keepalive=keepalive,
-            disconnects=disconnects,
             after=asked.after,
+            is_resume=found is not None,
         )
         try:
             if found is None:

@@ -33,10 +33,13 @@ class DirectWriter:
         self._sock = sock
         self._chunked = chunked
         self.pending = b""
+        # Bytes of frames that were given to it.
+        self.written = 0
 
     def write(self, data: bytes) -> None:
         """Write what the kernel takes at once; the rest is `pending`.  Never blocks or raises."""
         framed = b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        self.written += len(data)
         sent = 0
         with suppress(OSError):  # the buffer is full, or the client disconnected: see `flush`
             sent = self._sock.try_send(framed)

@@ -1,20 +1,18 @@
 """Access: API keys, or loopback clients alone where no key is configured; Host and Origin.
 
 Decided before a body is read.  `/health/live`, and `/health/ready` without its reasons, are for
-all: a monitor has no key and any Host.  What a browser needs to get to where a key can be typed in
-is for everybody whom Host and Origin let through; nothing of it tells of this server.
+all: a monitor has no key and any Host.  `/metrics` needs no key from this machine.  What a browser
+needs to get to where a key can be typed in is for everybody whom Host and Origin let through;
+nothing of it tells of this server.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, g
 from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -22,10 +20,13 @@ from cowork.errors import AccessError, Forbidden, TooManyAttempts, Unauthorized
 from cowork.log import logger
 from cowork.model import NO_OWNER
 from cowork.settings.api_keys import MAX_KEY_CHARS, ApiKeys, KeyOwner
+from cowork.telemetry.catalogue import HTTP_REFUSED
+from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.web.client_address import ClientAddresses
 from cowork.web.failed_keys import FailedKeyLimiter
+from cowork.web.key_revocation import NEEDS_KEY, revocable
 from cowork.web.open_routes import is_link_to_shell, is_open
-from cowork.web.problems import UnsupportedContentEncoding, problem
+from cowork.web.problems import UnsupportedContentEncoding
 from cowork.web.response_headers import add_cors_headers, add_security_headers, is_preflight
 from cowork.web.tickets import Tickets, ticket_of
 
@@ -34,22 +35,19 @@ log = logger(__name__)
 PUBLIC_PATHS = frozenset({"/health/live"})
 # To callers who may not see its reasons it says yes or no.
 READINESS_PATH = "/health/ready"
+# Read without a key by callers on this machine.
+METRICS_PATH = "/metrics"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.%]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _LOOPBACK_ONLY = (
     "no API keys are configured, so only loopback clients are served: set COWORK_API_KEYS "
     "on the server and send `Authorization: Bearer <key>`, or call from the machine itself"
 )
-_NEEDS_KEY = "missing or invalid API key: send `Authorization: Bearer <key>`"
 # Of Hosts and Origins that are refused, so many are told of in the log, each once.
 MAX_LOGGED_SOURCES = 64
 MAX_LOGGED_CHARS = 200
 _NO_BODY = frozenset({None, "", "0"})
 _NOT_ENCODED = frozenset({"", "identity"})
-_KEY_REVOKED = (
-    b'data: {"type": "error", "error": "the API key is no longer valid", "code": "unauthorized"}'
-    b'\n\ndata: {"done": true, "success": false}\n\n'
-)
 
 
 class Guard:
@@ -104,10 +102,11 @@ class Guard:
         try:
             self.admit(caller)
         except AccessError:
-            return self._is_local_caller(caller)
+            return self.is_local_caller(caller)
         return True
 
-    def _is_local_caller(self, caller: Request) -> bool:
+    def is_local_caller(self, caller: Request) -> bool:
+        """Whether the caller is on this machine, and no page of another site in its browser."""
         environ = caller.environ
         host = environ.get("HTTP_HOST", "")
         if not (self._addresses.is_local(environ) and _is_loopback_name(_host_name(host))):
@@ -127,11 +126,11 @@ class Guard:
     def _authenticate(self, caller: Request) -> KeyOwner:
         given = _key_of(caller)
         if not given:
-            raise Unauthorized(_NEEDS_KEY)
+            raise Unauthorized(NEEDS_KEY)
         key_owner = self.keys.find(given) if len(given) <= MAX_KEY_CHARS else None
         if key_owner is None:
             self._record_failure(caller, "wrong API key")
-            raise Unauthorized(_NEEDS_KEY)
+            raise Unauthorized(NEEDS_KEY)
         return key_owner
 
     def _admit_ticket(self, caller: Request, turn_id: str, ticket: str) -> KeyOwner | None:
@@ -162,7 +161,7 @@ class Guard:
             allowed = _is_loopback_name(host) or (self.keys.required and bool(host))
         if not allowed:
             self._log_refused("COWORK_ALLOWED_HOSTS", given)
-            raise Forbidden("Host not allowed; see COWORK_ALLOWED_HOSTS")
+            raise _HostNotAllowed("Host not allowed; see COWORK_ALLOWED_HOSTS")
 
     def _check_origin(self, origin: str | None, site: str | None, host: str) -> None:
         if origin is not None and self.allows_origin(origin):
@@ -170,7 +169,7 @@ class Guard:
         foreign = origin is not None and _authority(origin) != host
         if foreign or (site is not None and site.strip().lower() == "cross-site"):
             self._log_refused("COWORK_ALLOWED_ORIGINS", origin or f"Sec-Fetch-Site: {site}")
-            raise Forbidden("Origin not allowed; see COWORK_ALLOWED_ORIGINS")
+            raise _OriginNotAllowed("Origin not allowed; see COWORK_ALLOWED_ORIGINS")
 
     def _log_refused(self, setting: str, given: str) -> None:
         """Say once of each Host and Origin which setting would let it in."""
@@ -181,36 +180,67 @@ class Guard:
         log.warning("refused a Host or Origin", value=refused[1], allowed_by=setting)
 
 
-def register(app: Flask, guard: Guard) -> None:
+class _HostNotAllowed(Forbidden):
+    """The request's Host is none of ours."""
+
+
+class _OriginNotAllowed(Forbidden):
+    """The request comes from a page that may not send it."""
+
+
+def register(app: Flask, guard: Guard, metrics: Metrics = NO_METRICS) -> None:
     """Put the guard in front of every route, and CORS headers on what it allows."""
 
     @app.before_request
     def check() -> Response | None:
-        asked, kept = request_ctx.request, app_ctx.g
-        kept.owner, kept.key_owner = NO_OWNER, None
-        if asked.path in PUBLIC_PATHS:
-            return None
-        if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
-            kept.hides_reasons = not guard.may_see_reasons(asked)
-            return None
-        if is_open(asked):
-            guard.check_source(asked)
-            return None
-        if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
-            guard.check_source(asked)
-            return Response(status=204)  # it carries no key
-        kept.key_owner = guard.admit(asked)
-        kept.owner = kept.key_owner.name if kept.key_owner is not None else NO_OWNER
-        _check_type(asked)
-        return None
+        try:
+            return _admit(guard)
+        except AccessError as fault:
+            metrics.count(HTTP_REFUSED, _reason_of(fault, request_ctx.request))
+            raise
 
     @app.after_request
     def finish(reply: Response) -> Response:
         if guard.keys.reloadable and g.get("key_owner") is not None:
-            reply = _revocable(reply, guard.keys, g.key_owner)
+            reply = revocable(reply, guard.keys, g.key_owner)
         add_security_headers(reply)
         has_allowed = guard.has_allowed_origins
         return add_cors_headers(reply, guard.allows_origin, has_allowed_origins=has_allowed)
+
+
+def _admit(guard: Guard) -> Response | None:
+    """Let the request go on, with whose it is in `g`; a reply where it needs no more."""
+    asked, kept = request_ctx.request, app_ctx.g
+    kept.owner, kept.key_owner = NO_OWNER, None
+    if asked.path in PUBLIC_PATHS:
+        return None
+    if asked.path == READINESS_PATH and asked.method in {"GET", "HEAD"}:
+        kept.hides_reasons = not guard.may_see_reasons(asked)
+        return None
+    kept.is_local_reader = asked.path == METRICS_PATH and guard.is_local_caller(asked)
+    if kept.is_local_reader and asked.method in {"GET", "HEAD"}:
+        return None
+    if is_open(asked):
+        guard.check_source(asked)
+        return None
+    if is_preflight(asked) and guard.allows_origin(asked.headers["Origin"]):
+        guard.check_source(asked)
+        return Response(status=204)  # it carries no key
+    kept.key_owner = guard.admit(asked)
+    kept.owner = kept.key_owner.name if kept.key_owner is not None else NO_OWNER
+    _check_type(asked)
+    return None
+
+
+def _reason_of(fault: AccessError, caller: Request) -> str:
+    """Why a request was refused, as the metrics name it."""
+    if isinstance(fault, _HostNotAllowed):
+        return "host"
+    if isinstance(fault, _OriginNotAllowed):
+        return "origin"
+    if isinstance(fault, TooManyAttempts):
+        return "too_many"
+    return "wrong_key" if _key_of(caller) or ticket_of(caller) else "no_key"
 
 
 def _check_type(caller: Request) -> None:
@@ -227,30 +257,6 @@ def _check_type(caller: Request) -> None:
         raise UnsupportedMediaType
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in _NOT_ENCODED:
         raise UnsupportedContentEncoding
-
-
-def _revocable(reply: Response, keys: ApiKeys, key_owner: KeyOwner) -> Response:
-    """The reply for as long as its key is valid: the key may be removed before its end.
-
-    `cowork.key_is_valid` tells the same to `direct_write.py`.
-    """
-    if not keys.is_valid(key_owner):
-        reply.close()
-        return problem(Unauthorized(_NEEDS_KEY))
-    if reply.mimetype == "text/event-stream":
-        request.environ["cowork.key_is_valid"] = partial(keys.is_valid, key_owner)
-        reply.response = _while_key_is_valid(reply.response, keys, key_owner)
-    return reply
-
-
-def _while_key_is_valid(
-    frames: Iterable[Any], keys: ApiKeys, key_owner: KeyOwner
-) -> Iterator[bytes]:
-    for frame in frames:
-        if not keys.is_valid(key_owner):
-            yield _KEY_REVOKED
-            return
-        yield frame
 
 
 def _key_of(caller: Request) -> str | None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 from flask import request
 
+from cowork.errors import ShuttingDown
 from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
 from cowork.web.direct_write import DirectWriter, direct_writer
@@ -19,6 +21,7 @@ from cowork.web.disconnects import PROBE_INTERVAL_S, Disconnects, Watch
 from cowork.web.frames import frame_data, has_content, turn_frame_data
 from cowork.web.framing import Framing
 from cowork.web.problems import ClientClosedRequest
+from cowork.web.request_log import STREAM_FACTS
 
 WATCH_AFTER_S = 0.2
 HEADERS = {
@@ -27,6 +30,14 @@ HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+
+
+class StreamObserver(Protocol):
+    """Is told of a stream's beginning and end, and how long a token took to be written."""
+
+    def began(self) -> None: ...
+    def ended(self, how: str) -> None: ...
+    def wrote(self, delay_s: float) -> None: ...
 
 
 class Stream:
@@ -45,6 +56,7 @@ class Stream:
         disconnects: Disconnects,
         after: int = 0,
         preamble: bytes = b"",
+        observer: StreamObserver | None = None,
     ) -> None:
         self._turn = turn
         self._wanted = wanted
@@ -58,7 +70,10 @@ class Stream:
         self._written = time.monotonic()
         self._watch: Watch | None = None
         self._direct: DirectWriter | None = None
-        self._closed = False
+        self._observer = observer
+        self._sample: tuple[int, float] | None = None
+        self._has_begun = self._is_over = self._closed = False
+        self._bytes = 0
         turn.add_reader()
 
     def start(self, timeout: float) -> None:
@@ -80,8 +95,11 @@ class Stream:
             self._first_frames = self._frames(events)
 
     def __iter__(self) -> Iterator[bytes]:
+        self._has_begun = True
+        if self._observer is not None:
+            self._observer.began()
         what_is_there = self._beginning() or self._frames(self._turn.read(self._after, 0.0))
-        yield what_is_there or self._framing.keep_alive
+        yield self._counted(what_is_there or self._framing.keep_alive)
         self._written = time.monotonic()
         self._direct = direct_writer(self._request.environ)
         while not self._turn.ended(self._after):
@@ -89,7 +107,8 @@ class Stream:
             if self._direct is not None:
                 self._direct.flush()
             if frames:
-                yield frames
+                yield self._counted(frames)
+                self._time_write()
             elif self._client_has_half_closed():
                 # Two writes tell: after the first, a peer that is gone refuses the second.
                 yield self._framing.keep_alive
@@ -100,6 +119,7 @@ class Stream:
             else:
                 yield self._framing.keep_alive
             self._written = time.monotonic()
+        self._is_over = True
 
     def _beginning(self) -> bytes:
         """What there is to say at once: how the turn stands comes before its events."""
@@ -133,7 +153,22 @@ class Stream:
         if frames:
             self._direct.write(frames)
             self._written = time.monotonic()
+            if self._turn.sample is not self._sample:
+                self._time_write()
         return True
+
+    def _time_write(self) -> None:
+        """Tell how long a token took that the turn has chosen, where it is written by now."""
+        sample = self._turn.sample
+        if sample is None or sample is self._sample or sample[0] > self._after:
+            return
+        self._sample = sample
+        if self._observer is not None:
+            self._observer.wrote(time.monotonic() - sample[1])
+
+    def _counted(self, frames: bytes) -> bytes:
+        self._bytes += len(frames)
+        return frames
 
     def _must_wake(self) -> bool:
         """Whether the reply's greenlet has something to do besides waiting."""
@@ -155,6 +190,23 @@ class Stream:
         if self._watch is not None:
             self._disconnects.unwatch(self._watch)
         self._turn.remove_reader()
+        if self._has_begun:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Say how it ended, in the metrics and where the request's log line looks."""
+        facts = self._request.environ.setdefault(STREAM_FACTS, {})
+        how = facts.setdefault("how", self._how())
+        facts["bytes"] = self._bytes + (self._direct.written if self._direct is not None else 0)
+        if self._observer is not None:
+            self._observer.ended(how)
+
+    def _how(self) -> str:
+        is_shutdown = self._turn.is_given_up or isinstance(self._turn.error, ShuttingDown)
+        if self._is_over:
+            return "shutdown" if is_shutdown else "done"
+        has_stalled = getattr(self._request.environ.get("gunicorn.socket"), "has_stalled", False)
+        return "reader_stalled" if has_stalled else "client_left"
 
     def _frames(self, events: Batch) -> bytes:
         """The frames of these events; event n keeps its number whoever reads it."""

@@ -13,7 +13,6 @@ from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.ask import RETRY_LATER, streamed
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.disconnects import Disconnects
 from cowork.web.frames import facts_of, structured
 from cowork.web.framing import NumberedFraming
 from cowork.web.idempotency import key_of
@@ -30,16 +29,14 @@ from cowork.web.schemas.turns import (
     TicketReply,
     TurnReply,
 )
-from cowork.web.sse import Stream
+from cowork.web.streams import Streams
 from cowork.web.tickets import Tickets
 from cowork.web.timestamps import rfc3339
 
 RETRY_FIELD = b"retry: 1000\n"
 
 
-def blueprint(
-    turn_service: TurnService, disconnects: Disconnects, tickets: Tickets, *, keepalive: float
-) -> CoworkBlueprint:
+def blueprint(turn_service: TurnService, streams: Streams, tickets: Tickets) -> CoworkBlueprint:
     """The caller's own turns; another owner's are not there."""
     routes = CoworkBlueprint("turns", __name__, description="Turns, while they run and after")
 
@@ -59,20 +56,21 @@ def blueprint(
     @routes.alt_response(404, schema=ProblemReply)
     def stream_turn_events(query: dict[str, Any], turn_id: str) -> Response:
         """The turn's frames behind `Last-Event-ID` or `after`, then live."""
-        turn = turn_service.registry.get(g.owner, turn_id)
-        after = _last_event(turn, query["after"])
+        given = query["after"] or request.headers.get("Last-Event-ID")
+        with streams.resuming(given):
+            turn = turn_service.registry.get(g.owner, turn_id)
+            after = _last_event(turn, query["after"])
         kinds = turn.question.events if query["events"] is None else _kinds_in(query["events"])
         if turn.ended(after):
             # Without content a standard EventSource stops coming back.
             return Response(status=204)
         g.turn_id = turn.id
-        stream = Stream(
+        stream = streams.open(
             turn,
             frozenset(kinds),
             NumberedFraming(turn.id),
-            keepalive=keepalive,
-            disconnects=disconnects,
             after=after,
+            is_resume=bool(given),
             preamble=RETRY_FIELD,
         )
         return streamed(stream)

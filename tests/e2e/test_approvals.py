@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.approving import asked, bash, decide, pending, write
 from tests.e2e.environment import Stage, open_stage
+from tests.scraping import Scrape
 from tests.serving import Client
 
 pytestmark = pytest.mark.e2e
@@ -52,6 +53,21 @@ def test_an_allowed_tool_runs_and_only_then(stage: Stage) -> None:
     assert "input" not in audit
     assert audit["applied_at"] is not None
     assert audit["address"] == "127.0.0.1"
+
+
+def test_an_approval_is_counted_while_it_waits_and_after(stage: Stage) -> None:
+    before = Scrape(stage.server)
+    with asked(stage.server, write(stage.workspace / "counted.txt"), "counted") as turn:
+        approval = turn.approval()
+        waiting = before.value("approvals_pending", kind="tool") + 1
+        assert Scrape(stage.server).value("approvals_pending", kind="tool") == waiting
+        decide(stage.server, approval)
+        turn.end()
+    after = Scrape(stage.server)
+    allowed = {"kind": "tool", "decision": "allow"}
+    for name, labels in (("approvals_total", allowed), ("approval_wait_seconds_count", {})):
+        assert after.value(name, **labels) == before.value(name, **labels) + 1, name
+    assert after.value("approvals_pending", kind="tool") == waiting - 1
 
 
 def test_a_denied_tool_does_not_run_and_the_model_is_told_why(stage: Stage) -> None:

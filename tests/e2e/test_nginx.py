@@ -45,6 +45,11 @@ def client(address: str, another: Callable[..., Client]) -> Client:
     return another(address, KEY)
 
 
+def test_metrics_are_not_handed_on(client: Client) -> None:
+    for path in ("/metrics", "/%6Detrics"):
+        problem(client.get(path), 403, "forbidden")
+
+
 def test_tokens_arrive_one_by_one(stage: Stage, client: Client) -> None:
     seen = timed(client, "[[words 30]] [[delay 50]]")
     written = stage.model.words_written[-1]

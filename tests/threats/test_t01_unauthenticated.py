@@ -15,6 +15,7 @@ from cowork.app import create_app
 from cowork.composition import open_services
 from cowork.settings import api_keys
 from cowork.settings.settings import SettingsError, load
+from tests.scraping import await_count
 from tests.serving import ROOT, Client, Gunicorn, Served, wait_for
 
 KEY, OTHER = "k" * 40, "o" * 40
@@ -22,8 +23,9 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 # Who may call what, decided for each route: "owner" sees what is the key's own, "holder" is
 # anybody with a key and is served what belongs to the server as a whole, "login" is whom
-# COWORK_ADMIN_KEYS or COWORK_LOGIN_KEYS names, "open" is read without a key, where Host and Origin
-# let the caller through, "all" needs nothing.
+# COWORK_ADMIN_KEYS or COWORK_LOGIN_KEYS names, "metrics" whom COWORK_METRICS_KEYS names or who is
+# on this machine, "open" is read without a key, where Host and Origin let the caller through, "all"
+# needs nothing.
 DECIDED = {
     "GET /": "open",
     "GET /client.js": "open",
@@ -56,6 +58,8 @@ DECIDED = {
     "GET /approvals": "owner",
     "POST /approvals/<approval_id>": "owner",
     "GET /workers": "operator",
+    # On this machine without a key.
+    "GET /metrics": "metrics",
     # An operator sees everybody's.
     "GET /usage": "owner",
     "GET /turns/<turn_id>": "owner",
@@ -112,6 +116,8 @@ def test_t01_no_route_answers_without_a_key_but_the_one_for_all(guarded: Flask) 
                 else:
                     # Of the one whose answer differs by caller a GET alone is open.
                     assert reply.status_code in ({401} if "ready" in path else {200, 405})
+            elif DECIDED[name] == "metrics" and method in {"GET", "HEAD"}:
+                assert reply.status_code == 200  # this client is on the machine itself
             elif DECIDED[name] == "open" and method in {"GET", "HEAD"}:
                 assert reply.status_code == (404 if path.endswith("/x") else 200)
             else:
@@ -336,6 +342,7 @@ def test_t01_a_removed_key_is_of_no_use_any_more_nor_is_its_stream(
         assert '"success": true' in yours.text
     assert b'"code": "unauthorized"' in rest
     assert b'{"done": true, "success": false}' in rest
+    await_count(served, 1, "stream_ends_total", how="key_revoked")
     wait_for(lambda: me.get("/sessions").status_code == 401, 5, "the end of the key")
     assert you.get("/sessions").status_code == 200
 

@@ -11,6 +11,7 @@ from tests.background import BackgroundCalls
 from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
+from tests.scraping import await_count
 from tests.serving import Gunicorn, Served, frames, joined, wait_for
 from tests.turns.raw_client import ASK_STREAMING, Line, last_frame, question, turn_of
 
@@ -105,6 +106,7 @@ def test_a_reader_that_never_reads_costs_little_and_can_come_back(
     wait_for(
         lambda: "send timeout" in server.log.read_text(), timeout=15, what="the reader's dismissal"
     )
+    await_count(server, 1, "stream_ends_total", how="reader_stalled")
 
 
 def test_a_stopped_reader_gets_the_rest_when_it_reads_again(

@@ -16,6 +16,7 @@ from tests.background import BackgroundCalls
 from tests.contract.replies import problem
 from tests.fake_claude import Lifelines
 from tests.fakes import Fakes
+from tests.scraping import await_value
 from tests.serving import Client, Frame, Gunicorn, frames, joined, wait_for
 from tests.threats.wire import connect
 from tests.turns.raw_client import last_frame
@@ -129,6 +130,7 @@ def test_a_worker_that_is_told_to_go_is_replaced_and_its_streams_are_ended(
     playing.signal("worker", number)
     steady, stalled = playing.ends()
     told_to_go(stalled)
+    await_value(playing.server, lambda ends: ends >= 1, "stream_ends_total", how="shutdown")
     if number not in FAST:
         assert last_frame(steady)["success"] is True
     else:

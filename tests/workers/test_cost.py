@@ -8,6 +8,7 @@ from statistics import quantiles
 from redis import Redis
 
 from tests.background import BackgroundCalls
+from tests.scraping import Scrape, await_count
 from tests.serving import Client, Gunicorn, frames
 from tests.workers.places import Places
 
@@ -38,6 +39,7 @@ def test_a_token_comes_soon_elsewhere_too(
     turn = reading.headers["X-Turn-ID"]
     others = [places.servers["sister"], places.servers["machine"]]
     readers = [background(read, server, project, turn) for server in others]
+    await_count(places.servers["sister"], 1, "remote_readers")
     at_home = {str(frame.id): time.monotonic() for frame in frames(reading)}
     for reader in readers:
         came = reader.result()
@@ -57,3 +59,5 @@ def test_redis_is_asked_little(places: Places, project: str) -> None:
     with Redis(port=places.redis.port) as redis:
         assert calls_a_second(redis, places.home, project) <= UNREAD_CALLS
         assert calls_a_second(redis, places.servers["sister"], project) <= READ_CALLS
+    # The question that the sister was asked waited in an inbox.
+    assert Scrape(places.servers["sister"]).value("inbox_wait_seconds_count") >= 1
