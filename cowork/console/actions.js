@@ -1,10 +1,41 @@
-// What can be done with a turn that has ended, besides asking it again.
+// The foot of a turn: what it took, and what can be done with it.
 
-import { emit, h, kept, plural, toast } from "./dom.js";
-import { ask } from "./menu.js";
+import { copy, count, emit, h, iconButton, kept, money, plural, span, toast } from "./dom.js";
+import { ask, openMenu } from "./menu.js";
 import { client } from "./server.js";
 
 const SHOWN_FILES = 20;
+
+/** `told` are the last frame's facts, or those of `GET /turns/{id}`. */
+export function footOf(turn, told) {
+  const usage = told.usage ?? {};
+  const input = (usage.input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
+  const files = told.files_changed ?? [];
+  const facts = [
+    turn.firstToken === null || turn.wasReplayed ? null : `${span(turn.firstToken)} to first word`,
+    told.duration_ms === null || told.duration_ms === undefined ? null : span(told.duration_ms),
+    input ? `${count(input)} in, ${count(usage.output_tokens ?? 0)} out` : null,
+    told.total_cost_usd ? money(told.total_cost_usd) : null,
+    files.length ? plural(files.length, "file") + " changed" : null,
+  ].filter(Boolean);
+  const more = iconButton("more", "More about this turn", () => openMenu(more, actionsOf(turn)));
+  return [
+    h("span.num", { title: files.join("\n") }, facts.join("  ·  ")),
+    h("span.actions", {}, iconButton("copy", "Copy the answer", () => copy(turn.textOfAnswer())), more),
+  ];
+}
+
+function actionsOf(turn) {
+  const { host, id } = turn;
+  return [
+    ["Ask again", () => host.again(turn)],
+    ["Edit and ask", () => host.edit(turn)],
+    ["Copy as curl", () => copy(host.curl(turn))],
+    id && ["Copy the link", () => copy(`${location.href.split("#")[0]}${host.hash(turn)}`)],
+    id && ["Fork from here…", () => host.fork(turn)],
+    id && ["Rewind to here…", () => host.rewind(turn)],
+  ].filter(Boolean);
+}
 
 /** The question as a command line. */
 export function curl({ project }, turn) {

@@ -17,11 +17,8 @@ const chat = new ChatView(rail);
 const scrim = document.getElementById("scrim");
 const side = new Side(document.getElementById("side"));
 chat.head.append(side.button);
-const LOADERS = {
-  sessions: () => import("./sessions.js"),
-  processes: () => import("./processes.js"),
-  health: () => import("./health.js"),
-};
+const tables = () => import("./tables.js");
+const LOADERS = { sessions: tables, processes: tables, health: () => import("./health.js") };
 let shown = null;
 
 function routeOf(hash) {
@@ -55,7 +52,7 @@ async function show() {
   document.body.dataset.view = view;
   if (view !== "chat") {
     rail.choose(null);
-    const { open } = LOADERS[view] ? await LOADERS[view]() : { open: () => ({ el: nowhere() }) };
+    const open = Object.hasOwn(LOADERS, view) ? (await LOADERS[view]())[view] : () => ({ el: nowhere() });
     if (routeOf(location.hash).view !== view) return;
     const made = open();
     shown = made;

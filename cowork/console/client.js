@@ -136,57 +136,31 @@ export class CoworkClient {
   }
 
   // Turns
-  turn(turnId) {
-    return this.call("GET", `/turns/${segment(turnId)}`);
-  }
-  interrupt(turnId) {
-    return this.call("POST", `/turns/${segment(turnId)}/interrupt`);
-  }
+  turn(turnId) { return this.call("GET", `/turns/${segment(turnId)}`); }
+  interrupt(turnId) { return this.call("POST", `/turns/${segment(turnId)}/interrupt`); }
   /** Give the running turn a further text; it joins at the next tool, or becomes the next question. */
   steer(turnId, text, { idempotencyKey = newKey() } = {}) {
     const headers = { "Idempotency-Key": idempotencyKey };
     return this.call("POST", `/turns/${segment(turnId)}/steer`, { text }, { headers });
   }
   /** A ticket with which an `EventSource` reads the turn's events without a key. */
-  ticket(turnId) {
-    return this.call("POST", `/turns/${segment(turnId)}/ticket`);
-  }
+  ticket(turnId) { return this.call("POST", `/turns/${segment(turnId)}/ticket`); }
 
   // Approvals
-  approvals(query = {}) {
-    return this.call("GET", `/approvals${search(query)}`);
-  }
+  approvals(query = {}) { return this.call("GET", `/approvals${search(query)}`); }
   /** `answer` is `{decision: "allow" | "deny" | "answer", ...}`. */
-  decide(approvalId, answer) {
-    return this.call("POST", `/approvals/${segment(approvalId)}`, answer);
-  }
+  decide(approvalId, answer) { return this.call("POST", `/approvals/${segment(approvalId)}`, answer); }
 
   // Sessions
-  sessions(query = {}) {
-    return this.call("GET", `/sessions${search({ details: "true", ...query })}`);
-  }
-  session(project) {
-    return this.call("GET", `/sessions/${segment(project)}`);
-  }
-  messages(project, query = {}) {
-    return this.call("GET", `/sessions/${segment(project)}/messages${search(query)}`);
-  }
-  turns(project, query = {}) {
-    return this.call("GET", `/sessions/${segment(project)}/turns${search(query)}`);
-  }
-  rename(project, title) {
-    return this.call("PATCH", `/sessions/${segment(project)}`, { title });
-  }
-  deleteSession(project) {
-    return this.call("DELETE", `/sessions/${segment(project)}`);
-  }
-  interruptProject(project) {
-    return this.call("POST", `/sessions/${segment(project)}/interrupt`);
-  }
+  sessions(query = {}) { return this.call("GET", `/sessions${search({ details: "true", ...query })}`); }
+  session(project) { return this.call("GET", `/sessions/${segment(project)}`); }
+  messages(project, query = {}) { return this.call("GET", `/sessions/${segment(project)}/messages${search(query)}`); }
+  turns(project, query = {}) { return this.call("GET", `/sessions/${segment(project)}/turns${search(query)}`); }
+  rename(project, title) { return this.call("PATCH", `/sessions/${segment(project)}`, { title }); }
+  deleteSession(project) { return this.call("DELETE", `/sessions/${segment(project)}`); }
+  interruptProject(project) { return this.call("POST", `/sessions/${segment(project)}/interrupt`); }
   /** Have a process ready for the next question; `wanted` is what that will have of `approvals`, `events`. */
-  warm(project, wanted) {
-    return this.call("POST", `/sessions/${segment(project)}/warm`, wanted);
-  }
+  warm(project, wanted) { return this.call("POST", `/sessions/${segment(project)}/warm`, wanted); }
   fork(project, { to, at_turn }, { idempotencyKey = newKey() } = {}) {
     const headers = { "Idempotency-Key": idempotencyKey };
     return this.call("POST", `/sessions/${segment(project)}/fork`, { to, at_turn }, { headers });
@@ -197,33 +171,15 @@ export class CoworkClient {
   }
 
   // The server
-  health() {
-    return this.call("GET", "/health");
-  }
-  models() {
-    return this.call("GET", "/models");
-  }
-  skills() {
-    return this.call("GET", "/skills");
-  }
-  mcpServers() {
-    return this.call("GET", "/mcp");
-  }
-  usage(query = {}) {
-    return this.call("GET", `/usage${search(query)}`);
-  }
-  processes() {
-    return this.call("GET", "/processes");
-  }
-  endProcess(processId) {
-    return this.call("DELETE", `/processes/${segment(processId)}`);
-  }
-  outbox() {
-    return this.call("GET", "/outbox");
-  }
-  retryOutbox() {
-    return this.call("POST", "/outbox/retry");
-  }
+  health() { return this.call("GET", "/health"); }
+  models() { return this.call("GET", "/models"); }
+  skills() { return this.call("GET", "/skills"); }
+  mcpServers() { return this.call("GET", "/mcp"); }
+  usage(query = {}) { return this.call("GET", `/usage${search(query)}`); }
+  processes() { return this.call("GET", "/processes"); }
+  endProcess(processId) { return this.call("DELETE", `/processes/${segment(processId)}`); }
+  outbox() { return this.call("GET", "/outbox"); }
+  retryOutbox() { return this.call("POST", "/outbox/retry"); }
 }
 
 /** 128 bits; `crypto.randomUUID` is there on https and localhost only. */

@@ -2,20 +2,17 @@
 
 import { CoworkError, newKey } from "../client.js";
 import { curl, fork, rewind } from "./actions.js";
-import { emit, kept, toast } from "./dom.js";
+import { emit, toast } from "./dom.js";
+import { Asked, historyOf, messagesOf, turnsOf } from "./history.js";
+import { EVENTS, read } from "./reading.js";
 import { client } from "./server.js";
 import { TurnView } from "./turn.js";
 
-export const EVENTS = ["tool", "thinking", "status", "approval", "usage", "subagent", "todo"];
-// A browser opens six connections to a server: so many streams leave some for everything else.
-const STREAMS = 4;
-const PAGE = 200;
 const SHOWN_TURNS = 30;
 const FEET = 8;
 const MOST_KEPT = 20;
 // What a server that starts could not say is asked again after this.
 export const AGAIN_MS = 2000;
-const slots = { free: STREAMS, waiting: [] };
 
 const all = new Map();
 let knowsTurns = true;
@@ -34,21 +31,6 @@ export function conversationOf(project) {
 export const liveTurns = () => [...all.values()].flatMap((each) => each.live);
 export const forget = (project) => all.delete(project);
 
-async function withSlot(signal, use) {
-  if (slots.free > 0) slots.free -= 1;
-  else await new Promise((resolve, reject) => {
-    slots.waiting.push(resolve);
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
-  try {
-    return await use();
-  } finally {
-    const next = slots.waiting.shift();
-    if (next) next();
-    else slots.free += 1;
-  }
-}
-
 export class Conversation {
   constructor(project) {
     this.project = project;
@@ -57,9 +39,10 @@ export class Conversation {
     this.turns = [];
     this.session = null;
     this.loaded = null;
+    this.isLoaded = false;
+    this.asked = new Asked(project);
     this.decided = new Set();
     this.listener = null;
-    this.connection = { state: "open", attempt: 0 };
   }
 
   get live() {
@@ -89,82 +72,47 @@ export class Conversation {
   }
 
   async #load() {
-    const told = this.#toldBy(await this.#lastMessages());
+    const { session, messages, before } = await historyOf(this.project);
+    this.session = session;
+    this.before = before;
+    const told = turnsOf(messages, this);
     const found = [...told.values()];
     this.earlier = found.slice(0, -SHOWN_TURNS);
-    this.turns = [...found.slice(-SHOWN_TURNS), ...this.turns.filter((turn) => !told.has(turn.id))];
+    // What stood before all of these is older than they are: it comes with the earlier turns.
+    const first = this.turns.findIndex((turn) => told.has(turn.id));
+    const further = this.turns.slice(Math.max(first, 0)).filter((turn) => !told.has(turn.id));
+    this.turns = [...found.slice(-SHOWN_TURNS), ...further];
     this.el.replaceChildren(...this.turns.map((turn) => turn.el));
-    await this.#catchUp();
+    // With nothing said before, what runs now may be all there is.
+    this.isLoaded = this.turns.length > 0;
     this.changed(null);
-  }
-
-  /** The turns of these messages, by their ids. */
-  #toldBy(messages) {
-    const told = new Map();
-    const seen = new Set();
-    for (const message of messages) {
-      const id = message.turn_id ?? message.id;
-      let turn = told.get(id);
-      // What this page has seen live says more than the messages do.
-      const live = !turn && message.turn_id && this.turns.find((each) => each.id === message.turn_id);
-      if (live) {
-        told.set(id, live);
-        seen.add(live);
-      }
-      if (live || seen.has(turn)) continue;
-      if (message.role === "user" && turn) {
-        turn.on_status({ status: "steered", steer_id: message.id, state: "joined", text: questionOf(message.parts)[0] });
-        continue;
-      }
-      if (!turn) {
-        turn = new TurnView(this, { id: message.turn_id, at: message.created_at });
-        turn.state = message.state === "interrupted" ? "interrupted" : "succeeded";
-        told.set(id, turn);
-      }
-      if (message.role === "user") turn.setQuestion(...questionOf(message.parts));
-      else turn.history(message.parts);
-      if (message.error) turn.refused(message.error);
-    }
-    return told;
+    await this.#catchUp();
+    this.isLoaded = true;
+    this.changed(null);
   }
 
   get hasEarlier() {
     return this.earlier?.length > 0 || Boolean(this.before);
   }
 
-  /** Show turns from before those that are shown. */
-  async showEarlier() {
-    if (!this.earlier.length) this.earlier = [...this.#toldBy(await this.#messagesBefore(this.before)).values()];
+  /** Have the turns before those that are shown. */
+  async readEarlier() {
+    if (this.earlier.length) return;
+    const { messages, before } = await messagesOf(this.project, this.before);
+    this.before = before;
+    this.earlier = [...turnsOf(messages, this).values()];
+  }
+
+  /** Show those of them that were read. */
+  showEarlier() {
     this.turns.unshift(...this.earlier);
     this.el.prepend(...this.earlier.map((turn) => turn.el));
     this.earlier = [];
   }
 
-  async #lastMessages() {
-    try {
-      const [session, messages] = await Promise.all([client.session(this.project), this.#messagesBefore()]);
-      this.session = session;
-      return messages;
-    } catch (fault) {
-      if (fault.code !== "session_not_found") throw fault;
-      this.session = null;
-      return [];
-    }
-  }
-
-  /** The last messages, or those before one; `before` is where the rest is. */
-  async #messagesBefore(before) {
-    const { messages, next } = await client.messages(this.project, before ? { limit: PAGE, before } : { limit: PAGE, last: true });
-    // A turn is shown whole: what a page has of one alone comes with the next page.
-    const begin = next ? messages.findIndex((each) => each.id === each.turn_id) : 0;
-    const whole = begin > 0 ? messages.slice(begin) : messages;
-    this.before = next ? whole[0].id : null;
-    return whole;
-  }
-
   /** Read on in what still runs; tell what the last turns took. */
   async #catchUp() {
-    const own = kept.get(`asked:${this.project}`, []);
+    const own = this.asked.all();
     const ids = new Set(this.turns.slice(-FEET).map((turn) => turn.id));
     for (const id of await this.#runningIds()) ids.add(id);
     for (const each of own) if (each.turn) ids.add(each.turn);
@@ -194,7 +142,7 @@ export class Conversation {
     try {
       told = await client.turn(id);
     } catch (fault) {
-      if (fault.code === "turn_expired" || fault.code === "turn_not_found") this.#done(id);
+      if (fault.code === "turn_expired" || fault.code === "turn_not_found") this.asked.done(id);
       if (fault.isPassing) setTimeout(() => this.#lookAt(id, own), AGAIN_MS);
       return;
     }
@@ -203,7 +151,7 @@ export class Conversation {
       this.attach(id, own?.body?.question ?? turn?.text ?? told.question ?? "");
       return;
     }
-    this.#done(id);
+    this.asked.done(id);
     if (turn && !turn.isLive) turn.finish(told);
     else if (!turn && own) this.#recall(id, own, told);
   }
@@ -244,10 +192,10 @@ export class Conversation {
     turn.askedWith = askedWith;
     turn.wasReplayed = isAgain;
     if (this.live.length > 1) turn.state = "queued";
-    if (!body.attachments?.length) this.#remember({ key, body, turn: null });
+    if (!body.attachments?.length) this.asked.keep({ key, body, turn: null });
     const onTurn = (id) => {
       turn.id = id;
-      if (!body.attachments?.length) this.#remember({ key, body, turn: id });
+      if (!body.attachments?.length) this.asked.keep({ key, body, turn: id });
       emit("turn", { project: this.project, turn: id });
       this.changed(turn);
     };
@@ -266,9 +214,7 @@ export class Conversation {
       this.changed(turn);
     };
     try {
-      await withSlot(signal, async () => {
-        for await (const frame of open({ signal, onConnection })) turn.frame(frame);
-      });
+      await read(() => open({ signal, onConnection }), signal, (frame) => turn.frame(frame));
       if (turn.isLive) turn.finish(await client.turn(turn.id));
     } catch (fault) {
       if (signal.aborted) return;
@@ -278,7 +224,7 @@ export class Conversation {
     } finally {
       turn.reading = false;
       turn.connection = null;
-      if (!turn.isLive) this.#done(turn.id, key);
+      if (!turn.isLive) this.asked.done(turn.id, key);
       this.endedAt = performance.now();
       this.changed(turn);
       emit("ended", { project: this.project, turn });
@@ -290,16 +236,6 @@ export class Conversation {
     turn.abort?.abort();
     turn.el.remove();
     this.turns = this.turns.filter((each) => each !== turn);
-  }
-
-  #remember(entry) {
-    const others = kept.get(`asked:${this.project}`, []).filter((each) => each.key !== entry.key);
-    kept.set(`asked:${this.project}`, [...others, entry].slice(-20));
-  }
-
-  #done(id, key = null) {
-    const left = kept.get(`asked:${this.project}`, []).filter((each) => (!id || each.turn !== id) && each.key !== key);
-    kept.set(`asked:${this.project}`, left.length ? left : null);
   }
 
   async stop(turn = this.running) {
@@ -315,7 +251,7 @@ export class Conversation {
   /** Take a question out of the queue; its text, to be edited. */
   async unqueue(turn) {
     if (turn.id) await client.interrupt(turn.id).catch((fault) => toast(fault.message));
-    this.#done(turn.id);
+    this.asked.done(turn.id);
     this.drop(turn);
     this.changed(null);
     return turn.text;
@@ -341,10 +277,4 @@ export class Conversation {
   resolved(id) {
     emit("resolved", id);
   }
-}
-
-function questionOf(parts) {
-  const text = parts.filter((part) => part.type === "text").map((part) => part.text).join("\n");
-  const files = parts.filter((part) => part.type === "image" || part.type === "document");
-  return [text, files.map((file) => ({ name: file.name ?? (file.type === "image" ? "image" : "document") }))];
 }

@@ -13,7 +13,7 @@ const LEAST_SHARE = 0.4;
 const lines = (text) => (text === "" ? [] : text.replace(/\n$/, "").split("\n"));
 
 /** Rows `[sign, text, old number, new number]` of both texts. */
-export function diffRows(before, after) {
+function diffRows(before, after) {
   const a = lines(before);
   const b = lines(after);
   let head = 0;
@@ -110,6 +110,8 @@ export function diffStat(edits) {
   const rows = edits.flatMap((each) => diffRows(each.before, each.after));
   return { added: rows.filter(([sign]) => sign === "+").length, removed: rows.filter(([sign]) => sign === "-").length };
 }
+
+export const statView = ({ added, removed }) => h("span.stat.num", {}, h("span.plus", {}, `+${added}`), " ", h("span.minus", {}, `−${removed}`));
 
 export function diffOf(path, before, after) {
   const rows = diffRows(before, after);

@@ -33,15 +33,20 @@ export function h(what, given = {}, ...children) {
   return made;
 }
 
-export function icon(name) {
-  const drawn = document.createElementNS(SVG, "svg");
-  drawn.setAttribute("viewBox", "0 0 16 16");
-  drawn.setAttribute("class", "icon");
-  drawn.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  drawn.append(path);
+/** An SVG of `shapes`, each `[tag, attributes]`, which says nothing by itself. */
+export function drawing(kind, viewBox, ...shapes) {
+  const make = (tag, given) => {
+    const made = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(given)) made.setAttribute(name, value);
+    return made;
+  };
+  const drawn = make("svg", { class: kind, viewBox, "aria-hidden": "true" });
+  drawn.append(...shapes.map((shape) => make(...shape)));
   return drawn;
+}
+
+export function icon(name) {
+  return drawing("icon", "0 0 16 16", ["path", { d: ICONS[name] }]);
 }
 
 /** A button that shows an icon alone and has a name. */
@@ -157,4 +162,33 @@ export function on(name, listener) {
 }
 export function emit(name, fact) {
   for (const listener of listeners.get(name) ?? []) listener(fact);
+}
+
+// What was opened or closed by hand, over a reload; by the ids of tools and the places of thoughts.
+const MOST_FOLDS = 200;
+const folds = new Map(Object.entries(kept.get("folds", {})));
+
+/** Whether it is to be open; null where nobody touched it. */
+export const foldOf = (name) => folds.get(name) ?? null;
+
+function keep(name, isOpen) {
+  folds.delete(name);
+  folds.set(name, isOpen);
+  if (folds.size > MOST_FOLDS) folds.delete(folds.keys().next().value);
+  kept.set("folds", Object.fromEntries(folds));
+}
+
+/** Make `head` open and close `body`; `fill` is called before it opens. Returns what does so from elsewhere. */
+export function foldable(name, head, body, fill = () => {}) {
+  const show = (isOpen) => {
+    if (isOpen) fill();
+    body.hidden = !isOpen;
+    head.setAttribute("aria-expanded", String(isOpen));
+  };
+  head.addEventListener("click", () => {
+    keep(name, body.hidden);
+    show(body.hidden);
+  });
+  show(folds.get(name) ?? false);
+  return show;
 }

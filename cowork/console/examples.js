@@ -1,8 +1,9 @@
 // Questions to begin with: for any model, and for the demo model, which knows a few tricks.
 
 import { h } from "./dom.js";
+import { features } from "./server.js";
 
-export const EXAMPLES = {
+const EXAMPLES = {
   real: [
     ["Look around", "Look at the files here and say in a few lines what this is.", "reads and searches"],
     ["Plan a change", "Which three improvements would help this project most? Do not change anything yet.", "thinks and lists"],
@@ -33,4 +34,11 @@ const TRICKS = [
 export function demoStrip(ask) {
   const tricks = TRICKS.map(([label, text]) => h("button.trick", { type: "button", title: text, onclick: () => ask(text) }, label));
   return h("div.demo", { role: "group", "aria-label": "The demo model" }, h("span.soft", { title: "It cannot think, but everything between its words and you is real." }, "Demo model"), h("div.tricks", {}, tricks));
+}
+
+/** What stands where nothing was said yet: questions that are asked by a click. */
+export function emptyState(ask) {
+  const says = `${features.demo ? "This is the demo model: it cannot think, but everything between its words and you is real. " : ""}Ask below, or begin with one of these.`;
+  const examples = EXAMPLES[features.demo ? "demo" : "real"].map(([label, text, note]) => h("button.example", { type: "button", onclick: () => ask(text) }, h("span", {}, label), h("span.soft.small-text", {}, note)));
+  return h("div.empty", {}, h("h2", {}, "What is to be done?"), h("p.soft", {}, says), h("div.examples", {}, examples));
 }

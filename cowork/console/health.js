@@ -161,4 +161,4 @@ function chatSays(chat) {
   return `${count(chat.pending)} wait, ${count(chat.dead)} were refused, ${count(chat.dropped)} were dropped.`;
 }
 
-export const open = () => new HealthView();
+export const health = () => new HealthView();

@@ -1,86 +1,25 @@
-// Markdown that grows: what is finished is rendered once, the last block again with each piece.
-// Whatever a model writes becomes HTML here and nowhere else, and goes through the sanitizer.
+// Markdown that grows: what is finished is rendered once, the last block again; plain words are appended to it.
 
-import { lexer, parser, Renderer, use } from "./vendor/marked.esm.js";
-import "./vendor/purify.min.js";
-import { copy, emit, h } from "./dom.js";
+import { CodeBlock } from "./code.js";
+import { h } from "./dom.js";
+import { lexed, rendered } from "./render.js";
+import { cutOf, endsInText, meanwhile, MOST } from "./shorten.js";
 
-const TAGS =
-  "a blockquote br code del em h3 h4 h5 h6 hr img li ol p pre s strong sub sup table tbody td th thead tr ul".split(" ");
-// A last block longer than this is cut where it can be, so that a piece never costs the whole text.
-const LONG = 2500;
 // So much is looked at at a time, and for so long before the screen has its turn.
-const WINDOW = 10000;
+const WINDOW = 4000;
+const CODE_SLICE = 32000;
+const LONGEST_FENCE = 100;
+const BATCH = 800;
 const BUDGET_MS = 8;
-const CODE_LINES = 200;
+// Blocks are in sections, of which those off the screen cost no layout.
+const SECTION = 3000;
+const LINE = { chars: 70, px: 24 };
+// One paragraph, list or table of more is several.
+const ELEMENT = 6000;
 const OPENING = /^ {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)\n/;
-
-const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
-const base = new Renderer();
-use({
-  gfm: true,
-  renderer: {
-    // HTML in an answer is shown as it was written; a line break alone is meant.
-    html: ({ text }) => (/^<br\s*\/?>$/i.test(text.trim()) ? "<br>" : escaped(text)),
-    heading(token) {
-      const depth = Math.min(token.depth + 2, 6);
-      return `<h${depth}>${this.parser.parseInline(token.tokens)}</h${depth}>\n`;
-    },
-    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    // Nothing is loaded from elsewhere: an image of another host is a link to it.
-    image(token) {
-      if (/^data:image\/(png|jpeg|gif|webp);base64,/i.test(token.href)) return base.image.call(this, token);
-      return `<a href="${escaped(token.href)}">${escaped(token.text || token.href)}</a>`;
-    },
-  },
-});
-
-const purify = globalThis.DOMPurify;
-purify.addHook("afterSanitizeAttributes", (node) => {
-  if (node.tagName === "A") {
-    node.setAttribute("target", "_blank");
-    node.setAttribute("rel", "noopener noreferrer nofollow");
-  }
-});
-
-/** The text's blocks; what is nested deeper than can be followed is code, as it was written. */
-function lexed(text) {
-  try {
-    return lexer(text);
-  } catch (fault) {
-    if (!(fault instanceof RangeError)) throw fault;
-    return [{ type: "code", raw: text, text, lang: "" }];
-  }
-}
-
-function html(tokens) {
-  try {
-    return parser(tokens);
-  } catch (fault) {
-    if (!(fault instanceof RangeError)) throw fault;
-    return `<pre>${escaped(tokens.map((token) => token.raw).join(""))}</pre>`;
-  }
-}
-
-/** Markdown tokens as safe nodes: no scripts, styles, classes, ids, forms, frames. */
-function rendered(tokens) {
-  const fragment = purify.sanitize(html(tokens), {
-    ALLOWED_TAGS: TAGS,
-    ALLOWED_ATTR: ["href", "title", "alt", "src", "start", "align"],
-    ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#|data:image\/(?:png|jpeg|gif|webp);base64,)/i,
-    ALLOW_DATA_ATTR: false,
-    ALLOW_ARIA_ATTR: false,
-    RETURN_DOM_FRAGMENT: true,
-  });
-  // A picture of a button that leads elsewhere.
-  for (const image of fragment.querySelectorAll("a img")) image.replaceWith(image.alt);
-  for (const table of fragment.querySelectorAll("table")) {
-    const frame = h("div.table", { tabIndex: 0, role: "group", "aria-label": "Table" });
-    table.replaceWith(frame);
-    frame.append(table);
-  }
-  return fragment;
-}
+// What follows a text without a meaning of its own in Markdown.
+const PLAIN = /^[\p{L}\p{M}\p{N} ,.'"?%-]+$/u;
+const ADDRESS = /www|@/i;
 
 /** Markdown that is whole. */
 export function markdown(text) {
@@ -89,38 +28,6 @@ export function markdown(text) {
   growing.append(text);
   growing.end();
   return made;
-}
-
-/** Code in a frame of its own, with what it is and a button that copies it. */
-export class CodeBlock {
-  constructor(language = "") {
-    this.text = [];
-    const copyAll = h("button.quiet.small", { type: "button", onclick: () => copy(this.text.join("")) }, "Copy");
-    const wrap = h("button.quiet.small", { type: "button", "aria-pressed": "false", onclick: () => this.#wrap(wrap) }, "Wrap");
-    this.code = h("code");
-    const scroller = h("pre", { tabIndex: 0, role: "group", "aria-label": language ? `Code, ${language}` : "Code" }, this.code);
-    this.el = h("div.code", {}, h("div.code-head", {}, h("span", {}, language), wrap, copyAll), scroller);
-    this.lines = CODE_LINES;
-  }
-
-  append(text) {
-    this.text.push(text);
-    // In chunks of their own, so that a line that comes lays out its neighbours alone.
-    for (const line of text.split(/(?<=\n)/)) {
-      if (this.lines >= CODE_LINES) {
-        this.chunk = document.createTextNode("");
-        this.code.append(h("span.chunk", {}, this.chunk));
-        this.lines = 0;
-      }
-      this.chunk.appendData(line);
-      if (line.endsWith("\n")) this.lines += 1;
-    }
-  }
-
-  #wrap(pressed) {
-    const wraps = this.el.classList.toggle("wraps");
-    pressed.setAttribute("aria-pressed", String(wraps));
-  }
 }
 
 const behind = new Set();
@@ -134,9 +41,11 @@ function later(growing) {
     const all = [...behind];
     behind.clear();
     for (const each of all) each.flush();
-    emit("drawn");
   });
 }
+
+const kindOf = (node) => (node?.classList.contains("table") ? "TABLE" : node?.tagName);
+const innerOf = (node) => node.querySelector(":scope > table > tbody") ?? node;
 
 export class GrowingMarkdown {
   /** `el` gets the blocks. Nothing is drawn before `flush`. */
@@ -144,34 +53,38 @@ export class GrowingMarkdown {
     this.el = el;
     this.source = "";
     this.pending = "";
-    this.tail = null;
+    this.section = null;
+    this.tail = [];
+    // The text that plain words are appended to.
+    this.open = null;
+    // What was cut and goes on with the next block.
+    this.into = null;
     this.fence = null;
     this.isEnd = false;
-    this.restUntil = 0;
   }
 
   append(text) {
     this.pending += text;
   }
 
-  /** Draw what has come: finished blocks for good, the last one until more comes. */
+  /** Draw what has come, once in a frame: finished blocks for good, the last one until more comes. */
   flush() {
-    if (!this.pending && !this.source && !this.fence) return;
-    const begun = performance.now();
-    // What takes long is done less often, so that the page has most of the time for itself.
-    if (begun < this.restUntil && !this.isEnd) {
+    if (!this.pending && !this.hasMore && !this.isEnd) return;
+    const now = document.timeline.currentTime;
+    if (now === this.drawnAt && !this.isEnd) {
       later(this);
       return;
     }
-    const until = begun + BUDGET_MS;
-    const fresh = this.pending;
+    if (this.#appendWords()) return;
+    this.drawnAt = now;
+    if (!this.isEnd) this.el.classList.add("grows");
+    this.source += this.pending;
     this.pending = "";
-    if (this.fence) this.#code(fresh);
-    else this.source += fresh;
-    while (this.source && !this.fence) if (!this.#blocks() || performance.now() > until) break;
-    const took = performance.now() - begun;
-    this.restUntil = begun + (took > 4 ? took * 8 : 0);
+    const until = performance.now() + BUDGET_MS;
+    do this.hasMore = this.fence ? this.#code() : this.#blocks(until);
+    while (this.hasMore && performance.now() < until);
     if (this.hasMore) later(this);
+    else this.onDrawn?.();
   }
 
   end() {
@@ -179,116 +92,178 @@ export class GrowingMarkdown {
     this.flush();
   }
 
-  /** Render what stands at the source's beginning; whether there may be more to do at once. */
-  #blocks() {
+  /** Append plain words to the text that they go on, without a look at anything else. */
+  #appendWords() {
+    const fresh = this.pending;
+    const { open } = this;
+    if (!open || this.hasMore || this.isEnd || this.source.length + fresh.length > MOST || !PLAIN.test(fresh)) return false;
+    if (fresh.includes(".") && ADDRESS.test(this.source.slice(-200) + fresh)) return false;
+    this.pending = "";
+    this.source += fresh;
+    const text = open.spaces + fresh;
+    const shown = text.trimEnd();
+    open.node.appendData(shown);
+    open.spaces = text.slice(shown.length);
+    return true;
+  }
+
+  /** Render what stands at the source's beginning; whether there may be more. */
+  #blocks(until) {
     const isWhole = this.source.length <= WINDOW;
     const tokens = lexed(isWhole ? this.source : this.source.slice(0, WINDOW));
     const last = tokens.findLastIndex((token) => token.type !== "space");
-    this.hasMore = false;
     if (last < 0) {
       this.source = isWhole ? "" : this.source.slice(WINDOW);
       return !isWhole;
     }
-    this.#finals(tokens.slice(0, last));
+    if (!this.#finish(tokens.slice(0, last), until)) return true;
     const token = tokens[last];
     const fence = token.type === "code" && OPENING.exec(this.source);
     if (fence) {
       this.#begin(fence);
-      const rest = this.source.slice(fence[0].length);
-      this.source = "";
-      this.#code(rest);
-      this.hasMore = Boolean(this.source);
-      return this.hasMore;
-    }
-    this.hasMore = true;
-    if (!isWhole) {
-      if (last === 0 && !this.#shorten(token)) this.#finals([token]);
       return true;
     }
-    if (this.isEnd) this.#finals([token]);
-    else if (this.source.length > LONG && this.#shorten(token)) return true;
+    if (!isWhole) {
+      if (last === 0 && !this.#shorten(token)) this.#finish([token], Infinity);
+      return true;
+    }
+    if (this.isEnd) {
+      this.#finish([token], Infinity);
+      this.source = "";
+    } else if (this.#shorten(token)) return true;
     else this.#last(token);
-    if (this.isEnd) this.source = "";
-    this.hasMore = false;
     return false;
   }
 
-  #finals(tokens) {
-    let length = 0;
-    for (const token of tokens) {
-      this.#final(token);
-      length += token.raw.length;
+  /** Render blocks for good; whether there was time for all. */
+  #finish(tokens, until) {
+    for (let next = 0; next < tokens.length; ) {
+      const begin = next;
+      let length = 0;
+      do length += tokens[next++].raw.length;
+      while (next < tokens.length && length < BATCH && tokens[next].type !== "code" && tokens[begin].type !== "code");
+      this.#put(nodesOf(tokens.slice(begin, next)), length);
+      this.source = this.source.slice(length);
+      if (next < tokens.length && performance.now() > until) return false;
     }
-    this.source = this.source.slice(length);
+    return true;
   }
 
-  #begin([, mark, info]) {
+  #begin([opening, mark, info]) {
     const block = new CodeBlock(info.trim().split(/\s+/)[0]);
-    this.#put(block.el);
-    this.fence = { block, mark, line: "" };
+    this.#put([block.el], 0);
+    this.source = this.source.slice(opening.length);
+    const sign = `\\${mark[0]}`;
+    this.fence = {
+      block,
+      atLine: true,
+      closing: new RegExp(`\\n {0,3}${sign}{${mark.length},}[ \\t]*(?:\\n|$)`),
+      mayClose: new RegExp(`\\n {0,3}${sign}*[ \\t]*$`),
+    };
   }
 
-  /** Text of an open fence: whole lines go in as they are; one that may close it is waited for. */
-  #code(fresh) {
-    const { block, mark } = this.fence;
-    const lines = (this.fence.line + fresh).split(/(?<=\n)/);
-    const sign = mark[0];
-    const closing = new RegExp(`^ {0,3}\\${sign}{${mark.length},}[ \\t]*\\n?$`);
-    const mayClose = new RegExp(`^ {0,3}\\${sign}*[ \\t]*$`);
-    this.fence.line = "";
-    let plain = "";
-    for (const [place, line] of lines.entries()) {
-      const isWhole = line.endsWith("\n");
-      if (closing.test(line) && (isWhole || this.isEnd)) {
-        block.append(plain);
-        this.fence = null;
-        this.source = lines.slice(place + 1).join("");
-        return;
-      }
-      if (!isWhole && !this.isEnd && mayClose.test(line)) this.fence.line = line;
-      else plain += line;
+  /** Text of an open fence: it goes in as it is; a line that may close it is waited for. */
+  #code() {
+    const { block, closing, mayClose, atLine } = this.fence;
+    const isAll = this.source.length <= CODE_SLICE;
+    const begin = atLine ? 1 : 0;
+    const text = (atLine ? "\n" : "") + this.source.slice(0, CODE_SLICE);
+    const found = closing.exec(text);
+    if (found && (found[0].endsWith("\n") || (this.isEnd && isAll))) {
+      block.append(text.slice(begin, found.index + 1));
+      this.source = this.source.slice(found.index + found[0].length - begin);
+      this.fence = null;
+      return Boolean(this.source);
     }
+    const held = this.isEnd && isAll ? null : mayClose.exec(text);
+    const end = held && held[0].length < LONGEST_FENCE ? held.index + 1 : text.length;
+    const plain = text.slice(begin, end);
     if (plain) block.append(plain);
-    if (this.isEnd) this.fence = null;
+    this.fence.atLine = plain ? plain.endsWith("\n") : atLine;
+    this.source = this.source.slice(end - begin);
+    if (this.isEnd && isAll) this.fence = null;
+    return !isAll && Boolean(plain);
   }
 
-  #put(node) {
-    this.tail?.remove();
-    this.tail = null;
-    this.el.append(node);
+  #put(nodes, length) {
+    this.#dropTail();
+    this.#place(nodes);
+    this.into = null;
+    this.size += length;
+    if (!this.section || this.size <= SECTION) return;
+    // Of one that was on the screen the browser knows the height.
+    this.section.style.containIntrinsicBlockSize = `auto ${Math.ceil(this.size / LINE.chars) * LINE.px}px`;
+    this.section = null;
   }
 
-  #final(token) {
-    if (token.type === "space") return;
-    if (token.type !== "code") {
-      this.#put(rendered([token]));
-      return;
+  /** Put nodes at the end, the first into what it goes on; returns all that were put somewhere. */
+  #place(nodes) {
+    const [first, ...others] = nodes;
+    const isMore = this.into && first?.nodeType === Node.ELEMENT_NODE && kindOf(first) === this.into.kind;
+    if (isMore && !this.into.el) first.classList.add("goes-on");
+    const inner = isMore && this.into.el ? [...innerOf(first).childNodes] : [];
+    if (inner.length) innerOf(this.into.el).append(...inner);
+    const top = inner.length ? others : nodes;
+    if (!this.section && top.length) {
+      this.section = h("div.section");
+      this.size = 0;
+      this.el.append(this.section);
     }
-    const block = new CodeBlock((token.lang ?? "").split(/\s+/)[0]);
-    block.append(token.text);
-    this.#put(block.el);
+    if (top.length) this.section.append(...top);
+    return [...inner, ...top];
+  }
+
+  #dropTail() {
+    for (const node of this.tail) node.remove();
+    this.tail = [];
+    this.open = null;
   }
 
   #last(token) {
-    const holder = h("div.tail", {}, rendered([token]));
-    if (this.tail) this.tail.replaceWith(holder);
-    else this.el.append(holder);
-    this.tail = holder;
+    const [shown, mayGrow] = meanwhile(this.source);
+    const isAsIs = shown === this.source;
+    const tokens = isAsIs ? [token] : lexed(shown);
+    const nodes = nodesOf(tokens);
+    this.#dropTail();
+    this.tail = this.#place(nodes);
+    const line = this.source.slice(this.source.lastIndexOf("\n") + 1);
+    if (mayGrow && tokens.length && /\p{L}/u.test(line) && endsInText(tokens.at(-1), !isAsIs)) this.#openText();
   }
 
-  /** Let go of the beginning of a long block: all but its last item, or up to the end of a sentence. */
+  #openText() {
+    const node = lastText(this.tail);
+    const word = /[\p{L}\p{N}]*$/u.exec(this.source.trimEnd())[0];
+    if (!node?.data.trimEnd().endsWith(word)) return;
+    const spaces = / *$/.exec(this.source)[0];
+    this.open = { node, spaces: node.data.endsWith(spaces) ? "" : spaces };
+  }
+
+  /** Let go of the beginning of a long block. */
   #shorten(token) {
-    let end = 0;
-    if (token.type === "list" && token.items.length > 2) {
-      end = token.items.slice(0, -1).reduce((sum, item) => sum + item.raw.length, 0);
-    } else if (token.type === "paragraph") {
-      end = this.source.lastIndexOf(". ", LONG) + 2;
-      if (end < LONG / 2) end = this.source.lastIndexOf(" ", LONG) + 1;
-      if (end < LONG / 2) end = LONG;
-    }
-    if (!end || end >= this.source.length) return false;
-    for (const part of lexed(this.source.slice(0, end))) this.#final(part);
-    this.source = this.source.slice(end);
+    const cut = cutOf(token, this.source);
+    if (!cut) return false;
+    const nodes = nodesOf(lexed(this.source.slice(0, cut.end)));
+    const first = nodes.find((node) => node.nodeType === Node.ELEMENT_NODE);
+    const { into } = this;
+    const kind = kindOf(first);
+    const goesOn = into?.el && into.kind === kind;
+    const length = (goesOn ? into.length : 0) + cut.end;
+    this.#put(nodes, cut.end);
+    this.into = { kind, length, el: length > ELEMENT ? null : goesOn ? into.el : first };
+    this.source = cut.head + this.source.slice(cut.end);
     return true;
   }
+}
+
+/** The tokens as nodes; code is one block for each. */
+function nodesOf(tokens) {
+  if (tokens[0]?.type !== "code") return [...rendered(tokens).childNodes];
+  const block = new CodeBlock((tokens[0].lang ?? "").split(/\s+/)[0]);
+  block.append(tokens[0].text);
+  return [block.el, ...(tokens.length > 1 ? nodesOf(tokens.slice(1)) : [])];
+}
+
+function lastText(nodes) {
+  const last = nodes.findLast((node) => node.nodeType === Node.ELEMENT_NODE || node.data?.trim());
+  return last?.nodeType === Node.ELEMENT_NODE ? lastText([...last.childNodes]) : last;
 }

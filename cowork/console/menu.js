@@ -61,6 +61,22 @@ document.addEventListener("pointerdown", (event) => {
   if (open && !open.list.contains(event.target) && !open.opener.contains(event.target)) closeMenu();
 });
 
+/** Show a dialog; returns what ends it with a value, which `resolve` gets; Esc ends it with null. */
+function opened(dialog, resolve) {
+  const finish = (value) => {
+    dialog.close();
+    dialog.remove();
+    resolve(value);
+  };
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    finish(null);
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return finish;
+}
+
 /** Ask by a dialog; `fields` are `[name, label, value]`. Resolves to their values, or null. */
 export function ask(title, { text = "", fields = [], yes = "OK", no = "Cancel", danger = false, body = null } = {}) {
   return new Promise((resolve) => {
@@ -68,11 +84,6 @@ export function ask(title, { text = "", fields = [], yes = "OK", no = "Cancel", 
       const input = h("input", { name, value, id: `ask-${name}`, autocomplete: "off", spellcheck: "false" });
       return [name, input, h("label.field", { for: `ask-${name}` }, h("span", {}, label), input)];
     });
-    const finish = (value) => {
-      dialog.close();
-      dialog.remove();
-      resolve(value);
-    };
     const values = () => Object.fromEntries(inputs.map(([name, input]) => [name, input.value.trim()]));
     const form = h(
       "div.dialog-body",
@@ -84,16 +95,11 @@ export function ask(title, { text = "", fields = [], yes = "OK", no = "Cancel", 
       h("div.row.end", {}, no && button(no, () => finish(null)), button(yes, () => finish(values()), danger ? "danger" : "primary")),
     );
     const dialog = h("dialog", { "aria-labelledby": "ask-title" }, form);
-    dialog.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      finish(null);
-    });
     dialog.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && event.target.tagName === "INPUT") finish(values());
       event.stopPropagation();
     });
-    document.body.append(dialog);
-    dialog.showModal();
+    const finish = opened(dialog, resolve);
     (inputs[0]?.[1] ?? dialog.querySelector(".end button:last-child")).focus();
     inputs[0]?.[1].select();
   });
@@ -109,11 +115,6 @@ export function goTo(sessions) {
     const field = h("input", { id: "goto-name", role: "combobox", "aria-expanded": "true", "aria-controls": "goto-list", "aria-label": "Name of a project", placeholder: "Go to a project", autocomplete: "off", spellcheck: "false" });
     const list = h("ul.goto-list", { id: "goto-list", role: "listbox", "aria-label": "Projects" });
     const dialog = h("dialog.goto", { "aria-label": "Go to a project" }, field, list, h("p.faint.small-text.goto-hint", {}, h("kbd", {}, "↑"), h("kbd", {}, "↓"), " choose ", h("kbd", {}, "↵"), " open ", h("kbd", {}, "Esc"), " close"));
-    const finish = (name) => {
-      dialog.close();
-      dialog.remove();
-      resolve(name);
-    };
     const choose = (place) => {
       at = place;
       for (const [number, option] of [...list.children].entries()) option.setAttribute("aria-selected", String(number === at));
@@ -128,10 +129,6 @@ export function goTo(sessions) {
       choose(0);
     };
     field.addEventListener("input", draw);
-    dialog.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      finish(null);
-    });
     dialog.addEventListener("click", (event) => event.target === dialog && finish(null));
     dialog.addEventListener("keydown", (event) => {
       event.stopPropagation();
@@ -145,8 +142,7 @@ export function goTo(sessions) {
       }
     });
     draw();
-    document.body.append(dialog);
-    dialog.showModal();
+    const finish = opened(dialog, resolve);
     field.focus();
   });
 }

@@ -45,7 +45,7 @@ export class Rail {
     this.views = h("ul.views", { "aria-label": "Views" }, ["sessions", "processes", "health"].map((name) => h("li", {}, h("a", { href: `#/${name}`, id: `view-${name}` }, name[0].toUpperCase() + name.slice(1)))));
     this.dot = h("span.state-dot");
     this.views.querySelector("#view-health").append(this.dot);
-    el.append(
+    el.replaceChildren(
       h("div.brand", {}, h("a", { href: "#/chat" }, "XO Cowork"), iconButton("cross", "Close the list", () => emit("rail", false), "quiet.close-rail")),
       h("div.rail-top", {}, this.filter, iconButton("plus", "New project", () => (location.hash = "#/new"), "plain")),
       this.list,

@@ -1,7 +1,8 @@
 // Beside the conversation: what was changed, what is still to be done, which processes there are.
 
-import { diffOf, diffStat } from "./diff.js";
-import { bytes, count, h, icon, iconButton, kept, on, plural } from "./dom.js";
+import { diffOf, diffStat, statView } from "./diff.js";
+import { bytes, count, foldable, h, icon, iconButton, kept, on, plural } from "./dom.js";
+import { doneOf, todoList } from "./frame.js";
 import { client } from "./server.js";
 import { shortPath, todosIn } from "./tools.js";
 
@@ -16,7 +17,6 @@ export class Side {
     this.button = h("button.quiet.square.side-button", { type: "button", onclick: () => this.toggle(), "aria-controls": el.id }, icon("side"));
     this.parts = new Map([["changes", "Changes"], ["todos", "Todos"], ["processes", "Processes"]].map(([id, name]) => [id, section(id, name)]));
     el.append(h("div.side-head", {}, h("h2", {}, "This project"), iconButton("cross", "Close the side panel", () => this.toggle(false), "quiet")), ...[...this.parts.values()].map(({ el: part }) => part));
-    this.open = new Set();
     on("conversation", (conversation) => this.#changed(conversation));
     WIDE.addEventListener("change", () => this.#place());
     this.isOpen = false;
@@ -57,7 +57,6 @@ export class Side {
     const isOther = conversation !== this.conversation;
     this.conversation = conversation;
     if (isOther) {
-      this.open.clear();
       this.shape = null;
       if (this.isOpen) this.#processes();
     }
@@ -81,7 +80,7 @@ export class Side {
   #drawChanges(files) {
     const { body, told } = this.parts.get("changes");
     const sum = [...files.values()].reduce((all, { added, removed }) => ({ added: all.added + added, removed: all.removed + removed }), { added: 0, removed: 0 });
-    told.replaceChildren(...(files.size ? [h("span.num", {}, count(files.size)), stat(sum)] : []));
+    told.replaceChildren(...(files.size ? [h("span.num", {}, count(files.size)), statView(sum)] : []));
     if (!files.size) {
       body.replaceChildren(h("p.faint", {}, "No file was edited yet. What commands change is not seen here."));
       return;
@@ -90,33 +89,21 @@ export class Side {
   }
 
   #file(path, { added, removed, edits, isNew }) {
-    const isOpen = this.open.has(path);
     const cut = path.lastIndexOf("/");
-    const body = h("div.side-diff", { hidden: !isOpen });
-    const fill = () => body.replaceChildren(...edits.map((each) => diffOf(path, each.before, each.after)));
-    if (isOpen) fill();
-    const head = h("button.side-file", { type: "button", "aria-expanded": String(isOpen), title: path, onclick: () => {
-      body.hidden = !body.hidden;
-      head.setAttribute("aria-expanded", String(!body.hidden));
-      if (body.hidden) this.open.delete(path);
-      else {
-        this.open.add(path);
-        fill();
-      }
-    } }, h("span.side-name", {}, h("span", {}, path.slice(cut + 1)), h("span.faint.side-folder", {}, shortPath(path.slice(0, Math.max(cut, 0))))), isNew ? h("span.badge", {}, "written") : null, stat({ added, removed }), icon("fold"));
+    const body = h("div.side-diff");
+    const head = h("button.side-file", { type: "button", title: path }, h("span.side-name", {}, h("span", {}, path.slice(cut + 1)), h("span.faint.side-folder", {}, shortPath(path.slice(0, Math.max(cut, 0))))), isNew ? h("span.badge", {}, "written") : null, statView({ added, removed }), icon("fold"));
+    foldable(`changes:${this.conversation.project}:${path}`, head, body, () => body.replaceChildren(...edits.map((each) => diffOf(path, each.before, each.after))));
     return h("li", {}, head, body);
   }
 
   #drawTodos(items, isLive) {
     const { body, told } = this.parts.get("todos");
-    const done = items.filter((item) => item.state === "completed").length;
-    told.replaceChildren(...(items.length ? [h("span.num", {}, `${done} of ${items.length}`)] : []));
+    told.replaceChildren(...(items.length ? [h("span.num", {}, doneOf(items))] : []));
     if (!items.length) {
       body.replaceChildren(h("p.faint", {}, "No list was made in this conversation."));
       return;
     }
-    const list = h("ul.todo-list", {}, items.map((item) => h(`li.${item.state}`, {}, h("span.mark", { "aria-hidden": "true" }, item.state === "completed" ? icon("check") : ""), h("span", {}, item.text), h("span.sr", {}, item.state.replace("_", " ")))));
-    body.replaceChildren(...(isLive ? [] : [h("p.faint.small-text", {}, "As the last answer left it.")]), list);
+    body.replaceChildren(...(isLive ? [] : [h("p.faint.small-text", {}, "As the last answer left it.")]), todoList(items));
   }
 
   async #processes() {
@@ -148,8 +135,6 @@ function section(id, name) {
   const el = h("details.side-part", { open: true, id: `side-${id}` }, h("summary", {}, icon("fold"), h("span.side-title", {}, name), told), body);
   return { el, told, body };
 }
-
-const stat = ({ added, removed }) => h("span.stat.num", {}, h("span.plus", {}, `+${added}`), " ", h("span.minus", {}, `−${removed}`));
 
 /** What the edit tools of these turns did, by file, in the order of its last change. */
 function changesOf({ turns }) {

@@ -1,7 +1,7 @@
 // A tool call as one line: what it is called, what it does, how it went; open, all of it.
 
-import { diffOf, diffStat } from "./diff.js";
-import { cut, h, icon, plural, span, visible } from "./dom.js";
+import { diffOf, diffStat, statView } from "./diff.js";
+import { cut, foldable, foldOf, h, icon, plural, span, visible } from "./dom.js";
 
 // What only looks: several in a row are one line.
 const QUIET = { Read: "file", Grep: "search", Glob: "search", LS: "list", NotebookRead: "file", TaskGet: "task", TaskList: "list" };
@@ -107,7 +107,7 @@ export class ToolLine {
     this.word = h("span.sr", {}, "running");
     this.head = h(
       "button.tool-head",
-      { type: "button", "aria-expanded": "false", onclick: () => this.toggle() },
+      { type: "button" },
       this.mark,
       h("span.tool-name", {}, this.told.name),
       h("span.tool-does", { title: cut(this.told.does, 500) }, cut(this.told.does, 300)),
@@ -115,13 +115,14 @@ export class ToolLine {
       this.side,
       icon("fold"),
     );
-    this.body = h("div.tool-body", { hidden: true });
+    this.body = h("div.tool-body");
+    this.nested = h("div.nested");
+    this.tail = h("div.tool-body");
     // What a sub-agent does is folded in its line, as the line's own input and result are.
-    this.nested = h("div.nested", { hidden: this.isAgent });
-    this.tail = h("div.tool-body", { hidden: true });
-    this.el = h("div.tool.running", {}, this.head, this.body, this.nested, this.tail);
-    const stat = this.told.edits && diffStat(this.told.edits);
-    if (stat) this.stat = h("span.stat", {}, h("span.plus", {}, `+${stat.added}`), " ", h("span.minus", {}, `−${stat.removed}`));
+    this.folded = this.isAgent ? h("div", {}, this.body, this.nested, this.tail) : this.body;
+    this.show = foldable(id, this.head, this.folded, () => this.#fill());
+    this.el = h("div.tool.running", {}, this.head, this.folded, this.isAgent ? null : this.nested);
+    this.stat = this.told.edits && statView(diffStat(this.told.edits));
     this.#sides();
   }
 
@@ -150,8 +151,9 @@ export class ToolLine {
     this.word.textContent = isError ? "" : "done";
     const fault = isError ? h("span.fault", {}, denied ? "not allowed" : code ? `failed, exit ${code}` : "failed") : null;
     this.#sides(fault, ms);
-    if (isError && !denied) this.#openEnd();
-    else if (!this.body.hidden) this.#fill();
+    // Whoever opened or closed it knows better.
+    if (isError && !denied && foldOf(this.id) === null) this.#openEnd();
+    else if (!this.folded.hidden) this.#fill();
   }
 
   /** Its turn ended without a result for it. */
@@ -160,13 +162,6 @@ export class ToolLine {
     this.#become("denied");
     this.word.textContent = "stopped";
     this.side.replaceChildren("stopped");
-  }
-
-  toggle(open = this.body.hidden) {
-    if (open) this.#fill();
-    if (this.isAgent) this.nested.hidden = this.tail.hidden = !open;
-    this.body.hidden = !open;
-    this.head.setAttribute("aria-expanded", String(open));
   }
 
   /** How many tools ran in it. */
@@ -189,9 +184,8 @@ export class ToolLine {
 
   #openEnd() {
     const shown = this.output.trim() ? linesView("Output", this.output, FAILED_LINES, true) : h("p.faint", {}, "It printed nothing.");
-    this.body.replaceChildren(h("div.panel.output.bad-panel", {}, shown));
-    this.body.hidden = false;
-    this.head.setAttribute("aria-expanded", "true");
+    this.show(true);
+    (this.isAgent ? this.tail : this.body).replaceChildren(h("div.panel.output.bad-panel", {}, shown));
   }
 
   #fill() {
@@ -210,13 +204,14 @@ export class ToolLine {
 }
 
 /** Consecutive quiet calls as one line that opens to them. */
-export class Gathered {
+class Gathered {
   constructor(first) {
     this.lines = [];
     this.label = h("span.tool-name");
     this.names = h("span.tool-does");
-    this.head = h("button.tool-head", { type: "button", "aria-expanded": "false", onclick: () => this.#toggle() }, h("span.mark", { "aria-hidden": "true" }), this.label, this.names, icon("fold"));
-    this.body = h("div.nested", { hidden: true });
+    this.head = h("button.tool-head", { type: "button" }, h("span.mark", { "aria-hidden": "true" }), this.label, this.names, icon("fold"));
+    this.body = h("div.nested");
+    foldable(`${first.id}:gathered`, this.head, this.body);
     this.el = h("div.tool.done.gathered", {}, this.head, this.body);
     first.el.replaceWith(this.el);
     this.add(first);
@@ -230,9 +225,14 @@ export class Gathered {
     this.label.textContent = said.join(", ");
     this.names.textContent = cut(this.lines.map((each) => each.told.does).join(", "), 300);
   }
+}
 
-  #toggle() {
-    this.body.hidden = !this.body.hidden;
-    this.head.setAttribute("aria-expanded", String(!this.body.hidden));
-  }
+/** Put a quiet call that has its result into one line with the quiet one before it. */
+export function gather(line, tools) {
+  const before = line.isQuiet && line.el.parentNode && line.el.previousElementSibling;
+  const earlier = before && [...tools.values()].find((each) => each.gathered?.el === before || each.el === before);
+  if (!earlier?.isQuiet) return;
+  earlier.gathered ??= new Gathered(earlier);
+  line.gathered = earlier.gathered;
+  line.gathered.add(line);
 }

@@ -32,7 +32,7 @@ def test_every_method_of_the_client_has_its_type() -> None:
         (console.FOLDER / name).read_text() for name in (console.CLIENT, console.CLIENT_TYPES)
     )
     body = code.partition("export class CoworkClient {")[2].partition("\n}\n")[0]
-    methods = set(re.findall(r"(?m)^  (?:async )?\*?(\w+)\(.*\{$", body)) - {"constructor"}
+    methods = set(re.findall(r"(?m)^  (?:async )?\*?(\w+)\(.*\) \{", body)) - {"constructor"}
     assert len(methods) > 25
     typed = types.partition("export class CoworkClient {")[2]
     assert {name for name in methods if f"  {name}(" not in typed} == set()
