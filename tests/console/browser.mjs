@@ -2,6 +2,7 @@
 // usage: node browser.mjs CHROMIUM PLAYWRIGHT; a command is {"page", "call", "given"}: a page is
 // opened by {"open": name, "context": name, "options"}; `call` is a method of it, as "keyboard.press".
 import { createInterface } from "node:readline";
+import { tasksOf, traced } from "../../bench/trace.mjs";
 
 const [binary, playwright] = process.argv.slice(2);
 const { chromium } = await import(playwright);
@@ -28,6 +29,17 @@ async function run(command) {
   if (command.call === "problems") return problems.splice(0);
   if (command.call === "requests") return requests.splice(0);
   if (command.call === "offline") return page.context().setOffline(command.given[0]);
+  if (command.call === "tasks") {
+    const [work, ended] = command.given;
+    return JSON.stringify(tasksOf(await traced(page, async () => {
+      await page.evaluate(work);
+      await run({ page: command.page, call: "until", given: [ended, 2 * LIMIT_MS] });
+    })));
+  }
+  if (command.call === "freeze") {
+    const session = await page.context().newCDPSession(page);
+    return session.send("Page.setWebLifecycleState", { state: command.given[0] ? "frozen" : "active" });
+  }
   if (command.call === "until") {
     // Playwright's own way needs `eval`, which the page's policy forbids.
     const [expression, limit] = command.given;

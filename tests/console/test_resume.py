@@ -151,3 +151,139 @@ def test_what_waits_is_allowed_after_the_server_died_and_came_back(
         assert (stage.workspace / "outlived.txt").exists()
     finally:
         server.close()
+
+
+def words_of(page: Page) -> list[str]:
+    return page.answer().split()
+
+
+def test_a_cut_that_is_over_at_once_shows_no_banner(stage: Stage, opened: Opened) -> None:
+    with cutting(stage.server.port) as cut:
+        page = opened(f"{cut.url}/#/chat/blink")
+        page.wait(".empty")
+        page.evaluate(
+            "window.banners = 0; new MutationObserver(() => {"
+            " window.banners += document.querySelector('.banner').hidden ? 0 : 1; })"
+            ".observe(document.querySelector('.banner'), {attributes: true})"
+        )
+        page.ask(ASKED)
+        page.wait_until(BEGUN)
+        cut.go_down()
+        cut.is_down = False
+        page.answered()
+        assert words_of(page) == ANSWER.split()
+        assert page.evaluate("window.banners") == 0
+        assert cut.streams >= 2
+        assert count_asked(stage, "blink") == 1
+        page.forget()
+
+
+def test_a_browser_that_goes_offline_in_mid_answer_goes_on_at_the_word(
+    stage: Stage, opened: Opened
+) -> None:
+    with cutting(stage.server.port) as cut:
+        page = opened(f"{cut.url}/#/chat/offline")
+        page.wait(".empty")
+        page.ask("[[delay 25]] [[words 250]]")
+        page.wait_until(BEGUN)
+        page.call("offline", True)
+        cut.go_down()  # what is open already is not cut by Chromium
+        cut.is_down = False
+        page.wait(".banner:not([hidden])", timeout=20_000)
+        page.call("offline", False)
+        page.answered()
+        page.wait(".banner", state="hidden")
+        assert words_of(page) == [f"word{n}" for n in range(1, 251)]
+        assert count_asked(stage, "offline") == 1
+        page.forget()
+
+
+def seen(page: Page, state: str) -> None:
+    """Play that the tab is hidden, or looked at again."""
+    page.evaluate(
+        "for (const [name, value] of Object.entries({visibilityState: "
+        f"'{state}', hidden: {str(state == 'hidden').lower()}}}))"
+        " Object.defineProperty(document, name, {value, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange')); null"
+    )
+
+
+def test_a_hidden_tab_tells_of_what_waits_and_shows_all_when_it_comes_back(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "hidden"))
+    page.wait(".empty")
+    page.ask(ASKED)
+    page.wait_until(BEGUN)
+    seen(page, "hidden")
+    drawn = len(words_of(page))
+    page.wait_until("!document.querySelector('.turn .foot').hidden")
+    seen(page, "visible")
+    page.wait_until("document.querySelector('.turn .prose').textContent.includes('word150')")
+    assert drawn < WORDS
+    assert words_of(page) == ANSWER.split()
+
+
+def test_a_page_that_slept_in_mid_answer_has_all_of_it_when_it_wakes(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "asleep"))
+    page.wait(".empty")
+    page.ask(ASKED)
+    page.wait_until(BEGUN)
+    page.call("freeze", True)
+    page.sleep(1500)
+    page.call("freeze", False)
+    page.answered()
+    assert words_of(page) == ANSWER.split()
+    assert count_asked(stage, "asleep") == 1
+
+
+def test_the_place_one_reads_at_and_what_is_open_outlive_a_reload(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "place"))
+    page.wait(".empty")
+    page.ask(bash("echo one"))  # runs by itself
+    page.answered(1)
+    page.ask("[[delay 0]] [[words 4000]]")
+    page.answered(2)
+    page.click(".turn:first-child .tool-head")
+    page.evaluate(
+        "document.querySelectorAll('.turn:last-child .section > *')[2].scrollIntoView(); null"
+    )
+    page.wait_until("document.querySelector('.stream').scrollTop > 500")
+    at = (
+        "document.querySelectorAll('.turn:last-child .section > *')[2]"
+        "?.getBoundingClientRect().top ?? null"
+    )
+    page.sleep(100)
+    before = page.evaluate(at)
+    page.call("reload")
+    page.wait_until(f"Math.abs(({at}) - {before}) < 3")
+    assert not page.evaluate("document.querySelector('.turn:first-child .tool-body').hidden")
+    assert page.count(".pill:not([hidden])") == 0
+
+
+def test_the_end_is_followed_by_whoever_is_there_and_by_nobody_else(
+    stage: Stage, opened: Opened
+) -> None:
+    page = opened(chat(stage, "following"))
+    page.wait(".empty")
+    page.ask("[[delay 4]] [[words 1500]]")
+    left = (
+        "(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight)"
+        "(document.querySelector('.stream'))"
+    )
+    page.wait_until("document.querySelector('.stream').scrollTop > 200")
+    assert page.evaluate(left) < 100
+    # Up by less than a line's height counts, too.
+    page.evaluate("document.querySelector('.stream').scrollTop -= 15; null")
+    page.wait(".pill:not([hidden])")
+    top = page.evaluate("document.querySelector('.stream').scrollTop")
+    page.sleep(300)
+    assert page.evaluate("document.querySelector('.stream').scrollTop") == top
+    page.click(".pill")
+    page.answered()
+    assert page.evaluate(left) < 2
+    assert page.count(".pill:not([hidden])") == 0
