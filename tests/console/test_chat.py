@@ -88,6 +88,20 @@ def test_what_waits_is_denied_with_words_changed_and_remembered_and_the_draft_st
     assert not (stage.workspace / "first.txt").exists()
 
 
+def test_what_is_allowed_again_and_again_stands_in_one_line(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "allowing"))
+    page.wait(".empty")
+    names = ("one.txt", "two.txt", "three.txt")
+    page.ask(" ".join(bash(f"touch {name}") for name in names))
+    for name in names:
+        page.wait(f".dock:not([hidden]) >> text={name}")
+        page.click(".dock [data-primary]")
+    page.answered()
+    assert page.count(".turn .note") == 1
+    assert page.text(".turn .note") == "Allowed: Bash 3 times, by you"
+    assert all((stage.workspace / name).exists() for name in names)
+
+
 def test_a_question_of_the_models_is_answered_by_keys_alone(stage: Stage, opened: Opened) -> None:
     page = opened(chat(stage, "asked back"))
     page.wait(".empty")
