@@ -68,7 +68,7 @@ export function inputView(name, input, most = SHOWN_LINES) {
   const shows = told.command !== undefined ? panel("Command", told.command, "command", most) : told.edits?.map((each) => diffOf(told.path, each.before, each.after));
   if (!shows) return panel("Input", JSON.stringify(input, null, 2), "input", most);
   const others = Object.entries(input).filter(([field]) => !TOLD[name].includes(field));
-  return h("div.edits", {}, shows, others.length ? panel("Further input", JSON.stringify(Object.fromEntries(others), null, 2), "input", most) : null);
+  return h("div.edits", {}, shows, others.length ? panel("Further input", others.map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join("\n"), "input", most) : null);
 }
 
 function panel(label, text, kind, most) {

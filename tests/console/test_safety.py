@@ -182,7 +182,7 @@ def test_t28_an_approval_shows_all_that_is_allowed_by_it(stage: Stage, opened: O
     deny(page, 2)
     ask_whole(page, tool("Bash", command="touch x", description="harmless", timeout=4321))
     page.wait(".dock:not([hidden])")
-    assert '"timeout": 4321' in page.text(".dock")
+    assert "timeout: 4321" in page.text(".dock")
     assert "allows from now on: Bash(touch x" in page.text(".dock .remembers")
     deny(page, 3)
 

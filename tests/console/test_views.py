@@ -79,6 +79,10 @@ def test_the_side_panel_tells_what_was_changed_and_what_is_to_be_done(
         "[...document.querySelectorAll('.dock .diff-row .changed')].map((each) => each.textContent)"
     )
     assert "a friendly" in changed
+    page.call("setViewportSize", PHONE)
+    # A line of code has the width that there is: it was one letter wide.
+    assert page.evaluate("document.querySelector('.dock .diff-row .text').clientWidth") > 200
+    page.call("setViewportSize", WIDE)
     allow(page)
     page.answered(2)
     assert (stage.workspace / "greeting.py").read_text().count("friendly") == 1

@@ -122,6 +122,8 @@ def read(asked: Asked, urls: list[str], dice: random.Random) -> None:
             elif reply.status_code == requests.codes.no_content:
                 return
             else:
+                # A turn that was lost before its stream began is told as an error, by its id.
+                asked.turn = asked.turn or reply.headers.get("X-Turn-ID")
                 told = reply.json()["detail"]
                 asked.refusals.add(str(told if isinstance(told, list) else told["code"]))
         except requests.RequestException:
