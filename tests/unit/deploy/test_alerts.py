@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import missing
 from tests.serving import ROOT
 
 RULES = ROOT / "deploy" / "alerts.yml"
@@ -80,14 +76,6 @@ TROUBLE = {
     "CoworkLogLinesLost": {"cowork_log_lines_dropped_total": "0+1"},
     "CoworkWorkerRestarted": {'cowork_process_start_time_seconds{worker="1"}': "1x38 2300x7"},
 }
-
-
-@pytest.fixture(scope="module")
-def promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        missing("promtool", "apt-get install prometheus")
-    return str(found)
 
 
 def series(values: dict[str, str], times: str = FLAT) -> list[dict[str, str]]:
