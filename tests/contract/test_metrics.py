@@ -197,18 +197,26 @@ def end_process(client: Client, project: str) -> None:
 
 
 def test_processes_are_counted_as_they_end(told: Served) -> None:
+    before = Scrape(told)
+
+    def ended(why: str) -> None:
+        count = before.value("cli_ends_total", why=why) + 1
+        await_value(told, lambda found: found >= count, "cli_ends_total", why=why)
+
     told.ask("hi", "killed")
     found = process_of(told, "killed")
     assert found is not None
     os.kill(found["pid"], signal.SIGKILL)
     assert told.ask("hi", "killed").status_code == 200
-    await_count(told, 1, "cli_ends_total", why="signal")
-    assert Scrape(told).value("cli_starts_total", kind="resumed", result="ok") == 1
+    ended("signal")
+    resumed = {"kind": "resumed", "result": "ok"}
+    started = before.value("cli_starts_total", **resumed) + 1
+    assert Scrape(told).value("cli_starts_total", **resumed) == started
     end_process(told, "killed")
-    await_count(told, 1, "cli_ends_total", why="asked")
+    ended("asked")
     told.ask("hi", "deleted")
     told.delete("/sessions/deleted")
-    await_count(told, 1, "cli_ends_total", why="deleted")
+    ended("deleted")
     for number in range(4):  # of which three fit
         assert told.ask("hi", f"many-{number}").status_code == 200
     after = Scrape(told)

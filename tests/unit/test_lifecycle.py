@@ -21,7 +21,8 @@ ORDER = (
     ),
     *("store.session_count", "store.token", "processes.close", "pool.close", "removals.close"),
     *("outbox.close", "maintenance.close"),
-    *("upstream.close", "cli.close", "client_watcher.close", "registry.close", "store.close"),
+    *("upstream.close", "cli.close", "client_watcher.close", "loop_lag.close", "registry.close"),
+    *("shared_metrics.close", "store.close"),
 )
 # A step of several calls ends with the one that breaks.
 STEPS = ({*ORDER[:4]}, {"store.session_count", "store.token"})
@@ -66,6 +67,8 @@ def services(parts: Parts, **changed: Any) -> Services:
         ),
         "upstream": parts.part("upstream", "close"),
         "client_watcher": parts.part("client_watcher", "close"),
+        "loop_lag": parts.part("loop_lag", "close"),
+        "shared_metrics": parts.part("shared_metrics", "close"),
         "stopping": threading.Event(),
     }
     names = {each.name for each in fields(Services)} - {"closed"}
