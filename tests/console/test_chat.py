@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -178,6 +179,43 @@ def test_what_the_models_service_says_is_a_card_with_its_cure(
     page.fill("#question", "[[say well]]")
     page.press("Enter")
     page.wait_until("document.querySelector('.turn:last-child .prose')?.textContent.includes('we')")
+
+
+CARDS = {
+    "claude_timeout": "What was written so far stays",
+    "at_capacity": "All CLI processes are at work",
+    "queue_full": "Too many questions wait",
+    "store_unavailable": "It is tried again by itself",
+    "unreachable": "It is tried again by itself",
+    "worker_lost": "the rest was never written",
+    "session_unusable": "Delete the session",
+    "unauthorized": "Enter a key",
+    "claude_not_authenticated": "/login",
+    "claude_rate_limited": "It ends in 30 s",
+    "forbidden": "COWORK_ALLOWED_ORIGINS=http",
+}
+
+
+def test_every_error_that_has_a_cure_says_it_on_its_card(stage: Stage, opened: Opened) -> None:
+    page = opened(chat(stage, "cards"))
+    page.wait(".empty")
+    faults = [
+        {"code": code, "error": "set COWORK_ALLOWED_ORIGINS to let it", "retryAfter": 30}
+        for code in CARDS
+    ]
+    page.evaluate(
+        "import('/console/errors.js').then(({ errorCard }) => {"
+        f" for (const fault of {json.dumps(faults)})"
+        " document.querySelector('.stream').append(errorCard(fault, { again() {} })); })"
+    )
+    page.wait_until("[...document.querySelectorAll('.bad-card')].at(-1)?.querySelector('code')")
+    page.wait(".command-line >> text=/login")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('.bad-card')].map((each) => each.innerText)"
+    )
+    for text, cure in zip(shown, CARDS.values(), strict=True):
+        assert cure in text
+        assert "Something went wrong" not in text
 
 
 def test_a_server_without_a_cli_says_what_is_missing_and_looks_again(

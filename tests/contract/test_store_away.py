@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -206,7 +207,8 @@ def test_readiness_knows_a_full_disk(
     wait_for(lambda: not ready(served)["reasons"], what="readiness")
 
 
-def room(store: object, pages: int | None) -> None:
+def room(timed: Any, pages: int | None) -> None:
     """Let the disk have as good as no room, or all it wants."""
+    store = timed._store
     assert isinstance(store, SqliteStore)
     store._read(lambda each: each.execute(f"PRAGMA max_page_count = {pages or 2**30}").fetchone())
