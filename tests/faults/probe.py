@@ -65,6 +65,8 @@ def _counts() -> dict[str, Any]:
     from cowork.claude.process.process import ClaudeProcess  # noqa: PLC0415
 
     assert gc.isenabled(), "a worker that serves collects no garbage"
+    # What was there when the worker had loaded is not among the objects else: a spare's, perhaps.
+    gc.unfreeze()
     gc.collect()
     objects = gc.get_objects()
     waiting = Counter(_greenlets(objects))
@@ -74,7 +76,8 @@ def _counts() -> dict[str, Any]:
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # noqa: PTH208 - one is the listing's
         "threads": len(os.listdir("/proc/self/task")) - pooled,  # noqa: PTH208
         "greenlets": waiting.total() - pooled,
-        "children": sum(isinstance(each, Popen) for each in objects),
+        # One that has ended may be held by a pool's thread that waits for its next call.
+        "children": sum(isinstance(each, Popen) and each.returncode is None for each in objects),
         "processes": sum(isinstance(each, ClaudeProcess) for each in objects),
         "rss_kb": int(status.partition("VmRSS:")[2].split()[0]),
         "waiting": waiting,
