@@ -43,7 +43,9 @@ WARM_TIMEOUT_S = 300.0
 # A question that was asked under the same key just now is in the store by then.
 ACCEPT_TIMEOUT_S = 1.0
 _POLL_INTERVAL_S = 0.05
-ATTEMPTS = 3
+# For so long a project's turn is waited for that ends in a worker which shuts down.
+HAND_ON_TIMEOUT_S = 2.0
+HAND_ON_INTERVAL_S = 0.05
 
 
 class RemoteTurns:
@@ -91,14 +93,15 @@ class RemoteTurns:
 
         None where the worker is this one.
         """
-        for _ in range(ATTEMPTS):
+        deadline = time.monotonic() + HAND_ON_TIMEOUT_S
+        while time.monotonic() < deadline:
             worker = self._assignments.assign(project)
             if worker is None:
                 return None
             try:
                 return self._ask(worker, project, question, on_busy, key)
             except ShuttingDown:
-                continue  # it has just begun to; its projects go to others
+                time.sleep(HAND_ON_INTERVAL_S)  # its projects go to others when their turns end
         raise WorkerUnreachable("the project's worker is shutting down", retry_after=1)
 
     def _ask(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import ExitStack
 
@@ -45,6 +46,11 @@ from cowork.turns.stopping import stop_and_wait
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
+
+# How long a question waits for the end of its project's turn in a worker that shuts down, to be
+# another worker's then; seconds.
+HAND_ON_TIMEOUT_S = 2.0
+HAND_ON_INTERVAL_S = 0.05
 
 
 class TurnService:
@@ -176,13 +182,18 @@ class TurnService:
     ) -> tuple[Turn, bool]:
         """Ask in this worker, or in another where this one has begun to shut down."""
         assert self._remote is not None  # noqa: S101 - the caller has looked
-        try:
-            return self.ask_here(project, question, on_busy=on_busy, key=key)
-        except ShuttingDown:
-            found = self._remote.ask(project, question, on_busy, key)
-            if found is None:
-                raise
-            return found
+        deadline = time.monotonic() + HAND_ON_TIMEOUT_S
+        while True:
+            try:
+                return self.ask_here(project, question, on_busy=on_busy, key=key)
+            except ShuttingDown:
+                found = self._remote.ask(project, question, on_busy, key)
+                if found is not None:
+                    return found
+                # It is ours for as long as a turn of it runs here.
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(HAND_ON_INTERVAL_S)
 
     def ask_here(
         self,
