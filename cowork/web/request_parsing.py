@@ -24,7 +24,7 @@ from cowork.web.transfer_limits import count_body
 
 # A larger body is read by its outline alone, in which each longer string is cut out.
 OUTLINE_ABOVE_BYTES = 64 * 1024
-LONG_STRING_BYTES = 1024
+LONG_STRING_BYTES = 128
 # What a body may hold besides its long strings: more than any schema takes, indented or not.
 MAX_OUTLINE_BYTES = 512 * 1024
 # It begins wherever the one before has ended, closed or not, so that no byte is read twice.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from marshmallow import EXCLUDE, ValidationError
 
 from cowork.web.problems import MAX_FAULTS, faults_of
-from cowork.web.request_parsing import _outline, _repeats_a_key
+from cowork.web.request_parsing import LONG_STRING_BYTES, MAX_OUTLINE_BYTES, _outline, _repeats_a_key
 from cowork.web.schemas.asking import AskBody
 from tests.background import BackgroundCalls
 from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
@@ -280,3 +280,9 @@ def test_fault_s3_the_outline_of_a_body_is_json_with_the_same_keys(
     for ascii_only in (False, True):
         written = json.dumps(body, ensure_ascii=ascii_only).encode()
         assert list(json.loads(_outline(written))) == list(body)
+
+
+def test_t15_a_long_conversation_of_middling_texts_is_within_the_bound() -> None:
+    said = {"role": "user", "content": "a" * (LONG_STRING_BYTES + 1)}
+    body = json.dumps({"messages": [said] * 5000}).encode()
+    assert len(_outline(body)) < MAX_OUTLINE_BYTES < len(body)
