@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from marshmallow import EXCLUDE, ValidationError
 
 from cowork.web.problems import MAX_FAULTS, faults_of
-from cowork.web.request_parsing import LONG_STRING_BYTES, MAX_OUTLINE_BYTES, _outline, _repeats_a_key
+from cowork.web.request_parsing import (
+    LONG_STRING_BYTES,
+    MAX_OUTLINE_BYTES,
+    _outline,
+    _repeats_a_key,
+)
 from cowork.web.schemas.asking import AskBody
 from tests.background import BackgroundCalls
 from tests.contract.replies import ASK_PATHS, JSON, Raw, invalid, problem, send
