@@ -20,7 +20,7 @@ from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.frames import facts_of, structured
-from cowork.web.framing import PLAIN, NumberedFraming, knows_event_streams
+from cowork.web.framing import NumberedFraming, PlainFraming, knows_event_streams
 from cowork.web.idempotency import key_of
 from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest
@@ -98,14 +98,11 @@ def blueprint(
         with streams.resuming(request.headers.get("Last-Event-ID")):
             found = _turn_to_resume(turn_service.registry, body)
         asked = found or _submit(turn_service, body, streaming=True)
-        turn = asked.turn
-        stream = streams.open(
-            turn,
-            wanted,
-            NumberedFraming(turn.id) if is_numbered else PLAIN,
-            after=asked.after,
-            is_resume=found is not None,
+        turn, after = asked.turn, asked.after
+        framing = (
+            NumberedFraming(turn, wanted, after) if is_numbered else PlainFraming(turn, wanted)
         )
+        stream = streams.open(turn, framing, after=after, is_resume=found is not None)
         try:
             if found is None:
                 stream.start(first_event_wait)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from json import JSONEncoder
 from typing import Any
 
-from cowork.events import Done, Event, Failed, Token
+from cowork.events import Done, Event
 from cowork.turns.event_bodies import event_body
-from cowork.turns.event_log import Batch
 from cowork.turns.outcome import State
 from cowork.turns.turn import Turn
 
@@ -74,12 +73,3 @@ def structured(done: Done) -> dict[str, Any]:
     """What every form of an answer has besides, where it was asked for with a schema."""
     found = done.structured_output
     return {} if found is None else {"structured_output": found}
-
-
-def has_content(events: Batch, wanted: frozenset[str]) -> bool:
-    """Whether a frame that is neither error nor end is among these."""
-    return any(
-        isinstance(event, Token) or event_body(event, wanted) is not None
-        for event in events
-        if not isinstance(event, Failed | Done)
-    )

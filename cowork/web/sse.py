@@ -14,11 +14,11 @@ from typing import Protocol
 from flask import request
 
 from cowork.errors import ShuttingDown
+from cowork.events import Failed
 from cowork.turns.event_log import Batch
 from cowork.turns.turn import Turn
 from cowork.web.direct_write import DirectWriter, direct_writer
 from cowork.web.disconnects import PROBE_INTERVAL_S, Disconnects, Watch
-from cowork.web.frames import frame_data, has_content, turn_frame_data
 from cowork.web.framing import Framing
 from cowork.web.problems import ClientClosedRequest
 from cowork.web.request_log import STREAM_FACTS
@@ -41,15 +41,11 @@ class StreamObserver(Protocol):
 
 
 class Stream:
-    """One reader of a turn, from behind event `after`: `start`, iterate, `close`.
-
-    `wanted` are the kinds besides tokens that the client asked for: `tool`, `thinking`, `status`.
-    """
+    """One reader of a turn, from behind event `after`: `start`, iterate, `close`."""
 
     def __init__(
         self,
         turn: Turn,
-        wanted: frozenset[str],
         framing: Framing,
         *,
         keepalive: float,
@@ -59,14 +55,15 @@ class Stream:
         observer: StreamObserver | None = None,
     ) -> None:
         self._turn = turn
-        self._wanted = wanted
         self._keepalive = keepalive
         self._disconnects = disconnects
         self._request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
-        self._after = self._begun_after = after
+        self._after = after
         self._framing = framing
         self._preamble = preamble
         self._first_frames = b""
+        self._opening: bytes | None = None
+        self._failed_at_once = False
         self._written = time.monotonic()
         self._watch: Watch | None = None
         self._direct: DirectWriter | None = None
@@ -89,10 +86,11 @@ class Stream:
             watch = self._watch
             if self._client_has_half_closed() and watch is not None and watch.probe_closed():
                 raise ClientClosedRequest
-            failed = self._turn.error
-            if failed is not None and not has_content(events, self._wanted):
-                raise failed
+            self._open()
             self._first_frames = self._frames(events)
+            failed = self._turn.error
+            if failed is not None and self._failed_at_once:
+                raise failed
 
     def __iter__(self) -> Iterator[bytes]:
         self._has_begun = True
@@ -121,12 +119,16 @@ class Stream:
             self._written = time.monotonic()
         self._is_over = True
 
+    def _open(self) -> None:
+        """Render what comes before the events, which are not rendered before that."""
+        if self._opening is None:
+            self._opening = self._framing.begin()
+
     def _beginning(self) -> bytes:
-        """What there is to say at once: how the turn stands comes before its events."""
+        """What there is to say at once."""
+        self._open()
         frames, self._first_frames = self._first_frames, b""
-        if "status" in self._wanted:
-            frames = self._framing.frame(turn_frame_data(self._turn), self._begun_after) + frames
-        return self._preamble + frames
+        return self._preamble + (self._opening or b"") + frames
 
     def _read(self, until: float) -> Batch:
         """The next events; none at `until`, or when the client has half-closed."""
@@ -217,9 +219,9 @@ class Stream:
                 parts.append(self._framing.tokens(run, number))
                 number += len(run)
                 continue
-            data = frame_data(run, self._wanted, self._turn.id)
-            if data is not None:
-                parts.append(self._framing.frame(data, self._turn.number_of(number)))
+            if isinstance(run, Failed) and not any(parts):
+                self._failed_at_once = True
+            parts.append(self._framing.event(run, self._turn.number_of(number)))
             number += 1
         self._after += len(events)
         return b"".join(parts)

@@ -30,7 +30,6 @@ class Streams:
     def open(
         self,
         turn: Turn,
-        wanted: frozenset[str],
         framing: Framing,
         *,
         after: int = 0,
@@ -43,7 +42,6 @@ class Streams:
             self._metrics.count(STREAM_RESUMES, "live" if turn.done is None else "replay")
         return Stream(
             turn,
-            wanted,
             framing,
             keepalive=self._keepalive,
             disconnects=self._disconnects,

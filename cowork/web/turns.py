@@ -67,8 +67,7 @@ def blueprint(turn_service: TurnService, streams: Streams, tickets: Tickets) -> 
         g.turn_id = turn.id
         stream = streams.open(
             turn,
-            frozenset(kinds),
-            NumberedFraming(turn.id),
+            NumberedFraming(turn, frozenset(kinds), after),
             after=after,
             is_resume=bool(given),
             preamble=RETRY_FIELD,

@@ -30,7 +30,7 @@ from cowork.turns.question import Question
 from cowork.turns.turn import Turn
 from cowork.web.frame_schemas import FRAME, FRAMES
 from cowork.web.frames import frame_data, turn_frame_data
-from cowork.web.framing import PLAIN
+from cowork.web.framing import PlainFraming
 from cowork.web.schemas.base import EVENTS
 
 ALL = frozenset(EVENTS)
@@ -105,10 +105,11 @@ def test_fault_w5_w10_each_frame_is_as_its_schema_says(name: str) -> None:
 
 
 def test_fault_w5_w10_tokens_and_turns_are_as_their_schemas_say() -> None:
-    tokens = PLAIN.tokens([json.dumps("a\nb").encode(), b'"c"'], 1).split(b"\n\n")[:-1]
-    for each in tokens:
+    turn = Turn(Project("", "p"), Question("hi"))
+    tokens = PlainFraming(turn, ALL).tokens([json.dumps("a\nb").encode(), b'"c"'], 1)
+    for each in tokens.split(b"\n\n")[:-1]:
         check(each.removeprefix(b"data: "), "TokenFrame")
-    check(turn_frame_data(Turn(Project("", "p"), Question("hi"))), "TurnFrame")
+    check(turn_frame_data(turn), "TurnFrame")
 
 
 def test_fault_w10_every_event_and_every_frame_has_its_schema() -> None:
