@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from cowork.dialects.parts import Attachment
+
 
 class NameSource(Enum):
     """Where a conversation's name came from, which decides what an empty history means."""
@@ -29,13 +31,13 @@ class ConversationName:
 class HistoryMessage:
     """A message before the question: `role` is `user`, `assistant` or `tool`.
 
-    `images` are content blocks as the CLI takes them.  `node` names what the message belongs to
-    where the client says it: the id of the turn that wrote it.
+    `attachments` are as they were sent, unchecked.  `node` names what the message belongs to where
+    the client says it: the id of the turn that wrote it.
     """
 
     role: str
     text: str
-    images: tuple[Mapping[str, Any], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     node: str | None = None
 
 
@@ -52,7 +54,7 @@ class DialectRequest:
     """What a client of any dialect asks.
 
     `history` is what was said before, `question` the last run of user messages, joined by blank
-    lines, `blocks` their images and documents.  `scope` is the person who asks, where the front end
+    lines, `attachments` their images and documents, unchecked, as `/ask_question` takes them.  `scope` is the person who asks, where the front end
     says it.  `node` is the turn behind which the question goes on, where the client names it
     (Responses' `previous_response_id`, the AI SDK's last assistant message).  `model` is as it was
     written, for the reply; `cli_model` what the CLI is told, None for its own.  `events` are kinds
@@ -63,7 +65,7 @@ class DialectRequest:
     api: str
     question: str
     history: tuple[HistoryMessage, ...] = ()
-    blocks: tuple[Mapping[str, Any], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     name: ConversationName | None = None
     scope: str | None = None
     node: str | None = None
@@ -71,6 +73,7 @@ class DialectRequest:
     cli_model: str | None = None
     effort: str | None = None
     system_prompt: str | None = None
+    permission_mode: str | None = None
     output_schema: Mapping[str, Any] | None = None
     forced_tool: ForcedTool | None = None
     is_streaming: bool = False
