@@ -11,6 +11,7 @@ from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
+from cowork.dialects.placement import NamedPlacements
 from cowork.lifecycle import Services
 from cowork.web import (
     approvals,
@@ -38,6 +39,7 @@ from cowork.web import (
     workers,
     xo_auth,
 )
+from cowork.web.dialects import asking, chat
 from cowork.web.disconnects import Disconnects
 from cowork.web.streams import Streams
 
@@ -105,6 +107,7 @@ def create_app(services: Services) -> Flask:
         ),
         services.metrics,
     )
+    asking.register(app)
     transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
     console.register(app)
@@ -120,6 +123,10 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
     disconnects = Disconnects(services.client_watcher)
     streams = Streams(disconnects, services.metrics, keepalive=keepalive)
     first_wait = services.settings.first_event_wait
+    dialects = asking.Asking(
+        turn_service, NamedPlacements(), disconnects, streams, first_event_wait=first_wait
+    )
+    rejects_tools = services.settings.compat_tools == "reject"
     return [
         health.blueprint(services),
         ask.blueprint(turn_service, disconnects, streams, first_event_wait=first_wait),
@@ -138,5 +145,6 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
             client_address.ClientAddresses(services.settings.trusted_proxies),
         ),
         usage.blueprint(services.store, services.operators),
+        chat.blueprint(dialects, rejects_tools=rejects_tools),
         metrics.blueprint(services.shared_metrics.text, services.operators),
     ]

@@ -54,12 +54,12 @@ class DialectRequest:
     """What a client of any dialect asks.
 
     `history` is what was said before, `question` the last run of user messages, joined by blank
-    lines, `attachments` their images and documents, unchecked, as `/ask_question` takes them.  `scope` is the person who asks, where the front end
-    says it.  `node` is the turn behind which the question goes on, where the client names it
-    (Responses' `previous_response_id`, the AI SDK's last assistant message).  `model` is as it was
-    written, for the reply; `cli_model` what the CLI is told, None for its own.  `events` are kinds
-    besides text (`tool`, `thinking`, `status`).  `ignored` are fields that would have changed the
-    answer.
+    lines, `attachments` their images and documents, unchecked, as `/ask_question` takes them.
+    `scope` is the person who asks, where the front end says it.  `node` is the turn behind which
+    the question goes on, where the client names it (Responses' `previous_response_id`, the AI SDK's
+    last assistant message).  `model` is as it was written, for the reply; `cli_model` what the CLI
+    is told, None for its own.  `events` are kinds besides text (`tool`, `thinking`, `status`).
+    `ignored` are fields that would have changed the answer.
     """
 
     api: str

@@ -120,6 +120,7 @@ class Settings:
     mcp_config: Mapping[str, Mapping[str, Any]] = setting(
         "COWORK_MCP_CONFIG", "", mcp_servers, secret=True
     )
+    compat_tools: str = setting("COWORK_COMPAT_TOOLS", "ignore", choice("ignore", "reject"))
     checkpoints: bool = setting("COWORK_CHECKPOINTS", "false", boolean)
     bundled_skills: bool = setting("COWORK_BUNDLED_SKILLS", "false", boolean)
     slash_commands: bool = setting("COWORK_SLASH_COMMANDS", "false", boolean)

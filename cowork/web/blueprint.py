@@ -44,6 +44,11 @@ class CoworkBlueprint(Blueprint):
         )
         return lambda route: refused(decorate(route))
 
+    def body(self, schema: type[Schema]) -> Any:
+        """Document a body, which the route reads itself."""
+        document = super().arguments(schema())
+        return lambda route: _documented(route, document(route))
+
     def headers(self, schema: type[Schema]) -> Any:
         """Document headers, which the route reads itself."""
         document = super().arguments(schema(), location="headers")

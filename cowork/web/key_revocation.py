@@ -14,6 +14,8 @@ from cowork.web.problems import problem
 from cowork.web.request_log import STREAM_FACTS
 
 NEEDS_KEY = "missing or invalid API key: send `Authorization: Bearer <key>`"
+# Of the environ: how a stream of another shape than ours tells an error that ends it.
+LAST_FRAMES = "cowork.last_frames"
 _KEY_REVOKED = (
     b'data: {"type": "error", "error": "the API key is no longer valid", "code": "unauthorized"}'
     b'\n\ndata: {"done": true, "success": false}\n\n'
@@ -41,6 +43,7 @@ def _while_key_is_valid(
     for frame in frames:
         if not keys.is_valid(key_owner):
             environ[STREAM_FACTS] = {"how": "key_revoked"}
-            yield _KEY_REVOKED
+            last_frames = environ.get(LAST_FRAMES)
+            yield _KEY_REVOKED if last_frames is None else last_frames(Unauthorized(NEEDS_KEY))
             return
         yield frame

@@ -59,6 +59,25 @@ _WITH_BODY = ("408", "413", "415")
 _UPSTREAM = ("502", "504", "4XX")
 _ASKS_UPSTREAM = {"xo_auth_start", "xo_auth_status", "xo_auth_consume", "xo_auth_whoami"}
 _STREAMS = {"ask_question_streaming", "stream_turn_events"}
+# Of operations of other APIs.
+_DIALECT_ERRORS = {
+    "401": _ERRORS["401"],
+    "403": _ERRORS["403"],
+    "404": "No such model, or what is named is not there",
+    "408": _ERRORS["408"],
+    "409": "The session is busy, or the turn was interrupted",
+    "413": _ERRORS["413"],
+    "415": _ERRORS["415"],
+    "429": _ERRORS["429"],
+    "500": _ERRORS["500"],
+    "502": "The turn failed",
+    "503": _ERRORS["503"],
+    "504": "The turn ran out of time",
+}
+# Refused before anybody looks at whose client it is.
+_BEFORE_ROUTES = ("414", "431")
+# JSON, or a stream where the body says so.
+_STREAMS_TOO = {"create_chat_completion"}
 _ASKS = {"ask_question", "ask_question_streaming"}
 # Those that an `Idempotency-Key` has answer a second time.
 _REPLAYS = {*_ASKS, "fork_session", "rewind_session", "steer_turn"}
@@ -173,6 +192,9 @@ def _complete_operation(operation: Document, path: str, endpoint: str) -> None:
     if is_open:
         operation["security"] = []
     responses = operation["responses"]
+    if _is_dialect(path):  # every error has its API's shape, which its own `default` describes
+        _complete_dialect(operation, name)
+        return
     responses.pop("default", None)
     errors = [*_EVERYWHERE, *(_WITH_BODY if "requestBody" in operation else ())]
     errors += _UPSTREAM if name in _ASKS_UPSTREAM else ()
@@ -195,6 +217,27 @@ def _complete_operation(operation: Document, path: str, endpoint: str) -> None:
     for status, reply in responses.items():
         if "$ref" not in reply:
             _complete_reply(reply, status, name)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _is_dialect(path: str) -> bool:
+    return path.startswith(("/v1/", "/api/chat"))
+
+
+def _complete_dialect(operation: Document, name: str) -> None:
+    """What is the same for operations of other APIs: every error is as their 400 is."""
+    responses = operation["responses"]
+    for status in ("default", "422"):  # flask-smorest's
+        responses.pop(status, None)
+    for status, says in _DIALECT_ERRORS.items():
+        content = copy.deepcopy(responses["400"]["content"])
+        responses.setdefault(status, {"description": says, "content": content})
+    for status, reply in responses.items():
+        _complete_reply(reply, status, name)
+    if name in _STREAMS_TOO:
+        responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    for status in _BEFORE_ROUTES:
+        responses[status] = {"$ref": f"#/components/responses/Error{status}"}
     operation["responses"] = dict(sorted(responses.items()))
 
 

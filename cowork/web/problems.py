@@ -2,6 +2,7 @@
 
 Every error is `{"detail": {"error", "code", ...facts}}`, a validation error
 `{"detail": [{"type", "loc", "msg"}]}`; 404 and 405 of unknown routes keep the old service's words.
+Clients of other APIs get theirs (`error_shapes.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cowork import errors
 from cowork.errors import CoworkError
 from cowork.log import logger
 from cowork.turns.outcome import without_traceback
+from cowork.web.error_shapes import shaped, shaped_faults, shaped_status
 
 log = logger(__name__)
 
@@ -67,6 +69,8 @@ STATUS: dict[type[CoworkError], int] = {
 }
 
 _HTTP_CODES = {
+    404: ("not_found", "there is no such route"),
+    405: ("method_not_allowed", "this route does not have that method"),
     400: ("bad_request", "the request cannot be understood"),
     408: ("request_timeout", "the request took too long"),
     413: ("payload_too_large", "the request's body is too large"),
@@ -105,10 +109,12 @@ def status_of(error: CoworkError) -> int:
 
 def problem(error: CoworkError) -> Response:
     """An error's reply."""
-    reply = jsonify({"detail": {"error": error.message, "code": error.code, **error.facts}})
-    reply.status_code = status_of(error)
-    if error.retry_after is not None:
-        reply.headers["Retry-After"] = str(error.retry_after)
+    reply = shaped(error)
+    if reply is None:
+        reply = jsonify({"detail": {"error": error.message, "code": error.code, **error.facts}})
+        reply.status_code = status_of(error)
+        if error.retry_after is not None:
+            reply.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Unauthorized):
         reply.headers["WWW-Authenticate"] = 'Bearer realm="xo-cowork-api"'
     return reply
@@ -116,8 +122,10 @@ def problem(error: CoworkError) -> Response:
 
 def invalid(faults: list[dict[str, Any]]) -> Response:
     """A validation error's reply, with the first `MAX_FAULTS` of its faults."""
-    reply = jsonify({"detail": faults[:MAX_FAULTS]})
-    reply.status_code = 422
+    reply = shaped_faults(faults)
+    if reply is None:
+        reply = jsonify({"detail": faults[:MAX_FAULTS]})
+        reply.status_code = 422
     return reply
 
 
@@ -182,14 +190,14 @@ def register(app: Flask) -> None:
 def _http_problem(error: HTTPException) -> Response:
     if error.response is not None or error.code is None or error.code < 400:  # noqa: PLR2004
         return error.get_response()  # type: ignore[return-value] # redirects
-    if error.code in {404, 405}:
-        reply = jsonify({"detail": error.name})
-    else:
-        default = (error.name.lower().replace(" ", "_"), error.name)
-        code, sentence = _HTTP_CODES.get(error.code, default)
-        if isinstance(error, UnsupportedContentEncoding):
-            sentence = error.description
-        reply = jsonify({"detail": {"error": sentence, "code": code}})
+    default = (error.name.lower().replace(" ", "_"), error.name)
+    code, sentence = _HTTP_CODES.get(error.code, default)
+    if isinstance(error, UnsupportedContentEncoding):
+        sentence = error.description
+    reply = shaped_status(error.code, sentence, code)
+    if reply is None:
+        is_bare = error.code in {404, 405}
+        reply = jsonify({"detail": error.name if is_bare else {"error": sentence, "code": code}})
     reply.status_code = error.code
     for name, value in error.get_headers():
         if name in {"Accept-Encoding", "Allow", "Retry-After"}:

@@ -9,7 +9,10 @@ from flask import Request, Response
 from flask.globals import request_ctx
 
 # Our own, which a page of an allowed origin may read.
-EXPOSED = ("Idempotent-Replayed", "Retry-After", "X-Request-ID", "X-Turn-ID")
+EXPOSED = (
+    *("Idempotent-Replayed", "Retry-After", "X-Request-ID", "X-Turn-ID"),
+    *("request-id", "x-should-retry", "X-Cowork-Project", "X-Session-State", "X-Cowork-Ignored"),
+)
 # SDKs send a dozen headers of their own.
 MAX_HEADER_NAMES = 64
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")

@@ -25,12 +25,12 @@ def wait_for_end(turn: Turn, disconnects: Disconnects, until: float = math.inf) 
     if turn.wait(min(until, time.monotonic() + WATCH_AFTER_S)) is not None:
         return
     if turn.is_given_up:
-        raise _given_up()
+        raise given_up()
     watch = disconnects.watch(request, turn.wake)
     if watch is None:
         while turn.wait(min(until, time.monotonic() + IDLE_POLL_S)) is None:
             if turn.is_given_up:
-                raise _given_up()
+                raise given_up()
             if time.monotonic() >= until:
                 return
         return
@@ -48,7 +48,7 @@ def _wait_watched(turn: Turn, watch: Watch, until: float) -> None:
         if turn.wait(look_again, lambda: watch.half_closed) is not None:
             return
         if turn.is_given_up:
-            raise _given_up()
+            raise given_up()
         if time.monotonic() >= until:
             return
         if not (watch.half_closed or half_open):
@@ -59,6 +59,6 @@ def _wait_watched(turn: Turn, watch: Watch, until: float) -> None:
         watch.half_closed, half_open = False, True
 
 
-def _given_up() -> ShuttingDown:
+def given_up() -> ShuttingDown:
     """The error of a turn that waits for a person, and that this process has let go of."""
     return ShuttingDown("the server is shutting down; the turn goes on after it", retry_after=5)

@@ -69,6 +69,7 @@ DECIDED = {
     "POST /turns/<turn_id>/steer": "owner",
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
+    "POST /v1/chat/completions": "owner",
     # The XO login is the server's, whoever began it.
     "POST /xo-auth/start": "login",
     "GET /xo-auth/status/<auth_session_id>": "login",

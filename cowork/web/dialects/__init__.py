@@ -1,0 +1,1 @@
+"""The endpoints of other APIs, whose clients ask our turns: HTTP of `cowork/dialects/`."""

@@ -1,0 +1,233 @@
+"""Asks what a client of another API asks, and answers in its shape.
+
+Nothing here runs a turn: it is one `TurnService.ask`, read as any turn is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from flask import Flask, Response, request
+from flask.globals import app_ctx, request_ctx
+from marshmallow import ValidationError
+
+from cowork.claude.launch_options import LaunchOptions
+from cowork.claude.turn_options import TurnOptions
+from cowork.dialects.answer_head import DEFAULT_MODEL, AnswerHead
+from cowork.dialects.outcomes import outcome_of
+from cowork.dialects.placement import Placements
+from cowork.dialects.renderer import Renderer
+from cowork.dialects.request import DialectRequest
+from cowork.errors import CoworkError, InvalidValue, ModelNotFound
+from cowork.events import Done, Failed
+from cowork.turns.question import Question, digest_of
+from cowork.turns.service import TurnService
+from cowork.turns.turn import Turn
+from cowork.web.attachments import Attachments
+from cowork.web.dialects.caller import on_busy_of, with_headers
+from cowork.web.disconnects import Disconnects
+from cowork.web.error_shapes import shape_of
+from cowork.web.fields import MAX_OBJECT_BYTES
+from cowork.web.key_revocation import LAST_FRAMES
+from cowork.web.problems import ClientClosedRequest, faults_of
+from cowork.web.request_parsing import read_json
+from cowork.web.sse import HEADERS, Stream
+from cowork.web.streams import Streams
+from cowork.web.transfer_limits import release_body
+from cowork.web.turn_end import given_up, wait_for_end
+
+_ATTACHMENTS = Attachments()
+# What the Chat API is told of who asks, as by `/ask_question`.
+_DEFAULT_USER, _MESSAGE_TYPE = "default_user", "@xo"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A question's turn, and what its answer says besides; nothing of what was asked."""
+
+    turn: Turn
+    head: AnswerHead
+
+
+class Asking:
+    """What the endpoints of all dialects have in common; `first_event_wait` is seconds."""
+
+    def __init__(
+        self,
+        turn_service: TurnService,
+        placements: Placements,
+        disconnects: Disconnects,
+        streams: Streams,
+        *,
+        first_event_wait: float,
+    ) -> None:
+        self._turn_service = turn_service
+        self._placements = placements
+        self._disconnects = disconnects
+        self._streams = streams
+        self._first_event_wait = first_event_wait
+
+    def begin(self, read: Callable[[dict[str, Any]], DialectRequest]) -> tuple[Begun, bool]:
+        """The turn of this request, whose body `read` understands, and whether it is to stream.
+
+        The body is let go of, since the turn holds all that is needed.  Raises what
+        `TurnService.ask` does, and `ModelNotFound`.
+        """
+        asked = with_headers(read(read_json(request)), request)
+        if asked.ignored:
+            _tell({"X-Cowork-Ignored": ", ".join(asked.ignored)})
+        placement = self._placements.place(app_ctx.g.owner, asked)
+        _tell(
+            {"X-Cowork-Project": quote(placement.project.name), "X-Session-State": placement.state}
+        )
+        try:
+            turn, replayed = self._turn_service.ask(
+                placement.project, self._question(asked), on_busy=on_busy_of(request)
+            )
+        except InvalidValue as fault:
+            if fault.field == "model":
+                raise _no_such_model(asked) from fault
+            raise
+        release_body()
+        app_ctx.g.turn_id, app_ctx.g.replayed = turn.id, replayed
+        return Begun(turn, _head_of(turn, asked, placement.state)), asked.is_streaming
+
+    def _question(self, asked: DialectRequest) -> Question:
+        return Question(
+            text=asked.question,
+            user_id=asked.scope or _DEFAULT_USER,
+            message_type=_MESSAGE_TYPE,
+            streaming=asked.is_streaming,
+            events=tuple(sorted(asked.events)),
+            digest=digest_of(asked.question),
+            blocks=_blocks_of(asked),
+            turn_options=TurnOptions(model=asked.cli_model, effort=asked.effort),
+            options=LaunchOptions(
+                system_prompt=asked.system_prompt,
+                output_schema=_schema_of(asked),
+                permission_mode=asked.permission_mode,
+                approvals=self._turn_service.checks.approves(None),
+                todo="todo" in asked.events,
+            ),
+            api=asked.api,
+        )
+
+    def wait(self, begun: Begun) -> Done:
+        """The turn's end, which has an answer; raises its error, and `ClientClosedRequest`."""
+        turn = begun.turn
+        turn.add_reader()
+        try:
+            wait_for_end(turn, self._disconnects)
+            done = turn.done
+            if done is None or not _has_answer(begun):
+                raise _error_of(turn)
+            return done
+        finally:
+            turn.remove_reader()
+
+    def stream(self, begun: Begun, renderer: Renderer, *, is_resume: bool = False) -> Response:
+        """The turn as a stream; raises its error where it fails before anything is written."""
+        stream = self._streams.open(begun.turn, renderer, is_resume=is_resume)
+        try:
+            if not is_resume:
+                self._start(stream, begun)
+        except BaseException:
+            stream.close()
+            raise
+        request.environ[LAST_FRAMES] = lambda error: _last_frames(renderer, error)
+        reply = Response(_to_the_end(stream, begun.turn, renderer), headers=HEADERS)
+        reply.call_on_close(stream.close)
+        return reply
+
+    def _start(self, stream: Stream, begun: Begun) -> None:
+        try:
+            stream.start(self._first_event_wait)
+        except CoworkError:
+            if not _has_answer(begun):
+                raise _error_of(begun.turn) from None
+
+
+def _has_answer(begun: Begun) -> bool:
+    """Whether the turn has ended with one; a refusal is one."""
+    done = begun.turn.done
+    return done is not None and outcome_of(done, has_forced_tool=False) is not None
+
+
+def _error_of(turn: Turn) -> Exception:
+    """The turn's error; it is told with whether the CLI has been asked."""
+    app_ctx.g.was_asked = turn.session_id is not None
+    return turn.error or ClientClosedRequest()
+
+
+def _to_the_end(stream: Stream, turn: Turn, renderer: Renderer) -> Iterator[bytes]:
+    """The stream's frames; one that is left without its end would be taken for a success."""
+    yield from stream
+    if turn.done is None:
+        yield _last_frames(renderer, given_up())
+
+
+def _last_frames(renderer: Renderer, error: CoworkError) -> bytes:
+    """The frames of an error that is not the turn's."""
+    said = renderer.event(Failed(error.code, error.message, error.facts), 0)
+    return said + renderer.event(Done(success=False, message=""), 0)
+
+
+def _head_of(turn: Turn, asked: DialectRequest, state: str) -> AnswerHead:
+    return AnswerHead(
+        turn_id=turn.id,
+        created=int(turn.created.timestamp()),
+        model=asked.model or DEFAULT_MODEL,
+        session_state=state,
+        forced_tool=asked.forced_tool.name if asked.forced_tool is not None else None,
+        is_structured=asked.output_schema is not None,
+        wants_usage=asked.wants_usage,
+        events=asked.events,
+    )
+
+
+def _blocks_of(asked: DialectRequest) -> tuple[dict[str, Any], ...]:
+    """What is attached, checked, as the CLI takes it; raises `InvalidValue`."""
+    if not asked.attachments:
+        return ()
+    try:
+        return tuple(_ATTACHMENTS.deserialize(list(asked.attachments)))
+    except ValidationError as fault:
+        found = faults_of(fault)[0]
+        raise InvalidValue(found["msg"], field="messages") from fault
+
+
+def _schema_of(asked: DialectRequest) -> str | None:
+    if asked.output_schema is None:
+        return None
+    written = orjson.dumps(asked.output_schema)
+    if len(written) > MAX_OBJECT_BYTES:
+        field = "tools" if asked.forced_tool is not None else "response_format"
+        raise InvalidValue(f"the schema may have {MAX_OBJECT_BYTES} bytes", field=field)
+    return written.decode()
+
+
+def _no_such_model(asked: DialectRequest) -> ModelNotFound:
+    sentence = f"no model is named {asked.cli_model!r}: GET /v1/models lists them"
+    return ModelNotFound(sentence, field="model")
+
+
+def _tell(headers: dict[str, str]) -> None:
+    """Send these headers with the reply, whatever that is."""
+    kept = app_ctx.g
+    kept.dialect_headers = {**kept.get("dialect_headers", {}), **headers}
+
+
+def register(app: Flask) -> None:
+    """Give each reply to other APIs' clients the headers that they look for."""
+
+    @app.after_request
+    def finish(reply: Response) -> Response:
+        kept = app_ctx.g
+        if shape_of(request_ctx.request) is not None:
+            reply.headers["request-id"] = kept.request_id
+            reply.headers.update(kept.get("dialect_headers", {}))
+        return reply
