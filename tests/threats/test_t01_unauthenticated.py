@@ -70,6 +70,8 @@ DECIDED = {
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
     "POST /v1/chat/completions": "owner",
+    "GET /v1/models": "holder",
+    "GET /v1/models/<model_id>": "holder",
     # The XO login is the server's, whoever began it.
     "POST /xo-auth/start": "login",
     "GET /xo-auth/status/<auth_session_id>": "login",
