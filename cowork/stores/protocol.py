@@ -132,10 +132,10 @@ class TurnStore(Protocol):
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         """The id of the turn that came with this key, and its digest."""
 
-    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+    def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool = False) -> None:
         """What came with this key was said to that turn, for `KEY_KEEP` seconds at least.
 
-        Nothing changes where the key has a turn.
+        Nothing changes where the key has a turn, unless this one `replaces` it.
         """
 
     def forget_turns(self, project: Project) -> None:

@@ -20,6 +20,7 @@ class IdempotencyKeys:
         self._keys_of.setdefault(turn_id, []).append((key.owner, key.key))
 
     def forget(self, turn_id: str) -> None:
-        """Its keys find nothing from now on."""
+        """Its keys find nothing from now on, but for those that find another turn by now."""
         for key in self._keys_of.pop(turn_id, ()):
-            self._found.pop(key, None)
+            if self._found.get(key, ("",))[0] == turn_id:
+                del self._found[key]

@@ -142,6 +142,16 @@ class TurnRegistry:
                 self._keys.bind(key, turn.id)
         self._store.bind_key(key, turn.id)
 
+    def bind_latest(self, key: TurnKey, turn: Turn) -> None:
+        """The key finds this turn from now on, and not the one before.
+
+        Raises `StoreUnavailable`, when the key finds it in this process alone.
+        """
+        with self._lock:
+            if turn.id in self._turns:
+                self._keys.bind(key, turn.id)
+        self._store.bind_key(key, turn.id, replaces=True)
+
     def find_by_key(self, key: TurnKey) -> Turn | None:
         """The turn of that key, here or in the store.
 

@@ -11,17 +11,11 @@ from contextlib import ExitStack
 
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
-from cowork.errors import (
-    CoworkError,
-    IdempotencyMismatch,
-    InvalidValue,
-    ShuttingDown,
-)
+from cowork.errors import CoworkError, InvalidValue, ShuttingDown
 from cowork.log import logger
 from cowork.model import Project, TurnKey
 from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
-from cowork.telemetry.catalogue import IDEMPOTENT_REPLAYS
 from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.adoption import Adoption
 from cowork.turns.approvals import Approvals
@@ -38,6 +32,7 @@ from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote import RemoteTurns
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.removals import Removals
+from cowork.turns.replays import Replays
 from cowork.turns.runner import Runner
 from cowork.turns.session_change import SessionChange
 from cowork.turns.session_deletion import SessionDeletion
@@ -72,7 +67,6 @@ class TurnService:
         publisher: LogPublisher | None = None,
         metrics: Metrics = NO_METRICS,
     ) -> None:
-        self._metrics = metrics
         self._store = store
         self._pool = pool
         self._recorder = recorder
@@ -91,6 +85,7 @@ class TurnService:
         self._remote = remote
         self._publisher = publisher
         self.registry = registry
+        self.replays = Replays(registry, metrics)
         self.interrupts = Interrupts(
             store, self._queues, holder=recorder.holder, registry=registry, remote=remote
         )
@@ -141,15 +136,7 @@ class TurnService:
         `WorkerUnreachable` for what `interrupt` would have to interrupt in another process.
         """
         question = self.checks.checked(project, question, agent_type)
-        try:
-            turn, replayed = self._ask(project, question, on_busy, key)
-        except IdempotencyMismatch:
-            self._metrics.count(IDEMPOTENT_REPLAYS, "mismatch")
-            raise
-        if replayed:
-            how = "attached" if turn.done is None else "replayed"
-            self._metrics.count(IDEMPOTENT_REPLAYS, how)
-        return turn, replayed
+        return self.replays.counting(lambda: self._ask(project, question, on_busy, key))
 
     def _ask(
         self, project: Project, question: Question, on_busy: OnBusy, key: TurnKey | None

@@ -161,7 +161,7 @@ class MemoryStore:
     def find_by_idempotency_key(self, owner: str, key: str) -> None:
         """Nothing: see `Store`."""
 
-    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+    def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool = False) -> None:
         """Nothing: see `Store`."""
 
     def forget_turns(self, project: Project) -> None:

@@ -161,8 +161,8 @@ class RedisStore:
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         return self._turns.find_by_idempotency_key(owner, key)
 
-    def bind_key(self, key: TurnKey, turn_id: str) -> None:
-        self._turns.bind_key(key, turn_id)
+    def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool = False) -> None:
+        self._turns.bind_key(key, turn_id, replaces=replaces)
 
     def forget_turns(self, project: Project) -> None:
         self._turns.forget(project)

@@ -45,6 +45,7 @@ return false
 # key, turn, digest, milliseconds to keep
 BIND_KEY = f"""{PRELUDE}
 local key = p .. 'key:' .. ARGV[1]
+if ARGV[5] == '1' then redis.call('DEL', key) end
 if redis.call('HSETNX', key, 'turn', ARGV[2]) == 1 then
   redis.call('HSET', key, 'digest', ARGV[3])
   redis.call('PEXPIRE', key, ARGV[4])

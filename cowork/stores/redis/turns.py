@@ -132,10 +132,10 @@ class RedisTurns:
         )
         return None if turn is None else (turn.decode(), digest.decode())
 
-    def bind_key(self, key: TurnKey, turn_id: str) -> None:
+    def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool) -> None:
         # It goes by itself, since its turn may have another.
         keep_ms = round(KEY_KEEP * 1000)
-        arguments = [f"{key.owner}\0{key.key}", turn_id, key.digest, keep_ms]
+        arguments = [f"{key.owner}\0{key.key}", turn_id, key.digest, keep_ms, int(replaces)]
         self._run(turn_scripts.BIND_KEY, arguments)
 
     def forget(self, project: Project) -> None:

@@ -155,8 +155,8 @@ class SqliteStore:
     def find_by_idempotency_key(self, owner: str, key: str) -> tuple[str, str] | None:
         return self._read(lambda connection: turns.find_by_idempotency_key(connection, owner, key))
 
-    def bind_key(self, key: TurnKey, turn_id: str) -> None:
-        self._write(lambda connection: turns.bind_key(connection, key, turn_id))
+    def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool = False) -> None:
+        self._write(lambda connection: turns.bind_key(connection, key, turn_id, replaces=replaces))
 
     def forget_turns(self, project: Project) -> None:
         self._write(lambda connection: turns.forget(connection, project), sync=True)

@@ -167,9 +167,10 @@ def find_by_idempotency_key(
     return None if row is None else (row[0], row[1])
 
 
-def bind_key(connection: sqlite3.Connection, key: TurnKey, turn_id: str) -> None:
+def bind_key(connection: sqlite3.Connection, key: TurnKey, turn_id: str, *, replaces: bool) -> None:
+    known = "REPLACE" if replaces else "IGNORE"
     connection.execute(
-        "INSERT OR IGNORE INTO keys (owner, key, turn, digest) VALUES (?, ?, ?, ?)",
+        f"INSERT OR {known} INTO keys (owner, key, turn, digest) VALUES (?, ?, ?, ?)",  # noqa: S608 - one of two words
         (key.owner, key.key, turn_id, key.digest),
     )
 

@@ -29,6 +29,7 @@ from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.attachments import Attachments
 from cowork.web.dialects.caller import on_busy_of, with_headers
+from cowork.web.dialects.request_key import RequestKey
 from cowork.web.disconnects import Disconnects
 from cowork.web.error_shapes import shape_of
 from cowork.web.fields import MAX_OBJECT_BYTES
@@ -77,24 +78,43 @@ class Asking:
         The body is let go of, since the turn holds all that is needed.  Raises what
         `TurnService.ask` does, and `ModelNotFound`.
         """
-        asked = with_headers(read(read_json(request)), request)
+        body = read_json(request)
+        try:
+            asked = with_headers(read(body), request)
+            key = RequestKey.of(request, body, asked)
+        except orjson.JSONEncodeError as fault:
+            raise InvalidValue("is nested too deeply", field="messages") from fault
         if asked.ignored:
             _tell({"X-Cowork-Ignored": ", ".join(asked.ignored)})
+        turn = key.find(self._turn_service.replays)
+        if turn is not None:
+            state = "new" if turn.is_new_session else "continued"
+            app_ctx.g.replayed = True
+        else:
+            turn, state = self._ask(asked, key)
+        release_body()
+        app_ctx.g.turn_id = turn.id
+        return Begun(turn, _head_of(turn, asked, state)), asked.is_streaming
+
+    def _ask(self, asked: DialectRequest, key: RequestKey) -> tuple[Turn, str]:
+        """A new turn, and what becomes of its session."""
         placement = self._placements.place(app_ctx.g.owner, asked)
         _tell(
             {"X-Cowork-Project": quote(placement.project.name), "X-Session-State": placement.state}
         )
         try:
-            turn, replayed = self._turn_service.ask(
-                placement.project, self._question(asked), on_busy=on_busy_of(request)
+            turn, app_ctx.g.replayed = self._turn_service.ask(
+                placement.project,
+                self._question(asked),
+                on_busy=on_busy_of(request),
+                key=key.idempotency_key,
             )
         except InvalidValue as fault:
             if fault.field == "model":
                 raise _no_such_model(asked) from fault
             raise
-        release_body()
-        app_ctx.g.turn_id, app_ctx.g.replayed = turn.id, replayed
-        return Begun(turn, _head_of(turn, asked, placement.state)), asked.is_streaming
+        key.remember(self._turn_service.replays, turn)
+        return turn, placement.state
 
     def _question(self, asked: DialectRequest) -> Question:
         return Question(

@@ -243,6 +243,12 @@ class DurableBehaviour:
         assert first.find_by_idempotency_key("", "k-1") == ("turn-1", "digest")
         assert first.find_by_idempotency_key("me", "k-2") is None
 
+    def test_a_key_finds_the_turn_that_replaces_its_first(self, open_as: Open):
+        first, second = open_as("a"), open_as("b")
+        first.bind_key(TurnKey("", "k-1", "digest"), "turn-1", replaces=True)
+        second.bind_key(TurnKey("", "k-1", "other"), "turn-2", replaces=True)
+        assert first.find_by_idempotency_key("", "k-1") == ("turn-2", "other")
+
     # -- lists of turns
 
     def test_a_projects_turns_are_listed_newest_first_whoever_runs_them(self, open_as: Open):
