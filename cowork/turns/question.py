@@ -15,6 +15,8 @@ from cowork.turns.session_change import SessionChange
 
 # Of an attachment besides its data.
 BLOCK_BYTES = 512
+# Which kinds of clients ask: ours, and those of other APIs.
+APIS = frozenset({"native", "chat", "responses", "messages", "ai_sdk"})
 # Of its text, as much as is told of a turn that waits or runs; characters.
 SHOWN_LIMIT = 8192
 
@@ -30,7 +32,7 @@ class Question:
     `max_budget_usd` of their cost, `approval_timeout` (seconds) of the wait for a person.  `events`
     are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
     kept when the turn has ended.  With a `change` nothing is asked: the turn makes that.
-    `api` is the kind of client that asked, for the metrics.
+    `api` is the kind of client that asked, one of `APIS`, for the metrics.
     """
 
     text: str

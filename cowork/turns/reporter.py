@@ -13,7 +13,7 @@ from cowork.log import logger
 from cowork.model import Spending, Usage
 from cowork.telemetry import catalogue as c
 from cowork.telemetry.metrics import NO_METRICS, Metrics
-from cowork.turns.question import Question
+from cowork.turns.question import APIS, Question
 from cowork.turns.turn import Turn
 
 log = logger(__name__)
@@ -104,7 +104,8 @@ class TurnReporter:
     def _count(self, turn: Turn, spent: tuple[Spending, ...]) -> None:
         metrics, key, kind = self.metrics, turn.project.owner, kind_of(turn.question)
         code = turn.error.code if turn.error is not None else ""
-        metrics.count(c.TURNS, turn.question.api, kind, turn.state.value, code, key)
+        api = turn.question.api if turn.question.api in APIS else "other"
+        metrics.count(c.TURNS, api, kind, turn.state.value, code, key)
         if turn.started_monotonic is not None:
             metrics.observe(c.TURN_DURATION, time.monotonic() - turn.started_monotonic, kind)
         first = _first_token_s(turn)

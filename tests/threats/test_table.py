@@ -37,6 +37,7 @@ THREATS = {
     28: "what a model writes, or another page does, acts in the console",
     29: "what a model or a server writes acts on a terminal, or a key is printed there",
     30: "figures are read by whom they are not for",
+    31: "a client of another API gets what our own endpoints would not give",
 }
 
 
