@@ -6,6 +6,7 @@ Nothing here runs a turn: it is one `TurnService.ask`, read as any turn is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -141,11 +142,12 @@ class Asking:
         turn = begun.turn
         turn.add_reader()
         try:
-            wait_for_end(turn, self._disconnects)
-            done = turn.done
-            if done is None or not _has_answer(begun):
-                raise _error_of(turn)
-            return done
+            with _telling_asked(turn):
+                wait_for_end(turn, self._disconnects)
+                done = turn.done
+                if done is None or not _has_answer(begun):
+                    raise turn.error or ClientClosedRequest
+                return done
         finally:
             turn.remove_reader()
 
@@ -164,11 +166,12 @@ class Asking:
         return reply
 
     def _start(self, stream: Stream, begun: Begun) -> None:
-        try:
-            stream.start(self._first_event_wait)
-        except CoworkError:
-            if not _has_answer(begun):
-                raise _error_of(begun.turn) from None
+        with _telling_asked(begun.turn):
+            try:
+                stream.start(self._first_event_wait)
+            except CoworkError:
+                if not _has_answer(begun):
+                    raise
 
 
 def _has_answer(begun: Begun) -> bool:
@@ -177,10 +180,14 @@ def _has_answer(begun: Begun) -> bool:
     return done is not None and outcome_of(done, has_forced_tool=False) is not None
 
 
-def _error_of(turn: Turn) -> Exception:
-    """The turn's error; it is told with whether the CLI has been asked."""
-    app_ctx.g.was_asked = turn.session_id is not None
-    return turn.error or ClientClosedRequest()
+@contextmanager
+def _telling_asked(turn: Turn) -> Iterator[None]:
+    """Have an error tell the client whether the CLI has been asked, and is not to be again."""
+    try:
+        yield
+    except CoworkError:
+        app_ctx.g.was_asked = turn.session_id is not None
+        raise
 
 
 def _to_the_end(stream: Stream, turn: Turn, renderer: Renderer) -> Iterator[bytes]:

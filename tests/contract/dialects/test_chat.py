@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.contract.dialects.completions import chunks, complete, error_of, text_of
 from tests.contract.replies import is_uuid
-from tests.serving import Served
+from tests.serving import Served, wait_for
 
 
 def test_an_answer_is_a_completion(served: Served) -> None:
@@ -108,3 +108,35 @@ def test_tools_are_refused_where_the_operator_says_so(serve: Any) -> None:
     tools = [{"type": "function", "function": {"name": "add"}}]
     reply = complete(serve(COWORK_COMPAT_TOOLS="reject"), "hi", tools=tools)
     assert error_of(reply, 400, "invalid_value")["param"] == "tools"
+
+
+def test_an_interrupt_is_a_conflict(served: Served, background: Any) -> None:
+    asked = background(complete, served, "[[hang]]", headers={"X-Cowork-Project": "p"})
+    wait_for(lambda: served.post("/sessions/p/interrupt").json().get("turn_id"))
+    reply = asked.result()
+    assert error_of(reply, 409, "turn_interrupted")["type"] == "conflict_error"
+    assert reply.headers["x-should-retry"] == "false"
+
+
+def test_what_waits_for_a_process_in_vain_may_be_tried_again(serve: Any, background: Any) -> None:
+    served = serve(COWORK_MAX_PROCESSES="1", COWORK_QUEUE_TIMEOUT="0.1", COWORK_SPARE_PROCESSES="0")
+    running = background(served.ask, "[[stall]]", "busy")
+    wait_for(lambda: served.get("/processes").json()["processes"])
+    for stream in (False, True):
+        reply = complete(served, "hi", stream=stream)
+        error_of(reply, 503, "at_capacity")
+        assert reply.headers["x-should-retry"] == "true"
+        assert int(reply.headers["Retry-After"]) >= 1
+    served.post("/sessions/busy/interrupt")
+    assert running.result().status_code == 409
+
+
+def test_a_turn_that_a_shutdown_ends_is_not_asked_again(gunicorn: Any, background: Any) -> None:
+    server = gunicorn(COWORK_GRACEFUL_TIMEOUT="5")
+    asked = background(complete, server, "[[hang]]", headers={"X-Cowork-Project": "p"})
+    wait_for(lambda: server.get("/sessions/p").status_code == 200)
+    wait_for(lambda: server.get("/sessions/p").json()["state"] == "running")
+    server.stop()
+    reply = asked.result()
+    error_of(reply, 503, "shutting_down")
+    assert reply.headers["x-should-retry"] == "false"
