@@ -44,7 +44,10 @@ class LaunchOptions:
             # Else a session keeps the prompt of its first turn, whatever a later process is told.
             fields["systemPromptSnapshot"] = False
         if self.output_schema is not None:
-            fields["jsonSchema"] = orjson.loads(self.output_schema)
+            schema = orjson.loads(self.output_schema)
+            # Of another draft than its own the CLI takes the schema for none, without a word.
+            schema.pop("$schema", None)
+            fields["jsonSchema"] = schema
         return fields
 
 

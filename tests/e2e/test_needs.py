@@ -52,6 +52,13 @@ def test_an_answer_fits_its_schema_and_is_its_json(stage: Stage) -> None:
     assert "structured_output" not in plain
 
 
+@pytest.mark.parametrize("draft", ["draft-07/schema#", "draft/2020-12/schema"])
+def test_a_schema_may_name_its_draft(stage: Stage, draft: str) -> None:
+    schema = {"$schema": f"https://json-schema.org/{draft}", **SCHEMA}
+    said = stage.server.ask(FIVE, "drafts", output_schema=schema).json()
+    assert said["structured_output"] == {"a": 5}
+
+
 def test_a_streamed_answer_has_its_value_in_the_last_frame(stage: Stage) -> None:
     seen = stage.server.streamed(FIVE, "streamed values", output_schema=SCHEMA)
     last = seen[-1].data

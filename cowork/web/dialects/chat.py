@@ -15,12 +15,12 @@ from cowork.web.dialects.asking import Asking
 from cowork.web.schemas.chat import ChatBody, ChatCompletion
 from cowork.web.schemas.dialects import DialectHeaders, OpenAiError
 
-TAG = "OpenAI chat completions"
-
 
 def blueprint(asking: Asking, *, rejects_tools: bool) -> CoworkBlueprint:
     """The endpoint; `rejects_tools` as `read_chat` has it."""
-    routes = CoworkBlueprint(TAG, __name__, description="OpenAI's chat completions, on our turns")
+    routes = CoworkBlueprint(
+        "chat_completions", __name__, description="OpenAI's chat completions, on our turns"
+    )
     read = partial(read_chat, rejects_tools=rejects_tools)
 
     @routes.post("/v1/chat/completions")
