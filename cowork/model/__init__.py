@@ -16,6 +16,9 @@ from cowork.model.chat_message import (
     DeadLetter,
     OutboxCounts,
 )
+from cowork.model.conversation import (
+    ConversationNode,
+)
 from cowork.model.session import (
     EARLIER_LIMIT,
     NO_OWNER,
@@ -63,6 +66,7 @@ __all__ = [
     "Approval",
     "ChatMessage",
     "Claim",
+    "ConversationNode",
     "DeadLetter",
     "Decision",
     "Exchange",

@@ -11,6 +11,8 @@ from cowork.model.usage import Usage
 NO_OWNER = ""
 # Of a project's sessions those that were given up last.
 EARLIER_LIMIT = 100
+# What no project's name begins with: names have no control characters.
+_UNNAMED = "\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,21 @@ class Project:
 
     owner: str
     name: str
+
+    @classmethod
+    def unnamed(cls, owner: str, mark: str) -> Project:
+        """One that no client can name, of a conversation that came without; `mark` is its own."""
+        return cls(owner, _UNNAMED + mark)
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it is one that no client has named."""
+        return self.name.startswith(_UNNAMED)
+
+    @property
+    def told_name(self) -> str | None:
+        """What is told of it: its name, None where it has none."""
+        return None if self.is_unnamed else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class Session:
     (`context_limit`); 0 where that is not known.
     `earlier` are the ids of the project's sessions that were given up for this one.
     `last_words` is how the last answer ends, one line (`turns/last_words.py`); empty for none.
+    `last_turn` is the id of the turn that was the last to say something in it; empty if unknown.
     """
 
     project: Project
@@ -51,6 +69,7 @@ class Session:
     context_tokens: int = 0
     context_limit: int = 0
     last_words: str = ""
+    last_turn: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:

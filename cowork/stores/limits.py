@@ -27,6 +27,10 @@ TURN_PAGE_BYTES = 4 * 2**20
 TURN_PAGE_SCANNED = 2000
 # How long is known what turns have spent; days behind the day of their end.
 USAGE_KEEP_DAYS = 400
+# Nodes of conversations, of an owner and of all; of the owner who has most, that used longest ago
+# goes first.
+NODES_OF_OWNER = 2000
+NODES_LIMIT = 10_000
 # Deleted sessions whose files are still to be removed.
 REMOVALS_LIMIT = 1000
 

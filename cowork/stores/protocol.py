@@ -14,6 +14,7 @@ from cowork.model import (
     Approval,
     ChatMessage,
     Claim,
+    ConversationNode,
     Exchange,
     Project,
     Resolution,
@@ -46,10 +47,10 @@ class SessionStore(Protocol):
         """The project's session, or None."""
 
     def sessions(self, owner: str) -> list[Session]:
-        """The owner's sessions, oldest first."""
+        """The owner's sessions, oldest first, but for those of unnamed projects."""
 
     def session_count(self) -> int:
-        """How many sessions there are, of all owners."""
+        """How many sessions there are, of all owners, but for those of unnamed projects."""
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         """Keep `session`; False, and nothing kept, when `claim` is no longer the newest."""
@@ -191,6 +192,33 @@ class ApprovalStore(Protocol):
         """The CLI was told the answer, which is kept no longer."""
 
 
+class ConversationStore(Protocol):
+    """Nodes of conversations; those of a project go with its session.
+
+    There are `NODES_LIMIT` at most and `NODES_OF_OWNER` of an owner; beyond that those go that were
+    used longest ago, of the owner who has most.
+    """
+
+    def put_node(self, node: ConversationNode) -> Project | None:
+        """Keep it, in the place of one with its key.
+
+        The unnamed project that has lost its last node by that, if one has.
+        """
+
+    def node(self, owner: str, key: str) -> ConversationNode | None:
+        """The owner's node of that key, which is used by that."""
+
+    def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
+        """The owner's node at the end of that turn, which is used by that."""
+
+    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+        """Remove nodes that were not used for so many seconds, `limit` at most.
+
+        Unnamed projects, as many at most, whose session was not used for as long and has no node:
+        nobody can go on with them.
+        """
+
+
 class UsageStore(Protocol):
     """What turns have spent, which `end_turn` counts, for `USAGE_KEEP_DAYS` days."""
 
@@ -234,6 +262,7 @@ class Store(
     SessionStore,
     TurnStore,
     ApprovalStore,
+    ConversationStore,
     UsageStore,
     TicketStore,
     TokenStore,

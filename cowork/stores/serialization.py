@@ -74,6 +74,7 @@ def session_of(project: Project, text: str | bytes) -> Session:
         context_tokens=body.get("context_tokens", 0),
         context_limit=body.get("context_limit", 0),
         last_words=body.get("last_words", ""),
+        last_turn=body.get("last_turn", ""),
     )
 
 

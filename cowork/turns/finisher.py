@@ -56,7 +56,7 @@ class TurnFinisher:
                 turn.set_session(result.session_id)  # `/clear` has begun another one
             outcome = _outcome_of(turn, result, error)
             if session is not None:
-                session = with_turn_counted(session, outcome.done, result)
+                session = with_turn_counted(session, turn.id, outcome.done, result)
             return self._end(turn, outcome, claim, session, spent)
         except Exception:
             log.exception("unhandled exception while ending a turn", turn_id=turn.id)

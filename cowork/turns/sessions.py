@@ -37,7 +37,7 @@ def with_tried(session: Session, tried: Session) -> Session:
     return replace(session, earlier=with_earlier(*session.earlier, tried.id))
 
 
-def with_turn_counted(session: Session, done: Done, result: Result | None) -> Session:
+def with_turn_counted(session: Session, turn_id: str, done: Done, result: Result | None) -> Session:
     """The session with one more turn, under the id that the CLI will resume."""
     spent = result.spent if result is not None else None
     if done.session_id and done.session_id != session.id:
@@ -52,6 +52,7 @@ def with_turn_counted(session: Session, done: Done, result: Result | None) -> Se
         context_tokens=(result.context_tokens if result else 0) or session.context_tokens,
         context_limit=(result.context_limit if result else 0) or session.context_limit,
         last_words=last_words(done.message) or session.last_words,
+        last_turn=turn_id,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ from cowork.model import (
     Approval,
     ChatMessage,
     Claim,
+    ConversationNode,
     DeadLetter,
     Exchange,
     OutboxCounts,
@@ -34,6 +35,7 @@ from cowork.stores.limits import OUTBOX_BYTES, REMOVALS_LIMIT
 from cowork.stores.memory.approvals import MemoryApprovals
 from cowork.stores.memory.claims import MemoryClaims
 from cowork.stores.memory.histories import MemoryHistories
+from cowork.stores.memory.nodes import MemoryNodes
 from cowork.stores.memory.outbox import MemoryOutbox
 from cowork.stores.memory.tickets import MemoryTickets
 from cowork.stores.memory.usage import MemoryUsage
@@ -55,6 +57,7 @@ class MemoryStore:
         self._histories = MemoryHistories()
         self._removals: dict[str, None] = {}
         self._approvals = MemoryApprovals()
+        self._nodes = MemoryNodes()
         self._usage = MemoryUsage()
         self._tickets = MemoryTickets()
         self._token: XoToken | None = None
@@ -67,11 +70,12 @@ class MemoryStore:
 
     def sessions(self, owner: str) -> list[Session]:
         with self._lock:
-            return [kept for kept in self._sessions.values() if kept.project.owner == owner]
+            found = [kept for kept in self._sessions.values() if kept.project.owner == owner]
+        return [kept for kept in found if not kept.project.is_unnamed]
 
     def session_count(self) -> int:
         with self._lock:
-            return len(self._sessions)
+            return sum(not project.is_unnamed for project in self._sessions)
 
     def put_session(self, session: Session, claim: Claim) -> bool:
         with self._lock:
@@ -99,6 +103,7 @@ class MemoryStore:
             self._claims.void(project)
             self._histories.drop(project)
             self._titles.pop(project, None)
+            self._nodes.drop(project)
             found = self._sessions.pop(project, None)
             self._removals |= dict.fromkeys(found.ids if found is not None else ())
             while len(self._removals) > REMOVALS_LIMIT:
@@ -217,6 +222,29 @@ class MemoryStore:
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         with self._lock:
             self._approvals.apply(approval_id, when)
+
+    def put_node(self, node: ConversationNode) -> Project | None:
+        with self._lock:
+            return self._nodes.put(node, monotonic())
+
+    def node(self, owner: str, key: str) -> ConversationNode | None:
+        with self._lock:
+            return self._nodes.find(owner, key, monotonic())
+
+    def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
+        with self._lock:
+            return self._nodes.find_by_turn(owner, turn_id, monotonic())
+
+    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+        with self._lock:
+            self._nodes.expire(monotonic() - unused_s, limit)
+            before = datetime.now(UTC) - timedelta(seconds=unused_s)
+            unused = [
+                each.project
+                for each in self._sessions.values()
+                if each.project.is_unnamed and each.last_used <= before
+            ]
+            return [each for each in unused if not self._nodes.has(each)][:limit]
 
     def usage(
         self, owner: str | None, first: date, last: date, by: UsageBy = UsageBy.DAY

@@ -37,7 +37,10 @@ local function is_newest(project, number)
   local _, newest = claim_of(project)
   return newest == number
 end
+-- By whether no client can name it; those that have a session, by when it was last put.
+local function is_unnamed(project) return string.find(project, '\\0\\1', 1, true) ~= nil end
 local function put_session(project, body)
+  if is_unnamed(project) then redis.call('ZADD', p .. 'unnamed', whole(now()), project) end
   redis.call('HSET', p .. 'sessions', project, body)
   if not redis.call('ZSCORE', p .. 'session_order', project) then
     redis.call('ZADD', p .. 'session_order', redis.call('INCR', p .. 'place'), project)
@@ -150,6 +153,29 @@ end
 local function forget_transcript(session)
   redis.call('DEL', p .. 'transcript:' .. session)
   redis.call('HDEL', p .. 'transcripts', session)
+end
+-- Nodes of conversations, by their owner and key with a NUL between: each one's values, keys by
+-- last use and by turn, and those of a project.
+local function delete_node(owner, key)
+  local id = owner .. '\\0' .. key
+  local project, turn = unpack(redis.call('HMGET', p .. 'node:' .. id, 'project', 'turn'))
+  redis.call('ZREM', p .. 'nodes:' .. owner, key)
+  redis.call('ZADD', p .. 'node_owners', redis.call('ZCARD', p .. 'nodes:' .. owner), owner)
+  redis.call('ZREMRANGEBYSCORE', p .. 'node_owners', '-inf', 0)
+  if not project then return nil end
+  redis.call('DEL', p .. 'node:' .. id)
+  if redis.call('HGET', p .. 'node_turns', owner .. '\\0' .. turn) == key then
+    redis.call('HDEL', p .. 'node_turns', owner .. '\\0' .. turn)
+  end
+  redis.call('SREM', p .. 'nodes_of:' .. project, key)
+  return project
+end
+local function has_nodes(project) return redis.call('EXISTS', p .. 'nodes_of:' .. project) == 1 end
+local function delete_nodes_of(project)
+  for _, key in ipairs(redis.call('SMEMBERS', p .. 'nodes_of:' .. project)) do
+    delete_node(owner_of(project), key)
+  end
+  redis.call('ZREM', p .. 'unnamed', project)
 end
 local function forget_turns(project)
   local index = p .. 'turns_of:' .. project

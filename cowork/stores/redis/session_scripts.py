@@ -41,6 +41,7 @@ redis.call('ZREM', p .. 'session_order', ARGV[1])
 redis.call('HDEL', p .. 'titles', ARGV[1])
 redis.call('DEL', p .. 'history:' .. ARGV[1])
 forget_turns(ARGV[1])
+delete_nodes_of(ARGV[1])
 for i = 4, #ARGV do
   forget_transcript(ARGV[i])
   redis.call('ZADD', p .. 'removals', redis.call('INCR', p .. 'place'), ARGV[i])

@@ -30,10 +30,13 @@ class RedisSessions:
     def of_owner(self, owner: str) -> list[Session]:
         found = self._run(session_scripts.SESSIONS, [f"{owner}\0"])
         pairs = zip(found[::2], found[1::2], strict=True)
-        return [session_of(project_of(key), body) for key, body in pairs]
+        found = [(project_of(key), body) for key, body in pairs]
+        return [session_of(project, body) for project, body in found if not project.is_unnamed]
 
     def count(self) -> int:
-        return int(self._connection.call(lambda redis: redis.hlen(f"{PREFIX}sessions")))
+        call = self._connection.call
+        unnamed = call(lambda redis: redis.zcard(f"{PREFIX}unnamed"))
+        return int(call(lambda redis: redis.hlen(f"{PREFIX}sessions"))) - int(unnamed)
 
     def put(self, session: Session, claim: Claim) -> bool:
         if claim.project != session.project:

@@ -14,6 +14,7 @@ from cowork.model import (
     Approval,
     ChatMessage,
     Claim,
+    ConversationNode,
     DeadLetter,
     Exchange,
     OutboxCounts,
@@ -38,6 +39,7 @@ from cowork.stores.redis.approvals import RedisApprovals
 from cowork.stores.redis.claims import RedisClaims
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.redis.keys import PREFIX, VERSION, too_new
+from cowork.stores.redis.nodes import RedisNodes
 from cowork.stores.redis.outbox import RedisOutbox
 from cowork.stores.redis.sessions import RedisSessions
 from cowork.stores.redis.tickets import RedisTickets
@@ -79,6 +81,7 @@ class RedisStore:
         self._claims = RedisClaims(connection, holder)
         self._turns = RedisTurns(connection, holder, bounds)
         self._approvals = RedisApprovals(connection)
+        self._nodes = RedisNodes(connection)
         self._tickets = RedisTickets(connection)
         self._token = RedisToken(connection, encryption)
         self._outbox = RedisOutbox(connection, bounds)
@@ -200,6 +203,20 @@ class RedisStore:
 
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         self._approvals.apply(approval_id, when)
+
+    # -- nodes of conversations
+
+    def put_node(self, node: ConversationNode) -> Project | None:
+        return self._nodes.put(node)
+
+    def node(self, owner: str, key: str) -> ConversationNode | None:
+        return self._nodes.find(owner, key=key) if key else None
+
+    def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
+        return self._nodes.find(owner, turn_id=turn_id)
+
+    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+        return self._nodes.expire(unused_s, limit)
 
     # -- usage, tickets, the token
 

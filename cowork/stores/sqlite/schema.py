@@ -207,6 +207,20 @@ MIGRATIONS = (
     """
     ALTER TABLE sessions ADD COLUMN last_words TEXT NOT NULL DEFAULT '';
     """,
+    # A trigger, so that a server of an earlier version which deletes a session leaves none.
+    """
+    ALTER TABLE sessions ADD COLUMN last_turn TEXT NOT NULL DEFAULT '';
+    CREATE TABLE nodes (
+        owner TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, session TEXT NOT NULL,
+        cwd TEXT NOT NULL, turn TEXT NOT NULL, used REAL NOT NULL, PRIMARY KEY (owner, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX nodes_turn ON nodes (owner, turn);
+    CREATE INDEX nodes_project ON nodes (owner, name);
+    CREATE INDEX nodes_used ON nodes (used);
+    CREATE TRIGGER sessions_nodes AFTER DELETE ON sessions BEGIN
+        DELETE FROM nodes WHERE owner = OLD.owner AND name = OLD.name;
+    END;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -11,9 +11,11 @@ from cowork.stores.limits import REMOVALS_LIMIT
 from cowork.stores.serialization import dumps, loads
 from cowork.stores.sqlite import claims
 
-_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit, last_words"  # noqa: E501
+_FIELDS = "id, cwd, created, last_used, turns, cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, incomplete, earlier, model, context_tokens, context_limit, last_words, last_turn"  # noqa: E501
+# The first name behind those of unnamed projects.
+BEHIND_UNNAMED = "\x02"
 _Row = tuple[
-    str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int, str
+    str, str, str, str, int, float, int, int, int, int, int, str, str | None, int, int, str, str
 ]
 
 
@@ -22,11 +24,14 @@ def of_owner(connection: sqlite3.Connection, owner: str) -> list[Session]:
         f"SELECT name, {_FIELDS} FROM sessions WHERE owner = ? ORDER BY place",  # noqa: S608
         (owner,),
     )
-    return [_session_of(Project(owner, name), row) for name, *row in rows]
+    found = [(Project(owner, name), row) for name, *row in rows]
+    return [_session_of(project, row) for project, row in found if not project.is_unnamed]
 
 
 def count(connection: sqlite3.Connection) -> int:
-    found: int = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
+    found: int = connection.execute(
+        "SELECT count(*) FROM sessions WHERE name >= ?", (BEHIND_UNNAMED,)
+    ).fetchone()[0]
     return found
 
 
@@ -68,6 +73,7 @@ def _session_of(project: Project, row: _Row) -> Session:
         tokens,
         most,
         said,
+        last_turn,
     ) = row
     return Session(
         project=project,
@@ -84,6 +90,7 @@ def _session_of(project: Project, row: _Row) -> Session:
         context_tokens=tokens,
         context_limit=most,
         last_words=said,
+        last_turn=last_turn,
     )
 
 
@@ -113,6 +120,7 @@ def put(connection: sqlite3.Connection, session: Session) -> None:
             session.context_tokens,
             session.context_limit,
             session.last_words,
+            session.last_turn,
         ),
     )
 

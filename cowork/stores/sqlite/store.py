@@ -16,6 +16,7 @@ from cowork.model import (
     Approval,
     ChatMessage,
     Claim,
+    ConversationNode,
     DeadLetter,
     Exchange,
     OutboxCounts,
@@ -37,6 +38,7 @@ from cowork.stores.limits import LOST_KEEP, OUTBOX_BYTES, OutboxBounds
 from cowork.stores.sqlite import (
     approvals,
     claims,
+    nodes,
     outbox,
     sessions,
     tickets,
@@ -228,6 +230,25 @@ class SqliteStore:
 
     def apply_approval(self, approval_id: str, when: datetime) -> None:
         self._write(lambda connection: approvals.apply(connection, approval_id, when))
+
+    # -- nodes of conversations
+
+    def put_node(self, node: ConversationNode) -> Project | None:
+        return self._write(lambda connection: nodes.put(connection, node, time.time()))
+
+    def node(self, owner: str, key: str) -> ConversationNode | None:
+        return self._find_node(owner, "key", key)
+
+    def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
+        return self._find_node(owner, "turn", turn_id)
+
+    def _find_node(self, owner: str, column: str, value: str) -> ConversationNode | None:
+        now = time.time()
+        return self._write(lambda connection: nodes.find(connection, owner, column, value, now))
+
+    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+        now = time.time()
+        return self._write(lambda connection: nodes.expire(connection, now, unused_s, limit))
 
     # -- what turns have spent
 

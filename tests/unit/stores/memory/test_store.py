@@ -12,6 +12,7 @@ from cowork.stores.memory import store as memory
 from cowork.stores.memory import usage as memory_usage
 from cowork.stores.memory.store import MemoryStore
 from tests.unit.stores.durable_suite import record
+from tests.unit.stores.node_suite import NodeBehaviour
 from tests.unit.stores.store_suite import (
     BIG,
     NOW,
@@ -27,8 +28,9 @@ from tests.unit.stores.store_suite import (
 )
 
 
-class TestMemoryStore(StoreBehaviour):
+class TestMemoryStore(NodeBehaviour, StoreBehaviour):
     limited = outbox
+    limits = "cowork.stores.memory.nodes"
     ticket_module = memory
 
     @pytest.fixture

@@ -28,6 +28,7 @@ from tests.unit.stores.durable_suite import (
     question,
     record,
 )
+from tests.unit.stores.node_suite import NodeBehaviour
 from tests.unit.stores.store_suite import (
     BIG,
     TODAY,
@@ -39,8 +40,9 @@ from tests.unit.stores.store_suite import (
 )
 
 
-class InRedis(DurableBehaviour, StoreBehaviour):
+class InRedis(DurableBehaviour, NodeBehaviour, StoreBehaviour):
     limited = outbox
+    limits = "cowork.stores.redis.nodes"
     ticket_module = tickets
     ttl_modules = (claims,)
     page_modules = (turns,)

@@ -9,11 +9,13 @@ from cowork.stores.sqlite import claims, outbox, turns
 from cowork.stores.sqlite import store as store_module
 from cowork.stores.sqlite.store import SqliteStore
 from tests.unit.stores.durable_suite import DurableBehaviour, ended, record
+from tests.unit.stores.node_suite import NodeBehaviour
 from tests.unit.stores.store_suite import StoreBehaviour, ticket
 
 
-class TestSqliteStore(DurableBehaviour, StoreBehaviour):
+class TestSqliteStore(DurableBehaviour, NodeBehaviour, StoreBehaviour):
     limited = outbox
+    limits = "cowork.stores.sqlite.nodes"
     ticket_module = store_module
     ttl_modules = (claims,)
     page_modules = (turns,)
