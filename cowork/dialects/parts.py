@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from cowork.errors import InvalidValue
+from cowork.turns.continuation import call_text
 
 _DATA_URL = re.compile(r"data:([^;,]*)(?:;[^;,]*)*;base64,", re.IGNORECASE)
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -60,16 +59,6 @@ def read_content(content: object, param: str) -> Content:
         elif text := _text_of(part, where):
             texts.append(text)
     return Content("\n\n".join(texts), tuple(attachments))
-
-
-def call_text(name: object, arguments: object) -> str:
-    """A call of a tool as text: the same for the same call, whoever wrote its JSON."""
-    if isinstance(arguments, str):
-        try:
-            arguments = orjson.loads(arguments)
-        except orjson.JSONDecodeError:
-            return f"{name} {arguments}"
-    return f"{name} {orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode()}"
 
 
 def data_url(url: object, param: str, *, kind: str, name: object = None) -> Attachment:

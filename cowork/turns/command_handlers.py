@@ -10,6 +10,7 @@ from cowork.claude.turn_options import TurnOptions
 from cowork.log import request_id, traceparent
 from cowork.model import Project, TurnKey
 from cowork.turns.channel import Body, Channel
+from cowork.turns.continuation import Continuation
 from cowork.turns.process_directory import ProcessDirectory, processes_reply
 from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import SHOWN_LIMIT, Question
@@ -165,5 +166,6 @@ def _question_of(body: Body) -> Question:
             "options": LaunchOptions(**body["options"]),
             "turn_options": chosen,
             "change": None if change is None else SessionChange(**change),
+            "continuation": Continuation.of_json(body["continuation"]),
         }
     )

@@ -26,10 +26,11 @@ from cowork.errors import (
     SessionExists,
     SessionNotFound,
     StoreUnavailable,
+    TurnInterrupted,
 )
 from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
-from cowork.model import Claim, Project, Session, with_earlier
+from cowork.model import Claim, ConversationNode, Project, Session, with_earlier
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
 from cowork.stores.serialization import session_json
@@ -148,6 +149,34 @@ class Forks:
         if self._sync is not None:
             self._sync.save(session, claim)
         self._pool.forget(turn.project, origin.id)
+
+    def branch(self, run: TurnRun, node: ConversationNode, found: Session | None) -> Session | None:
+        """The project's session from now on, which goes on behind that node.
+
+        `found` is the one it takes the place of.  None where the node's session cannot be cut
+        there: its transcript is gone, or it was compacted since.  Raises `TurnInterrupted` where
+        the project's session was deleted meanwhile, `ClaudeUnavailable`, `StoreUnavailable`.
+        """
+        now = datetime.now(UTC)
+        project = run.turn.project
+        origin = Session(node.project, node.session_id, node.cwd, now, now)
+        try:
+            cut = self._cut(origin, session_id := new_id(), node.turn_id, field="messages")
+        except (InvalidValue, ClaudeUnavailable) as why:
+            log.info("cannot go on there", turn_id=run.turn.id, why=why.message)
+            return None
+        # An unnamed conversation goes on among its own files.
+        stays = project.is_unnamed or project == node.project
+        is_there = stays and self._workspace.still_has(node.cwd)
+        cwd = node.cwd if is_there else self._workspace.make(project)
+        session = Session(project, session_id, cwd, now, now, last_words=cut.last_words)
+        if found is not None:
+            earlier = with_earlier(*found.earlier, found.id)
+            session = replace(session, created=found.created, earlier=earlier)
+        with self._written(origin, session, cut):
+            if not self._store.put_session(session, run.claim):
+                raise TurnInterrupted("the project's session was deleted")
+        return session
 
     def _previewed(self, run: TurnRun, origin: Session, cut: _Cut) -> FileChanges:
         if cut.following is None:  # it is the last turn: what is there is what it left

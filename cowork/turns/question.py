@@ -11,6 +11,7 @@ from typing import Any
 from cowork.claude import turn_options
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.turn_options import TurnOptions
+from cowork.turns.continuation import Continuation
 from cowork.turns.session_change import SessionChange
 
 # Of an attachment besides its data.
@@ -32,7 +33,8 @@ class Question:
     `max_budget_usd` of their cost, `approval_timeout` (seconds) of the wait for a person.  `events`
     are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
     kept when the turn has ended.  With a `change` nothing is asked: the turn makes that.
-    `api` is the kind of client that asked, one of `APIS`, for the metrics.
+    `api` is the kind of client that asked, one of `APIS`, for the metrics; of one that sends
+    conversations `continuation` is how it goes on.
     """
 
     text: str
@@ -51,6 +53,7 @@ class Question:
     digest: str = ""
     change: SessionChange | None = None
     api: str = "native"
+    continuation: Continuation | None = None
 
     @property
     def size(self) -> int:
@@ -58,6 +61,8 @@ class Question:
         options = self.options
         texts = (self.text, options.system_prompt, options.output_schema, self.user_id)
         size = sum([getsizeof(text) for text in texts if text is not None])
+        if self.continuation is not None:
+            size += self.continuation.size
         return size + (sum(map(_block_size, self.blocks)) if self.blocks else 0)
 
     def is_text(self, text: str) -> bool:

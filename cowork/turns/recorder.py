@@ -15,7 +15,17 @@ from datetime import UTC, datetime
 from cowork.errors import CoworkError, StoreUnavailable
 from cowork.history.outbox import Outbox
 from cowork.log import logger
-from cowork.model import ChatMessage, Claim, Exchange, Session, Spending, TurnEnd, TurnKey
+from cowork.model import (
+    ChatMessage,
+    Claim,
+    ConversationNode,
+    Exchange,
+    Project,
+    Session,
+    Spending,
+    TurnEnd,
+    TurnKey,
+)
 from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.telemetry.traceparent import Traces
@@ -65,6 +75,8 @@ class TurnRecorder:
         self._retention = retention
         self._lock = threading.Lock()
         self.on_store_error: Callable[[], None] = lambda: None
+        # Called with an unnamed project that nobody can go on with any more.
+        self.on_unreachable: Callable[[Project], None] = lambda _project: None
         # Ids of turns that the store has as queued.
         self._queued: set[str] = set()
         self._buffered: deque[TurnEnd] = deque()
@@ -129,7 +141,7 @@ class TurnRecorder:
 
     def record_steered(self, turn: Turn, steer: Steer) -> bool:
         """Something was said to a turn that runs: it goes to the chat history; whether it has."""
-        if not self._outbox.enabled:
+        if not self._tells_history(turn):
             return True
         try:
             self._store.start_turn(to_record(turn, self.holder), _said_in(turn, steer))
@@ -192,7 +204,24 @@ class TurnRecorder:
             self._buffer(end)
         elif end.messages:
             self._wake_outbox()
+        if kept and session is not None:
+            self._put_nodes(turn, session, outcome)
         return kept is not False
+
+    def _put_nodes(self, turn: Turn, session: Session, outcome: TurnOutcome) -> None:
+        """Keep where its client goes on; without it, that is told its conversation again."""
+        continuation = turn.question.continuation
+        if continuation is None:
+            return
+        try:
+            for key in continuation.answered_keys(outcome.done):
+                node = ConversationNode(turn.project, key, session.id, session.cwd, turn.id)
+                dropped = self._store.put_node(node)
+                if dropped is not None:
+                    self.on_unreachable(dropped)
+        except StoreUnavailable:
+            log.warning("could not keep where a conversation goes on", turn_id=turn.id)
+            self.on_store_error()
 
     def _compressed_log(self, turn: Turn) -> bytes | None:
         try:
@@ -257,7 +286,7 @@ class TurnRecorder:
 
     def _messages(self, turn: Turn, outcome: TurnOutcome) -> tuple[ChatMessage, ...]:
         """What a turn's end adds to the chat history."""
-        if not self._outbox.enabled or turn.question.change is not None:
+        if not self._tells_history(turn):
             return ()
         found = []
         question = self._question(turn)
@@ -270,9 +299,14 @@ class TurnRecorder:
         return tuple(found)
 
     def _question(self, turn: Turn) -> ChatMessage | None:
-        if not self._outbox.enabled or turn.question_in_outbox or turn.question.change is not None:
+        if turn.question_in_outbox or not self._tells_history(turn):
             return None
         return _message(turn, "question", turn.question.text, turn.question.message_type)
+
+    def _tells_history(self, turn: Turn) -> bool:
+        """Whether what is said in the turn goes to the chat history."""
+        is_told = turn.question.change is None and not turn.project.is_unnamed
+        return self._outbox.enabled and is_told
 
 
 def _message(

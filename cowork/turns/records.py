@@ -15,6 +15,7 @@ from cowork.log import logger
 from cowork.model import PublishedEvents, TurnRecord
 from cowork.stores.limits import LOG_SIZE
 from cowork.turns.compression import compress, decompress
+from cowork.turns.continuation import Continuation
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.event_log import EventLog
 from cowork.turns.outcome import State, TurnOutcome, failed
@@ -56,6 +57,8 @@ def to_record(
         question["turn_options"] = asdict(turn.question.turn_options)
     if turn.question.change is not None:
         question["change"] = asdict(turn.question.change)
+    if turn.question.continuation is not None:
+        question["continuation"] = turn.question.continuation.kept()
     question["text"] = ""  # it waits beside the record, and later in the outbox
     body: dict[str, Any] = {
         "question": question,
@@ -151,6 +154,7 @@ def _question_of(record: TurnRecord) -> Question:
             "options": options,
             "turn_options": TurnOptions(**{**kept, **lists}),
             "change": None if change is None else SessionChange(**change),
+            "continuation": Continuation.of_json(asked.get("continuation")),
         }
     )
 

@@ -20,10 +20,11 @@ from cowork.claude.stream_json.failures import (
 from cowork.claude.transcript import Transcripts
 from cowork.errors import ClaudeFailed, CoworkError, StoreUnavailable, WorkerLost
 from cowork.log import logger
-from cowork.model import Approval, Claim, Exchange, Session
+from cowork.model import Approval, Claim, Session
 from cowork.stores.protocol import Store
 from cowork.turns.approvals import Approvals
 from cowork.turns.attempt import Attempts
+from cowork.turns.begin_continued import begin_continued
 from cowork.turns.claims import release_claim, wait_for_claim
 from cowork.turns.deadline import Deadline
 from cowork.turns.earlier_work import EarlierWork
@@ -199,15 +200,16 @@ class Runner:
     def _run_attempts(self, run: TurnRun) -> None:
         """Ask, starting a new session where the old one is lost; a `CoworkError` ends the turn."""
         turn = run.turn
-        session = found = self._placed(turn, self._store.session(turn.project))
-        earlier: list[Exchange] = []
+        found = self._placed(turn, self._store.session(turn.project))
+        begun = begin_continued(run, found, self._forks)
+        session, earlier, given_up = begun.session, list(begun.earlier), begun.given_up
         refused: Session | None = None
-        given_up = found.earlier if found is not None else ()
+        is_known = session is not None
         for _ in range(ATTEMPTS):
             turn.set_session(
                 session.id if session is not None else None,
                 is_new=session is None,
-                recovered=found is not None and session is None,
+                recovered=is_known and session is None,
             )
             try:
                 self._attempts.ask(run, session, earlier, refused=refused, given_up=given_up)
@@ -216,7 +218,7 @@ class Runner:
                 log.warning("session lost, starting a new one", turn_id=turn.id, why=fault.message)
                 self._reporter.lost_session(fault)
                 if not isinstance(fault, SessionInUse):
-                    earlier = self._store.history(turn.project)
+                    earlier = list(begun.told) or self._store.history(turn.project)
                 if isinstance(fault, RequestRefused):
                     refused = session
                 session, given_up = None, with_given_up(given_up, turn)

@@ -51,6 +51,8 @@ class Turn(TurnEvents):
         self.session_id: str | None = None
         self.is_new_session = False
         self.session_recovered = self.session_moved = False
+        # How a conversation's session came about; None of a turn that is not one's.
+        self.session_state: str | None = None
         self.is_adopted = False
         self.log_is_complete = True
         self.key: TurnKey | None = None

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from cowork.dialects.parts import Content, call_text, read_content
+from cowork.dialects.parts import Content, read_content
 from cowork.errors import InvalidValue
+from cowork.turns.continuation import call_text
 
 PNG = "data:image/png;base64,AAAA"
 IMAGE = {"type": "image", "media_type": "image/png", "data": "AAAA"}
