@@ -47,6 +47,7 @@ from cowork.telemetry.traceparent import Traces
 from cowork.turns.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.checkpoints import Checkpoints
+from cowork.turns.conversation_expiry import ConversationExpiry
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.forks import Forks
@@ -195,6 +196,10 @@ def open_services(
         metrics=metrics,
     )
     maintenance.on_released = turn_service.adoption.adopt_parked
+    expiry = ConversationExpiry(
+        store, turn_service.deletion.delete, retention=settings.compat_retention
+    )
+    recorder.on_unreachable = expiry.add
     services = Services(
         settings=settings,
         keys=keys,
@@ -214,6 +219,7 @@ def open_services(
             channel=None if workers is None else workers.channel,
         ),
         conversations=conversations,
+        conversation_expiry=expiry,
         workers=workers,
         describe=describe,
         removals=removals,

@@ -27,6 +27,7 @@ from cowork.telemetry.catalogue import CLI_ORPHANS_ENDED
 from cowork.telemetry.loop_lag import LoopLag
 from cowork.telemetry.metrics import Metrics
 from cowork.telemetry.shared import SharedMetrics
+from cowork.turns.conversation_expiry import ConversationExpiry
 from cowork.turns.conversations import Conversations
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.process_directory import ProcessDirectory
@@ -59,6 +60,7 @@ class Services:
     turn_service: TurnService
     processes: ProcessDirectory
     conversations: Conversations
+    conversation_expiry: ConversationExpiry
     workers: Workers | None
     describe: SelfDescription
     removals: Removals
@@ -95,6 +97,7 @@ class Services:
         if self.workers is not None:
             self.workers.start(self.turn_service, self.processes)
         self.removals.start()
+        self.conversation_expiry.start()
         self._make_workspace()
         self.pool.start()
         self._start_outbox()
@@ -144,6 +147,7 @@ class Services:
             lambda: self.drain(0.0),
             self._log_lost_memory,
             self.workers.close if self.workers is not None else lambda: None,
+            self.conversation_expiry.close,
             self.processes.close,
             self.pool.close,
             self.removals.close,

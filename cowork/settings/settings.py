@@ -143,6 +143,7 @@ class Settings:
     keepalive: float = setting("COWORK_KEEPALIVE", "4", seconds(0.05))
     disconnect_grace: float = setting("COWORK_DISCONNECT_GRACE", "30", seconds(-1.0))
     turn_retention: float = setting("COWORK_TURN_RETENTION", "600", seconds(1.0))
+    compat_retention: float = setting("COWORK_COMPAT_RETENTION", "86400", seconds(1.0))
     read_timeout: float = setting("COWORK_READ_TIMEOUT", "10", seconds(0.1, 3600.0))
     send_timeout: float = setting("COWORK_SEND_TIMEOUT", "60", seconds(1.0))
     outbox_limit: int = setting("COWORK_OUTBOX_LIMIT", "10000", integer(1, 10**7))

@@ -39,7 +39,7 @@ def counted(end: TurnEnd) -> list[tuple[Place, Numbers]]:
     project = end.record.project
     return [
         (
-            Place(day, project.owner, project.name, each.model),
+            Place(day, project.owner, project.told_name or "", each.model),
             (
                 int(not number),
                 each.usage.input_tokens,

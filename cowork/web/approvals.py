@@ -84,7 +84,7 @@ def approval_reply(approval: Approval) -> dict[str, Any]:
     said = {
         "id": approval.id,
         "turn_id": approval.turn_id,
-        "project_id": approval.project.name,
+        "project_id": approval.project.told_name,
         "key": approval.project.owner or None,
         "kind": approval.kind,
         "tool": approval.tool,

@@ -29,7 +29,7 @@ def turn_frame_data(turn: Turn) -> bytes:
     body = {
         "type": "turn",
         "turn_id": turn.id,
-        "project_id": turn.project.name,
+        "project_id": turn.project.told_name,
         "state": turn.state.value,
         "position": turn.queue_position if waits else 0,
     }

@@ -60,11 +60,12 @@ def _process_reply(info: ProcessInfo, worker: str | None) -> dict[str, Any]:
     return {
         "id": info.id,
         "pid": info.pid,
-        "project": info.project.name if info.project is not None else None,
+        "project": info.project.told_name if info.project is not None else None,
         "state": info.state.value,
         "age_seconds": round(info.age, 3),
         "turns": info.turns,
         "memory_bytes": info.memory,
         "last_used": used,
+        **({"unnamed": True} if info.project is not None and info.project.is_unnamed else {}),
         **({} if worker is None else {"worker": worker}),
     }

@@ -138,7 +138,7 @@ def turn_reply(turn: Turn | ListedTurn) -> dict[str, Any]:
     done, error = turn.done, turn.error
     return {
         "turn_id": turn.id,
-        "project_id": turn.project.name,
+        "project_id": turn.project.told_name,
         "state": turn.state.value,
         "message": turn.text,
         "session_id": turn.session_id,

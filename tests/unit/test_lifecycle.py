@@ -19,7 +19,14 @@ ORDER = (
         "turn_service.is_needed",
         "turn_service.stop_all",
     ),
-    *("store.session_count", "store.token", "processes.close", "pool.close", "removals.close"),
+    *(
+        "store.session_count",
+        "store.token",
+        "conversation_expiry.close",
+        "processes.close",
+        "pool.close",
+        "removals.close",
+    ),
     *("outbox.close", "maintenance.close"),
     *("upstream.close", "cli.close", "client_watcher.close", "loop_lag.close", "registry.close"),
     *("shared_metrics.close", "store.close"),
@@ -61,6 +68,7 @@ def services(parts: Parts, **changed: Any) -> Services:
         "pool": parts.part("pool", "close", spares=spares),
         "processes": parts.part("processes", "close"),
         "removals": parts.part("removals", "close"),
+        "conversation_expiry": parts.part("conversation_expiry", "close"),
         "outbox": parts.part("outbox", "close"),
         "turn_service": parts.part(
             "turn_service", "stop_accepting", "is_needed", "stop_all", registry=registry

@@ -16,10 +16,12 @@ def find_unfit(theirs: Iterable[Slot], wanted: LeaseRequest) -> Slot | None:
 def find_lru(idle: Sequence[Slot], has: Mapping[str | None, int], share: int) -> Slot:
     """Of these, at least one, the idle for longest; first of owners with more than their `share`.
 
-    `has` is how many slots each owner would have, idle ones included.
+    `has` is how many slots each owner would have, idle ones included.  Those of conversations
+    without a name go before others: most of them nobody goes on with.
     """
-    above = [slot for slot in idle if has[slot.wanted.owner] > share]
-    return min(above or idle, key=_last_used)
+    above = [slot for slot in idle if has[slot.wanted.owner] > share] or idle
+    unnamed = [slot for slot in above if slot.project is not None and slot.project.is_unnamed]
+    return min(unnamed or above, key=_last_used)
 
 
 def _is_useless(slot: Slot, wanted: LeaseRequest) -> bool:

@@ -59,7 +59,7 @@ class ProcessReports:
         log.info(
             "process ended",
             pid=process.pid,
-            project=slot.project.name if slot.project is not None else None,
+            project=slot.project.told_name if slot.project is not None else None,
             key=(slot.project.owner or None) if slot.project is not None else None,
             why=why,
             age_s=round(time.monotonic() - process.started),

@@ -7,10 +7,11 @@ from typing import Any
 
 from cowork.dialects import body as fields
 from cowork.dialects.body import Said
-from cowork.dialects.parts import Content, call_text, read_content
+from cowork.dialects.parts import Content, read_content
 from cowork.dialects.request import DialectRequest
 from cowork.dialects.tools import forced_tool, ignored_tools
 from cowork.errors import InvalidValue
+from cowork.turns.continuation import call_text
 
 API = "chat"
 _PROMPTS = ("system", "developer")

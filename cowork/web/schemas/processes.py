@@ -12,7 +12,13 @@ class ProcessReply(Schema):
 
     id = fields.String(metadata={"description": "Unique among the processes of all workers."})
     pid = fields.Integer()
-    project = fields.String(allow_none=True, metadata={"description": "null for a spare."})
+    project = fields.String(
+        allow_none=True,
+        metadata={"description": "null for a spare, and for a conversation without a name."},
+    )
+    unnamed = fields.Boolean(
+        metadata={"description": "There, and true, for a conversation without a name."}
+    )
     state = fields.String(
         metadata={"description": "`starting`, `spare`, `idle`, `busy` or `ending`."}
     )
