@@ -195,7 +195,8 @@ class Attempts:
         )
         if question.blocks:
             said = [*question.blocks, {"type": "text", "text": said}]
-        self.processes.put_session(session, run)
+        # Whatever becomes of it: from here on it stands in the session.
+        self.processes.put_session(replace(session, last_turn=turn.id), run)
         is_retry, run.is_asked = run.is_asked, True
         return process.ask(
             said,

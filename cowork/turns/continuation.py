@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from sys import getsizeof
@@ -19,7 +19,9 @@ import orjson
 from cowork.events import Done
 from cowork.model import ConversationNode, Exchange, Project
 
-_WHITE_SPACE = re.compile(r"\s+")
+_WHITE_SPACE = re.compile(r"\s")
+# So much of a text is made comparable at once; characters.
+_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,12 @@ class Continuation:
         earlier = tuple(Exchange(**each) for each in body.get("earlier", ()))
         return cls(**{**body, "behind": behind, "earlier": earlier})
 
-    def answered_keys(self, done: Done) -> tuple[str, ...]:
-        """The digests with the answer, in each of the forms in which a client may send it back."""
-        texts = [done.message]
+    def answered_keys(self, done: Done, streamed: str) -> tuple[str, ...]:
+        """The digests with the answer, in each of the forms in which a client may send it back.
+
+        `streamed` are its tokens joined, which are not the answer where that was replaced.
+        """
+        texts = [done.message, streamed]
         if done.structured_output is not None:
             value = done.structured_output
             texts = [call_text(self.tool, value)] if self.tool else [*texts, _json(value)]
@@ -73,16 +78,41 @@ def with_message(key: str, role: str, text: str, attachments: Iterable[str] = ()
 
     However its text is laid out: white space and the forms of Unicode do not count.
     """
-    plain = text if text.isascii() else unicodedata.normalize("NFC", text)
-    digest = sha256(f"{key}|{role}|{_WHITE_SPACE.sub(' ', plain).strip()}".encode(errors="replace"))
-    for data in attachments:
-        digest.update(b"|" + sha256(data.encode(errors="replace")).digest())
-    return digest.hexdigest()
+    said = sha256()
+    for piece in _plain(text):
+        said.update(piece.encode(errors="replace"))
+    attached = [sha256(data.encode(errors="replace")).digest() for data in attachments]
+    return _digest(key.encode(), role.encode(), said.digest(), *attached)
 
 
 def beginning(scope: str | None, name: str | None) -> str:
     """The digest of a conversation in which nothing was said: of that person, with that name."""
-    return sha256(f"{scope or ''}|{name or ''}".encode(errors="replace")).hexdigest()
+    return _digest(*((each or "").encode(errors="replace") for each in (scope, name)))
+
+
+def _digest(*parts: bytes) -> str:
+    """Of the parts, each behind its length: where one ends is not for who writes them to say."""
+    digest = sha256()
+    for part in parts:
+        digest.update(b"%d:%b" % (len(part), part))
+    return digest.hexdigest()
+
+
+def _plain(text: str) -> Iterator[str]:
+    """The text in NFC, its words with one blank between them; in pieces, since it may be long."""
+    begin, before = 0, ""
+    while begin < len(text):
+        end = _word_end(text, begin + _PIECE)
+        if words := " ".join(text[begin:end].split()):
+            yield before + unicodedata.normalize("NFC", words)
+            before = " "
+        begin = end
+
+
+def _word_end(text: str, at: int) -> int:
+    """The first place from `at` on where no word is cut."""
+    found = _WHITE_SPACE.search(text, at) if at < len(text) else None
+    return len(text) if found is None else found.start()
 
 
 def call_text(name: object, arguments: object) -> str:

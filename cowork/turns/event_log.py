@@ -168,11 +168,14 @@ class EventLog:
         del lines[-1]
         return Batch(bytes(self._codes[after:last]), lines)
 
-    def text(self) -> str:
-        """The tokens behind the last `Replace`, joined: without making an event of each."""
+    def text(self, *, with_replaced: bool = False) -> str:
+        """The tokens behind the last `Replace`, joined: without making an event of each.
+
+        Or all of them, `with_replaced`.
+        """
         begin, parts = 0, []
         replaced = self._codes.rfind(_TYPE_CODES[Replace])
-        if replaced >= 0:
+        if replaced >= 0 and not with_replaced:
             event = self.read(replaced)[0]
             begin, parts = replaced + 1, [event.text if isinstance(event, Replace) else ""]
         for run in re.finditer(b"\x00+", self._codes[begin:]):

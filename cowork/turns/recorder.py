@@ -211,10 +211,12 @@ class TurnRecorder:
     def _put_nodes(self, turn: Turn, session: Session, outcome: TurnOutcome) -> None:
         """Keep where its client goes on; without it, that is told its conversation again."""
         continuation = turn.question.continuation
-        if continuation is None:
+        # Of one that failed nobody knows how much of its answer the session has.
+        if continuation is None or outcome.error is not None:
             return
+        streamed = turn.streamed if outcome.done.replaced else ""
         try:
-            for key in continuation.answered_keys(outcome.done):
+            for key in continuation.answered_keys(outcome.done, streamed):
                 node = ConversationNode(turn.project, key, session.id, session.cwd, turn.id)
                 dropped = self._store.put_node(node)
                 if dropped is not None:

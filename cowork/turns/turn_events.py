@@ -192,6 +192,12 @@ class TurnEvents(ABC):
         with self._condition:
             return self._log.text() if self.done is None else self.done.message
 
+    @property
+    def streamed(self) -> str:
+        """All tokens joined, those of an answer included that was replaced meanwhile."""
+        with self._condition:
+            return self._log.text(with_replaced=True)
+
     def steered(self) -> dict[str, tuple[int, Steer]]:
         """What was said to it while it ran: the place of the event that began each, and each."""
         with self._condition:

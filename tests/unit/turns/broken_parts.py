@@ -223,10 +223,8 @@ class Server:
     quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = SqliteStore(
-            self.folder / "state.db", Encryption(self.folder / "key"), holder="a"
-        )
-        self.pool = Processes(self._of("process"), **self.launch_config)
+        self.store = self.open_store()
+        self.pool = self.make_pool()
         store = self._made("store", self.store)
         outbox = self._made("outbox", Outbox(store, Relay(store, NoChatApi(), lambda: None)))
         recorder = self._made("recorder", TurnRecorder(store, outbox, holder="a", retention=600))
@@ -273,6 +271,12 @@ class Server:
             removals=removals,
             approvals=approvals,
         )
+
+    def open_store(self) -> Store:
+        return SqliteStore(self.folder / "state.db", Encryption(self.folder / "key"), holder="a")
+
+    def make_pool(self) -> Processes:
+        return Processes(self._of("process"), **self.launch_config)
 
     def _of(self, part: str) -> Break | None:
         return self.told if part == self.part else None
