@@ -11,7 +11,7 @@ from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
-from cowork.dialects.placement import NamedPlacements
+from cowork.dialects.placement import Placements
 from cowork.lifecycle import Services
 from cowork.web import (
     approvals,
@@ -124,7 +124,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
     streams = Streams(disconnects, services.metrics, keepalive=keepalive)
     first_wait = services.settings.first_event_wait
     dialects = asking.Asking(
-        turn_service, NamedPlacements(), disconnects, streams, first_event_wait=first_wait
+        turn_service, Placements(services.store), disconnects, streams, first_event_wait=first_wait
     )
     rejects_tools = services.settings.compat_tools == "reject"
     return [

@@ -19,6 +19,7 @@
     │   ├── WorkerLost              worker_lost
     │   ├── WorkerUnreachable       worker_unreachable        another worker runs it
     │   ├── SessionNotFound         session_not_found         the project has none
+    │   ├── PreviousResponseNotFound  previous_response_not_found  what a response goes on from
     │   ├── SessionExists           session_exists            the project has one
     │   ├── FilesNotRestored        files_not_restored        by a rewind
     │   ├── ProcessNotFound         process_not_found
@@ -148,6 +149,12 @@ class WorkerUnreachable(TurnError):
 
 class SessionNotFound(TurnError):
     code = "session_not_found"
+
+
+class PreviousResponseNotFound(TurnError):
+    """The turn behind which a client of OpenAI's Responses goes on is unknown, or another's."""
+
+    code = "previous_response_not_found"
 
 
 class SessionExists(TurnError):

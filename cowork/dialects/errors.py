@@ -61,6 +61,7 @@ ROWS: dict[type[CoworkError], ErrorRow] = {
     errors.WorkerLost: _FAILED,
     errors.WorkerUnreachable: _UNAVAILABLE,
     errors.SessionNotFound: _NOT_FOUND,
+    errors.PreviousResponseNotFound: ErrorRow(404, _INVALID, "not_found_error"),
     errors.SessionExists: _CONFLICT,
     errors.FilesNotRestored: _CONFLICT,
     errors.ProcessNotFound: _NOT_FOUND,

@@ -15,8 +15,11 @@ class NameSource(Enum):
 
     # `X-Cowork-Project`, or Responses' `conversation`: the client sends only what is new.
     PROJECT = "project"
-    # A header or a field of a front end, which sends the whole history each time.
+    # A header or a field of a front end, which sends the whole history each time, and tasks of its
+    # own (a title) under the same name.
     FRONT_END = "front_end"
+    # The AI SDK's `id`: as a front end's, without such tasks.
+    CHAT = "chat"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ STATUS: dict[type[CoworkError], int] = {
     errors.TurnInterrupted: 409,
     errors.TurnNotFound: 404,
     errors.TurnExpired: 410,
+    errors.PreviousResponseNotFound: 404,
     errors.TurnEnded: 409,
     errors.WorkerLost: 502,
     errors.WorkerUnreachable: 503,

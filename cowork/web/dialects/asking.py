@@ -25,6 +25,8 @@ from cowork.dialects.renderer import Renderer
 from cowork.dialects.request import DialectRequest
 from cowork.errors import CoworkError, InvalidValue, ModelNotFound
 from cowork.events import Done, Failed
+from cowork.model import Project
+from cowork.turns.continuation import Continuation
 from cowork.turns.question import Question, digest_of
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
@@ -43,6 +45,7 @@ from cowork.web.transfer_limits import release_body
 from cowork.web.turn_end import given_up, wait_for_end
 
 _ATTACHMENTS = Attachments()
+STATE_HEADER = "X-Session-State"
 # What the Chat API is told of who asks, as by `/ask_question`.
 _DEFAULT_USER, _MESSAGE_TYPE = "default_user", "@xo"
 
@@ -91,6 +94,7 @@ class Asking:
         if turn is not None:
             state = "new" if turn.is_new_session else "continued"
             app_ctx.g.replayed = True
+            _tell_place(turn.project, state)
         else:
             turn, state = self._ask(asked, key)
         release_body()
@@ -100,13 +104,11 @@ class Asking:
     def _ask(self, asked: DialectRequest, key: RequestKey) -> tuple[Turn, str]:
         """A new turn, and what becomes of its session."""
         placement = self._placements.place(app_ctx.g.owner, asked)
-        _tell(
-            {"X-Cowork-Project": quote(placement.project.name), "X-Session-State": placement.state}
-        )
+        _tell_place(placement.project, placement.state)
         try:
             turn, app_ctx.g.replayed = self._turn_service.ask(
                 placement.project,
-                self._question(asked),
+                self._question(asked, placement.continuation),
                 on_busy=on_busy_of(request),
                 key=key.idempotency_key,
             )
@@ -117,7 +119,7 @@ class Asking:
         key.remember(self._turn_service.replays, turn)
         return turn, placement.state
 
-    def _question(self, asked: DialectRequest) -> Question:
+    def _question(self, asked: DialectRequest, continuation: Continuation) -> Question:
         return Question(
             text=asked.question,
             user_id=asked.scope or _DEFAULT_USER,
@@ -135,6 +137,7 @@ class Asking:
                 todo="todo" in asked.events,
             ),
             api=asked.api,
+            continuation=continuation,
         )
 
     def wait(self, begun: Begun) -> Done:
@@ -144,6 +147,7 @@ class Asking:
         try:
             with _telling_asked(turn):
                 wait_for_end(turn, self._disconnects)
+                _tell_state(turn)
                 done = turn.done
                 if done is None or not _has_answer(begun):
                     raise turn.error or ClientClosedRequest
@@ -169,6 +173,7 @@ class Asking:
         with _telling_asked(begun.turn):
             try:
                 stream.start(self._first_event_wait)
+                _tell_state(begun.turn)
             except CoworkError:
                 if not _has_answer(begun):
                     raise
@@ -240,6 +245,17 @@ def _schema_of(asked: DialectRequest) -> str | None:
 def _no_such_model(asked: DialectRequest) -> ModelNotFound:
     sentence = f"no model is named {asked.cli_model!r}: GET /v1/models lists them"
     return ModelNotFound(sentence, field="model")
+
+
+def _tell_place(project: Project, state: str) -> None:
+    """Tell which project it is, nothing where it has no name, and what becomes of its session."""
+    _tell({"X-Cowork-Project": quote(project.told_name or ""), STATE_HEADER: state})
+
+
+def _tell_state(turn: Turn) -> None:
+    """Tell what has become of the session, where it is not what was thought."""
+    if turn.session_state is not None:
+        _tell({STATE_HEADER: turn.session_state})
 
 
 def _tell(headers: dict[str, str]) -> None:
