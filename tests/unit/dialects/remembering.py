@@ -29,7 +29,8 @@ from cowork.turns.turn import Turn
 from tests.unit.turns.broken_parts import Process, Processes, Server, ended
 
 READ_LIMIT = 2**24
-_BEGIN, _END = "<earlier_conversation>\n", "\n</earlier_conversation>"
+_BEGIN = "<earlier_conversation>\nThe session of this conversation was lost."
+_END = "\n</earlier_conversation>"
 
 
 class RememberingCli:
@@ -115,7 +116,7 @@ class RememberingPool(Processes):
         super().__init__(None)
         self._cli = cli
 
-    def lease(  # type: ignore[override]
+    def lease(
         self,
         _project: Project,
         cwd: str,
@@ -134,6 +135,9 @@ class RememberingPool(Processes):
 
     def discard(self, process: Any) -> None:
         """It keeps none."""
+
+    def is_rid_of(self, _project: Project) -> bool:
+        return True
 
 
 @dataclass(slots=True)
