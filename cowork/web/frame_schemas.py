@@ -31,7 +31,7 @@ FRAMES: dict[str, Schema] = {
         "of its project come before it.",
         {
             "turn_id": _STRING,
-            "project_id": _STRING,
+            "project_id": {"type": ["string", "null"]},
             "state": {
                 "type": "string",
                 "enum": ["queued", "running", "succeeded", "failed", "interrupted"],

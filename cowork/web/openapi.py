@@ -98,7 +98,7 @@ OPTIONAL = {
         *("permission_denials", "files_changed", "waiting_for", "steers"),
     },
     "ListedTurnReply": {"session_moved", "model", "stop_reason", "waiting_for"},
-    "ProcessReply": {"worker"},
+    "ProcessReply": {"unnamed", "worker"},
     "ProcessesReply": {"unreachable"},
     "UsageReply": {"truncated"},
     "UsageRowReply": {"day", "project", "key", "model"},

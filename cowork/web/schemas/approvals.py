@@ -64,7 +64,9 @@ class ApprovalReply(Schema):
 
     id = fields.String()
     turn_id = fields.String()
-    project_id = fields.String()
+    project_id = fields.String(
+        allow_none=True, metadata={"description": "null for a conversation without a name."}
+    )
     key = fields.String(allow_none=True, metadata={"description": "Whose turn it is."})
     kind = fields.String(metadata={"description": "`tool`, `question` or `plan`."})
     tool = fields.String()

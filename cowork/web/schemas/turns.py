@@ -15,7 +15,9 @@ class TurnReply(Schema):
     """A turn as it stands."""
 
     turn_id = fields.String()
-    project_id = fields.String()
+    project_id = fields.String(
+        allow_none=True, metadata={"description": "null for a conversation without a name."}
+    )
     state = fields.String(
         metadata={"description": "`queued`, `running`, `succeeded`, `failed`, `interrupted`."}
     )
