@@ -14,8 +14,11 @@ from gevent.event import Event
 
 # Of a round of the event loop requests may take so long.
 ROUND_S = 0.005
-# How the paths end that are answered by a stream.
-STREAM_PATHS = ("/ask_question_streaming", "/events")
+# How the paths end that are answered by a stream; those of other APIs are, unless the body says no.
+STREAM_PATHS = (
+    *("/ask_question_streaming", "/events"),
+    *("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"),
+)
 # A timer that is due at once is looked at in the next round.
 NEXT_ROUND_S = 1e-6
 
