@@ -39,7 +39,7 @@ from cowork.web import (
     workers,
     xo_auth,
 )
-from cowork.web.dialects import asking, chat, models
+from cowork.web.dialects import asking, chat, models, reply_headers
 from cowork.web.disconnects import Disconnects
 from cowork.web.streams import Streams
 
@@ -107,7 +107,7 @@ def create_app(services: Services) -> Flask:
         ),
         services.metrics,
     )
-    asking.register(app)
+    reply_headers.register(app)
     transfer_limits.register(app, services.reply_quota)
     url_segments.register(app)
     console.register(app)

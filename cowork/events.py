@@ -151,6 +151,7 @@ class Done:
     and so is `usage_by_model`.  `permission_denials` are tools that were refused: `tool`, `input`
     and `why`; `files_changed` what the edit tools changed, below the directory relative to it.
     `change` is what a fork or a rewind has made, which is no answer.
+    `session_state` is what has become of the session of another API's client (`dialects/`).
     """
 
     success: bool
@@ -170,6 +171,7 @@ class Done:
     permission_denials: list[Mapping[str, Any]] | None = None
     files_changed: list[str] | None = None
     change: Mapping[str, Any] | None = None
+    session_state: str | None = None
 
 
 Event = (

@@ -16,6 +16,7 @@ DEFAULT_MODEL = "cowork"
 class AnswerHead:
     """`created` is the turn's, whole seconds since 1970; `model` as the request wrote it.
 
+    `session_state` is what the session was thought to be when the question was asked.
     `forced_tool` is the name of the tool whose call is the answer; `is_structured` says that the
     answer is a value, whose text is there only at the end.  `events` are kinds besides text.
     """
@@ -39,7 +40,7 @@ class AnswerHead:
         return {
             "turn_id": self.turn_id,
             "session_id": done.session_id,
-            "session_state": self.session_state,
+            "session_state": done.session_state or self.session_state,
             "cost_usd": done.cost_usd,
             "duration_ms": done.duration_ms,
         }

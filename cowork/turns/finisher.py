@@ -140,6 +140,7 @@ def _outcome_of(turn: Turn, result: Result | None, error: CoworkError | None) ->
         usage_by_model=said.usage_by_model,
         permission_denials=list(said.permission_denials) or None,
         files_changed=list(said.files_changed) or None,
+        session_state=turn.session_state,
     )
     if is_serializable(done):
         return TurnOutcome(done, error)

@@ -22,9 +22,6 @@ from cowork.dialects.errors import (
 )
 from cowork.errors import CoworkError, InvalidValue
 
-# Whether the client's own retries help: it does what this says, whatever the status.
-SHOULD_RETRY = "x-should-retry"
-
 
 class Shape(Enum):
     """Whose errors a client reads."""
@@ -97,5 +94,6 @@ def _reply(
     else:
         reply = jsonify(openai_error(row, message, code, param))
     reply.status_code = status
-    reply.headers[SHOULD_RETRY] = "true" if _may_ask_again(row) else "false"
+    # The client's own retries do what this says, whatever the status.
+    reply.headers["x-should-retry"] = "true" if _may_ask_again(row) else "false"
     return reply

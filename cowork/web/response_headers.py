@@ -12,6 +12,7 @@ from flask.globals import request_ctx
 EXPOSED = (
     *("Idempotent-Replayed", "Retry-After", "X-Request-ID", "X-Turn-ID"),
     *("request-id", "x-should-retry", "X-Cowork-Project", "X-Session-State", "X-Cowork-Ignored"),
+    "X-Error-Code",
 )
 # SDKs send a dozen headers of their own.
 MAX_HEADER_NAMES = 64

@@ -157,7 +157,7 @@ _FOR_BROWSERS = re.compile(
 
 
 def test_fault_w7_every_header_that_a_reply_is_given_is_exposed_or_the_browsers_own() -> None:
-    sources = [ROOT / "cowork" / "app.py", *(ROOT / "cowork" / "web").glob("*.py")]
+    sources = [ROOT / "cowork" / "app.py", *(ROOT / "cowork" / "web").rglob("*.py")]
     given = {
         name
         for source in sources

@@ -22,6 +22,8 @@ def test_a_completion(via: Gunicorn, project: str, places: Places) -> None:
     reply = complete(via, "[[words 5]]", headers=of(project))
     assert reply.json()["choices"][0]["message"]["content"] == "w1 w2 w3 w4 w5"
     turn = reply.json()["cowork"]["turn_id"]
+    assert reply.headers["X-Session-State"] == "continued"
+    assert reply.json()["cowork"]["session_state"] == "continued"
     assert places.home.get(f"/turns/{turn}").json()["message"] == "w1 w2 w3 w4 w5"
     assert places.starts(project) == 1
 

@@ -9,15 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import orjson
-from flask import Flask, Response, request
-from flask.globals import app_ctx, request_ctx
-from marshmallow import ValidationError
+from flask import Response, request
+from flask.globals import app_ctx
 
-from cowork.claude.launch_options import LaunchOptions
-from cowork.claude.turn_options import TurnOptions
 from cowork.dialects.answer_head import DEFAULT_MODEL, AnswerHead
 from cowork.dialects.outcomes import outcome_of
 from cowork.dialects.placement import Placements
@@ -25,29 +21,20 @@ from cowork.dialects.renderer import Renderer
 from cowork.dialects.request import DialectRequest
 from cowork.errors import CoworkError, InvalidValue, ModelNotFound
 from cowork.events import Done, Failed
-from cowork.model import Project
-from cowork.turns.continuation import Continuation
-from cowork.turns.question import Question, digest_of
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
-from cowork.web.attachments import Attachments
 from cowork.web.dialects.caller import on_busy_of, with_headers
+from cowork.web.dialects.questions import question_of
+from cowork.web.dialects.reply_headers import tell_ignored, tell_session, tell_state
 from cowork.web.dialects.request_key import RequestKey
 from cowork.web.disconnects import Disconnects
-from cowork.web.error_shapes import shape_of
-from cowork.web.fields import MAX_OBJECT_BYTES
 from cowork.web.key_revocation import LAST_FRAMES
-from cowork.web.problems import ClientClosedRequest, faults_of
+from cowork.web.problems import ClientClosedRequest
 from cowork.web.request_parsing import read_json
 from cowork.web.sse import HEADERS, Stream
 from cowork.web.streams import Streams
 from cowork.web.transfer_limits import release_body
 from cowork.web.turn_end import given_up, wait_for_end
-
-_ATTACHMENTS = Attachments()
-STATE_HEADER = "X-Session-State"
-# What the Chat API is told of who asks, as by `/ask_question`.
-_DEFAULT_USER, _MESSAGE_TYPE = "default_user", "@xo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +75,12 @@ class Asking:
             key = RequestKey.of(request, body, asked)
         except orjson.JSONEncodeError as fault:
             raise InvalidValue("is nested too deeply", field="messages") from fault
-        if asked.ignored:
-            _tell({"X-Cowork-Ignored": ", ".join(asked.ignored)})
+        tell_ignored(asked.ignored)
         turn = key.find(self._turn_service.replays)
         if turn is not None:
             state = "new" if turn.is_new_session else "continued"
             app_ctx.g.replayed = True
-            _tell_place(turn.project, state)
+            tell_session(turn.project, state)
         else:
             turn, state = self._ask(asked, key)
         release_body()
@@ -104,11 +90,11 @@ class Asking:
     def _ask(self, asked: DialectRequest, key: RequestKey) -> tuple[Turn, str]:
         """A new turn, and what becomes of its session."""
         placement = self._placements.place(app_ctx.g.owner, asked)
-        _tell_place(placement.project, placement.state)
+        tell_session(placement.project, placement.state)
         try:
             turn, app_ctx.g.replayed = self._turn_service.ask(
                 placement.project,
-                self._question(asked, placement.continuation),
+                question_of(asked, placement.continuation, approvals=self._approves()),
                 on_busy=on_busy_of(request),
                 key=key.idempotency_key,
             )
@@ -119,26 +105,9 @@ class Asking:
         key.remember(self._turn_service.replays, turn)
         return turn, placement.state
 
-    def _question(self, asked: DialectRequest, continuation: Continuation) -> Question:
-        return Question(
-            text=asked.question,
-            user_id=asked.scope or _DEFAULT_USER,
-            message_type=_MESSAGE_TYPE,
-            streaming=asked.is_streaming,
-            events=tuple(sorted(asked.events)),
-            digest=digest_of(asked.question),
-            blocks=_blocks_of(asked),
-            turn_options=TurnOptions(model=asked.cli_model, effort=asked.effort),
-            options=LaunchOptions(
-                system_prompt=asked.system_prompt,
-                output_schema=_schema_of(asked),
-                permission_mode=asked.permission_mode,
-                approvals=self._turn_service.checks.approves(None),
-                todo="todo" in asked.events,
-            ),
-            api=asked.api,
-            continuation=continuation,
-        )
+    def _approves(self) -> bool:
+        """Whether turns ask a person, which no client of another API says."""
+        return self._turn_service.checks.approves(None)
 
     def wait(self, begun: Begun) -> Done:
         """The turn's end, which has an answer; raises its error, and `ClientClosedRequest`."""
@@ -147,10 +116,10 @@ class Asking:
         try:
             with _telling_asked(turn):
                 wait_for_end(turn, self._disconnects)
-                _tell_state(turn)
                 done = turn.done
                 if done is None or not _has_answer(begun):
                     raise turn.error or ClientClosedRequest
+                tell_state(done.session_state)
                 return done
         finally:
             turn.remove_reader()
@@ -173,7 +142,7 @@ class Asking:
         with _telling_asked(begun.turn):
             try:
                 stream.start(self._first_event_wait)
-                _tell_state(begun.turn)
+                tell_state(begun.turn.session_state)
             except CoworkError:
                 if not _has_answer(begun):
                     raise
@@ -221,56 +190,6 @@ def _head_of(turn: Turn, asked: DialectRequest, state: str) -> AnswerHead:
     )
 
 
-def _blocks_of(asked: DialectRequest) -> tuple[dict[str, Any], ...]:
-    """What is attached, checked, as the CLI takes it; raises `InvalidValue`."""
-    if not asked.attachments:
-        return ()
-    try:
-        return tuple(_ATTACHMENTS.deserialize(list(asked.attachments)))
-    except ValidationError as fault:
-        found = faults_of(fault)[0]
-        raise InvalidValue(found["msg"], field="messages") from fault
-
-
-def _schema_of(asked: DialectRequest) -> str | None:
-    if asked.output_schema is None:
-        return None
-    written = orjson.dumps(asked.output_schema)
-    if len(written) > MAX_OBJECT_BYTES:
-        field = "tools" if asked.forced_tool is not None else "response_format"
-        raise InvalidValue(f"the schema may have {MAX_OBJECT_BYTES} bytes", field=field)
-    return written.decode()
-
-
 def _no_such_model(asked: DialectRequest) -> ModelNotFound:
     sentence = f"no model is named {asked.cli_model!r}: GET /v1/models lists them"
     return ModelNotFound(sentence, field="model")
-
-
-def _tell_place(project: Project, state: str) -> None:
-    """Tell which project it is, nothing where it has no name, and what becomes of its session."""
-    _tell({"X-Cowork-Project": quote(project.told_name or ""), STATE_HEADER: state})
-
-
-def _tell_state(turn: Turn) -> None:
-    """Tell what has become of the session, where it is not what was thought."""
-    if turn.session_state is not None:
-        _tell({STATE_HEADER: turn.session_state})
-
-
-def _tell(headers: dict[str, str]) -> None:
-    """Send these headers with the reply, whatever that is."""
-    kept = app_ctx.g
-    kept.dialect_headers = {**kept.get("dialect_headers", {}), **headers}
-
-
-def register(app: Flask) -> None:
-    """Give each reply to other APIs' clients the headers that they look for."""
-
-    @app.after_request
-    def finish(reply: Response) -> Response:
-        kept = app_ctx.g
-        if shape_of(request_ctx.request) is not None:
-            reply.headers["request-id"] = kept.request_id
-            reply.headers.update(kept.get("dialect_headers", {}))
-        return reply
