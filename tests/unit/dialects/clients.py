@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
@@ -95,8 +94,3 @@ class Conversation:
             case "begin":
                 self.said.clear()
         return step.question
-
-
-def plain(texts: Sequence[str]) -> list[str]:
-    """The texts as they are compared: white space does not count, nor do empty ones."""
-    return [found for text in texts if (found := " ".join(text.split()))]

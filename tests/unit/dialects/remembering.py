@@ -5,7 +5,7 @@ told to.  What the model is sent of a conversation is what such a session holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,11 +26,10 @@ from cowork.stores.memory.store import MemoryStore
 from cowork.stores.protocol import Store
 from cowork.turns.question import Question
 from cowork.turns.turn import Turn
+from tests.transcripts import rows_of, said_in
 from tests.unit.turns.broken_parts import Process, Processes, Server, ended
 
 READ_LIMIT = 2**24
-_BEGIN = "<earlier_conversation>\nThe session of this conversation was lost."
-_END = "\n</earlier_conversation>"
 
 
 class RememberingCli:
@@ -44,14 +43,8 @@ class RememberingCli:
     def has(self, cwd: str, session_id: str) -> bool:
         return self.transcripts.size(cwd, session_id) is not None
 
-    def rows(self, cwd: str, session_id: str) -> list[dict[str, Any]]:
-        if not self.has(cwd, session_id):
-            return []
-        _, data = self.transcripts.read(cwd, session_id, 0, READ_LIMIT)
-        return [json.loads(line) for line in data.splitlines()]
-
     def add(self, cwd: str, session_id: str, role: str, content: Any, uuid: str) -> None:
-        rows = self.rows(cwd, session_id)
+        rows = rows_of(self._data(cwd, session_id))
         message = {"role": role, "content": content, "id": f"msg-{uuid}"}
         row = {"type": role, "uuid": uuid, "message": message, "sessionId": session_id}
         row["parentUuid"] = rows[-1]["uuid"] if rows else None
@@ -62,25 +55,12 @@ class RememberingCli:
 
     def said(self, cwd: str, session_id: str) -> list[str]:
         """All that the model has been sent of a session and has answered, in its order."""
-        found: list[str] = []
-        for row in self.rows(cwd, session_id):
-            content = row["message"]["content"]
-            if row["type"] == "user":
-                found += _told_in(content)
-            else:
-                found += [block["text"] for block in content]
-        return found
+        return said_in(self._data(cwd, session_id))
 
-
-def _told_in(prompt: str) -> Iterator[str]:
-    """The texts of a question: of what was said before, where that is told, and its own."""
-    if prompt.startswith(_BEGIN):
-        told, _, prompt = prompt.removeprefix(_BEGIN).partition(_END)
-        prompt = prompt.lstrip()
-        for line in told.splitlines()[1:]:
-            exchange = json.loads(line)
-            yield from (exchange["question"], exchange["answer"])
-    yield prompt
+    def _data(self, cwd: str, session_id: str) -> bytes:
+        if not self.has(cwd, session_id):
+            return b""
+        return self.transcripts.read(cwd, session_id, 0, READ_LIMIT)[1]
 
 
 class RememberingProcess(Process):

@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 
 from cowork.turns.turn import Turn
-from tests.unit.dialects.clients import CLIENTS, EVERYBODY, STEPS, Conversation, Step, plain
+from tests.transcripts import plain
+from tests.unit.dialects.clients import CLIENTS, EVERYBODY, STEPS, Conversation, Step
 from tests.unit.dialects.remembering import RememberingServer
 from tests.unit.turns.broken_parts import ended
 
