@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cowork.dialects import body as fields
@@ -93,19 +93,18 @@ def _messages_in(given: Mapping[str, Any]) -> tuple[list[str], list[Said]]:
 
 def _with_calls(message: Mapping[str, Any], content: Content) -> Content:
     """The content, and as text what tools the message calls."""
-    calls = message.get("tool_calls")
-    legacy = message.get("function_call")
-    found = (
-        [each.get("function") for each in calls if isinstance(each, dict)]
-        if isinstance(calls, list)
-        else []
-    )
-    texts = [
+    given, legacy = message.get("tool_calls"), message.get("function_call")
+    if not given and not legacy:
+        return content
+    calls = [each.get("function") for each in _listed(given) if isinstance(each, dict)]
+    texts = [content.text] if content.text else []
+    texts += [
         call_text(each.get("name"), each.get("arguments"))
-        for each in (*found, legacy)
+        for each in (*calls, legacy)
         if isinstance(each, dict)
     ]
-    if not texts:
-        return content
-    said = [content.text] if content.text else []
-    return Content("\n\n".join((*said, *texts)), content.attachments)
+    return Content("\n\n".join(texts), content.attachments)
+
+
+def _listed(given: object) -> Sequence[Any]:
+    return given if isinstance(given, list) else ()
