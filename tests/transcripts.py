@@ -22,7 +22,7 @@ def said_in(data: bytes) -> list[str]:
     for row in rows_of(data):
         content = row.get("message", {}).get("content")
         if row["type"] == "user" and isinstance(content, str):
-            found += _told_in(content)
+            found += told_in(content)
         elif row["type"] == "assistant":
             found += [block["text"] for block in content if block["type"] == "text"]
     return found
@@ -39,7 +39,8 @@ def plain(texts: list[str]) -> list[str]:
     return [found for text in texts if (found := " ".join(text.split()))]
 
 
-def _told_in(prompt: str) -> Iterator[str]:
+def told_in(prompt: str) -> Iterator[str]:
+    """The texts of a question: of what was said before, where that is told, and its own."""
     if prompt.startswith(_BEGIN):
         told, _, prompt = prompt.removeprefix(_BEGIN).partition(_END)
         for line in told.splitlines()[1:]:
