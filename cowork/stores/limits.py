@@ -19,6 +19,8 @@ HISTORY_TEXT = 8 * 1024
 HISTORY_SIZE = 64 * 1024
 # How long a turn is kept whose process was lost, and one that came with a key; seconds.
 LOST_KEEP = KEY_KEEP = 24 * 3600.0
+# A key that takes another's place: every request of an SDK has one, for its retries.
+LATEST_KEY_KEEP = 2 * 3600.0
 # The largest log of a turn that a store keeps, compressed; bytes.
 LOG_SIZE = 16 * 2**20
 # Of a page of turns: the bytes of their records, of which there is one at least, and how many

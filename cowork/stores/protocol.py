@@ -136,7 +136,8 @@ class TurnStore(Protocol):
     def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool = False) -> None:
         """What came with this key was said to that turn, for `KEY_KEEP` seconds at least.
 
-        Nothing changes where the key has a turn, unless this one `replaces` it.
+        Nothing changes where the key has a turn, unless this one `replaces` it, which is for
+        `LATEST_KEY_KEEP` seconds, or as long as the turn is kept.
         """
 
     def forget_turns(self, project: Project) -> None:

@@ -19,6 +19,7 @@ from cowork.model import (
 )
 from cowork.stores.limits import (
     KEY_KEEP,
+    LATEST_KEY_KEEP,
     LOST_KEEP,
     TURN_PAGE_BYTES,
     TURN_PAGE_SCANNED,
@@ -134,7 +135,7 @@ class RedisTurns:
 
     def bind_key(self, key: TurnKey, turn_id: str, *, replaces: bool) -> None:
         # It goes by itself, since its turn may have another.
-        keep_ms = round(KEY_KEEP * 1000)
+        keep_ms = round((LATEST_KEY_KEEP if replaces else KEY_KEEP) * 1000)
         arguments = [f"{key.owner}\0{key.key}", turn_id, key.digest, keep_ms, int(replaces)]
         self._run(turn_scripts.BIND_KEY, arguments)
 

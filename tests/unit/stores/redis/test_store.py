@@ -12,7 +12,7 @@ from redis import exceptions
 
 from cowork.errors import OutboxFull, StoreUnavailable
 from cowork.log import register_secret
-from cowork.model import TurnFilter, XoToken
+from cowork.model import TurnFilter, TurnKey, XoToken
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.redis import claims, keys, outbox, tickets, turns
@@ -225,6 +225,16 @@ def test_fault_s4_what_an_earlier_server_put_is_counted_when_the_count_is_made_a
     client.delete("cowork:outbox_held")
     with pytest.raises(OutboxFull):
         store.put_turn(record(), question(), None)
+    store.close()
+
+
+def test_what_every_request_of_an_sdk_has_is_kept_for_two_hours_alone(tmp_path):
+    client = fakeredis.FakeRedis()
+    store = RedisStore(client, Encryption(tmp_path / "key"), holder="a")
+    store.bind_key(TurnKey("", "said", "d"), "turn-1")
+    store.bind_key(TurnKey("", "sdk", "d"), "turn-1", replaces=True)
+    assert client.pttl("cowork:key:\0said") > 23 * 3600 * 1000
+    assert 0 < client.pttl("cowork:key:\0sdk") <= 2 * 3600 * 1000
     store.close()
 
 
