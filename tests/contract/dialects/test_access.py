@@ -132,3 +132,12 @@ def test_a_page_may_send_what_its_client_sends(serve: Callable[..., Served]) -> 
     for name in ("request-id", "x-should-retry", "X-Cowork-Project", "X-Session-State"):
         assert name in exposed
     assert "X-Cowork-Ignored" in exposed
+
+
+def test_too_many_wrong_keys_are_told_so(serve: Callable[..., Served]) -> None:
+    served = serve(COWORK_API_KEYS=f"me={KEY}")
+    for _ in range(30):
+        assert send(served, "GET", "/v1/models", headers={"x-api-key": "no"}).status_code == 401
+    reply = send(served, "GET", "/v1/models", headers={"x-api-key": "no"})
+    assert refused(reply, 429, "rate_limit_error")["code"] == "too_many_attempts"
+    assert int(reply.headers["retry-after"]) >= 1

@@ -105,3 +105,11 @@ def test_the_requests_line_has_its_turn(gunicorn: Callable[..., Gunicorn]) -> No
     assert line["request_id"] == reply.headers["request-id"]
     assert (line["status"], line["how"], line["route"]) == (200, "done", PATH)
     assert line["bytes"] == len(reply.content)
+
+
+def test_an_answer_that_was_replaced_is_whole_at_the_end(served: Served) -> None:
+    found = chunks(complete(served, "[[broken 2]] [[words 9]]", stream=True))
+    told = found[-1]["cowork"]["message"]
+    assert told.startswith("Asked again: ")
+    assert text_of(found) != told
+    assert served.get(f"/turns/{found[-1]['cowork']['turn_id']}").json()["message"] == told
