@@ -33,6 +33,7 @@ SUITES = (
     "fairness",
     "beside",
     "many",
+    "dialects",
     "console",
 )
 

@@ -24,6 +24,10 @@ SPARE_WAIT = 20.0
 # A process that has just started is still busy with itself.
 SETTLE = 1.0
 _LAST = re.compile(rb'"done": true.*"success": (true|false)')
+_DONE = re.compile(rb"data: \[DONE\]")
+_CHUNK = re.compile(rb"^data: (\{.*\})", re.MULTILINE)
+# The one before it has the role, and no text.
+_FIRST_CHUNK = b'"delta":{"content":'
 
 
 class Target(Protocol):
@@ -94,21 +98,42 @@ def await_spare(server: Server) -> None:
 
 def stream(server: Server, project: str, question: str) -> Timing:
     """One streamed turn on a connection of its own, from before it is opened."""
-    begun = time.monotonic()
     body = json.dumps({"project_name": project, "question": question})
+    timing, seen = _timed(server, "/ask_question_streaming", body, b'"type": "token"', _LAST)
+    if (last := _LAST.search(seen)) is None or last[1] != b"true":
+        raise RuntimeError(f"the turn failed: {seen[-500:]!r}")
+    return timing
+
+
+def complete(server: Server, messages: list[dict[str, str]]) -> tuple[Timing, str]:
+    """As `stream`, of a chat completion; its answer, too."""
+    body = json.dumps({"messages": messages, "stream": True})
+    timing, seen = _timed(server, "/v1/chat/completions", body, _FIRST_CHUNK, _DONE)
+    chunks = [json.loads(found) for found in _CHUNK.findall(seen)]
+    if any("error" in chunk for chunk in chunks):
+        raise RuntimeError(f"the turn failed: {seen[-500:]!r}")
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    return timing, "".join(delta.get("content") or "" for delta in deltas)
+
+
+def _timed(
+    server: Server, path: str, body: str, first_token: bytes, last: re.Pattern[bytes]
+) -> tuple[Timing, bytes]:
+    """When a stream had its first token and its end, and all of it."""
+    begun = time.monotonic()
     first = None
     seen = b""
     with connect(server.port) as sock:
         sock.settimeout(TURN_LIMIT)
-        sock.sendall(request("/ask_question_streaming", body, close=True))
-        while not (last := _LAST.search(seen)):
+        sock.sendall(request(path, body, close=True))
+        while not last.search(seen):
             block = sock.recv(BLOCK)
             if not block:
                 raise RuntimeError(f"the stream ended early: {seen[-500:]!r}")
             seen += block
-            if first is None and b'"type": "token"' in seen:
+            if first is None and first_token in seen:
                 first = time.monotonic()
         ended = time.monotonic()
-    if last[1] != b"true" or first is None:
+    if first is None:
         raise RuntimeError(f"the turn failed: {seen[-500:]!r}")
-    return Timing((first - begun) * 1000, (ended - begun) * 1000)
+    return Timing((first - begun) * 1000, (ended - begun) * 1000), seen
