@@ -197,7 +197,11 @@ def open_services(
     )
     maintenance.on_released = turn_service.adoption.adopt_parked
     expiry = ConversationExpiry(
-        store, turn_service.deletion.delete, retention=settings.compat_retention
+        store,
+        turn_service.deletion.delete,
+        is_idle=lambda project: turn_service.describe(project).state == "idle",
+        retention=settings.compat_retention,
+        turn_retention=settings.turn_retention,
     )
     recorder.on_unreachable = expiry.add
     services = Services(

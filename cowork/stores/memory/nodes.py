@@ -20,24 +20,25 @@ class MemoryNodes:
     def put(self, node: ConversationNode, now: float) -> Project | None:
         """The unnamed project whose last node had to go for it."""
         owner = node.project.owner
-        self._remove(owner, node.key)
+        replaced = self._remove(owner, node.key)
         found = self._of.setdefault(owner, OrderedDict())
         found[node.key] = node, now
         self._keys[owner, node.turn_id] = node.key
         self._counts[node.project] = self._counts.get(node.project, 0) + 1
         self._size += 1
         if len(found) <= NODES_OF_OWNER and self._size <= NODES_LIMIT:
-            return None
+            return self._unreachable(replaced)
         most = owner
         if self._size > NODES_LIMIT:
             most = max(self._of, key=lambda each: len(self._of[each]))
         dropped, _ = next(iter(self._of[most].values()))
-        self._remove(most, dropped.key)
-        return (
-            dropped.project
-            if dropped.project.is_unnamed and not self.has(dropped.project)
-            else None
-        )
+        return self._unreachable(self._remove(most, dropped.key))
+
+    def _unreachable(self, removed: ConversationNode | None) -> Project | None:
+        """The node's project, where that is unnamed and this was its last."""
+        if removed is None or not removed.project.is_unnamed or self.has(removed.project):
+            return None
+        return removed.project
 
     def has(self, project: Project) -> bool:
         """Whether the project has a node."""
@@ -73,10 +74,10 @@ class MemoryNodes:
         for node in expired:
             self._remove(node.project.owner, node.key)
 
-    def _remove(self, owner: str, key: str) -> None:
+    def _remove(self, owner: str, key: str) -> ConversationNode | None:
         found = self._of.get(owner, OrderedDict())
         if key not in found:
-            return
+            return None
         node, _ = found.pop(key)
         if self._keys.get((owner, node.turn_id)) == key:
             del self._keys[owner, node.turn_id]
@@ -86,3 +87,4 @@ class MemoryNodes:
         if not found:
             del self._of[owner]
         self._size -= 1
+        return node

@@ -15,7 +15,7 @@ end
 # owner, key, project, session, directory, turn; how many nodes an owner may have, and all
 PUT_NODE = f"""{_NODES}
 local owner, key = ARGV[1], ARGV[2]
-delete_node(owner, key)
+local dropped = delete_node(owner, key)
 redis.call('HSET', p .. 'node:' .. owner .. '\\0' .. key,
   'project', ARGV[3], 'session', ARGV[4], 'cwd', ARGV[5], 'turn', ARGV[6])
 redis.call('HSET', p .. 'node_turns', owner .. '\\0' .. ARGV[6], key)
@@ -25,9 +25,10 @@ local count = redis.call('ZCARD', p .. 'nodes:' .. owner)
 redis.call('ZADD', p .. 'node_owners', count, owner)
 local owners, total = redis.call('ZRANGE', p .. 'node_owners', 0, -1, 'WITHSCORES'), 0
 for i = 2, #owners, 2 do total = total + tonumber(owners[i]) end
-if total > tonumber(ARGV[8]) then owner = owners[#owners - 1]
-elseif count <= tonumber(ARGV[7]) then return false end
-local dropped = delete_node(owner, redis.call('ZRANGE', p .. 'nodes:' .. owner, 0, 0)[1])
+if total > tonumber(ARGV[8]) then owner = owners[#owners - 1] end
+if total > tonumber(ARGV[8]) or count > tonumber(ARGV[7]) then
+  dropped = delete_node(owner, redis.call('ZRANGE', p .. 'nodes:' .. owner, 0, 0)[1])
+end
 if dropped and is_unnamed(dropped) and not has_nodes(dropped) then return dropped end
 return false
 """

@@ -18,6 +18,9 @@ _COLUMNS = "name, key, session, cwd, turn"
 def put(connection: sqlite3.Connection, node: ConversationNode, now: float) -> Project | None:
     """The unnamed project whose last node had to go for it."""
     owner = node.project.owner
+    replaced = connection.execute(
+        "SELECT name FROM nodes WHERE owner = ? AND key = ?", (owner, node.key)
+    ).fetchone()
     row = owner, node.project.name, node.key, node.session_id, node.cwd, node.turn_id, now
     connection.execute(
         f"INSERT OR REPLACE INTO nodes (owner, {_COLUMNS}, used)"  # noqa: S608 - constants
@@ -33,11 +36,16 @@ def put(connection: sqlite3.Connection, node: ConversationNode, now: float) -> P
             "SELECT owner FROM nodes GROUP BY owner ORDER BY count(*) DESC LIMIT 1"
         ).fetchone()
     elif owned <= NODES_OF_OWNER:
-        return None
+        return None if replaced is None else _unreachable(connection, owner, *replaced)
     key, name = connection.execute(
         "SELECT key, name FROM nodes WHERE owner = ? ORDER BY used LIMIT 1", (owner,)
     ).fetchone()
     connection.execute("DELETE FROM nodes WHERE owner = ? AND key = ?", (owner, key))
+    return _unreachable(connection, owner, name)
+
+
+def _unreachable(connection: sqlite3.Connection, owner: str, name: str) -> Project | None:
+    """The project of a node that is gone, where it is unnamed and that was its last."""
     project = Project(owner, name)
     return project if project.is_unnamed and not _has(connection, project) else None
 

@@ -118,6 +118,17 @@ class NodeBehaviour:
         assert store.put_node(node(5)) == unnamed
         assert store.put_node(node(6)) is None  # of a project with a name
 
+    def test_the_unnamed_project_whose_last_node_is_replaced_is_told(self, store: Store) -> None:
+        one, other = Project.unnamed("ann", "1"), Project.unnamed("ann", "2")
+        assert store.put_node(node(1, one)) is None
+        assert store.put_node(node(2, one)) is None
+        assert store.put_node(replace(node(1, other), key="key-1")) is None  # it has another
+        assert store.put_node(replace(node(1, other), key="key-2")) == one
+        assert store.put_node(replace(node(3, other), key="key-2")) is None  # it has this one
+        assert store.put_node(replace(node(3), key="key-1")) is None
+        assert store.put_node(replace(node(3), key="key-2")) == other
+        assert store.put_node(replace(node(4, one), key="key-2")) is None  # of a name
+
     def test_a_node_that_is_not_used_expires(self, store: Store) -> None:
         store.put_node(node(1))
         store.put_node(node(2))
