@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,8 @@ from cowork.stores import open_store
 from cowork.stores.protocol import StoreUnusable
 from cowork.stores.sqlite.schema import APPLICATION, VERSION
 
+# Tables whose rows name the directory of a session.
+_WITH_DIRECTORIES = ("sessions", "nodes")
 _COUNTED = ("sessions", "turns", "outbox", "dead_letters", "approvals", "usage", "token")
 # Another process may be writing its log back.
 _PATIENCE_S = 30.0
@@ -91,9 +94,9 @@ def prepare(path: Path, key_file: Path, moved: Iterable[tuple[str, str]]) -> Non
         finally:
             store.close()
         with closing(sqlite3.connect(path, timeout=_PATIENCE_S)) as connection, connection:
-            for old, new in moved:
+            for (old, new), table in product(moved, _WITH_DIRECTORIES):
                 connection.execute(
-                    "UPDATE sessions SET cwd = ? || substr(cwd, ?)"
+                    f"UPDATE {table} SET cwd = ? || substr(cwd, ?)"  # noqa: S608 - constants
                     " WHERE cwd = ? OR substr(cwd, 1, ?) = ?",
                     (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
                 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cowork.claude.transcript import folder_name
-from cowork.model import XoToken
+from cowork.model import ConversationNode, XoToken
 from cowork.operations import disk
 from cowork.operations.backup import backup
 from cowork.operations.errors import OperationFailed
@@ -49,6 +49,7 @@ def put_session(places: Places) -> None:
     claim = store.claim(P)
     assert claim is not None
     assert store.put_session(session(P, cwd=str(places.workspace)), claim)
+    store.put_node(ConversationNode(P, "key", ID, str(places.workspace), "turn-1"))
     store.put_turn(record(holder="h/1:2:3"), None, None)
     store.put_token(TOKEN)
     store.close()
@@ -212,6 +213,9 @@ def test_a_restored_store_and_transcripts_name_the_new_workspace(
     found = store.session(P)
     assert found is not None
     assert (found.id, found.cwd, found.created) == (ID, str(new.workspace), NOW)
+    node = store.node(P.owner, "key")
+    assert node is not None
+    assert (node.session_id, node.cwd) == (ID, str(new.workspace))
     lost = store.turn("", "turn-1")
     assert lost is not None
     assert lost[0].state == "failed", "nobody runs it any more"
