@@ -38,6 +38,7 @@ THREATS = {
     29: "what a model or a server writes acts on a terminal, or a key is printed there",
     30: "figures are read by whom they are not for",
     31: "a client of another API gets what our own endpoints would not give",
+    32: "a session is reached by guessing what was said in it",
 }
 
 
