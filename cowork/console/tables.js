@@ -142,7 +142,7 @@ class ProcessesView {
   #row(each, most) {
     const fill = h("span");
     fill.style.transform = `scaleX(${(each.memory_bytes ?? 0) / most})`;
-    const project = each.project === null ? h("span.soft", {}, "nobody's yet") : h("a", { href: `#/chat/${encodeURIComponent(each.project)}` }, each.project);
+    const project = each.project === null ? h("span.soft", {}, each.unnamed ? "without a name" : "nobody's yet") : h("a", { href: `#/chat/${encodeURIComponent(each.project)}` }, each.project);
     const end = each.state === "idle" || each.state === "spare" ? button("End", () => this.#end(each), "quiet.small") : null;
     return h(
       "tr",
@@ -160,7 +160,7 @@ class ProcessesView {
   async #end(each) {
     try {
       await client.endProcess(each.id);
-      toast(each.project ? "Ended; the next question resumes the session" : "Ended");
+      toast(each.project || each.unnamed ? "Ended; the next question resumes the session" : "Ended");
     } catch (fault) {
       toast(fault.message);
     }

@@ -176,6 +176,9 @@ class Attempts:
         if not session.incomplete or process.turns:
             return []
         turn.set_session(session.id, recovered=True)
+        continuation = turn.question.continuation
+        if continuation is not None and not continuation.goes_on:
+            return list(continuation.earlier)
         return self._store.history(turn.project)
 
     def _send(

@@ -80,7 +80,9 @@ def test_exit_statuses_tell_what_went_wrong_and_nothing_shows_the_key(shell: She
     assert told.returncode == 6
 
 
-def test_what_is_listed_is_lines_for_people_and_objects_for_programs(shell: Shell) -> None:
+def test_what_is_listed_is_lines_for_people_and_objects_for_programs(
+    shell: Shell, stage: Stage
+) -> None:
     shell.pipe("ask", "[[say first]]", "-p", "listed")
     forked = shell.json("fork", "listed", "listed-2")
     assert forked["project_id"] == "listed-2"
@@ -95,7 +97,12 @@ def test_what_is_listed_is_lines_for_people_and_objects_for_programs(shell: Shel
     assert "first" in lines
     assert shell.json("approvals") == {"approvals": [], "count": 0}
     assert "listed" in {each["project"] for each in shell.json("top")["processes"]}
-    assert "at most" in shell.pipe("top").stdout
+    asked = {"messages": [{"role": "user", "content": "[[say hi]]"}]}
+    reply = stage.server.post("/v1/chat/completions", asked, headers={"X-API-Key": KEY})
+    assert reply.status_code == 200, reply.text
+    shown = shell.pipe("top").stdout
+    assert "at most" in shown
+    assert "(without a name)" in shown
     assert shell.json("health")["ready"] is True
     assert "✓  questions  are answered" in shell.pipe("health").stdout
     assert shell.pipe("interrupt", "listed").stderr == "Nothing runs for listed\n"

@@ -106,7 +106,8 @@ def _show(run: Run, each: Mapping[str, Any]) -> None:
         if is_pending
         else f"{each.get('decision')} by {each.get('decided_by')}"
     )
-    head = (one_line(str(each.get("project_id"))), "bold"), (f"  {one_line(how)}", "dim")
+    project = one_line(str(each.get("project_id") or "(without a name)"))
+    head = (project, "bold"), (f"  {one_line(how)}", "dim")
     out.print(Text(clean(str(each.get("id"))), "yellow"))
     out.print(Text.assemble("  ", *head))
     given = each.get("input")

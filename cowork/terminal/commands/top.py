@@ -81,8 +81,9 @@ def _place(process: Mapping[str, Any]) -> tuple[int, str]:
 
 def _row(process: Mapping[str, Any]) -> dict[str, str]:
     project = process.get("project")
+    nobody = "(without a name)" if process.get("unnamed") else "(nobody's yet)"
     return {
-        "project": one_line(str(project)) if project is not None else "(nobody's yet)",
+        "project": one_line(str(project)) if project is not None else nobody,
         "state": one_line(str(process.get("state"))),
         "pid": str(process.get("pid")),
         "age": span(number(process.get("age_seconds")) or 0.0),
