@@ -44,7 +44,7 @@ from cowork.telemetry.metrics import Metrics
 from cowork.telemetry.prometheus import PrometheusMetrics
 from cowork.telemetry.shared import SharedMetrics
 from cowork.telemetry.traceparent import Traces
-from cowork.turns.approvals import ApprovalPolicy, Approvals
+from cowork.turns.approvals.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.checkpoints import Checkpoints
 from cowork.turns.conversation_expiry import ConversationExpiry

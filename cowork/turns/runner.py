@@ -22,7 +22,8 @@ from cowork.errors import ClaudeFailed, CoworkError, StoreUnavailable, WorkerLos
 from cowork.log import logger
 from cowork.model import Approval, Claim, Session
 from cowork.stores.protocol import Store
-from cowork.turns.approvals import Approvals
+from cowork.turns.approvals.approvals import Approvals
+from cowork.turns.approvals.turn_approvals import Parked, TurnApprovals
 from cowork.turns.attempt import Attempts
 from cowork.turns.begin_continued import begin_continued
 from cowork.turns.claims import release_claim, wait_for_claim
@@ -39,7 +40,6 @@ from cowork.turns.sessions import with_given_up
 from cowork.turns.steering import Steering
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
-from cowork.turns.turn_approvals import Parked, TurnApprovals
 from cowork.turns.turn_limits import TurnMeter, is_metered
 
 log = logger(__name__)

@@ -18,7 +18,7 @@ from cowork.runtime.quota import Quota
 from cowork.stores.protocol import Store
 from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.adoption import Adoption
-from cowork.turns.approvals import Approvals
+from cowork.turns.approvals.approvals import Approvals
 from cowork.turns.interrupts import Interrupts
 from cowork.turns.outcome import State, interrupted
 from cowork.turns.policy import TurnPolicy

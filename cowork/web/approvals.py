@@ -9,8 +9,8 @@ from flask import g, request
 
 from cowork.errors import Forbidden
 from cowork.model import Approval
-from cowork.turns.approval_answers import Answer
-from cowork.turns.approvals import Approvals, Caller
+from cowork.turns.approvals.answers import Answer
+from cowork.turns.approvals.approvals import Approvals, Caller
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.client_address import ClientAddresses
 from cowork.web.schemas.approvals import ApprovalBody, ApprovalReply, ApprovalsQuery, ApprovalsReply

@@ -30,7 +30,7 @@ from cowork.runtime.quota import Quota
 from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
-from cowork.turns.approvals import ApprovalPolicy, Approvals
+from cowork.turns.approvals.approvals import ApprovalPolicy, Approvals
 from cowork.turns.attempt import Attempts
 from cowork.turns.checkpoints import Checkpoints
 from cowork.turns.conversations import Conversations

@@ -16,7 +16,7 @@ from cowork.claude.stream_json.permissions import (
 )
 from cowork.errors import InvalidValue
 from cowork.model import Approval, Project
-from cowork.turns.approval_answers import NOT_ALLOWED, Answer, answer_for_cli
+from cowork.turns.approvals.answers import NOT_ALLOWED, Answer, answer_for_cli
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = {"questions": [{"question": "Which?"}, {"question": "Why?"}]}

@@ -23,23 +23,23 @@ from cowork.runtime.condition import PredicateCondition
 from cowork.stores.protocol import Store
 from cowork.telemetry.catalogue import APPROVAL_WAIT, APPROVALS
 from cowork.telemetry.metrics import NO_METRICS, Metrics
-from cowork.turns.approval_answers import NOBODY, NOT_ALLOWED
-from cowork.turns.approval_requests import (
+from cowork.turns.approvals.answers import NOBODY, NOT_ALLOWED
+from cowork.turns.approvals.process_work import ProcessWork
+from cowork.turns.approvals.recall import Recall
+from cowork.turns.approvals.requests import (
     await_written,
     can_be_shown,
     is_told,
     new_approval,
     requested,
 )
-from cowork.turns.earlier_work import EarlierWork
-from cowork.turns.process_work import ProcessWork
-from cowork.turns.recall import Recall
-from cowork.turns.stored_approvals import (
+from cowork.turns.approvals.stored import (
     UNAVAILABLE,
     StoredApprovals,
     expires_at,
     log_resolution,
 )
+from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.turn import Turn
 
 log = logger(__name__)

@@ -25,11 +25,11 @@ from cowork.log import logger
 from cowork.model import Approval, Decision, Resolution
 from cowork.stores.protocol import Store
 from cowork.telemetry.metrics import NO_METRICS, Metrics
-from cowork.turns.approval_answers import NOBODY, Answer, answer_for_cli
+from cowork.turns.approvals.answers import NOBODY, Answer, answer_for_cli
+from cowork.turns.approvals.turn_approvals import TurnApprovals
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.turn import Turn
-from cowork.turns.turn_approvals import TurnApprovals
 
 log = logger(__name__)
 

@@ -12,7 +12,7 @@ from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.model import Approval, Decision, Resolution
 from cowork.stores.protocol import Store
-from cowork.turns.approval_answers import NOBODY, NOT_ALLOWED
+from cowork.turns.approvals.answers import NOBODY, NOT_ALLOWED
 
 log = logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Approvals: what turns wait for a person to allow, and what people answer."""
