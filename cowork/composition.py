@@ -53,7 +53,6 @@ from cowork.turns.finisher import TurnFinisher
 from cowork.turns.forks import Forks
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
-from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
@@ -61,7 +60,8 @@ from cowork.turns.reporter import TurnReporter
 from cowork.turns.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.turns.transcript_sync import TranscriptSync
-from cowork.turns.workers import SelfDescription, connect_workers, free_of
+from cowork.turns.workers.process_directory import ProcessDirectory
+from cowork.turns.workers.workers import SelfDescription, connect_workers, free_of
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
 from cowork.xo.login import AuthSession, XoLogin

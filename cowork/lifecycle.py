@@ -30,10 +30,10 @@ from cowork.telemetry.shared import SharedMetrics
 from cowork.turns.conversation_expiry import ConversationExpiry
 from cowork.turns.conversations import Conversations
 from cowork.turns.maintenance import StoreMaintenance
-from cowork.turns.process_directory import ProcessDirectory
 from cowork.turns.removals import Removals
 from cowork.turns.service import TurnService
-from cowork.turns.workers import SelfDescription, Workers
+from cowork.turns.workers.process_directory import ProcessDirectory
+from cowork.turns.workers.workers import SelfDescription, Workers
 from cowork.upstream.http import UpstreamClient
 from cowork.xo.login import XoLogin
 

@@ -6,12 +6,12 @@ from cowork.errors import ShuttingDown
 from cowork.log import logger
 from cowork.model import TurnRecord
 from cowork.stores.protocol import Store
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.queues import ProjectQueues
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.records import adopted_turn
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.commands import RemoteTurns
+from cowork.turns.remote.publisher import LogPublisher
 
 log = logger(__name__)
 

@@ -10,7 +10,7 @@ from cowork.stores.protocol import Store
 from cowork.turns.outcome import State, interrupted, unreachable
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.commands import RemoteTurns
 from cowork.turns.stopping import STOP_TIMEOUT_S
 from cowork.turns.turn import Turn
 

@@ -23,13 +23,13 @@ from cowork.turns.interrupts import Interrupts
 from cowork.turns.outcome import State, interrupted
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.project_state import ProjectState
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.question_checks import QuestionChecks
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.commands import RemoteTurns
+from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.removals import Removals
 from cowork.turns.replays import Replays

@@ -11,7 +11,7 @@ from cowork.stores.protocol import Store
 from cowork.turns.queues import ProjectQueues
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.commands import RemoteTurns
 from cowork.turns.removals import Removals
 from cowork.turns.stopping import stop_and_wait
 

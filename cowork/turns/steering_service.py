@@ -13,12 +13,12 @@ from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.turns.outcome import unreachable
 from cowork.turns.policy import TurnPolicy
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import digest_of
 from cowork.turns.queues import ProjectQueues
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.commands import RemoteTurns
+from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.steers import Steer, check_same
 from cowork.turns.turn import Turn
 

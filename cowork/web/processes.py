@@ -9,7 +9,7 @@ from flask import g
 
 from cowork.claude.pool.slot import ProcessInfo
 from cowork.settings.api_keys import Operators
-from cowork.turns.process_directory import ProcessDirectory
+from cowork.turns.workers.process_directory import ProcessDirectory
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.schemas.base import MessageReply
 from cowork.web.schemas.problems import ProblemReply

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cowork.model import Project, WorkerInfo
-from cowork.turns.assignments import Assignments
+from cowork.turns.remote.assignments import Assignments
 from tests.unit.turns.other_workers import Hub
 
 P = Project("", "p")

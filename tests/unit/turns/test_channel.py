@@ -14,8 +14,8 @@ from cowork.errors import (
     WorkerUnreachable,
 )
 from cowork.model import PublishedEvents
-from cowork.turns import channel as channels
-from cowork.turns.channel import Channel
+from cowork.turns.remote import channel as channels
+from cowork.turns.remote.channel import Channel
 from tests.serving import wait_for
 from tests.unit.turns.other_workers import Hub
 

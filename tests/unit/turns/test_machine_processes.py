@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cowork.model import WorkerInfo
-from cowork.turns import machine_processes
-from cowork.turns.channel import Channel
-from cowork.turns.machine_processes import MachineProcesses
+from cowork.turns.remote.channel import Channel
+from cowork.turns.workers import machine_processes
+from cowork.turns.workers.machine_processes import MachineProcesses
 from tests.unit.turns.other_workers import Hub
 
 

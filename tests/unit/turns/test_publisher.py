@@ -8,10 +8,10 @@ import pytest
 
 from cowork.events import Done, Status, Token, TokenBatch
 from cowork.model import Project
-from cowork.turns import publisher as publishers
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import Question
 from cowork.turns.records import _log_of
+from cowork.turns.remote import publisher as publishers
+from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 from tests.serving import wait_for

@@ -10,15 +10,15 @@ from cowork.claude.pool.slot import PoolCounts, PoolLoad
 from cowork.model import WorkerInfo
 from cowork.stores.worker_protocol import WorkerStore
 from cowork.telemetry.metrics import NO_METRICS, Metrics
-from cowork.turns.assignments import Assignments
-from cowork.turns.channel import Channel
-from cowork.turns.command_handlers import CommandHandlers
-from cowork.turns.machine_processes import MachineProcesses
-from cowork.turns.process_directory import ProcessDirectory
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.assignments import Assignments
+from cowork.turns.remote.channel import Channel
+from cowork.turns.remote.commands import RemoteTurns
+from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.service import TurnService
+from cowork.turns.workers.command_handlers import CommandHandlers
+from cowork.turns.workers.machine_processes import MachineProcesses
+from cowork.turns.workers.process_directory import ProcessDirectory
 
 
 @dataclass(slots=True)

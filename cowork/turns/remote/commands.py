@@ -20,14 +20,14 @@ from cowork.log import logger, request_id, traceparent
 from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.stores.worker_protocol import WorkerStore
-from cowork.turns.assignments import Assignments
-from cowork.turns.channel import Body, Channel
 from cowork.turns.outcome import State
 from cowork.turns.project_state import ProjectState
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy
 from cowork.turns.registry import TurnRegistry
-from cowork.turns.remote_reading import RemoteReading
+from cowork.turns.remote.assignments import Assignments
+from cowork.turns.remote.channel import Body, Channel
+from cowork.turns.remote.reading import RemoteReading
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 

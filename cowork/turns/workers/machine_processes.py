@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from cowork.errors import CoworkError, StoreUnavailable
 from cowork.stores.worker_protocol import WorkerStore
-from cowork.turns.channel import Channel
+from cowork.turns.remote.channel import Channel
 
 # Of the workers that may have a process to end, so many are asked at most, each for so long once
 # it has begun to answer.

@@ -9,14 +9,14 @@ from cowork.claude.launch_options import LaunchOptions
 from cowork.claude.turn_options import TurnOptions
 from cowork.log import request_id, traceparent
 from cowork.model import Project, TurnKey
-from cowork.turns.channel import Body, Channel
 from cowork.turns.continuation import Continuation
-from cowork.turns.process_directory import ProcessDirectory, processes_reply
-from cowork.turns.publisher import LogPublisher
 from cowork.turns.question import SHOWN_LIMIT, Question
-from cowork.turns.remote import RemoteTurns
+from cowork.turns.remote.channel import Body, Channel
+from cowork.turns.remote.commands import RemoteTurns
+from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.service import TurnService
 from cowork.turns.session_change import SessionChange
+from cowork.turns.workers.process_directory import ProcessDirectory, processes_reply
 
 Handler = Callable[[Body], Body | None]
 

@@ -11,9 +11,9 @@ from cowork.errors import StoreUnavailable
 from cowork.model import PublishedEvents
 from cowork.runtime.periodic import PeriodicThread
 from cowork.runtime.thread_pool import CachedThreadPool
-from cowork.turns.assignments import Assignments
-from cowork.turns.channel import Channel
 from cowork.turns.registry import TurnRegistry
+from cowork.turns.remote.assignments import Assignments
+from cowork.turns.remote.channel import Channel
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.turn import Turn
 

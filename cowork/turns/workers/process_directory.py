@@ -15,7 +15,7 @@ from cowork.errors import CoworkError, ProcessNotFound, StoreUnavailable, Worker
 from cowork.model import Project
 from cowork.runtime.thread_pool import CachedThreadPool
 from cowork.stores.worker_protocol import WorkerStore
-from cowork.turns.channel import COMMAND_TTL_S, Body, Channel
+from cowork.turns.remote.channel import COMMAND_TTL_S, Body, Channel
 
 # How long a worker may take, once it has begun: each of its processes is measured; and one that
 # is ended may have to be killed in the end.

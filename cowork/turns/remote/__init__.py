@@ -1,0 +1,1 @@
+"""Turns of other workers: whose a project is, what is asked there, and what is read there."""
