@@ -45,19 +45,19 @@ from cowork.telemetry.prometheus import PrometheusMetrics
 from cowork.telemetry.shared import SharedMetrics
 from cowork.telemetry.traceparent import Traces
 from cowork.turns.approvals.approvals import ApprovalPolicy, Approvals
-from cowork.turns.attempt import Attempts
-from cowork.turns.checkpoints import Checkpoints
 from cowork.turns.conversation_expiry import ConversationExpiry
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
-from cowork.turns.forks import Forks
 from cowork.turns.maintenance import StoreMaintenance
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
 from cowork.turns.reporter import TurnReporter
-from cowork.turns.runner import Runner
+from cowork.turns.running.attempt import Attempts
+from cowork.turns.running.checkpoints import Checkpoints
+from cowork.turns.running.forks import Forks
+from cowork.turns.running.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.workers.process_directory import ProcessDirectory

@@ -2,7 +2,7 @@
 
 What a client says was said before has a digest, which names a node: the place in a session behind
 which the question goes on.  What is found here is decided once more when the turn runs, under the
-claim on its project (`turns/begin_continued.py`): another one may have been quicker.
+claim on its project (`turns/running/begin_continued.py`): another one may have been quicker.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from cowork.dialects.request import DialectRequest, HistoryMessage, NameSource
 from cowork.errors import PreviousResponseNotFound
 from cowork.model import ConversationNode, Exchange, Project, Session
 from cowork.runtime.ids import new_id
-from cowork.turns.begin_continued import is_head
 from cowork.turns.continuation import Continuation, beginning
+from cowork.turns.running.begin_continued import is_head
 
 SessionState = Literal["new", "continued", "forked", "rebuilt"]
 

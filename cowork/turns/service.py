@@ -33,7 +33,7 @@ from cowork.turns.remote.publisher import LogPublisher
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.removals import Removals
 from cowork.turns.replays import Replays
-from cowork.turns.runner import Runner
+from cowork.turns.running.runner import Runner
 from cowork.turns.session_change import SessionChange
 from cowork.turns.session_deletion import SessionDeletion
 from cowork.turns.steering_service import SteeringService

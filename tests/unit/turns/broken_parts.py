@@ -31,17 +31,17 @@ from cowork.stores.encryption import Encryption
 from cowork.stores.protocol import Store
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns.approvals.approvals import ApprovalPolicy, Approvals
-from cowork.turns.attempt import Attempts
-from cowork.turns.checkpoints import Checkpoints
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
-from cowork.turns.forks import Forks
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.question import Question
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
-from cowork.turns.runner import Runner
+from cowork.turns.running.attempt import Attempts
+from cowork.turns.running.checkpoints import Checkpoints
+from cowork.turns.running.forks import Forks
+from cowork.turns.running.runner import Runner
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from tests.patience import PATIENCE_S

@@ -9,8 +9,8 @@ import pytest
 
 from cowork.errors import ClaudeTimeout, TurnInterrupted
 from cowork.model import Project
-from cowork.turns.deadline import Deadline
 from cowork.turns.question import Question
+from cowork.turns.running.deadline import Deadline
 from cowork.turns.turn import Turn
 
 

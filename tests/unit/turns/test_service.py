@@ -68,7 +68,7 @@ def folder(begun):
 
 @pytest.fixture
 def _short_timeouts(monkeypatch):
-    monkeypatch.setattr("cowork.turns.result_wait.INTERRUPT_STEP_S", 0.03)
+    monkeypatch.setattr("cowork.turns.running.result_wait.INTERRUPT_STEP_S", 0.03)
     monkeypatch.setattr("cowork.turns.interrupts.STOP_TIMEOUT_S", 0.3)
     monkeypatch.setattr("cowork.turns.stopping.STOP_TIMEOUT_S", 0.3)
 

@@ -34,13 +34,13 @@ from cowork.model import Claim, ConversationNode, Project, Session, with_earlier
 from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
 from cowork.stores.serialization import session_json
-from cowork.turns.checkpoints import Checkpoints, FileChanges
-from cowork.turns.claims import release_claim
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.last_words import last_words_in
 from cowork.turns.removals import Removals
-from cowork.turns.result_wait import TurnRun
+from cowork.turns.running.checkpoints import Checkpoints, FileChanges
+from cowork.turns.running.claims import release_claim
+from cowork.turns.running.result_wait import TurnRun
 from cowork.turns.session_change import SessionChange
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn

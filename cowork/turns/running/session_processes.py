@@ -20,7 +20,7 @@ from cowork.model import Approval, Session
 from cowork.stores.protocol import Store
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.reporter import TurnReporter
-from cowork.turns.result_wait import TurnRun
+from cowork.turns.running.result_wait import TurnRun
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
 

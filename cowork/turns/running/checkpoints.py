@@ -16,8 +16,8 @@ from cowork.claude.process.control_requests import ControlRefused
 from cowork.errors import ClaudeFailed, CoworkError, FilesNotRestored
 from cowork.log import logger
 from cowork.model import Session
-from cowork.turns.attempt import Attempts
-from cowork.turns.result_wait import TurnRun
+from cowork.turns.running.attempt import Attempts
+from cowork.turns.running.result_wait import TurnRun
 
 log = logger(__name__)
 

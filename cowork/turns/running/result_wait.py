@@ -11,10 +11,10 @@ from cowork.claude.process.process import INTERRUPT_STEP_S, ClaudeProcess
 from cowork.claude.stream_json.result import Result
 from cowork.model import Claim
 from cowork.turns.approvals.turn_approvals import Parked, TurnApprovals
-from cowork.turns.deadline import Deadline
-from cowork.turns.steering import Steering
+from cowork.turns.running.deadline import Deadline
+from cowork.turns.running.steer_delivery import Steering
+from cowork.turns.running.turn_limits import TurnMeter
 from cowork.turns.turn import Turn
-from cowork.turns.turn_limits import TurnMeter
 
 
 @dataclass(slots=True)

@@ -24,23 +24,23 @@ from cowork.model import Approval, Claim, Session
 from cowork.stores.protocol import Store
 from cowork.turns.approvals.approvals import Approvals
 from cowork.turns.approvals.turn_approvals import Parked, TurnApprovals
-from cowork.turns.attempt import Attempts
-from cowork.turns.begin_continued import begin_continued
-from cowork.turns.claims import release_claim, wait_for_claim
-from cowork.turns.deadline import Deadline
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.finisher import TurnFinisher
-from cowork.turns.follow_ups import Kept
-from cowork.turns.forks import Forks
 from cowork.turns.outcome import internal_error, without_traceback
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
-from cowork.turns.result_wait import TurnRun
+from cowork.turns.running.attempt import Attempts
+from cowork.turns.running.begin_continued import begin_continued
+from cowork.turns.running.claims import release_claim, wait_for_claim
+from cowork.turns.running.deadline import Deadline
+from cowork.turns.running.follow_ups import Kept
+from cowork.turns.running.forks import Forks
+from cowork.turns.running.result_wait import TurnRun
+from cowork.turns.running.steer_delivery import Steering
+from cowork.turns.running.turn_limits import TurnMeter, is_metered
 from cowork.turns.sessions import with_given_up
-from cowork.turns.steering import Steering
 from cowork.turns.transcript_sync import TranscriptSync
 from cowork.turns.turn import Turn
-from cowork.turns.turn_limits import TurnMeter, is_metered
 
 log = logger(__name__)
 

@@ -14,8 +14,8 @@ from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.result import Result
 from cowork.model import Claim
-from cowork.turns.result_wait import TurnRun
-from cowork.turns.steering import Left
+from cowork.turns.running.result_wait import TurnRun
+from cowork.turns.running.steer_delivery import Left
 from cowork.turns.steers import Steer
 from cowork.turns.turn import Turn
 

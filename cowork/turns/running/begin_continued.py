@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cowork.model import ConversationNode, Exchange, Session, with_earlier
-from cowork.turns.forks import Forks
-from cowork.turns.result_wait import TurnRun
+from cowork.turns.running.forks import Forks
+from cowork.turns.running.result_wait import TurnRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from cowork.errors import StoreUnavailable
 from cowork.log import logger
 from cowork.model import Claim
 from cowork.stores.protocol import Store
-from cowork.turns.deadline import Deadline
+from cowork.turns.running.deadline import Deadline
 from cowork.turns.turn import Turn
 
 log = logger(__name__)

@@ -27,11 +27,11 @@ from cowork.runtime.ids import new_id
 from cowork.stores.protocol import Store
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.finisher import TurnFinisher
-from cowork.turns.follow_ups import FollowUps, Kept
 from cowork.turns.outcome import interrupted
 from cowork.turns.policy import TurnPolicy
-from cowork.turns.result_wait import TurnRun, wait_for_result
-from cowork.turns.session_processes import SessionProcesses
+from cowork.turns.running.follow_ups import FollowUps, Kept
+from cowork.turns.running.result_wait import TurnRun, wait_for_result
+from cowork.turns.running.session_processes import SessionProcesses
 from cowork.turns.sessions import (
     new_session,
     session_unusable,
