@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from cowork.runtime import unix_user
 from cowork.runtime.unix_user import UnixUser
-from cowork.settings.environment import DotenvError, read
+from cowork.settings.env_file import DotenvError, read
 from cowork.settings.parsers import (
     Network,
     absolute_path,

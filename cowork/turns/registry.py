@@ -19,13 +19,13 @@ from cowork.errors import (
 )
 from cowork.model import Project, TurnFilter, TurnKey
 from cowork.stores.protocol import Store
-from cowork.turns.ended_turns import EndedTurns
 from cowork.turns.idempotency_keys import IdempotencyKeys
 from cowork.turns.listing import ListedPage, page_of, page_of_store
 from cowork.turns.outcome import State
 from cowork.turns.records import from_record
 from cowork.turns.remote_copies import RemoteCopies
 from cowork.turns.remote_turn import RemoteTurn
+from cowork.turns.retention import EndedTurns
 from cowork.turns.session_change import frees_key
 from cowork.turns.turn import Turn
 

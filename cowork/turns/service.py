@@ -36,7 +36,7 @@ from cowork.turns.replays import Replays
 from cowork.turns.running.runner import Runner
 from cowork.turns.session_change import SessionChange
 from cowork.turns.session_deletion import SessionDeletion
-from cowork.turns.steering_service import SteeringService
+from cowork.turns.steering import SteeringService
 from cowork.turns.stopping import stop_and_wait
 from cowork.turns.turn import Turn
 

@@ -21,7 +21,7 @@ from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
 from cowork.web.frames import facts_of, structured
 from cowork.web.framing import NumberedFraming, PlainFraming, knows_event_streams
-from cowork.web.idempotency import key_of
+from cowork.web.idempotency_header import key_of
 from cowork.web.last_event_id import find_turn, number_of
 from cowork.web.problems import ClientClosedRequest
 from cowork.web.project_hint import check_hint

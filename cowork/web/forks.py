@@ -15,7 +15,7 @@ from cowork.turns.session_change import SessionChange
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.disconnects import Disconnects
-from cowork.web.idempotency import key_of
+from cowork.web.idempotency_header import key_of
 from cowork.web.problems import ClientClosedRequest
 from cowork.web.project_of import project_of
 from cowork.web.schemas.asking import AskHeaders

@@ -15,7 +15,7 @@ from cowork.web.ask import RETRY_LATER, streamed
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.frames import facts_of, structured
 from cowork.web.framing import NumberedFraming
-from cowork.web.idempotency import key_of
+from cowork.web.idempotency_header import key_of
 from cowork.web.last_event_id import number_of
 from cowork.web.problems import InvalidBody
 from cowork.web.schemas.asking import AskHeaders

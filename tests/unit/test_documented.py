@@ -12,7 +12,7 @@ from cowork import errors
 from cowork.app import create_app
 from cowork.composition import open_services
 from cowork.errors import CoworkError
-from cowork.settings.environment import ALIASES, TERMINAL
+from cowork.settings.env_file import ALIASES, TERMINAL
 from cowork.settings.settings import load, setting_fields
 from cowork.web import problems
 from tests.console import pictures

@@ -20,7 +20,7 @@ from cowork.dialects.request import DialectRequest
 from cowork.model import TurnKey
 from cowork.turns.replays import Replays
 from cowork.turns.turn import Turn
-from cowork.web.idempotency import key_of
+from cowork.web.idempotency_header import key_of
 
 RETRY_COUNT = "x-stainless-retry-count"
 # How long behind a turn's end a retry still gets its answer.

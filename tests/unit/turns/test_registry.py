@@ -12,7 +12,7 @@ from cowork.errors import IdempotencyMismatch, TurnExpired, TurnNotFound
 from cowork.events import Done, Token
 from cowork.model import Project, TurnKey
 from cowork.stores.memory.store import MemoryStore
-from cowork.turns import ended_turns
+from cowork.turns import retention as ended_turns
 from cowork.turns.outcome import TurnOutcome
 from cowork.turns.question import Question
 from cowork.turns.records import to_record

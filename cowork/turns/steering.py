@@ -1,4 +1,4 @@
-"""Says something to a turn that runs, in whatever worker; `steering.py` hands it to the CLI."""
+"""Says something to a turn that runs, in whatever worker; `running/` hands it to the CLI."""
 
 from __future__ import annotations
 
