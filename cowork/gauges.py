@@ -18,7 +18,7 @@ from cowork.lifecycle import Services
 from cowork.stores import sqlite_path
 from cowork.telemetry import catalogue as c
 from cowork.telemetry.metrics import Metrics, Reading
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 
 # Of the approvals that wait; more are not counted.
 MAX_APPROVALS = 1000
@@ -144,8 +144,8 @@ def _resident_bytes() -> float:
     return float(pages * resource.getpagesize())
 
 
-def _by_state(counts: Mapping[State, int]) -> Reading:
-    return {(state.value,): counts.get(state, 0) for state in (State.QUEUED, State.RUNNING)}
+def _by_state(counts: Mapping[TurnState, int]) -> Reading:
+    return {(state.value,): counts.get(state, 0) for state in (TurnState.QUEUED, TurnState.RUNNING)}
 
 
 def _one(value: float) -> Reading:

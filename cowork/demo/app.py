@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from cowork.demo import wire
-from cowork.demo.record import Ending, Exchange, Record
+from cowork.demo.record import Ending, Record, RecordedRequest
 from cowork.demo.script import Failure, Scene, direct
 from cowork.demo.server import hang_up, pause
 
@@ -58,7 +58,7 @@ def create_app(record: Record, delay: float) -> Flask:
 class _Play:
     """One scene being played to one client."""
 
-    def __init__(self, record: Record, exchange: Exchange, scene: Scene) -> None:
+    def __init__(self, record: Record, exchange: RecordedRequest, scene: Scene) -> None:
         self._record, self._exchange, self._scene = record, exchange, scene
         self._connection: socket.socket = request.environ["werkzeug.socket"]
         size = len(request.get_data())

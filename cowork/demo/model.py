@@ -25,7 +25,7 @@ import orjson
 
 from cowork.demo.app import create_app
 from cowork.demo.directives import TABLE
-from cowork.demo.record import Exchange, Record, Word
+from cowork.demo.record import Record, RecordedRequest, Word
 from cowork.demo.server import Server
 
 
@@ -41,7 +41,7 @@ class Model:
         return self._server.url
 
     @property
-    def exchanges(self) -> list[Exchange]:
+    def exchanges(self) -> list[RecordedRequest]:
         """The latest requests for an answer, oldest first, side requests included."""
         return self._record.exchanges()
 
@@ -98,8 +98,8 @@ def serve(
         yield model
 
 
-def _logger(file: IO[bytes]) -> Callable[[Exchange], None]:
-    def write(exchange: Exchange) -> None:
+def _logger(file: IO[bytes]) -> Callable[[RecordedRequest], None]:
+    def write(exchange: RecordedRequest) -> None:
         line = {
             "time": time.time(),
             "kind": exchange.kind,

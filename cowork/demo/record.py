@@ -26,7 +26,7 @@ class Word:
 
 
 @dataclass(slots=True)
-class Exchange:
+class RecordedRequest:
     """One request for an answer and what became of it."""
 
     body: dict[str, Any]
@@ -57,12 +57,12 @@ class Exchange:
 class Record:
     """The latest exchanges, oldest first, safe to use from several threads."""
 
-    def __init__(self, keep: int, on_end: Callable[[Exchange], None] | None = None) -> None:
+    def __init__(self, keep: int, on_end: Callable[[RecordedRequest], None] | None = None) -> None:
         self._changed = threading.Condition()
-        self._exchanges: deque[Exchange] = deque(maxlen=keep)
+        self._exchanges: deque[RecordedRequest] = deque(maxlen=keep)
         self._on_end = on_end
 
-    def begin(self, body: dict[str, Any], headers: Headers) -> Exchange:
+    def begin(self, body: dict[str, Any], headers: Headers) -> RecordedRequest:
         """Note a request. Of its headers only two ids are kept, never a key."""
         context = read(body.get("messages") or ())
         session = headers.get("X-Claude-Code-Session-Id", "")
@@ -75,26 +75,26 @@ class Record:
         kind: Kind = "side" if side else "agent" if agent else "question"
         with self._changed:
             attempt = 1 + sum(1 for other in self._exchanges if other.step == step)
-            exchange = Exchange(
+            exchange = RecordedRequest(
                 body, kind, question, number, session, step, attempt, time.monotonic()
             )
             self._exchanges.append(exchange)
             self._changed.notify_all()
         return exchange
 
-    def wrote(self, exchange: Exchange, text: str) -> None:
+    def wrote(self, exchange: RecordedRequest, text: str) -> None:
         """Note a word, just before it goes out: whoever has read it finds it here."""
         with self._changed:
             exchange.words.append(Word(text, time.monotonic()))
             self._changed.notify_all()
 
-    def told(self, exchange: Exchange, usage: Mapping[str, int]) -> None:
+    def told(self, exchange: RecordedRequest, usage: Mapping[str, int]) -> None:
         """Note the tokens that the client is told of; what is told later counts."""
         with self._changed:
             exchange.usage |= usage
             self._changed.notify_all()
 
-    def end(self, exchange: Exchange, status: int, ending: Ending) -> None:
+    def end(self, exchange: RecordedRequest, status: int, ending: Ending) -> None:
         """Note how an exchange ended; only the first ending counts."""
         with self._changed:
             if exchange.ended_at is not None:
@@ -105,7 +105,7 @@ class Record:
         if self._on_end is not None:
             self._on_end(exchange)
 
-    def exchanges(self) -> list[Exchange]:
+    def exchanges(self) -> list[RecordedRequest]:
         with self._changed:
             return list(self._exchanges)
 

@@ -7,7 +7,7 @@ import time
 from cowork.errors import ProjectBusy
 from cowork.model import Project
 from cowork.stores.protocol import Store
-from cowork.turns.outcome import State, interrupted, unreachable
+from cowork.turns.outcome import TurnState, interrupted, unreachable
 from cowork.turns.queues import OnBusy, ProjectQueues
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.remote.commands import RemoteTurns
@@ -52,7 +52,7 @@ class Interrupts:
         Raises `WorkerUnreachable` and `StoreUnavailable`.
         """
         self._registry.remote.runs_elsewhere(turn)  # which has it be as it is now
-        if turn.state is State.QUEUED:
+        if turn.state is TurnState.QUEUED:
             self.interrupt(turn)
 
     def interrupt_project(self, project: Project) -> Turn | None:

@@ -10,7 +10,7 @@ from typing import Any
 from cowork.errors import CoworkError
 from cowork.events import Done
 from cowork.model import Project, TurnFilter, TurnPage, TurnPlace, TurnRecord
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.records import end_of
 from cowork.turns.turn import Turn
 from cowork.turns.waiting import Waiting
@@ -28,7 +28,7 @@ class ListedTurn:
 
     id: str
     project: Project
-    state: State
+    state: TurnState
     session_id: str | None
     is_new_session: bool
     session_recovered: bool
@@ -80,7 +80,7 @@ def of_record(record: TurnRecord) -> ListedTurn:
     return ListedTurn(
         record.id,
         record.project,
-        State(record.state),
+        TurnState(record.state),
         body["session_id"],
         body["is_new_session"],
         body["session_recovered"],

@@ -9,7 +9,7 @@ from cowork.errors import CoworkError, Internal, ShuttingDown, TurnInterrupted, 
 from cowork.events import Done
 
 
-class State(StrEnum):
+class TurnState(StrEnum):
     """Where a turn is; the last three are for good."""
 
     QUEUED = "queued"
@@ -27,7 +27,7 @@ class TurnOutcome:
     error: CoworkError | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> TurnState:
         return state_of(self.error)
 
     def without_answer(self) -> TurnOutcome:
@@ -40,12 +40,12 @@ def failed(error: CoworkError, session_id: str | None = None) -> TurnOutcome:
     return TurnOutcome(Done(success=False, message="", session_id=session_id), error)
 
 
-def state_of(error: CoworkError | None) -> State:
+def state_of(error: CoworkError | None) -> TurnState:
     """How a turn with this error has ended."""
     if error is None:
-        return State.SUCCEEDED
+        return TurnState.SUCCEEDED
     stopped = isinstance(error, TurnInterrupted | ShuttingDown)
-    return State.INTERRUPTED if stopped else State.FAILED
+    return TurnState.INTERRUPTED if stopped else TurnState.FAILED
 
 
 def without_answer(done: Done) -> Done:

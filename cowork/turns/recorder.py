@@ -30,7 +30,7 @@ from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.telemetry.traceparent import Traces
 from cowork.turns.earlier_work import EarlierWork
-from cowork.turns.outcome import State, TurnOutcome, failed, internal_error
+from cowork.turns.outcome import TurnOutcome, TurnState, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
 from cowork.turns.session_change import frees_key
 from cowork.turns.steers import Steer
@@ -45,7 +45,11 @@ BUFFERED_LIMIT = 10_000
 
 
 # Of an answer in the chat history, by how its turn ended.
-_STATUSES = {State.SUCCEEDED: None, State.INTERRUPTED: "partial", State.FAILED: "failed"}
+_STATUSES = {
+    TurnState.SUCCEEDED: None,
+    TurnState.INTERRUPTED: "partial",
+    TurnState.FAILED: "failed",
+}
 
 
 class DuplicateKey(StoreUnavailable):
@@ -107,11 +111,11 @@ class TurnRecorder:
         except BaseException:
             self._close_uncertain(turn, internal_error())
             raise
-        if known is None and record.state == State.QUEUED:
+        if known is None and record.state == TurnState.QUEUED:
             self._queued.add(turn.id)
         if known is not None:
             raise DuplicateKey("another process accepted the same key just now", retry_after=1)
-        if question is not None and turn.state is not State.QUEUED:
+        if question is not None and turn.state is not TurnState.QUEUED:
             turn.mark_question_in_outbox()
             self._wake_outbox()
 

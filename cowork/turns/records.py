@@ -18,7 +18,7 @@ from cowork.turns.compression import compress, decompress
 from cowork.turns.continuation import Continuation
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.event_log import EventLog
-from cowork.turns.outcome import State, TurnOutcome, failed
+from cowork.turns.outcome import TurnOutcome, TurnState, failed
 from cowork.turns.question import Question
 from cowork.turns.remote_turn import RemoteTurn
 from cowork.turns.session_change import SessionChange
@@ -184,7 +184,7 @@ def apply_record(
     turn.set_session(
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
-    turn.update(State(record.state), record.started, record.ended)
+    turn.update(TurnState(record.state), record.started, record.ended)
     turn.cut_after = body.get("cut_after", turn.cut_after)
     turn.wait_for(tuple(body.get("waiting_for", ())))
     end = end_of(record)

@@ -21,7 +21,7 @@ from cowork.model import Project, TurnFilter, TurnKey
 from cowork.stores.protocol import Store
 from cowork.turns.idempotency_keys import IdempotencyKeys
 from cowork.turns.listing import ListedPage, page_of, page_of_store
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.records import from_record
 from cowork.turns.remote_copies import RemoteCopies
 from cowork.turns.remote_turn import RemoteTurn
@@ -105,7 +105,7 @@ class TurnRegistry:
 
         Raises `StoreUnavailable`.
         """
-        turns = self.page(project, TurnFilter(FAILURES_LIMIT, State.FAILED.value)).turns
+        turns = self.page(project, TurnFilter(FAILURES_LIMIT, TurnState.FAILED.value)).turns
         return {turn.id: turn.error for turn in turns if turn.error is not None}
 
     def get_or_create(self, key: TurnKey | None, create: Callable[[], Turn]) -> tuple[Turn, bool]:

@@ -20,7 +20,7 @@ from cowork.telemetry.metrics import NO_METRICS, Metrics
 from cowork.turns.adoption import Adoption
 from cowork.turns.approvals.approvals import Approvals
 from cowork.turns.interrupts import Interrupts
-from cowork.turns.outcome import State, interrupted
+from cowork.turns.outcome import TurnState, interrupted
 from cowork.turns.policy import TurnPolicy
 from cowork.turns.project_state import ProjectState
 from cowork.turns.question import Question
@@ -283,7 +283,7 @@ class TurnService:
     def describe_here(self, project: Project) -> ProjectState:
         """As `describe`, of what this worker runs."""
         turns = [turn for turn in self._queues.turns_of(project) if turn.done is None]
-        running = [turn for turn in turns if turn.state is not State.QUEUED]
+        running = [turn for turn in turns if turn.state is not TurnState.QUEUED]
         waits = any(turn.waiting.ids for turn in running)
         shown = self._pool.processes(lambda each: each == project)
         return ProjectState(
@@ -310,7 +310,7 @@ class TurnService:
         """How many turns run or wait."""
         return len(self._queues.all())
 
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[TurnState]:
         """How many turns there are by state, of those that run or wait."""
         return Counter(turn.state for turn in self._queues.all() if turn.done is None)
 

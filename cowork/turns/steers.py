@@ -15,7 +15,7 @@ from cowork.errors import IdempotencyMismatch, QueueFull, TurnEnded
 from cowork.events import Event, Status
 from cowork.runtime.condition import PredicateCondition
 
-State = Literal["pending", "joined", "queued", "cancelled"]
+SteerState = Literal["pending", "joined", "queued", "cancelled"]
 # That wait to be taken in, that a turn takes altogether, and the bytes of those.
 WAITING_LIMIT = 8
 COUNT_LIMIT = 100
@@ -35,7 +35,7 @@ class Steer:
     id: str
     text: str
     turn_id: str
-    state: State = "pending"
+    state: SteerState = "pending"
     is_given: bool = False
     in_outbox: bool = False
 
@@ -126,7 +126,7 @@ class TurnSteers:
             for each in self._all.values():
                 each.is_given = False
 
-    def settle(self, steer_id: str, state: State, turn_id: str | None = None) -> None:
+    def settle(self, steer_id: str, state: SteerState, turn_id: str | None = None) -> None:
         """What has become of one that waits; readers of `status` learn it."""
         with self._condition:
             steer = self._all.get(steer_id)

@@ -13,7 +13,7 @@ from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.event_log import EventLog
-from cowork.turns.outcome import State, state_of, without_answer, without_traceback
+from cowork.turns.outcome import TurnState, state_of, without_answer, without_traceback
 from cowork.turns.question import Question
 from cowork.turns.readers import Readers
 from cowork.turns.steers import TurnSteers
@@ -47,7 +47,7 @@ class Turn(TurnEvents):
         self.ended_at: datetime | None = None
         self.facts = TurnFacts()
         self.started_monotonic: float | None = None
-        self.state = State.QUEUED
+        self.state = TurnState.QUEUED
         self.session_id: str | None = None
         self.is_new_session = False
         self.session_recovered = self.session_moved = False
@@ -75,7 +75,7 @@ class Turn(TurnEvents):
         with self._condition:
             if self.done is not None:
                 return
-            self.state = State.RUNNING
+            self.state = TurnState.RUNNING
             self.started_monotonic = time.monotonic()
             self.started = datetime.now(UTC)
             self._condition.notify()
@@ -254,7 +254,7 @@ class Turn(TurnEvents):
         """
         with self._condition:
             self._log = log or EventLog()
-            self.is_adopted, self.state, self.started = True, State.RUNNING, started
+            self.is_adopted, self.state, self.started = True, TurnState.RUNNING, started
             self.started_monotonic = time.monotonic()
             if is_cut and self.cut_after is None:
                 self.cut_after = len(self._log)
@@ -267,7 +267,7 @@ class Turn(TurnEvents):
             self._readers.cancel_timer()
             self._condition.notify()
 
-    def update(self, state: State, started: datetime | None, ended: datetime | None) -> None:
+    def update(self, state: TurnState, started: datetime | None, ended: datetime | None) -> None:
         """What has become of the turn where it runs; one that has ended is still to be finished."""
         self.started, self.ended_at = started, ended
         if ended is None:

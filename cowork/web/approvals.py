@@ -9,7 +9,7 @@ from flask import g, request
 
 from cowork.errors import Forbidden
 from cowork.model import Approval
-from cowork.turns.approvals.answers import Answer
+from cowork.turns.approvals.answers import ApprovalAnswer
 from cowork.turns.approvals.approvals import Approvals, Caller
 from cowork.web.blueprint import CoworkBlueprint
 from cowork.web.client_address import ClientAddresses
@@ -55,7 +55,7 @@ def blueprint(approvals: Approvals, addresses: ClientAddresses) -> CoworkBluepri
     def resolve_approval(body: dict[str, Any], approval_id: str) -> dict[str, Any]:
         """Allow or deny it, or answer the question; the first answer counts."""
         _check_origin()
-        answer = Answer(
+        answer = ApprovalAnswer(
             decision=body["decision"],
             input=body["input"],
             message=body["message"],

@@ -11,7 +11,7 @@ from typing import Any
 
 from cowork.events import Done, Event
 from cowork.turns.event_bodies import event_body
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.turn import Turn
 
 _ENCODE = JSONEncoder(ensure_ascii=False).encode
@@ -25,7 +25,7 @@ def frame_data(event: Event, wanted: frozenset[str], turn_id: str) -> bytes | No
 
 def turn_frame_data(turn: Turn) -> bytes:
     """The JSON of the frame that tells how a turn stands."""
-    waits = turn.state is State.QUEUED
+    waits = turn.state is TurnState.QUEUED
     body = {
         "type": "turn",
         "turn_id": turn.id,

@@ -18,7 +18,7 @@ import requests
 
 from cowork.claude import orphans
 from cowork.demo.model import Model, serve
-from cowork.demo.record import Exchange
+from cowork.demo.record import RecordedRequest
 from tests import program
 from tests.serving import Client, Frame, Gunicorn, frames, free_port, wait_for
 
@@ -64,10 +64,10 @@ class Stage:
         ]
         return pid
 
-    def wait_words(self, question: str, count: int = 10) -> Exchange:
+    def wait_words(self, question: str, count: int = 10) -> RecordedRequest:
         """Wait until the model has written so many words of an answer; the request for it."""
 
-        def found() -> list[Exchange]:
+        def found() -> list[RecordedRequest]:
             return [each for each in self.model.exchanges if each.question == question]
 
         wait_for(lambda: found() and len(found()[-1].words) >= count, what=f"words of {question!r}")

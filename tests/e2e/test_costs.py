@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cowork.demo.record import Exchange
+from cowork.demo.record import RecordedRequest
 from tests.e2e.approving import decide, when_pending, write
 from tests.e2e.environment import Stage, at_long_tool, kill, long_tool
 from tests.e2e.test_approvals_outlive import ask as ask_approved
@@ -26,7 +26,7 @@ WEIGHTS = (1, 5)
 GUESS = 60
 
 
-def counted(exchanges: list[Exchange]) -> Counter[str]:
+def counted(exchanges: list[RecordedRequest]) -> Counter[str]:
     """The tokens that the model has told of."""
     found: Counter[str] = Counter()
     for each in exchanges:

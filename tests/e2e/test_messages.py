@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cowork.demo.record import Exchange
+from cowork.demo.record import RecordedRequest
 from tests.e2e.approving import asked, bash, decide, write
 from tests.e2e.environment import Stage
 from tests.e2e.test_approvals_outlive import ask as ask_approved
@@ -57,7 +57,9 @@ def outline(found: list[dict[str, Any]]) -> list[str]:
 
 def latest(stage: Stage) -> list[dict[str, Any]]:
     """The messages that the model was sent last for a person's question."""
-    found: list[Exchange] = [each for each in stage.model.exchanges if each.kind == "question"]
+    found: list[RecordedRequest] = [
+        each for each in stage.model.exchanges if each.kind == "question"
+    ]
     sent: list[dict[str, Any]] = found[-1].body["messages"]
     return sent
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cowork.demo.record import Exchange
+from cowork.demo.record import RecordedRequest
 from tests import program
 from tests.background import BackgroundCalls
 from tests.e2e.environment import Stage, at_long_tool, long_tool
@@ -63,7 +63,7 @@ def tools_of(body: dict[str, Any]) -> set[str]:
     return named
 
 
-def of_session(stage: Stage, session: str) -> list[Exchange]:
+def of_session(stage: Stage, session: str) -> list[RecordedRequest]:
     return [each for each in stage.model.exchanges if each.session == session]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from cowork.claude.pool.slot import LeaseRequest, Slot, State
+from cowork.claude.pool.slot import LeaseRequest, Slot, SlotState
 
 
 def find_unfit(theirs: Iterable[Slot], wanted: LeaseRequest) -> Slot | None:
     """An idle process of the request's project that is of no use to it any more."""
-    idle = (slot for slot in theirs if slot.state == State.IDLE)
+    idle = (slot for slot in theirs if slot.state == SlotState.IDLE)
     return next((slot for slot in idle if _is_useless(slot, wanted)), None)
 
 

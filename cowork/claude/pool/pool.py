@@ -16,7 +16,7 @@ from cowork.claude.pool.offer_listing import make_offers
 from cowork.claude.pool.process_reports import ProcessReports
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
 from cowork.claude.pool.skill_listing import SkillListing
-from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, State
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.starter import ProcessStarter
@@ -207,7 +207,7 @@ class Pool:
             keep = keep and process.alive and not process.busy and not worn
             if keep and slot is not None:
                 slot.known_turns = slot.known_turns if turns is None else turns
-                self._slots.begun(slot, State.IDLE)
+                self._slots.begun(slot, SlotState.IDLE)
             elif slot is not None and worn:
                 slot.end_why = slot.end_why or "turns"
         if keep:
@@ -231,7 +231,7 @@ class Pool:
                 if slot.project == project
                 and (slot.process is None or not slot.process.turns or slot.is_of(session_id))
             ]
-            idle = [slot for slot in theirs if slot.state == State.IDLE]
+            idle = [slot for slot in theirs if slot.state == SlotState.IDLE]
             for slot in theirs:
                 slot.discard_on_return, slot.end_why = True, "deleted"
             for slot in idle:
@@ -285,13 +285,17 @@ class Pool:
     def _is_resident(self, project: Project) -> bool:
         with self._changed:
             return any(
-                slot.project == project and slot.state in (State.BUSY, State.IDLE) and slot.usable
+                slot.project == project
+                and slot.state in (SlotState.BUSY, SlotState.IDLE)
+                and slot.usable
                 for slot in self._slots
             )
 
     def _is_busy(self, project: Project) -> bool:
         with self._changed:
-            return any(slot.project == project and slot.state == State.BUSY for slot in self._slots)
+            return any(
+                slot.project == project and slot.state == SlotState.BUSY for slot in self._slots
+            )
 
     def end_idle(self, process_id: str, visible: Callable[[Project | None], bool]) -> None:
         """End a process of those that idles; its session's next question resumes it.
@@ -303,7 +307,7 @@ class Pool:
             slot = next((each for each in found if visible(each.project)), None)
             if slot is None:
                 raise ProcessNotFound("no such process")
-            if slot.state not in (State.IDLE, State.SPARE):
+            if slot.state not in (SlotState.IDLE, SlotState.SPARE):
                 raise ProcessBusy(f"the process is {slot.state.value}")
             self._slots.ending(slot, "asked")
         self._slots.end(slot)
@@ -390,7 +394,7 @@ class Pool:
         process = slot.process
         assert process is not None  # noqa: S101 - the caller has looked
         process.shorten_timeouts()
-        if slot.state in (State.IDLE, State.SPARE):
+        if slot.state in (SlotState.IDLE, SlotState.SPARE):
             self._slots.ending(slot, "shutdown")
             return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
         # Whoever leased it gives it back when its turn has ended, and frees the slot.

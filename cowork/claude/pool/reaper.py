@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from cowork.claude.pool import memory
-from cowork.claude.pool.slot import Slot, State
+from cowork.claude.pool.slot import Slot, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.gevent_compat import run_in_native_thread
 from cowork.log import logger
@@ -79,7 +79,7 @@ class IdleReaper:
 
     def _is_due(self, slot: Slot, now: float) -> bool:
         """Whether an idle process is to be ended; a busy one that is too large is marked."""
-        if slot.process is None or slot.state not in (State.IDLE, State.BUSY):
+        if slot.process is None or slot.state not in (SlotState.IDLE, SlotState.BUSY):
             return False
         if (
             self._memory_limit
@@ -88,7 +88,7 @@ class IdleReaper:
         ):
             slot.discard_on_return, slot.end_why = True, "memory"
             log.info("process exceeds its memory limit", pid=slot.process.pid, bytes=slot.memory)
-        if slot.state == State.BUSY:
+        if slot.state == SlotState.BUSY:
             return False
         idled = now - slot.process.last_used >= self._idle_timeout
         return slot.discard_on_return or idled or not slot.process.alive
@@ -120,7 +120,7 @@ def _needs_measuring(slot: Slot, now: float) -> bool:
     if process is None or process.turns == slot.measured_turns:
         return False
     known = max(slot.measured, process.started)
-    if slot.state != State.IDLE and now - known < BUSY_MEASURE_INTERVAL_S:
+    if slot.state != SlotState.IDLE and now - known < BUSY_MEASURE_INTERVAL_S:
         return False
     slot.measured_turns = process.turns
     return True

@@ -17,7 +17,7 @@ from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 
 
-class State(StrEnum):
+class SlotState(StrEnum):
     """What a slot's process is doing."""
 
     STARTING = "starting"
@@ -64,7 +64,7 @@ class ProcessInfo:
 
     pid: int
     project: Project | None
-    state: State
+    state: SlotState
     age: float
     turns: int
     memory: int | None
@@ -105,7 +105,7 @@ class Slot:
     the metrics has the words.
     """
 
-    state: State
+    state: SlotState
     wanted: LeaseRequest
     process: ClaudeProcess | None = None
     discard_on_return: bool = False
@@ -131,7 +131,7 @@ class Slot:
             return False
         if wanted.continuation is not None:
             return False
-        if self.state == State.SPARE:
+        if self.state == SlotState.SPARE:
             return wanted.begins_session and self.wanted.cwd == wanted.cwd
         if wanted.session_id is not None:
             current = None in (wanted.turns, self.known_turns) or wanted.turns == self.known_turns

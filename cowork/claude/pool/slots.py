@@ -10,7 +10,7 @@ from itertools import count
 
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.eviction import find_lru, find_unfit
-from cowork.claude.pool.slot import LeaseRequest, PoolCounts, Slot, State, Waiter
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, Slot, SlotState, Waiter
 from cowork.claude.process.process import ClaudeProcess
 from cowork.model import Project
 from cowork.runtime.fair_queue import FairQueue
@@ -59,7 +59,7 @@ class Slots:
 
     def add(self, wanted: LeaseRequest) -> Slot:
         """A new slot, for a process that will be started."""
-        slot = Slot(State.STARTING, wanted)
+        slot = Slot(SlotState.STARTING, wanted)
         self._slots[slot] = None
         self._of.setdefault(slot.project, {})[slot] = None
         return slot
@@ -84,7 +84,7 @@ class Slots:
     def _theirs(self, project: Project | None) -> Iterable[Slot]:
         return self._of.get(project, ())
 
-    def begun(self, slot: Slot, state: State) -> None:
+    def begun(self, slot: Slot, state: SlotState) -> None:
         """The slot's process is ready, for a turn, as a spare, or for whoever comes next."""
         slot.state = state
         self._settle(slot.project)
@@ -119,9 +119,9 @@ class Slots:
 
     @staticmethod
     def _holds(slot: Slot, wanted: LeaseRequest) -> bool:
-        if slot.state == State.ENDING:
+        if slot.state == SlotState.ENDING:
             return slot.is_of(wanted.session_id)
-        return wanted.project is not None and slot.state in (State.STARTING, State.BUSY)
+        return wanted.project is not None and slot.state in (SlotState.STARTING, SlotState.BUSY)
 
     def retire(self) -> None:
         """Keep no process for another turn; those that are at one end after it."""
@@ -217,7 +217,7 @@ class Slots:
         owners = self._queue.owners()
         if len(owners) == 1:
             return owners[0]
-        has = self._by_owner(State.STARTING, State.BUSY)
+        has = self._by_owner(SlotState.STARTING, SlotState.BUSY)
         has[None] = 0  # a process that is asked for skills now and then
         below = [owner for owner in owners if has[owner] < self.share]
         return below[0] if below else min(owners, key=lambda owner: has[owner])
@@ -253,7 +253,7 @@ class Slots:
             self._unqueue(new_owner)
             new_owner.get(self.add(new_owner.wanted))
 
-    def _by_owner(self, *states: State) -> Counter[str | None]:
+    def _by_owner(self, *states: SlotState) -> Counter[str | None]:
         """How many slots in these states each owner has, with those that are being made free."""
         has = Counter(slot.wanted.owner for slot in self._slots if slot.state in states)
         has.update(waiter.owner for waiter in self._making_room)
@@ -265,18 +265,18 @@ class Slots:
         for slot in self._theirs(wanted.project):
             if self._holds(slot, wanted):
                 return None
-            if own is None and slot.state == State.IDLE and slot.fits(wanted) and slot.usable:
+            if own is None and slot.state == SlotState.IDLE and slot.fits(wanted) and slot.usable:
                 own = slot
         if own is not None:
-            own.state, own.wanted = State.BUSY, wanted
+            own.state, own.wanted = SlotState.BUSY, wanted
         return own
 
     def _take_spare(self, wanted: LeaseRequest) -> Slot | None:
         """A spare that fits, now the project's and busy; None where there is none."""
         for slot in self._theirs(None):
-            if slot.state == State.SPARE and slot.fits(wanted) and slot.usable:
+            if slot.state == SlotState.SPARE and slot.fits(wanted) and slot.usable:
                 self._give_up(slot)
-                slot.state, slot.wanted = State.BUSY, wanted
+                slot.state, slot.wanted = SlotState.BUSY, wanted
                 self._of.setdefault(slot.project, {})[slot] = None
                 self.spares_due.set()
                 return slot
@@ -294,13 +294,13 @@ class Slots:
 
         A spare, or the one idle for longest, of the owners first that would have too many.
         """
-        spare = next((slot for slot in self._theirs(None) if slot.state == State.SPARE), None)
+        spare = next((slot for slot in self._theirs(None) if slot.state == SlotState.SPARE), None)
         if spare is not None:
             return self.ending(spare, "evicted")
-        idle = [slot for slot in self._slots if slot.state == State.IDLE]
+        idle = [slot for slot in self._slots if slot.state == SlotState.IDLE]
         if not idle:
             return None
-        has = self._by_owner(State.STARTING, State.BUSY, State.IDLE)
+        has = self._by_owner(SlotState.STARTING, SlotState.BUSY, SlotState.IDLE)
         has[owner] += 1
         return self.ending(find_lru(idle, has, self.share), "evicted")
 
@@ -312,7 +312,7 @@ class Slots:
         """
         if slot is not None:
             slot.end_why = slot.end_why or why
-            slot.state = State.ENDING
+            slot.state = SlotState.ENDING
         return slot
 
     def project_count(self) -> int:
@@ -322,7 +322,9 @@ class Slots:
     def longest_idle_s(self) -> float:
         """For how long the process has been idle that goes first; 0 where none is."""
         now = time.monotonic()
-        idle = [slot.process for slot in self._slots if slot.state in {State.IDLE, State.SPARE}]
+        idle = [
+            slot.process for slot in self._slots if slot.state in {SlotState.IDLE, SlotState.SPARE}
+        ]
         return max(
             (now - process.last_used for process in idle if process is not None), default=0.0
         )
@@ -331,9 +333,9 @@ class Slots:
         """How many processes there are now."""
         found = Counter(slot.state for slot in self._slots)
         return PoolCounts(
-            busy=found[State.BUSY] + found[State.ENDING],
-            idle=found[State.IDLE],
-            spare=found[State.SPARE],
-            starting=found[State.STARTING],
+            busy=found[SlotState.BUSY] + found[SlotState.ENDING],
+            idle=found[SlotState.IDLE],
+            spare=found[SlotState.SPARE],
+            starting=found[SlotState.STARTING],
             limit=self.limit,
         )

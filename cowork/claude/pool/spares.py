@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cowork.claude.pool.machine_limit import MachineGate, OwnLimit
 from cowork.claude.pool.process_reports import ProcessReports
-from cowork.claude.pool.slot import LeaseRequest, Slot, State
+from cowork.claude.pool.slot import LeaseRequest, Slot, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.process import ClaudeProcess
@@ -128,7 +128,7 @@ class Spares:
         """Spares that ended or grew old, now ours to put away; those that last are a success."""
         now = time.monotonic()
         with self._slots.changed:
-            spares = [slot for slot in self._slots if slot.state == State.SPARE]
+            spares = [slot for slot in self._slots if slot.state == SlotState.SPARE]
             self._ready_at = {slot: self._ready_at.get(slot, now) for slot in spares}
             dead = [
                 slot
@@ -151,14 +151,14 @@ class Spares:
     def _pause(self) -> float:
         """Seconds until a spare may be started; 0 means now."""
         states = [slot.state for slot in self._slots]
-        missing = states.count(State.SPARE) < self._count
+        missing = states.count(SlotState.SPARE) < self._count
         now = time.monotonic()
         if not missing:
             self._missing_since = None
             return CHECK_INTERVAL_S
         if self._missing_since is None:
             self._missing_since = now
-        if not self._slots.room or State.STARTING in states or self._slots.waiters:
+        if not self._slots.room or SlotState.STARTING in states or self._slots.waiters:
             return CHECK_INTERVAL_S
         if not Path(self._wanted.cwd).is_dir():
             return CHECK_INTERVAL_S  # it is for the operator to bring back
@@ -204,6 +204,6 @@ class Spares:
         self._on_ready(process)
         with self._slots.changed:
             closed = self._slots.closed
-            self._slots.begun(slot, State.ENDING if closed else State.SPARE)
+            self._slots.begun(slot, SlotState.ENDING if closed else SlotState.SPARE)
         if closed:
             self._slots.end(slot)

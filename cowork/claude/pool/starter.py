@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cowork.claude.pool.machine_limit import MachineGate
 from cowork.claude.pool.process_reports import ProcessReports
-from cowork.claude.pool.slot import LeaseRequest, Slot, State
+from cowork.claude.pool.slot import LeaseRequest, Slot, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.start_probe import StartProbe
 from cowork.claude.process.launcher import Launcher, Throwaway
@@ -83,7 +83,7 @@ class ProcessStarter:
         self.probe.succeeded()
         self._on_success()
         with self._slots.changed:
-            self._slots.begun(slot, State.BUSY)
+            self._slots.begun(slot, SlotState.BUSY)
             slot.known_turns = wanted.turns
             closed = self._slots.closed
         if closed:

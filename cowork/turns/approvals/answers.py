@@ -24,7 +24,7 @@ _DECISIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApprovalAnswer:
     """Somebody's answer, as it was sent; see `docs/api.md`."""
 
     decision: str
@@ -36,7 +36,9 @@ class Answer:
     permission_mode: str | None = None
 
 
-def answer_for_cli(approval: Approval, answer: Answer, operators_mode: str) -> dict[str, Any]:
+def answer_for_cli(
+    approval: Approval, answer: ApprovalAnswer, operators_mode: str
+) -> dict[str, Any]:
     """The CLI's answer; raises `InvalidValue` for one that does not fit the approval."""
     kind = approval.kind
     if answer.decision not in _DECISIONS[kind]:
@@ -56,7 +58,7 @@ def answer_for_cli(approval: Approval, answer: Answer, operators_mode: str) -> d
     return allowed(given, session_updates(approval.suggestions, may_set_mode=may_set))
 
 
-def _check_fields(kind: str, answer: Answer) -> None:
+def _check_fields(kind: str, answer: ApprovalAnswer) -> None:
     """Raise for a field that would mean nothing, and whose sender expects something of it."""
     is_allow = answer.decision == "allow"
     for field, is_given, fits in (
@@ -71,7 +73,7 @@ def _check_fields(kind: str, answer: Answer) -> None:
             raise InvalidValue(f"it does not go with {answer.decision!r} of a {kind}", field=field)
 
 
-def _answers(approval: Approval, answer: Answer) -> dict[str, Any]:
+def _answers(approval: Approval, answer: ApprovalAnswer) -> dict[str, Any]:
     """The answers by the questions' texts, each a text or texts."""
     found = approval.input.get("questions")
     asked = (
@@ -89,7 +91,7 @@ def _answers(approval: Approval, answer: Answer) -> dict[str, Any]:
     return dict(given)
 
 
-def _plan_updates(answer: Answer, operators_mode: str) -> list[Mapping[str, Any]]:
+def _plan_updates(answer: ApprovalAnswer, operators_mode: str) -> list[Mapping[str, Any]]:
     """In which mode an approved plan is carried out."""
     if operators_mode == "plan":
         raise InvalidValue("this server plans, and carries nothing out", field="decision")

@@ -25,7 +25,7 @@ from cowork.log import logger
 from cowork.model import Approval, Decision, Resolution
 from cowork.stores.protocol import Store
 from cowork.telemetry.metrics import NO_METRICS, Metrics
-from cowork.turns.approvals.answers import NOBODY, Answer, answer_for_cli
+from cowork.turns.approvals.answers import NOBODY, ApprovalAnswer, answer_for_cli
 from cowork.turns.approvals.turn_approvals import TurnApprovals
 from cowork.turns.earlier_work import EarlierWork
 from cowork.turns.registry import TurnRegistry
@@ -145,7 +145,7 @@ class Approvals:
         found = self._store.approvals(owner, pending=pending, limit=limit)
         return [each for each in found if not pending or not self._is_over(each)]
 
-    def resolve(self, approval_id: str, caller: Caller, answer: Answer) -> Approval:
+    def resolve(self, approval_id: str, caller: Caller, answer: ApprovalAnswer) -> Approval:
         """Decide: the first answer counts.
 
         Raises `ApprovalNotFound`, `Forbidden`, `ApprovalResolved`, `ApprovalExpired`,
@@ -220,7 +220,7 @@ class Approvals:
             self.notify(self._registry.get(approval.project.owner, approval.turn_id))
 
 
-def _decision(answer: Answer) -> Decision:
+def _decision(answer: ApprovalAnswer) -> Decision:
     for each in ("allow", "deny", "answer"):
         if answer.decision == each:
             return each

@@ -20,7 +20,7 @@ from cowork.log import logger, request_id, traceparent
 from cowork.model import Project, TurnKey
 from cowork.runtime.ids import new_id
 from cowork.stores.worker_protocol import WorkerStore
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.project_state import ProjectState
 from cowork.turns.question import Question
 from cowork.turns.queues import OnBusy
@@ -134,7 +134,7 @@ class RemoteTurns:
             return self._get_accepted(project.owner, reply["turn"]), True
         turn = RemoteTurn(project, question.without_texts(), holder=worker, turn_id=turn_id)
         turn.update(
-            State(reply["state"]),
+            TurnState(reply["state"]),
             datetime.fromisoformat(reply["started"]) if reply["started"] else None,
             None,
         )

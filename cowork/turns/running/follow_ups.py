@@ -15,7 +15,7 @@ from cowork.claude.process.process import ClaudeProcess
 from cowork.claude.stream_json.result import Result
 from cowork.model import Claim
 from cowork.turns.running.result_wait import TurnRun
-from cowork.turns.running.steer_delivery import Left
+from cowork.turns.running.steer_delivery import Undelivered
 from cowork.turns.steers import Steer
 from cowork.turns.turn import Turn
 
@@ -57,7 +57,9 @@ class FollowUps:
             return reply.following is None
         return True
 
-    def _ask(self, run: TurnRun, process: ClaudeProcess, reply: PendingAnswer, left: Left) -> bool:
+    def _ask(
+        self, run: TurnRun, process: ClaudeProcess, reply: PendingAnswer, left: Undelivered
+    ) -> bool:
         told = left.given or left.others
         turn_id = told[-1].id
         if left.given and reply.following is not None:
@@ -93,7 +95,7 @@ class FollowUps:
             return self._kept.pop(turn_id, None)
 
 
-def _goes_on(turn: Turn, left: Left, result: Result) -> bool:
+def _goes_on(turn: Turn, left: Undelivered, result: Result) -> bool:
     """Whether what is left is to be asked: not where somebody has stopped the turn."""
     is_stopped = turn.stop_reason is not None or result.interrupted
     return not is_stopped and (bool(left.given) or result.error is None)

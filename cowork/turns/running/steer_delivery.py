@@ -14,7 +14,7 @@ from cowork.turns.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Undelivered:
     """What a turn was told too late: `given` has the CLI, which goes on with it by itself."""
 
     given: tuple[Steer, ...] = ()
@@ -66,17 +66,17 @@ class Steering:
         if self._process.steer(self._reply, text, steer.id):
             self._steers.note_given(steer)
 
-    def end(self) -> Left:
+    def end(self) -> Undelivered:
         """The turn takes in no more; what it was told too late."""
         self._steers.close()
         if not self._steers:
-            return Left()
+            return Undelivered()
         for steer_id, state in self._reply.steers.pop_news():
             self._steers.settle(steer_id, state)
         waiting = self._steers.waiting()
         if self._reply.following is None:
-            return Left(others=tuple(waiting))
-        return Left(
+            return Undelivered(others=tuple(waiting))
+        return Undelivered(
             given=tuple(each for each in waiting if each.is_given),
             others=tuple(each for each in waiting if not each.is_given),
         )

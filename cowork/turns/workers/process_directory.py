@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slot import ProcessInfo, State
+from cowork.claude.pool.slot import ProcessInfo, SlotState
 from cowork.errors import CoworkError, ProcessNotFound, StoreUnavailable, WorkerUnreachable
 from cowork.model import Project
 from cowork.runtime.thread_pool import CachedThreadPool
@@ -167,7 +167,7 @@ def _info_of(body: Mapping[str, Any]) -> ProcessInfo:
     project = body["project"]
     return replace(
         info,
-        state=State(body["state"]),
+        state=SlotState(body["state"]),
         project=None if project is None else Project(**project),
     )
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 from cowork.claude import command
 from cowork.claude.installation import ClaudeCli
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slot import PoolCounts, State
+from cowork.claude.pool.slot import PoolCounts, SlotState
 from cowork.claude.process.launcher import Launcher
 from cowork.claude.process.pending_answer import PendingAnswer
 from cowork.claude.process.process import ClaudeProcess
@@ -90,7 +90,7 @@ def pools(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., PoolO
         yield make
         for pool in begun:
             for slot in pool._slots:
-                if slot.state == State.BUSY and slot.process is not None:
+                if slot.state == SlotState.BUSY and slot.process is not None:
                     slot.process.shorten_timeouts()
                     pool.discard(slot.process)
             pool.close()

@@ -16,7 +16,7 @@ from cowork.claude.stream_json.permissions import (
 )
 from cowork.errors import InvalidValue
 from cowork.model import Approval, Project
-from cowork.turns.approvals.answers import NOT_ALLOWED, Answer, answer_for_cli
+from cowork.turns.approvals.answers import NOT_ALLOWED, ApprovalAnswer, answer_for_cli
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = {"questions": [{"question": "Which?"}, {"question": "Why?"}]}
@@ -32,20 +32,24 @@ def approval(kind: str = "tool", given: Any = None, suggestions: Any = ()) -> Ap
 
 
 def test_a_tool_is_allowed_as_it_was_asked_or_changed() -> None:
-    assert answer_for_cli(approval(), Answer("allow"), "default") == {
+    assert answer_for_cli(approval(), ApprovalAnswer("allow"), "default") == {
         "behavior": "allow",
         "updatedInput": {"command": "ls"},
     }
-    changed = answer_for_cli(approval(), Answer("allow", input={"command": "pwd"}), "default")
+    changed = answer_for_cli(
+        approval(), ApprovalAnswer("allow", input={"command": "pwd"}), "default"
+    )
     assert changed["updatedInput"] == {"command": "pwd"}
 
 
 def test_a_denial_says_why_and_may_end_the_turn() -> None:
-    assert answer_for_cli(approval(), Answer("deny"), "default") == {
+    assert answer_for_cli(approval(), ApprovalAnswer("deny"), "default") == {
         "behavior": "deny",
         "message": NOT_ALLOWED,
     }
-    told = answer_for_cli(approval(), Answer("deny", message="no", interrupt=True), "default")
+    told = answer_for_cli(
+        approval(), ApprovalAnswer("deny", message="no", interrupt=True), "default"
+    )
     assert told == {"behavior": "deny", "message": "no", "interrupt": True}
 
 
@@ -58,23 +62,25 @@ def test_what_is_remembered_holds_for_the_session_and_is_no_wider() -> None:
         {"type": "somethingNew", "destination": "session"},
     ]
     asked = approval(suggestions=suggestions)
-    told = answer_for_cli(asked, Answer("allow", remember="session"), "default")
+    told = answer_for_cli(asked, ApprovalAnswer("allow", remember="session"), "default")
     assert told["updatedPermissions"] == [{**RULE, "destination": "session"}]
-    wide = answer_for_cli(asked, Answer("allow", remember="session"), "acceptEdits")
+    wide = answer_for_cli(asked, ApprovalAnswer("allow", remember="session"), "acceptEdits")
     assert wide["updatedPermissions"] == [
         {**RULE, "destination": "session"},
         {"type": "setMode", "mode": "acceptEdits", "destination": "session"},
     ]
-    assert "updatedPermissions" not in answer_for_cli(asked, Answer("allow"), "acceptEdits")
+    assert "updatedPermissions" not in answer_for_cli(asked, ApprovalAnswer("allow"), "acceptEdits")
 
 
 def test_a_question_is_answered_by_its_texts() -> None:
     asked = approval("question", QUESTIONS)
-    told = answer_for_cli(asked, Answer("answer", answers={"Which?": ["a", "b"]}), "default")
+    told = answer_for_cli(
+        asked, ApprovalAnswer("answer", answers={"Which?": ["a", "b"]}), "default"
+    )
     assert told["updatedInput"] == {**QUESTIONS, "answers": {"Which?": ["a", "b"]}}
     for answers in (None, {}, {"Who?": "x"}, {"Which?": ""}, {"Which?": 3}, {"Which?": []}):
         with pytest.raises(InvalidValue):
-            answer_for_cli(asked, Answer("answer", answers=answers), "default")
+            answer_for_cli(asked, ApprovalAnswer("answer", answers=answers), "default")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,10 @@ def test_a_question_is_answered_by_its_texts() -> None:
 def test_a_plan_is_carried_out_in_a_mode_that_the_operator_allows(
     operators: str, mode: str | None, updates: Any
 ) -> None:
-    asked, answer = approval("plan", {"plan": "cook"}), Answer("allow", permission_mode=mode)
+    asked, answer = (
+        approval("plan", {"plan": "cook"}),
+        ApprovalAnswer("allow", permission_mode=mode),
+    )
     if updates is InvalidValue:
         with pytest.raises(InvalidValue):
             answer_for_cli(asked, answer, operators)
@@ -112,7 +121,7 @@ values = st.one_of(
 @given(
     st.sampled_from(["tool", "question", "plan"]),
     st.builds(
-        Answer,
+        ApprovalAnswer,
         st.sampled_from(["allow", "deny", "answer", "ALLOW", "", "expired", "cancelled"]),
         input=st.none() | st.dictionaries(st.text(), values),
         message=st.none() | st.text(),
@@ -124,7 +133,7 @@ values = st.one_of(
     st.sampled_from(["default", "plan", "dontAsk", "acceptEdits", "auto", "bypassPermissions"]),
 )
 def test_fault_whatever_is_answered_nothing_is_allowed_by_accident(
-    kind: str, answer: Answer, operators: str
+    kind: str, answer: ApprovalAnswer, operators: str
 ) -> None:
     asked = approval(kind, QUESTIONS if kind == "question" else None, [RULE])
     try:

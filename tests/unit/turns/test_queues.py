@@ -10,7 +10,7 @@ import pytest
 from cowork.errors import ProjectBusy, QueueFull, ShuttingDown, StoreUnavailable, TurnInterrupted
 from cowork.events import Done
 from cowork.model import Project
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.question import Question
 from cowork.turns.queues import ProjectQueues
 from cowork.turns.turn import Turn
@@ -236,4 +236,4 @@ def test_a_turn_that_was_stopped_before_it_began_is_taken_all_the_same(queues, w
     turn = Moody()
     submit(queues, turn, "queue", lambda each: each.stop(STOPPED))
     wait_for(lambda: work.taken == [turn], PATIENCE_S, "the turn's being taken")
-    assert turn.state is State.RUNNING
+    assert turn.state is TurnState.RUNNING

@@ -24,7 +24,7 @@ from cowork.stores.serialization import record_json
 from cowork.stores.serialization import record_of as record_from_json
 from cowork.turns.compression import compress, decompress
 from cowork.turns.earlier_work import EarlierWork
-from cowork.turns.outcome import State, TurnOutcome
+from cowork.turns.outcome import TurnOutcome, TurnState
 from cowork.turns.question import Question
 from cowork.turns.records import (
     adopted_turn,
@@ -115,7 +115,7 @@ def test_an_error_is_revived_as_it_was():
     was = turn("half")
     error = ClaudeRateLimited("wait", retry_after=30, kind="five_hour")
     again = from_record(*kept(was, replace(DONE, success=False, message="half"), error))
-    assert again.state is State.FAILED
+    assert again.state is TurnState.FAILED
     assert type(again.error) is ClaudeRateLimited
     assert (again.error.message, again.error.retry_after) == ("wait", 30)
     assert again.error.facts == {"kind": "five_hour"}
@@ -136,7 +136,7 @@ def test_a_turn_whose_log_is_lost_still_has_its_answer(packed):
 def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
     record = replace(to_record(turn(), "holder"), state="failed", ended=turn().created)
     again = from_record(record, None)
-    assert again.state is State.FAILED
+    assert again.state is TurnState.FAILED
     assert again.error.code == "worker_lost"
     assert again.done.success is False
     # Whoever has read some of it learns how it ended, by a number that none of it has.
@@ -148,7 +148,7 @@ def test_a_turn_without_an_end_whose_process_is_gone_was_lost():
 def test_a_turn_that_runs_elsewhere_is_followed_to_its_end():
     was = turn("be ", "cause")
     again = from_record(to_record(was, "holder"), None)
-    assert (again.state, again.done) == (State.RUNNING, None)
+    assert (again.state, again.done) == (TurnState.RUNNING, None)
     ended = []
     again.on_end(ended.append)
     apply_record(again, *kept(was))

@@ -15,7 +15,7 @@ from cowork.claude.stream_json.result import Result
 from cowork.errors import ClaudeFailed, TurnInterrupted
 from cowork.events import Done, Failed
 from cowork.model import TurnKey, UsageBy
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.question import Question
 from cowork.web.frames import frame_data
 from tests.serving import wait_for
@@ -123,7 +123,7 @@ def asked_again(server):
 )
 def test_a_usage_that_json_cannot_hold_does_not_hang_its_turn(usage, server):
     turn = ended(asked(server, Result("text", usage=usage)))
-    assert turn.state in {State.SUCCEEDED, State.FAILED}
+    assert turn.state in {TurnState.SUCCEEDED, TurnState.FAILED}
     assert server.store.turn(P.owner, turn.id)[0].ended is not None
     assert asked_again(server).error is None
 
@@ -158,7 +158,7 @@ def test_fault_t1_a_log_that_breaks_ends_its_turn_as_internal(server):
 
     server.service.registry.get_or_create = get_or_create
     turn = ended(server.ask("one"))
-    assert (turn.state, turn.error.code) == (State.FAILED, "internal")
+    assert (turn.state, turn.error.code) == (TurnState.FAILED, "internal")
     server.service.registry.get_or_create = made
     assert ended(server.ask("two")).error is None
 

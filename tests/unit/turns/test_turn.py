@@ -17,7 +17,7 @@ from cowork.errors import (
 )
 from cowork.events import Done, Failed, Replace, Status, Thinking, Token, TokenBatch
 from cowork.model import Project
-from cowork.turns.outcome import State
+from cowork.turns.outcome import TurnState
 from cowork.turns.question import Question
 from cowork.turns.turn import Turn
 from cowork.turns.turn_events import LOG_LIMIT_BYTES, WRITE_THROUGH_LIMIT
@@ -37,7 +37,7 @@ def soon():
 
 def test_a_new_turn_waits_and_has_an_id_of_its_own():
     turn, other = new_turn(), new_turn()
-    assert turn.state is State.QUEUED
+    assert turn.state is TurnState.QUEUED
     assert turn.id != other.id
     assert (turn.done, turn.error, turn.text) == (None, None, "")
 
@@ -45,7 +45,7 @@ def test_a_new_turn_waits_and_has_an_id_of_its_own():
 def test_a_turn_that_begins_runs():
     turn = new_turn()
     turn.begin()
-    assert turn.state is State.RUNNING
+    assert turn.state is TurnState.RUNNING
     assert turn.started_monotonic <= time.monotonic()
     assert turn.started >= turn.created
 
@@ -82,11 +82,11 @@ def test_a_failure_is_told_before_the_end():
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        (None, State.SUCCEEDED),
-        (ClaudeFailed("x"), State.FAILED),
-        (ClaudeTimeout("x"), State.FAILED),
-        (TurnInterrupted("x"), State.INTERRUPTED),
-        (ShuttingDown("x"), State.INTERRUPTED),
+        (None, TurnState.SUCCEEDED),
+        (ClaudeFailed("x"), TurnState.FAILED),
+        (ClaudeTimeout("x"), TurnState.FAILED),
+        (TurnInterrupted("x"), TurnState.INTERRUPTED),
+        (ShuttingDown("x"), TurnState.INTERRUPTED),
     ],
 )
 def test_the_state_of_an_ended_turn_says_how_it_ended(error, state):
@@ -119,7 +119,7 @@ def test_what_comes_after_the_end_is_dropped():
     turn.report_queue_position(1)
     assert turn.finish(Done(success=False, message=""), ClaudeFailed("late")) is False
     assert list(turn.read(0, soon())) == [ANSWER]
-    assert (turn.state, turn.error) == (State.SUCCEEDED, None)
+    assert (turn.state, turn.error) == (TurnState.SUCCEEDED, None)
 
 
 def test_the_first_reason_to_stop_counts():

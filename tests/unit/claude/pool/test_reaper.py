@@ -9,7 +9,7 @@ import pytest
 
 from cowork.claude.pool import memory, reaper
 from cowork.claude.pool.reaper import IdleReaper
-from cowork.claude.pool.slot import LeaseRequest, State
+from cowork.claude.pool.slot import LeaseRequest, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.model import Project
 from tests.serving import wait_for
@@ -35,7 +35,7 @@ def slots():
     return Slots(100)
 
 
-def put(slots, pid, state=State.IDLE):
+def put(slots, pid, state=SlotState.IDLE):
     """A slot whose process has served a turn."""
     now = time.monotonic()
     slot = slots.add(LeaseRequest(Project("", f"p{pid}"), "/"))
@@ -66,16 +66,16 @@ def test_nothing_is_measured_where_there_is_no_limit(slots, measured):
 
 
 def test_a_process_that_answers_is_left_alone_until_it_is_idle(slots, measured):
-    slot = put(slots, 1, State.BUSY)
+    slot = put(slots, 1, SlotState.BUSY)
     tend(slots)
     assert measured == []
-    slot.state = State.IDLE
+    slot.state = SlotState.IDLE
     tend(slots)
     assert measured == [1]
 
 
 def test_a_process_that_never_idles_is_measured_now_and_then(slots, measured, monkeypatch):
-    slot = put(slots, 1, State.BUSY)
+    slot = put(slots, 1, SlotState.BUSY)
     monkeypatch.setattr(reaper, "BUSY_MEASURE_INTERVAL_S", 0.05)
     wait_for(lambda: tend(slots) and measured, what="the first measuring")
     assert measured == [1]
@@ -87,12 +87,12 @@ def test_a_process_that_never_idles_is_measured_now_and_then(slots, measured, mo
 
 def test_one_that_has_grown_too_large_goes_when_it_is_idle(slots, measured, monkeypatch):
     ended = []
-    slot = put(slots, 1, State.BUSY)
+    slot = put(slots, 1, SlotState.BUSY)
     slot.process.end = lambda: ended.append(1)
     monkeypatch.setattr(reaper, "BUSY_MEASURE_INTERVAL_S", 0.0)
     tend(slots, memory_limit=BYTES - 1)
     assert (slot.discard_on_return, ended) == (True, [])
-    slot.state = State.IDLE
+    slot.state = SlotState.IDLE
     tend(slots, memory_limit=BYTES - 1)
     assert (ended, len(slots), measured) == ([1], 0, [1])
 

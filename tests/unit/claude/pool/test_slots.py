@@ -15,7 +15,7 @@ import pytest
 from cowork.claude.command import LaunchConfig
 from cowork.claude.launch_options import DEFAULT, LaunchOptions
 from cowork.claude.pool.pool import Pool
-from cowork.claude.pool.slot import LeaseRequest, Slot, State, Waiter
+from cowork.claude.pool.slot import LeaseRequest, Slot, SlotState, Waiter
 from cowork.claude.pool.slots import Slots
 from cowork.errors import AtCapacity, ShuttingDown
 from cowork.model import Project
@@ -65,7 +65,7 @@ class House(Slots):
             wanted, number = waiter.wanted, next(NUMBERS)
             waiter.slot.process = NoProcess(wanted.session_id or str(number), number)  # type: ignore[assignment]
             with self.changed:
-                self.begun(waiter.slot, State.BUSY)
+                self.begun(waiter.slot, SlotState.BUSY)
         return waiter.slot
 
     def done(self, slot: Slot) -> None:
@@ -73,19 +73,19 @@ class House(Slots):
         assert slot.process is not None
         slot.process.last_used = next(NUMBERS)
         with self.changed:
-            self.begun(slot, State.IDLE)
+            self.begun(slot, SlotState.IDLE)
 
     def spare(self) -> Slot:
         """A process that was started for nobody."""
         with self.changed:
             slot = self.add(LeaseRequest(None, CWD))
             slot.process = NoProcess(str(next(NUMBERS)), 0.0)  # type: ignore[assignment]
-            self.begun(slot, State.SPARE)
+            self.begun(slot, SlotState.SPARE)
         return slot
 
     def has(self) -> Counter[str | None]:
         """How many slots each owner has, and will have for those that are making room."""
-        return self._by_owner(State.STARTING, State.BUSY, State.IDLE)
+        return self._by_owner(SlotState.STARTING, SlotState.BUSY, SlotState.IDLE)
 
 
 def served(*waiters: Waiter) -> list[bool]:
@@ -129,7 +129,7 @@ def test_fault_s9_idle_processes_above_the_share_go_first_whoever_used_theirs_lo
     assert new.victim is mine[0]
     house.begin(new)
     assert house.ask("a").victim is mine[1], "nor does an owner grow beyond its share at another's"
-    assert others.state == State.IDLE
+    assert others.state == SlotState.IDLE
 
 
 def test_fault_s9_a_share_can_be_set():
@@ -254,7 +254,7 @@ class Play:
         Or nobody works, and nothing happens.
         """
         ready = [each for each in self.waiting if each.slot is not None or each.victim is not None]
-        busy = [slot for slot in self.house if slot.state == State.BUSY and slot.process]
+        busy = [slot for slot in self.house if slot.state == SlotState.BUSY and slot.process]
         if ready and (not busy or self.chance.random() < 0.5):
             self.begin(self.chance.choice(ready))
         elif busy:
@@ -295,11 +295,13 @@ class Play:
             assert self.passed[each.number] <= self.bound[each.number], "somebody starves"
         assert len(self.house) <= self.house.limit
         at_work = Counter(
-            slot.project for slot in self.house if slot.state in (State.BUSY, State.STARTING)
+            slot.project
+            for slot in self.house
+            if slot.state in (SlotState.BUSY, SlotState.STARTING)
         )
         assert all(many == 1 for many in at_work.values()), "two processes for a project"
         free = self.house.room or any(
-            slot.state in (State.IDLE, State.SPARE) for slot in self.house
+            slot.state in (SlotState.IDLE, SlotState.SPARE) for slot in self.house
         )
         assert not (free and still), "a slot is free and somebody waits for one"
 
