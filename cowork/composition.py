@@ -107,7 +107,13 @@ def open_services(
     configured = AuthSession.of(settings.xo_auth_session_id, settings.xo_poll_token)
     traces = Traces()
     relay = Relay(
-        store, history, tokens.bearer, refresh=tokens.refresh, metrics=metrics, traces=traces
+        store,
+        history,
+        tokens.bearer,
+        holder=holder,
+        refresh=tokens.refresh,
+        metrics=metrics,
+        traces=traces,
     )
     outbox = Outbox(store, relay, max_age=settings.outbox_max_age)
     tokens.on_change(outbox.token_changed)

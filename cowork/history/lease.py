@@ -5,10 +5,7 @@ Two relays of one store would send every message twice, and out of order.
 
 from __future__ import annotations
 
-import os
-import socket
 from time import monotonic
-from uuid import uuid4
 
 from cowork.stores.outbox_protocol import OutboxStore
 
@@ -18,13 +15,15 @@ LEASE_S = 3.0
 class RelayLease:
     """Held by one process at a time; one that dies loses it within `seconds`.
 
+    `holder` is this process's name in the store.
+
     Not thread-safe: the sender that holds the relay's `_pick_lock` asks for it.
     """
 
-    def __init__(self, store: OutboxStore, seconds: float = LEASE_S) -> None:
+    def __init__(self, store: OutboxStore, holder: str, seconds: float = LEASE_S) -> None:
         self._store = store
         self._seconds = seconds
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4()}"
+        self._holder = holder
         self._until = 0.0
 
     @property

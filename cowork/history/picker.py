@@ -21,7 +21,8 @@ class Picker:
     """Knows which projects have messages, and which of them are busy.
 
     `gate` and `busy` are guarded by `lock`, the relay's; one thread at a time calls `pick`.
-    `on_free` is called, with the lock held, when a project is no longer busy.
+    `on_free` is called, with the lock held, when a project is no longer busy; `holder` is this
+    process's name in the store.
     """
 
     def __init__(
@@ -30,12 +31,13 @@ class Picker:
         gate: DeliveryGate,
         lock: threading.Condition,
         on_free: Callable[[], None],
+        holder: str,
     ) -> None:
         self._store = store
         self._gate = gate
         self._lock = lock
         self._on_free = on_free
-        self.lease = RelayLease(store)
+        self.lease = RelayLease(store, holder)
         self.busy: set[Project] = set()
         self._known: list[Project] = []
         self._known_until = 0.0

@@ -51,7 +51,7 @@ class Relay:
 
     `bearer` tells the token to send along, at the time of sending; `refresh` is asked, once, when
     the Chat API takes a message with that token no more, and says whether there is another now.
-    Durations are seconds.
+    `holder` is this process's name in the store.  Durations are seconds.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Relay:
         history: ChatHistory,
         bearer: Callable[[], str | None],
         *,
+        holder: str,
         refresh: Callable[[str | None], bool] = lambda _: False,
         senders: int = 4,
         first_pause: float = 0.2,
@@ -82,7 +83,7 @@ class Relay:
         self._puts = 0
         self._gate = DeliveryGate(lambda: Backoff(first_pause, longest_pause, jitter))
         self._trouble: str | None = None
-        self._picker = Picker(store, self._gate, self._changed, self._notify)
+        self._picker = Picker(store, self._gate, self._changed, self._notify, holder)
         # What was decided on a message that the store still has: at most one a project.
         self._outcomes: dict[str, Refused | None] = {}
         self._threads: list[threading.Thread] = []

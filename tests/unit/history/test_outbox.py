@@ -157,7 +157,8 @@ def open_outbox():
 
     def opener(history, store=None, bearer=lambda: "token-1", max_age=0.0, **settings):
         store = store or MemoryStore()
-        relay = Relay(store, history, bearer, **(QUICK | settings))
+        holder = f"relay-{len(opened)}"  # each as if in a process of its own
+        relay = Relay(store, history, bearer, **({"holder": holder} | QUICK | settings))
         box = Box(store, relay, max_age=max_age)
         opened.append(box)
         return box
@@ -675,7 +676,7 @@ def test_fault_t13_a_try_of_an_earlier_run_counts(open_outbox, tmp_path):
 
     first = opened("a")
     put_message(first, message(1))
-    relay = Relay(first, History(answer), lambda: None)
+    relay = Relay(first, History(answer), lambda: None, holder="a")
     with pytest.raises(Died):
         relay._delivery.deliver(first.next_message(message(1).project))
     first.close()

@@ -53,9 +53,8 @@ def keep(store):
     begun = []
 
     def start(gone=frozenset(), of=store):
-        recorder = TurnRecorder(
-            of, Outbox(of, Relay(of, NoChatApi(), lambda: None)), holder=OURS, retention=9
-        )
+        relay = Relay(of, NoChatApi(), lambda: None, holder=OURS)
+        recorder = TurnRecorder(of, Outbox(of, relay), holder=OURS, retention=9)
         registry = TurnRegistry(9, of, OURS)
         begun.append(
             StoreMaintenance(of, recorder, registry, holder=OURS, is_dead=lambda name: name in gone)

@@ -37,7 +37,7 @@ class StillOutbox(Outbox):
     """Counts how often it is told to look, and never does."""
 
     def __init__(self, store, history):
-        relay = Relay(store, history, lambda: None)
+        relay = Relay(store, history, lambda: None, holder="a")
         super().__init__(store, relay)
         self.woken = 0
 
