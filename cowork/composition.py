@@ -209,7 +209,6 @@ def open_services(
         retention=settings.compat_retention,
         turn_retention=settings.turn_retention,
     )
-    recorder.on_unreachable = expiry.add
     services = Services(
         settings=settings,
         keys=keys,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cowork.model.chat_message import ChatMessage
+from cowork.model.conversation import ConversationNode
 from cowork.model.session import Claim, Exchange, Project, Session
 from cowork.model.usage import Spending
 
@@ -74,7 +75,8 @@ class TurnEnd:
 
     `log` is its events (`EventLog.dump`), or None where they are too many; the record is kept for
     `keep` seconds, and so is its key, unless it is given back.  `messages` go to the outbox.
-    `session` is put, and `exchange` remembered, only if `claim` is still the newest.  `spent` is
+    `session` is put, `nodes` are kept in the place of those with their keys, and `exchange` is
+    remembered, only if `claim` is still the newest.  `spent` is
     counted in any case, and the turn with the first of it: none for one that is not counted.
     """
 
@@ -87,3 +89,4 @@ class TurnEnd:
     session: Session | None = None
     exchange: Exchange | None = None
     spent: tuple[Spending, ...] = ()
+    nodes: tuple[ConversationNode, ...] = ()

@@ -194,17 +194,11 @@ class ApprovalStore(Protocol):
 
 
 class ConversationStore(Protocol):
-    """Nodes of conversations; those of a project go with its session.
+    """Nodes of conversations, which `end_turn` keeps; those of a project go with its session.
 
     There are `NODES_LIMIT` at most and `NODES_OF_OWNER` of an owner; beyond that those go that were
     used longest ago, of the owner who has most.
     """
-
-    def put_node(self, node: ConversationNode) -> Project | None:
-        """Keep it, in the place of one with its key.
-
-        The unnamed project that has lost its last node by that, if one has.
-        """
 
     def node(self, owner: str, key: str) -> ConversationNode | None:
         """The owner's node of that key, which is used by that."""
@@ -212,11 +206,11 @@ class ConversationStore(Protocol):
     def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
         """The owner's node at the end of that turn, which is used by that."""
 
-    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
-        """Remove nodes that were not used for so many seconds, `limit` at most.
+    def expire_nodes(self, unused_s: float, orphaned_s: float, limit: int) -> list[Project]:
+        """Remove nodes that were not used for `unused_s` seconds, `limit` at most.
 
-        Unnamed projects, as many at most, whose session was not used for as long and has no node:
-        nobody can go on with them.
+        Unnamed projects, as many at most, that have no node and whose session was not put for
+        `orphaned_s` seconds: nobody can go on with them.
         """
 
 

@@ -20,7 +20,6 @@ from cowork.model import (
     Claim,
     ConversationNode,
     Exchange,
-    Project,
     Session,
     Spending,
     TurnEnd,
@@ -79,8 +78,6 @@ class TurnRecorder:
         self._retention = retention
         self._lock = threading.Lock()
         self.on_store_error: Callable[[], None] = lambda: None
-        # Called with an unnamed project that nobody can go on with any more.
-        self.on_unreachable: Callable[[Project], None] = lambda _project: None
         # Ids of turns that the store has as queued.
         self._queued: set[str] = set()
         self._buffered: deque[TurnEnd] = deque()
@@ -202,32 +199,14 @@ class TurnRecorder:
             session=session,
             exchange=_exchange(turn, outcome),
             spent=spent,
+            nodes=() if session is None else _nodes(turn, session, outcome),
         )
         kept = self._write(end) if self.flush() else None
         if kept is None:
             self._buffer(end)
         elif end.messages:
             self._wake_outbox()
-        if kept and session is not None:
-            self._put_nodes(turn, session, outcome)
         return kept is not False
-
-    def _put_nodes(self, turn: Turn, session: Session, outcome: TurnOutcome) -> None:
-        """Keep where its client goes on; without it, that is told its conversation again."""
-        continuation = turn.question.continuation
-        # Of one that failed nobody knows how much of its answer the session has.
-        if continuation is None or outcome.error is not None:
-            return
-        streamed = turn.streamed if outcome.done.replaced else ""
-        try:
-            for key in continuation.answered_keys(outcome.done, streamed):
-                node = ConversationNode(turn.project, key, session.id, session.cwd, turn.id)
-                dropped = self._store.put_node(node)
-                if dropped is not None:
-                    self.on_unreachable(dropped)
-        except StoreUnavailable:
-            log.warning("could not keep where a conversation goes on", turn_id=turn.id)
-            self.on_store_error()
 
     def _compressed_log(self, turn: Turn) -> bytes | None:
         try:
@@ -258,7 +237,7 @@ class TurnRecorder:
     def _write_minimal(self, end: TurnEnd) -> bool:
         """Write the state alone; False, as if the session had been deleted."""
         left = replace(
-            end, record=minimal_record(end.record), log=None, session=None, exchange=None
+            end, record=minimal_record(end.record), log=None, session=None, exchange=None, nodes=()
         )
         try:
             self._store.end_turn(left)
@@ -340,6 +319,20 @@ def _exchange(turn: Turn, outcome: TurnOutcome) -> Exchange | None:
         return None
     asked = [turn.question.text, *[each.text for each in turn.steers.joined()]]
     return Exchange("\n".join(asked), outcome.done.message)
+
+
+def _nodes(turn: Turn, session: Session, outcome: TurnOutcome) -> tuple[ConversationNode, ...]:
+    """Where a client goes on that sends its conversation; of one that failed nobody knows how much
+    of its answer the session has.
+    """
+    continuation = turn.question.continuation
+    if continuation is None or outcome.error is not None:
+        return ()
+    streamed = turn.streamed if outcome.done.replaced else ""
+    return tuple(
+        ConversationNode(turn.project, key, session.id, session.cwd, turn.id)
+        for key in continuation.answered_keys(outcome.done, streamed)
+    )
 
 
 def _size(end: TurnEnd) -> int:

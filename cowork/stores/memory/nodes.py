@@ -17,28 +17,21 @@ class MemoryNodes:
         self._counts: dict[Project, int] = {}
         self._size = 0
 
-    def put(self, node: ConversationNode, now: float) -> Project | None:
-        """The unnamed project whose last node had to go for it."""
+    def put(self, node: ConversationNode, now: float) -> None:
+        """Keep it; of too many another one goes."""
         owner = node.project.owner
-        replaced = self._remove(owner, node.key)
+        self._remove(owner, node.key)
         found = self._of.setdefault(owner, OrderedDict())
         found[node.key] = node, now
         self._keys[owner, node.turn_id] = node.key
         self._counts[node.project] = self._counts.get(node.project, 0) + 1
         self._size += 1
         if len(found) <= NODES_OF_OWNER and self._size <= NODES_LIMIT:
-            return self._unreachable(replaced)
+            return
         most = owner
         if self._size > NODES_LIMIT:
             most = max(self._of, key=lambda each: len(self._of[each]))
-        dropped, _ = next(iter(self._of[most].values()))
-        return self._unreachable(self._remove(most, dropped.key))
-
-    def _unreachable(self, removed: ConversationNode | None) -> Project | None:
-        """The node's project, where that is unnamed and this was its last."""
-        if removed is None or not removed.project.is_unnamed or self.has(removed.project):
-            return None
-        return removed.project
+        self._remove(most, next(iter(self._of[most])))
 
     def has(self, project: Project) -> bool:
         """Whether the project has a node."""
@@ -74,10 +67,10 @@ class MemoryNodes:
         for node in expired:
             self._remove(node.project.owner, node.key)
 
-    def _remove(self, owner: str, key: str) -> ConversationNode | None:
+    def _remove(self, owner: str, key: str) -> None:
         found = self._of.get(owner, OrderedDict())
         if key not in found:
-            return None
+            return
         node, _ = found.pop(key)
         if self._keys.get((owner, node.turn_id)) == key:
             del self._keys[owner, node.turn_id]
@@ -87,4 +80,3 @@ class MemoryNodes:
         if not found:
             del self._of[owner]
         self._size -= 1
-        return node

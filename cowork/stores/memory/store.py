@@ -152,6 +152,8 @@ class MemoryStore:
                 return end.session is None
             if end.session is not None:
                 self._sessions[end.session.project] = end.session
+            for node in end.nodes:
+                self._nodes.put(node, monotonic())
             if end.exchange is not None:
                 self._histories.add(end.claim.project, end.exchange)
             return True
@@ -223,10 +225,6 @@ class MemoryStore:
         with self._lock:
             self._approvals.apply(approval_id, when)
 
-    def put_node(self, node: ConversationNode) -> Project | None:
-        with self._lock:
-            return self._nodes.put(node, monotonic())
-
     def node(self, owner: str, key: str) -> ConversationNode | None:
         with self._lock:
             return self._nodes.find(owner, key, monotonic())
@@ -235,10 +233,10 @@ class MemoryStore:
         with self._lock:
             return self._nodes.find_by_turn(owner, turn_id, monotonic())
 
-    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+    def expire_nodes(self, unused_s: float, orphaned_s: float, limit: int) -> list[Project]:
         with self._lock:
             self._nodes.expire(monotonic() - unused_s, limit)
-            before = datetime.now(UTC) - timedelta(seconds=unused_s)
+            before = datetime.now(UTC) - timedelta(seconds=orphaned_s)
             unused = [
                 each.project
                 for each in self._sessions.values()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
 from cowork.model import ConversationNode, Project
 from cowork.stores.limits import NODES_LIMIT, NODES_OF_OWNER
 from cowork.stores.redis import node_scripts
 from cowork.stores.redis.connection import RedisConnection
-from cowork.stores.redis.keys import project_key, project_of
+from cowork.stores.redis.keys import project_of
 
 
 class RedisNodes:
@@ -14,12 +18,6 @@ class RedisNodes:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._run = connection.script
-
-    def put(self, node: ConversationNode) -> Project | None:
-        values = [project_key(node.project), node.session_id, node.cwd, node.turn_id]
-        arguments = [node.project.owner, node.key, *values, NODES_OF_OWNER, NODES_LIMIT]
-        dropped = self._run(node_scripts.PUT_NODE, arguments)
-        return None if dropped is None else project_of(dropped)
 
     def find(self, owner: str, key: str = "", turn_id: str = "") -> ConversationNode | None:
         """By its key, or by its turn."""
@@ -31,6 +29,13 @@ class RedisNodes:
             project_of(project), own_key.decode(), *[each.decode() for each in values]
         )
 
-    def expire(self, unused_s: float, limit: int) -> list[Project]:
-        found = self._run(node_scripts.EXPIRE_NODES, [round(unused_s * 1000), limit])
+    def expire(self, unused_s: float, orphaned_s: float, limit: int) -> list[Project]:
+        arguments = [round(unused_s * 1000), round(orphaned_s * 1000), limit]
+        found = self._run(node_scripts.EXPIRE_NODES, arguments)
         return [project_of(each) for each in found]
+
+
+def node_arguments(nodes: Sequence[ConversationNode]) -> list[Any]:
+    """What a script has at its end to keep them; see `END_TURN`."""
+    fields = [[each.key, each.session_id, each.cwd, each.turn_id] for each in nodes]
+    return [*chain.from_iterable(fields), NODES_OF_OWNER, NODES_LIMIT, len(nodes)]

@@ -206,17 +206,14 @@ class RedisStore:
 
     # -- nodes of conversations
 
-    def put_node(self, node: ConversationNode) -> Project | None:
-        return self._nodes.put(node)
-
     def node(self, owner: str, key: str) -> ConversationNode | None:
         return self._nodes.find(owner, key=key) if key else None
 
     def node_of_turn(self, owner: str, turn_id: str) -> ConversationNode | None:
         return self._nodes.find(owner, turn_id=turn_id)
 
-    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
-        return self._nodes.expire(unused_s, limit)
+    def expire_nodes(self, unused_s: float, orphaned_s: float, limit: int) -> list[Project]:
+        return self._nodes.expire(unused_s, orphaned_s, limit)
 
     # -- usage, tickets, the token
 

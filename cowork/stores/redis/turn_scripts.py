@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cowork.stores.limits import HISTORY_LENGTH, HISTORY_SIZE
 from cowork.stores.redis.lua import PRELUDE
+from cowork.stores.redis.node_scripts import NODES
 from cowork.stores.redis.usage_scripts import COUNT_USAGE
 
 # How long what was published of a turn is kept behind its end, for those who read it just now.
@@ -67,8 +68,9 @@ return is_open and 1 or 0
 # id, owner, state, holder, record, ended, milliseconds to keep, whether the key is given back,
 # whether there is a log, the log, project, the claim's number, session, exchange; the day of what
 # was spent, milliseconds to keep that, how many it is; when it was created; then of each the field
-# and the numbers; then of each message its id, project and body
-END_TURN = f"""{PRELUDE}{COUNT_USAGE}
+# and the numbers; then of each message its id, project and body; then of each node its key,
+# session, directory and turn, how many an owner may have, and all, and how many it is
+END_TURN = f"""{PRELUDE}{COUNT_USAGE}{NODES}
 local turn = p .. 'turn:' .. ARGV[1]
 local was = redis.call('HMGET', turn, 'ended', 'holder', 'key')
 if was[2] and was[2] ~= '' and (was[1] or was[2] ~= ARGV[4]) then return 1 end
@@ -88,11 +90,16 @@ end
 end_events(ARGV[1], {EVENTS_KEEP_MS})
 local messages = 19 + 2 * ARGV[17]
 count_usage(ARGV[2], ARGV[15], ARGV[16], 19, messages - 1)
-for i = messages, #ARGV, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+local nodes = #ARGV - 2 - 4 * ARGV[#ARGV]
+for i = messages, nodes - 1, 3 do put_message(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 if ARGV[12] == '' or not is_newest(ARGV[11], ARGV[12]) then
   return ARGV[13] == '' and 1 or 0
 end
 if ARGV[13] ~= '' then put_session(ARGV[11], ARGV[13]) end
+for i = nodes, #ARGV - 3, 4 do
+  put_node(ARGV[2], ARGV[i], ARGV[11], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
+    tonumber(ARGV[#ARGV - 2]), tonumber(ARGV[#ARGV - 1]))
+end
 if ARGV[14] ~= '' then
   local history = p .. 'history:' .. ARGV[11]
   redis.call('RPUSH', history, ARGV[14])

@@ -29,6 +29,7 @@ from cowork.stores.limits import (
 from cowork.stores.redis import turn_scripts
 from cowork.stores.redis.connection import RedisConnection
 from cowork.stores.redis.keys import PREFIX, microseconds, moment_of, project_key
+from cowork.stores.redis.nodes import node_arguments
 from cowork.stores.redis.outbox import message_arguments, outbox_limits
 from cowork.stores.redis.usage import spending_arguments
 from cowork.stores.serialization import exchanges_json, record_json, record_of, session_json
@@ -97,6 +98,7 @@ class RedisTurns:
         ]
         for message in end.messages:
             arguments += message_arguments(message)
+        arguments += node_arguments(end.nodes)
         return bool(self._run(turn_scripts.END_TURN, arguments))
 
     def find(self, owner: str, turn_id: str) -> tuple[TurnRecord, bytes | None] | None:

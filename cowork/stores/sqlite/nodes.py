@@ -6,6 +6,7 @@ Those of a project go with its session, by a trigger.
 from __future__ import annotations
 
 import sqlite3
+import time
 from datetime import UTC, datetime
 
 from cowork.model import ConversationNode, Project
@@ -15,13 +16,10 @@ from cowork.stores.sqlite.sessions import BEHIND_UNNAMED
 _COLUMNS = "name, key, session, cwd, turn"
 
 
-def put(connection: sqlite3.Connection, node: ConversationNode, now: float) -> Project | None:
-    """The unnamed project whose last node had to go for it."""
+def put(connection: sqlite3.Connection, node: ConversationNode) -> None:
+    """Keep it; of too many another one goes."""
     owner = node.project.owner
-    replaced = connection.execute(
-        "SELECT name FROM nodes WHERE owner = ? AND key = ?", (owner, node.key)
-    ).fetchone()
-    row = owner, node.project.name, node.key, node.session_id, node.cwd, node.turn_id, now
+    row = owner, node.project.name, node.key, node.session_id, node.cwd, node.turn_id, time.time()
     connection.execute(
         f"INSERT OR REPLACE INTO nodes (owner, {_COLUMNS}, used)"  # noqa: S608 - constants
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -36,18 +34,12 @@ def put(connection: sqlite3.Connection, node: ConversationNode, now: float) -> P
             "SELECT owner FROM nodes GROUP BY owner ORDER BY count(*) DESC LIMIT 1"
         ).fetchone()
     elif owned <= NODES_OF_OWNER:
-        return None if replaced is None else _unreachable(connection, owner, *replaced)
-    key, name = connection.execute(
-        "SELECT key, name FROM nodes WHERE owner = ? ORDER BY used LIMIT 1", (owner,)
-    ).fetchone()
-    connection.execute("DELETE FROM nodes WHERE owner = ? AND key = ?", (owner, key))
-    return _unreachable(connection, owner, name)
-
-
-def _unreachable(connection: sqlite3.Connection, owner: str, name: str) -> Project | None:
-    """The project of a node that is gone, where it is unnamed and that was its last."""
-    project = Project(owner, name)
-    return project if project.is_unnamed and not _has(connection, project) else None
+        return
+    connection.execute(
+        "DELETE FROM nodes WHERE owner = ? AND key ="
+        " (SELECT key FROM nodes WHERE owner = ? ORDER BY used LIMIT 1)",
+        (owner, owner),
+    )
 
 
 def find(
@@ -67,7 +59,7 @@ def find(
 
 
 def expire(
-    connection: sqlite3.Connection, now: float, unused_s: float, limit: int
+    connection: sqlite3.Connection, now: float, unused_s: float, orphaned_s: float, limit: int
 ) -> list[Project]:
     """Remove nodes that were not used; unnamed projects that have none, nor were used."""
     before = now - unused_s
@@ -80,13 +72,6 @@ def expire(
         "SELECT owner, name FROM sessions WHERE name < ? AND last_used <= ? AND NOT EXISTS"
         " (SELECT 1 FROM nodes WHERE nodes.owner = sessions.owner AND nodes.name = sessions.name)"
         " LIMIT ?",
-        (BEHIND_UNNAMED, datetime.fromtimestamp(before, UTC).isoformat(), limit),
+        (BEHIND_UNNAMED, datetime.fromtimestamp(now - orphaned_s, UTC).isoformat(), limit),
     )
     return [Project(*row) for row in rows]
-
-
-def _has(connection: sqlite3.Connection, project: Project) -> bool:
-    row = connection.execute(
-        "SELECT 1 FROM nodes WHERE owner = ? AND name = ? LIMIT 1", (project.owner, project.name)
-    ).fetchone()
-    return row is not None

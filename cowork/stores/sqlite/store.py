@@ -233,9 +233,6 @@ class SqliteStore:
 
     # -- nodes of conversations
 
-    def put_node(self, node: ConversationNode) -> Project | None:
-        return self._write(lambda connection: nodes.put(connection, node, time.time()))
-
     def node(self, owner: str, key: str) -> ConversationNode | None:
         return self._find_node(owner, "key", key)
 
@@ -246,9 +243,11 @@ class SqliteStore:
         now = time.time()
         return self._write(lambda connection: nodes.find(connection, owner, column, value, now))
 
-    def expire_nodes(self, unused_s: float, limit: int) -> list[Project]:
+    def expire_nodes(self, unused_s: float, orphaned_s: float, limit: int) -> list[Project]:
         now = time.time()
-        return self._write(lambda connection: nodes.expire(connection, now, unused_s, limit))
+        return self._write(
+            lambda connection: nodes.expire(connection, now, unused_s, orphaned_s, limit)
+        )
 
     # -- what turns have spent
 

@@ -6,7 +6,7 @@ import sqlite3
 import time
 
 from cowork.model import TurnEnd
-from cowork.stores.sqlite import claims, outbox, sessions, turns, usage
+from cowork.stores.sqlite import claims, nodes, outbox, sessions, turns, usage
 from cowork.stores.usage import counted
 
 
@@ -23,6 +23,8 @@ def put(connection: sqlite3.Connection, end: TurnEnd) -> bool:
         return end.session is None
     if end.session is not None:
         sessions.put(connection, end.session)
+    for node in end.nodes:
+        nodes.put(connection, node)
     if end.exchange is not None:
         turns.remember(connection, end.claim.project, end.exchange)
     return True

@@ -27,6 +27,7 @@ from cowork.stores.sqlite.schema import VERSION, migrate, open_file
 from cowork.stores.sqlite.store import SqliteStore
 from tests.serving import wait_for
 from tests.unit.stores.durable_suite import ended, record
+from tests.unit.stores.node_suite import put_node
 from tests.unit.stores.store_suite import NOW, P, session
 
 ID = "00000000-0000-4000-8000-000000000001"
@@ -49,7 +50,7 @@ def put_session(places: Places) -> None:
     claim = store.claim(P)
     assert claim is not None
     assert store.put_session(session(P, cwd=str(places.workspace)), claim)
-    store.put_node(ConversationNode(P, "key", ID, str(places.workspace), "turn-1"))
+    put_node(store, ConversationNode(P, "key", ID, str(places.workspace), "turn-0"), claim)
     store.put_turn(record(holder="h/1:2:3"), None, None)
     store.put_token(TOKEN)
     store.close()

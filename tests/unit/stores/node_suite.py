@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from cowork.model import ConversationNode, Project, Session
+from cowork.model import Claim, ConversationNode, Project, Session, TurnEnd, TurnRecord
 from cowork.stores.protocol import Store
 
 P = Project("ann", "p")
@@ -32,6 +32,19 @@ def put_session(store: Store, project: Project, number: int = 1) -> Session:
     return kept
 
 
+def put_node(store: Store, kept: ConversationNode, claim: Claim | None = None) -> None:
+    """Keep it, as its turn's end does."""
+    now, ours = datetime.now(UTC), claim or store.claim(kept.project)
+    assert ours is not None
+    # A turn ends once; here it may have several nodes, one after the other.
+    record = TurnRecord(f"{kept.turn_id}-{kept.key}", kept.project, "succeeded", "a", now, now, now)
+    session = store.session(kept.project)
+    end = TurnEnd(record, keep=60.0, claim=ours, session=session, nodes=(kept,))
+    store.end_turn(end)
+    if claim is None:
+        store.release(ours)
+
+
 class NodeBehaviour:
     """`limits` is the module in which the store looks for how many nodes there may be."""
 
@@ -48,7 +61,7 @@ class NodeBehaviour:
     def test_a_node_is_found_by_its_key_and_by_its_turn_by_its_owner_alone(
         self, store: Store
     ) -> None:
-        store.put_node(node(1))
+        put_node(store, node(1))
         assert store.node("ann", "key-1") == node(1)
         assert store.node_of_turn("ann", "turn-1") == node(1)
         assert store.node("bob", "key-1") is None
@@ -58,16 +71,16 @@ class NodeBehaviour:
         assert store.node_of_turn("ann", "") is None
 
     def test_a_node_takes_the_place_of_one_with_its_key(self, store: Store) -> None:
-        store.put_node(node(1))
-        store.put_node(replace(node(2), key="key-1"))
+        put_node(store, node(1))
+        put_node(store, replace(node(2), key="key-1"))
         found = store.node("ann", "key-1")
         assert found is not None
         assert found.turn_id == "turn-2"
         assert store.node_of_turn("ann", "turn-1") is None
 
     def test_a_turn_may_have_several_nodes(self, store: Store) -> None:
-        store.put_node(node(1))
-        store.put_node(replace(node(1), key="other"))
+        put_node(store, node(1))
+        put_node(store, replace(node(1), key="other"))
         assert store.node("ann", "key-1") == node(1)
         found = store.node_of_turn("ann", "turn-1")
         assert found is not None
@@ -75,8 +88,8 @@ class NodeBehaviour:
 
     def test_nodes_go_with_their_projects_session(self, store: Store) -> None:
         put_session(store, P)
-        store.put_node(node(1))
-        store.put_node(node(2, Project("ann", "q")))
+        put_node(store, node(1))
+        put_node(store, node(2, Project("ann", "q")))
         store.delete_session(P)
         assert store.node("ann", "key-1") is None
         assert store.node_of_turn("ann", "turn-1") is None
@@ -87,9 +100,9 @@ class NodeBehaviour:
     ) -> None:
         del bounded
         for number in (1, 2, 3):
-            store.put_node(node(number))
+            put_node(store, node(number))
         assert store.node("ann", "key-1") is not None  # it is used by that
-        store.put_node(node(4))
+        put_node(store, node(4))
         left = [number for number in (1, 2, 3, 4) if store.node("ann", f"key-{number}")]
         assert left == [1, 3, 4]
 
@@ -98,57 +111,46 @@ class NodeBehaviour:
     ) -> None:
         del bounded
         for number in (1, 2, 3):
-            store.put_node(node(number))
+            put_node(store, node(number))
         for number in (4, 5):
-            store.put_node(node(number, Project("bob", "p")))
-        store.put_node(node(6, Project("eve", "p")))
+            put_node(store, node(number, Project("bob", "p")))
+        put_node(store, node(6, Project("eve", "p")))
         assert store.node("ann", "key-1") is None
         assert store.node("bob", "key-4") is not None
         assert store.node("eve", "key-6") is not None
 
-    def test_the_unnamed_project_that_loses_its_last_node_is_told(
-        self, store: Store, bounded: ModuleType
-    ) -> None:
-        del bounded
-        unnamed = Project.unnamed("ann", "1")
-        assert store.put_node(node(1, unnamed)) is None
-        assert store.put_node(node(2, unnamed)) is None
-        assert store.put_node(node(3)) is None
-        assert store.put_node(node(4)) is None  # it has another one
-        assert store.put_node(node(5)) == unnamed
-        assert store.put_node(node(6)) is None  # of a project with a name
-
-    def test_the_unnamed_project_whose_last_node_is_replaced_is_told(self, store: Store) -> None:
-        one, other = Project.unnamed("ann", "1"), Project.unnamed("ann", "2")
-        assert store.put_node(node(1, one)) is None
-        assert store.put_node(node(2, one)) is None
-        assert store.put_node(replace(node(1, other), key="key-1")) is None  # it has another
-        assert store.put_node(replace(node(1, other), key="key-2")) == one
-        assert store.put_node(replace(node(3, other), key="key-2")) is None  # it has this one
-        assert store.put_node(replace(node(3), key="key-1")) is None
-        assert store.put_node(replace(node(3), key="key-2")) == other
-        assert store.put_node(replace(node(4, one), key="key-2")) is None  # of a name
+    def test_nodes_are_kept_only_while_the_claim_is_the_newest(self, store: Store) -> None:
+        put_session(store, P)
+        claim = store.claim(P)
+        assert claim is not None
+        put_node(store, node(1), claim)
+        assert store.node("ann", "key-1") is not None
+        store.delete_session(P)
+        put_node(store, node(2), claim)
+        assert store.node("ann", "key-2") is None
 
     def test_a_node_that_is_not_used_expires(self, store: Store) -> None:
-        store.put_node(node(1))
-        store.put_node(node(2))
-        assert store.expire_nodes(LONG_S, 10) == []
+        put_node(store, node(1))
+        put_node(store, node(2))
+        assert store.expire_nodes(LONG_S, LONG_S, 10) == []
         assert store.node("ann", "key-1") is not None
-        store.expire_nodes(-1.0, 1)
+        store.expire_nodes(-1.0, LONG_S, 1)
         left = [number for number in (1, 2) if store.node("ann", f"key-{number}")]
         assert left == [1]  # the other one was used longer ago
-        store.expire_nodes(-1.0, 10)
+        store.expire_nodes(-1.0, -1.0, 10)
         assert store.node("ann", "key-1") is None
 
     def test_an_unnamed_project_without_a_node_that_is_not_used_is_told(self, store: Store) -> None:
         unnamed, other = Project.unnamed("ann", "1"), Project.unnamed("ann", "2")
         for number, project in enumerate((P, unnamed, other), 1):
             put_session(store, project, number)
-        store.put_node(node(1, other))
-        assert store.expire_nodes(LONG_S, 10) == []
-        assert store.expire_nodes(-1.0, 10) in ([unnamed, other], [other, unnamed])
+        put_node(store, node(1, other))
+        assert store.expire_nodes(LONG_S, LONG_S, 10) == []
+        assert store.expire_nodes(LONG_S, -1.0, 10) == [unnamed]
+        assert store.expire_nodes(-1.0, LONG_S, 10) == []
+        assert store.expire_nodes(-1.0, -1.0, 10) in ([unnamed, other], [other, unnamed])
         store.delete_session(unnamed)
-        assert store.expire_nodes(-1.0, 10) == [other]
+        assert store.expire_nodes(-1.0, -1.0, 10) == [other]
 
     def test_unnamed_projects_are_neither_listed_nor_counted(self, store: Store) -> None:
         unnamed = Project.unnamed("ann", "1")

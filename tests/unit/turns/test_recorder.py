@@ -15,6 +15,7 @@ from cowork.stores.encryption import Encryption
 from cowork.stores.memory.store import MemoryStore
 from cowork.stores.sqlite.store import SqliteStore
 from cowork.turns import recorder as recorder_module
+from cowork.turns.continuation import Continuation, beginning
 from cowork.turns.outcome import TurnOutcome
 from cowork.turns.question import Question
 from cowork.turns.recorder import DuplicateKey, TurnRecorder
@@ -335,3 +336,31 @@ def test_of_a_stripped_turn_the_store_keeps_its_end_and_its_key_alone(store):
     )
     again = from_record(record, log)
     assert (again.text, again.error.code) == ("", "turn_interrupted")
+
+
+def test_where_a_conversation_goes_on_is_kept_with_its_turns_end(store, recorder):
+    claim = store.claim(P)
+    continuation = Continuation(beginning(None, None))
+    asked = Turn(P, Question("why?", continuation=continuation))
+    asked.begin()
+    recorder.record_accepted(asked)
+    store.away = True
+    end(recorder, asked, claim=claim, session=session(P))
+    store.away = False
+    (key,) = continuation.answered_keys(asked.done, "")
+    assert store.node(P.owner, key) is None
+    assert recorder.flush()
+    found = store.node(P.owner, key)
+    assert (found.turn_id, found.session_id) == (asked.id, session(P).id)
+    assert store.session(P) is not None
+
+
+@pytest.mark.parametrize("error", [ClaudeFailed("died"), TurnInterrupted("stopped")])
+def test_an_answer_that_was_broken_off_is_nowhere_to_go_on_from(store, recorder, error):
+    claim = store.claim(P)
+    continuation = Continuation(beginning(None, None))
+    asked = Turn(P, Question("why?", continuation=continuation))
+    asked.begin()
+    recorder.record_accepted(asked)
+    end(recorder, asked, "beca", error, claim=claim, session=session(P))
+    assert store.node_of_turn(P.owner, asked.id) is None
