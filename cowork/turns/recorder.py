@@ -10,16 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from cowork.errors import CoworkError, StoreUnavailable
 from cowork.history.outbox import Outbox
 from cowork.log import logger
 from cowork.model import (
-    ChatMessage,
     Claim,
     ConversationNode,
-    Exchange,
     Session,
     Spending,
     TurnEnd,
@@ -29,6 +26,7 @@ from cowork.stores.limits import KEY_KEEP
 from cowork.stores.protocol import Store
 from cowork.telemetry.traceparent import Traces
 from cowork.turns.earlier_work import EarlierWork
+from cowork.turns.history_messages import HistoryMessages, exchange_of, said_in
 from cowork.turns.outcome import TurnOutcome, TurnState, failed, internal_error
 from cowork.turns.records import compressed_log, minimal_record, to_record
 from cowork.turns.session_change import frees_key
@@ -41,14 +39,6 @@ log = logger(__name__)
 # none is accepted; beyond the limit of bytes they are buffered without their logs.
 BUFFERED_BYTES_LIMIT = 64 * 2**20
 BUFFERED_LIMIT = 10_000
-
-
-# Of an answer in the chat history, by how its turn ended.
-_STATUSES = {
-    TurnState.SUCCEEDED: None,
-    TurnState.INTERRUPTED: "partial",
-    TurnState.FAILED: "failed",
-}
 
 
 class DuplicateKey(StoreUnavailable):
@@ -74,6 +64,7 @@ class TurnRecorder:
         self._traces = traces or Traces()
         self._store = store
         self._outbox = outbox
+        self._history = HistoryMessages(is_enabled=outbox.enabled)
         self.holder = holder
         self._retention = retention
         self._lock = threading.Lock()
@@ -97,7 +88,7 @@ class TurnRecorder:
         self._traces.put(turn.id, turn.facts.traceparent)
         if not self.flush():
             raise StoreUnavailable("store unavailable", retry_after=1)
-        record, question = to_record(turn, self.holder), self._question(turn)
+        record, question = to_record(turn, self.holder), self._history.question(turn)
         try:
             known = self._store.put_turn(record, question, key)
         except StoreUnavailable as fault:
@@ -130,7 +121,7 @@ class TurnRecorder:
         if turn.id not in self._queued:
             return True
         self._queued.discard(turn.id)
-        question = self._question(turn)
+        question = self._history.question(turn)
         try:
             is_ours = self._store.start_turn(to_record(turn, self.holder), question)
         except StoreUnavailable:
@@ -142,10 +133,10 @@ class TurnRecorder:
 
     def record_steered(self, turn: Turn, steer: Steer) -> bool:
         """Something was said to a turn that runs: it goes to the chat history; whether it has."""
-        if not self._tells_history(turn):
+        if not self._history.is_told(turn):
             return True
         try:
-            self._store.start_turn(to_record(turn, self.holder), _said_in(turn, steer))
+            self._store.start_turn(to_record(turn, self.holder), said_in(turn, steer))
         except StoreUnavailable:
             return False  # it is written at the turn's end
         self._wake_outbox()
@@ -194,10 +185,10 @@ class TurnRecorder:
             keep=KEY_KEEP if turn.key is not None else self._retention,
             log=None if is_end_only else self._compressed_log(turn),
             gives_key_back=frees_key(outcome.error, turn.question.change),
-            messages=self._messages(turn, outcome),
+            messages=self._history.at_end(turn, outcome),
             claim=claim,
             session=session,
-            exchange=_exchange(turn, outcome),
+            exchange=exchange_of(turn, outcome),
             spent=spent,
             nodes=() if session is None else _nodes(turn, session, outcome),
         )
@@ -268,57 +259,6 @@ class TurnRecorder:
         self.on_store_error()
         if len(self._buffered) == 1:
             log.warning("store unavailable, buffering turn results", turn_id=end.record.id)
-
-    def _messages(self, turn: Turn, outcome: TurnOutcome) -> tuple[ChatMessage, ...]:
-        """What a turn's end adds to the chat history."""
-        if not self._tells_history(turn):
-            return ()
-        found = []
-        question = self._question(turn)
-        if question is not None:
-            found.append(question)
-        found += [_said_in(turn, each) for each in turn.steers.untold()]
-        text = outcome.done.message
-        if text.strip():
-            found.append(_message(turn, "answer", text, "agent", _STATUSES[outcome.state]))
-        return tuple(found)
-
-    def _question(self, turn: Turn) -> ChatMessage | None:
-        if turn.question_in_outbox or not self._tells_history(turn):
-            return None
-        return _message(turn, "question", turn.question.text, turn.question.message_type)
-
-    def _tells_history(self, turn: Turn) -> bool:
-        """Whether what is said in the turn goes to the chat history."""
-        is_told = turn.question.change is None and not turn.project.is_unnamed
-        return self._outbox.enabled and is_told
-
-
-def _message(
-    turn: Turn, role: str, text: str, kind: str | None, status: str | None = None
-) -> ChatMessage:
-    return ChatMessage(
-        id=f"{turn.id}-{role}",
-        project=turn.project,
-        user_id=turn.question.user_id,
-        message=text,
-        type=kind,
-        status=status,
-        created=turn.created if role == "question" else datetime.now(UTC),
-    )
-
-
-def _said_in(turn: Turn, steer: Steer) -> ChatMessage:
-    message = _message(turn, "question", steer.text, turn.question.message_type)
-    return replace(message, id=f"{steer.id}-question", created=datetime.now(UTC))
-
-
-def _exchange(turn: Turn, outcome: TurnOutcome) -> Exchange | None:
-    """What is remembered of a turn that has answered: all that it was asked, and what it said."""
-    if outcome.error is not None or turn.question.change is not None:
-        return None
-    asked = [turn.question.text, *[each.text for each in turn.steers.joined()]]
-    return Exchange("\n".join(asked), outcome.done.message)
 
 
 def _nodes(turn: Turn, session: Session, outcome: TurnOutcome) -> tuple[ConversationNode, ...]:
