@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from cowork import log as logging
 from cowork import startup_log
-from cowork.claude import command, orphans
+from cowork.claude import orphans
 from cowork.claude.disk_space import DiskSpace
 from cowork.claude.file_history import FileHistories
 from cowork.claude.installation import ClaudeCli
@@ -23,18 +23,16 @@ from cowork.claude.pool.machine_limit import MachineLimit
 from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.pool import Pool
 from cowork.claude.pool.slot import PoolLoad
-from cowork.claude.process.launcher import Launcher, find_setpriv
+from cowork.claude.process.launcher import Launcher
 from cowork.claude.transcript import Transcripts
-from cowork.claude.workspace import Workspace
-from cowork.errors import QueueFull
 from cowork.gauges import watch_all
 from cowork.history.chat_api import ChatApi, ChatHistory, NoChatApi
 from cowork.history.outbox import Outbox
 from cowork.history.relay import Relay
 from cowork.lifecycle import Services
+from cowork.policies import approval_policy_of, launch_config_of, quotas_of, turn_policy_of
 from cowork.readiness import Readiness, find_launch_problem
 from cowork.runtime.fd_watcher import FdWatcher
-from cowork.runtime.quota import Quota
 from cowork.settings.api_keys import ApiKeys, Operators
 from cowork.settings.settings import Settings
 from cowork.stores import open_store
@@ -44,12 +42,11 @@ from cowork.telemetry.metrics import Metrics
 from cowork.telemetry.prometheus import PrometheusMetrics
 from cowork.telemetry.shared import SharedMetrics
 from cowork.telemetry.traceparent import Traces
-from cowork.turns.approvals.approvals import ApprovalPolicy, Approvals
+from cowork.turns.approvals.approvals import Approvals
 from cowork.turns.conversation_expiry import ConversationExpiry
 from cowork.turns.conversations import Conversations
 from cowork.turns.finisher import TurnFinisher
 from cowork.turns.maintenance import StoreMaintenance
-from cowork.turns.policy import TurnPolicy
 from cowork.turns.recorder import TurnRecorder
 from cowork.turns.registry import TurnRegistry
 from cowork.turns.removals import Removals
@@ -67,11 +64,6 @@ from cowork.xo.auth_api import DisabledXoAuthApi, XoAuthApi, XoPaths, XoUpstream
 from cowork.xo.login import AuthSession, XoLogin
 from cowork.xo.startup_login import login_at_start
 from cowork.xo.token_source import TokenSource
-
-# So many bodies of the largest size may be held at least: in memory a text takes up to four times
-# its bytes on the wire, and each of two owners may send the largest.
-LARGEST_BODIES = 8
-DEFAULT_QUOTA_BYTES = 256 * 2**20
 
 
 def open_services(
@@ -152,7 +144,7 @@ def open_services(
     pool = _pool(settings, launcher, limit, None if workers is None else workers.machine, metrics)
     recorder.on_store_error = maintenance.run_soon
     maintenance.on_registered = pool.report
-    policy = _policy(settings)
+    policy = turn_policy_of(settings)
     transcripts = Transcripts(config, settings.claude_user)
     sync = (
         TranscriptSync(store.others, transcripts, settings.transcript_limit, metrics)
@@ -161,7 +153,7 @@ def open_services(
     )
     reporter = TurnReporter(metrics, lambda: cli.state().version)
     finisher = TurnFinisher(recorder, reporter)
-    approvals = Approvals(store, registry, _approval_policy(settings), metrics)
+    approvals = Approvals(store, registry, approval_policy_of(settings), metrics)
     attempts = Attempts(store, pool, cli, finisher, policy, transcripts=transcripts, sync=sync)
     conversations = Conversations(store, transcripts, sync)
     runner = Runner(
@@ -186,7 +178,7 @@ def open_services(
         transcripts=transcripts,
         sync=sync,
     )
-    waiting, bodies, replies = _quotas(settings, owners=keys.__len__)
+    waiting, bodies, replies = quotas_of(settings, owners=keys.__len__)
     turn_service = TurnService(
         store,
         pool,
@@ -269,20 +261,6 @@ def _shared(metrics: PrometheusMetrics, holder: str, folder: Path | None) -> Sha
     )
 
 
-def launch_config_of(settings: Settings) -> command.LaunchConfig:
-    """How each process of the CLI is started."""
-    return command.LaunchConfig(
-        permission_mode=settings.permission_mode,
-        trust_projects=settings.trust_projects,
-        shared_workspace=not settings.project_dirs,
-        retries=settings.cli_retries,
-        setpriv=find_setpriv(),
-        cli_user=settings.claude_user,
-        passed=settings.cli_env,
-        checkpoints=settings.checkpoints,
-    )
-
-
 def _claude(
     settings: Settings, environ: Mapping[str, str]
 ) -> tuple[ClaudeCli, Launcher, str | None]:
@@ -327,46 +305,6 @@ def _pool(
         mcp_servers=settings.mcp_config,
         metrics=metrics,
     )
-
-
-def _approval_policy(settings: Settings) -> ApprovalPolicy:
-    return ApprovalPolicy(
-        mode=settings.approvals,
-        timeout=settings.approval_timeout,
-        keys=frozenset(settings.approval_keys),
-        permission_mode=settings.permission_mode,
-    )
-
-
-def _policy(settings: Settings) -> TurnPolicy:
-    return TurnPolicy(
-        workspace=Workspace(
-            settings.workspace,
-            per_project=settings.project_dirs,
-            cli_user=settings.claude_user,
-        ),
-        permission_mode=settings.permission_mode,
-        slash_commands=settings.slash_commands,
-        timeout=settings.claude_timeout,
-        queue_limit=settings.queue_limit,
-        disconnect_grace=settings.disconnect_grace,
-        checkpoints=settings.checkpoints,
-    )
-
-
-def _quotas(settings: Settings, owners: Callable[[], int]) -> tuple[Quota, Quota, Quota]:
-    """The bounds on waiting questions, on bodies and on replies."""
-    default = max(DEFAULT_QUOTA_BYTES, LARGEST_BODIES * settings.max_body)
-    transfer = settings.transfer_bytes or default
-    waiting = Quota(
-        "waiting questions",
-        max_count=settings.waiting_turns,
-        max_bytes=settings.waiting_bytes or default,
-        owners=owners,
-        share_error=QueueFull,
-    )
-    bodies = Quota("bytes of bodies", max_bytes=transfer, owners=owners)
-    return waiting, bodies, Quota("bytes of replies", max_bytes=transfer, owners=owners)
 
 
 def _upstream(

@@ -12,11 +12,11 @@ from cowork.claude.disk_space import DiskSpace
 from cowork.claude.installation import OLDEST_VERSION
 from cowork.claude.one_shot import OneShotCommands, login_status_in, version_in
 from cowork.claude.stream_json.failures import login_advice
-from cowork.composition import launch_config_of
 from cowork.errors import ClaudeUnavailable
 from cowork.operations.checks import FAIL, OK, WARN, Check
 from cowork.operations.disk import existing
 from cowork.operations.places import places_of
+from cowork.policies import launch_config_of
 from cowork.readiness import find_launch_problem
 from cowork.runtime import unix_user
 from cowork.settings.settings import Settings

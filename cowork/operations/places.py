@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from cowork.claude import command
-from cowork.composition import launch_config_of
+from cowork.policies import launch_config_of
 from cowork.runtime.unix_user import UnixUser
 from cowork.settings.settings import Settings
 from cowork.stores import sqlite_path
