@@ -15,23 +15,23 @@ from cowork.claude.pool.memory import limit_by_memory
 from cowork.claude.pool.offer_listing import make_offers
 from cowork.claude.pool.process_reports import ProcessReports
 from cowork.claude.pool.reaper import MEMORY_MAX_AGE_S, IdleReaper
+from cowork.claude.pool.shutdown import end_all
 from cowork.claude.pool.skill_listing import SkillListing
-from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, Slot, SlotState
+from cowork.claude.pool.slot import LeaseRequest, PoolCounts, PoolLoad, ProcessInfo, SlotState
 from cowork.claude.pool.slots import Slots
 from cowork.claude.pool.spares import Spares
 from cowork.claude.pool.starter import ProcessStarter
+from cowork.claude.pool.warmer import Warmer
 from cowork.claude.process.continuation import Continuation
 from cowork.claude.process.launcher import Launcher, Throwaway
 from cowork.claude.process.process import ClaudeProcess
-from cowork.claude.stream_json.failures import SessionMissing
-from cowork.errors import AtCapacity, ProcessBusy, ProcessNotFound
+from cowork.errors import ProcessBusy, ProcessNotFound
 from cowork.log import logger
 from cowork.model import Project
 from cowork.telemetry.metrics import NO_METRICS, Metrics
 
 log = logger(__name__)
 
-CLOSE_TIMEOUT_S = 5.0
 # For a thread that was told to stop.
 JOIN_TIMEOUT_S = 1.0
 # Longer than the escalation of an end may take; a project's own process may besides have to start.
@@ -88,6 +88,7 @@ class Pool:
             own_timeout=launcher.timeout + OWN_PROCESS_TIMEOUT_S,
             give_back=self.give_back,
         )
+        self.warm = Warmer(self._slots, self._lease, self.give_back).warm
         listing = SkillListing(launcher, self._throwaway_process)
         self._skills = listing.skills(bundled_skills=bundled_skills)
         self.has_skill, self.saw_skills = self._skills.has, self._skills.saw
@@ -246,57 +247,6 @@ class Pool:
                 slot.project == project and slot.discard_on_return for slot in self._slots
             )
 
-    def warm(
-        self,
-        project: Project,
-        cwd: str,
-        session_id: str | None,
-        turns: int | None = None,
-        options: LaunchOptions = DEFAULT,
-    ) -> None:
-        """Have a process ready for the project's next turn, with these options; it idles till then.
-
-        Nothing happens where there is one already, busy or idle, whatever its options.  A session
-        that the CLI no longer has gets a process for a new one.  Raises as `lease`.
-        """
-        if self._is_resident(project):
-            return
-        try:
-            process = self._lease_for_later(LeaseRequest(project, cwd, session_id, options, turns))
-        except AtCapacity:
-            if self._is_busy(project):
-                return
-            raise
-        self.give_back(process)
-
-    def _lease_for_later(self, wanted: LeaseRequest) -> ClaudeProcess:
-        def given_up() -> bool:
-            return wanted.project is not None and self._is_busy(wanted.project)
-
-        try:
-            return self._lease(wanted, given_up, ahead=True)
-        except SessionMissing:
-            return self._lease(
-                LeaseRequest(wanted.project, wanted.cwd, options=wanted.options),
-                given_up,
-                ahead=True,
-            )
-
-    def _is_resident(self, project: Project) -> bool:
-        with self._changed:
-            return any(
-                slot.project == project
-                and slot.state in (SlotState.BUSY, SlotState.IDLE)
-                and slot.usable
-                for slot in self._slots
-            )
-
-    def _is_busy(self, project: Project) -> bool:
-        with self._changed:
-            return any(
-                slot.project == project and slot.state == SlotState.BUSY for slot in self._slots
-            )
-
     def end_idle(self, process_id: str, visible: Callable[[Project | None], bool]) -> None:
         """End a process of those that idles; its session's next question resumes it.
 
@@ -374,28 +324,9 @@ class Pool:
         self.spares.stop()
         self._starter.probe.close()
         self._reaper.thread.stop()
-        with self._changed:
-            self._slots.close()
-            ends = [self._shutdown_thread(slot) for slot in self._slots if slot.process]
-        for end in ends:
-            end.start()
-        for end in ends:
-            end.join(CLOSE_TIMEOUT_S)
-        with self._changed:
-            self._changed.wait_for(lambda: not len(self._slots), CLOSE_TIMEOUT_S)
+        end_all(self._slots)
         self._reaper.thread.join(JOIN_TIMEOUT_S)
         self.spares.join()
         self._starter.probe.join()
         orphans.sweep_own()
         self._launcher.close()
-
-    def _shutdown_thread(self, slot: Slot) -> threading.Thread:
-        """A thread, not begun yet, that ends the slot's process."""
-        process = slot.process
-        assert process is not None  # noqa: S101 - the caller has looked
-        process.shorten_timeouts()
-        if slot.state in (SlotState.IDLE, SlotState.SPARE):
-            self._slots.ending(slot, "shutdown")
-            return threading.Thread(target=self._slots.end, args=(slot,), daemon=True)
-        # Whoever leased it gives it back when its turn has ended, and frees the slot.
-        return threading.Thread(target=process.end, daemon=True)
