@@ -171,7 +171,7 @@ def _complete_schema(name: str, schema: Document) -> None:
 
 def _complete_parameters(parameters: list[Document]) -> None:
     for each in parameters:
-        if each["name"] == "project_id":
+        if each["name"] in {"project_id", "chat_id"}:  # a chat is a project
             each["description"] = "A project's name, percent-encoded: one segment, `/` included."
             each["schema"] |= {
                 "minLength": 1,

@@ -191,7 +191,11 @@ def test_fault_w10_schemathesis_finds_every_operation_as_it_is_described(
 
 def leave_to_the_server(case: Any, *, number: int) -> None:
     """Take out what it may rightly refuse though the schema is met."""
-    if isinstance(case.body, dict) and "messages" in case.body:
+    if isinstance(case.body, dict) and case.path == "/api/chat":
+        said = {"role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        case.body = {"messages": [said]}
+        (case.headers or {}).pop("X-Cowork-Events", None)
+    elif isinstance(case.body, dict) and "messages" in case.body:
         # The last one has to be the user's; of the rest what has no place in a schema.
         asked = [{"role": "user", "content": "hi"}]
         case.body = {

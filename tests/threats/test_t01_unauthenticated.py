@@ -70,6 +70,10 @@ DECIDED = {
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
     "POST /v1/chat/completions": "owner",
+    "POST /api/chat": "owner",
+    "GET /api/chat/<chat_id>/stream": "owner",
+    "GET /api/chat/<chat_id>/messages": "owner",
+    "POST /api/chat/<chat_id>/stop": "owner",
     "GET /v1/models": "holder",
     "GET /v1/models/<model_id>": "holder",
     # The XO login is the server's, whoever began it.

@@ -7,7 +7,8 @@ from typing import Any
 import requests
 
 from tests.contract.dialects.completions import PATH, chunks, complete, error_of, text_of
-from tests.serving import Gunicorn
+from tests.contract.dialects.test_ai_sdk import chat, frames_of, user
+from tests.serving import Gunicorn, wait_for
 from tests.workers.places import Places, begun
 
 LONG = "[[words 40]] [[delay 15]]"
@@ -86,3 +87,24 @@ def test_a_key_is_one_question(via: Gunicorn, project: str, places: Places) -> N
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json()["cowork"]["turn_id"] == first.json()["cowork"]["turn_id"]
     error_of(complete(via, "another", headers=headers), 400, "idempotency_mismatch")
+
+
+def test_a_chat_of_the_ai_sdk_is_read_and_stopped_anywhere(
+    via: Gunicorn, project: str, places: Places, background: Any
+) -> None:
+    asked = background(chat, places.home, [user("[[words 4000]] [[delay 15]]")], project)
+
+    def has_begun() -> bool:
+        turn = via.get(f"/sessions/{project}").json().get("running_turn_id")
+        return turn is not None and bool(via.get(f"/turns/{turn}").json()["message"])
+
+    wait_for(has_begun)
+    again = via.get(f"/api/chat/{project}/stream", stream=True)
+    wait_for(lambda: via.post(f"/api/chat/{project}/stop").status_code == 204)
+    first, second = frames_of(asked.result()), frames_of(again)
+    assert first[0]["messageId"] == second[0]["messageId"]
+    assert first[-1]["type"] == second[-1]["type"] == "abort"
+    said = chat(via, [user("[[words 3]]")], project)
+    assert [each["id"] for each in via.get(f"/api/chat/{project}/messages").json()][-1] == (
+        said.headers["X-Turn-ID"]
+    )
