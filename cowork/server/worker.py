@@ -1,9 +1,8 @@
-"""The gunicorn worker: gevent's, with a graceful drain.
+"""The gunicorn worker: gevent's, with a graceful end (`drain.py`).
 
 gunicorn's gevent worker learns of a signal after up to a second, is killed by its arbiter before
 its own graceful timeout is over, and waits for idle keep-alive connections.  This one stops
-accepting at once, lets turns go on until `SHUTDOWN_MARGIN_S` before the arbiter's timeout, tells
-every stream how it ended, and leaves no process behind.
+accepting at once, lets turns go on, and has ended before the arbiter kills it.
 """
 
 from __future__ import annotations
@@ -35,18 +34,16 @@ from cowork.server.connection import (
     check_transfer_coding,
     discard_body,
 )
+from cowork.server.drain import drain_and_close
 from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
-from cowork.server.idle_connections import POLL_INTERVAL_S, IdleConnections
+from cowork.server.idle_connections import IdleConnections
 from cowork.server.pacing import STREAM_PATHS, RequestPacer
 from cowork.telemetry.catalogue import HTTP_REFUSED
 
 log = logger(__name__)
 
-# The interrupt, the escalation of every process and the last bytes of each stream fit into this.
-SHUTDOWN_MARGIN_S = 3.0
 NOTIFY_INTERVAL_S = 0.1
-FLUSH_TIMEOUT_S = 0.5
 # In a reload a new worker accepts once it knows its CLI, or after so long: until then the old one,
 # which does, is the better one to ask.
 CLI_KNOWN_TIMEOUT_S = 5.0
@@ -151,23 +148,14 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         gevent.sleep(NOTIFY_INTERVAL_S)
 
     def _close(self) -> None:
-        services = self.wsgi.extensions["cowork"]
-        begun = time.monotonic()
-        # They could not know; whoever connects now gets to the worker that comes after us.
-        self._idle.finish_new(lambda: self._fast_shutdown)
-        if self._is_replaced:
-            self._idle.finish_kept(lambda: self._fast_shutdown)
-        spent = time.monotonic() - begun
-        timeout = max(0.0, self.cfg.graceful_timeout - SHUTDOWN_MARGIN_S - spent)
-        services.drain(0.0 if self._fast_shutdown else timeout, lambda: self._fast_shutdown)
-        self._flush_replies()
-        services.close()
-
-    def _flush_replies(self) -> None:
-        """Let the last frames get out."""
-        deadline = time.monotonic() + FLUSH_TIMEOUT_S
-        while self._open_requests and time.monotonic() < deadline:
-            gevent.sleep(POLL_INTERVAL_S)
+        drain_and_close(
+            self.wsgi.extensions["cowork"],
+            self._idle,
+            graceful_timeout=self.cfg.graceful_timeout,
+            is_replaced=self._is_replaced,
+            is_cut_short=lambda: self._fast_shutdown,
+            open_requests=lambda: self._open_requests,
+        )
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection; one whose peer sends or takes nothing for too long is cut."""
