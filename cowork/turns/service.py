@@ -22,7 +22,7 @@ from cowork.turns.approvals.approvals import Approvals
 from cowork.turns.interrupts import Interrupts
 from cowork.turns.outcome import TurnState, interrupted
 from cowork.turns.policy import TurnPolicy
-from cowork.turns.project_state import ProjectState
+from cowork.turns.project_states import ProjectStates
 from cowork.turns.question import Question
 from cowork.turns.question_checks import QuestionChecks
 from cowork.turns.queues import OnBusy, ProjectQueues
@@ -70,7 +70,6 @@ class TurnService:
         self._store = store
         self._pool = pool
         self._recorder = recorder
-        self._holder = recorder.holder
         self._policy = policy
         self._queues = ProjectQueues(
             limit=policy.queue_limit, run=runner.run, on_cancelled=runner.finish_cancelled
@@ -85,6 +84,8 @@ class TurnService:
         self._remote = remote
         self._publisher = publisher
         self.registry = registry
+        states = ProjectStates(self._queues, pool, holder=recorder.holder, remote=remote)
+        self.describe, self.describe_here = states.describe, states.describe_here
         self.replays = Replays(registry, metrics)
         self.interrupts = Interrupts(
             store, self._queues, holder=recorder.holder, registry=registry, remote=remote
@@ -267,31 +268,6 @@ class TurnService:
         for turn in self._queues.turns_of(given_up.project):
             if turn is not given_up:
                 turn.stop(ShuttingDown("the server is shutting down", retry_after=5))
-
-    def describe(self, project: Project) -> ProjectState:
-        """What the project is doing, in whatever worker; raises `WorkerUnreachable`."""
-        if self._remote is None:
-            return self.describe_here(project)
-        found = [
-            self.describe_here(project)
-            if worker == self._holder
-            else self._remote.describe(worker, project)
-            for worker in self._remote.find(project) or [self._holder]
-        ]
-        return next((each for each in found if each.state != "idle"), found[0])
-
-    def describe_here(self, project: Project) -> ProjectState:
-        """As `describe`, of what this worker runs."""
-        turns = [turn for turn in self._queues.turns_of(project) if turn.done is None]
-        running = [turn for turn in turns if turn.state is not TurnState.QUEUED]
-        waits = any(turn.waiting.ids for turn in running)
-        shown = self._pool.processes(lambda each: each == project)
-        return ProjectState(
-            state="waiting" if waits else "running" if running else "idle",
-            queued=len(turns) - len(running),
-            process=(shown[0].pid, shown[0].state.value, shown[0].memory) if shown else None,
-            turn_id=next((turn.id for turn in running if turn.question.change is None), None),
-        )
 
     def question_text(self, turn: Turn) -> str:
         """What a turn was asked that waits or runs, in whatever worker; empty where nobody tells.
