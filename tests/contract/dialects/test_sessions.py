@@ -303,3 +303,18 @@ def test_a_conversation_without_a_name_is_deleted_when_it_is_not_used(
     assert [each["project"] for each in served.get("/processes").json()["processes"]] == ["c"]
     assert state_of(mine.ask("and?")) == "rebuilt"
     assert [*served.get("/sessions").json()["sessions"]] == ["c"]
+
+
+def test_its_process_goes_before_those_of_projects(
+    serve: Callable[..., Served], home: Path
+) -> None:
+    served = serve(COWORK_MAX_PROCESSES="2")
+    served.ask("hi", "mine")
+    chat = Chat(served, home)
+    chat.say("hi")  # used later than the project's
+    served.ask("hi", "yours")
+    shown = served.get("/processes").json()["processes"]
+    assert sorted(each["project"] for each in shown) == ["mine", "yours"]
+    reply = chat.say("and?")
+    assert state_of(reply) == "continued"
+    assert chat.sent(reply) == chat.texts()
