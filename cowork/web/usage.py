@@ -88,7 +88,7 @@ def _place_reply(row: UsageRow, by: UsageBy, *, sees_all: bool) -> dict[str, Any
         return {"model": row.model or None}
     if by is UsageBy.KEY:
         return {"key": key}
-    return {"project": row.name, **({"key": key} if sees_all else {})}
+    return {"project": row.name or None, **({"key": key} if sees_all else {})}
 
 
 def _numbers_reply(rows: Sequence[UsageRow]) -> dict[str, Any]:

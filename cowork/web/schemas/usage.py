@@ -40,7 +40,10 @@ class UsageNumbers(Schema):
 
 class UsagePlace(Schema):
     day = fields.String(metadata={"description": "YYYY-MM-DD, in UTC."})
-    project = fields.String()
+    project = fields.String(
+        allow_none=True,
+        metadata={"description": "null for conversations without a name, of one key together."},
+    )
     key = fields.String(
         allow_none=True,
         metadata={"description": "The key's name; null for turns that came without a key."},

@@ -84,6 +84,8 @@ def test_a_conversation_without_a_name_is_in_no_list(
     assert served.get("/health").json()["active_sessions"] == 0
     turn = served.get(f"/turns/{reply.headers['X-Turn-ID']}").json()
     assert (turn["project_id"], turn["state"]) == (None, "succeeded")
+    (row,) = served.get("/usage", params={"by": "project"}).json()["usage"]
+    assert (row["project"], row["turns"]) == (None, 1)
     for name in ("", "%01", "\x01", "None"):
         assert served.get(f"/sessions/{name or '%20'}/messages").status_code in (404, 422)
 
