@@ -76,8 +76,10 @@ _DIALECT_ERRORS = {
 }
 # Refused before anybody looks at whose client it is.
 _BEFORE_ROUTES = ("414", "431")
+# Before OpenAPI 3.2 the schema is one of each event.
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 # JSON, or a stream where the body says so.
-_STREAMS_TOO = {"create_chat_completion"}
+_STREAMS_TOO = {"create_chat_completion", "create_message"}
 _ASKS = {"ask_question", "ask_question_streaming"}
 # Those that an `Idempotency-Key` has answer a second time.
 _REPLAYS = {*_ASKS, "fork_session", "rewind_session", "steer_turn"}
@@ -235,7 +237,7 @@ def _complete_dialect(operation: Document, name: str) -> None:
     for status, reply in responses.items():
         _complete_reply(reply, status, name)
     if name in _STREAMS_TOO:
-        responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        responses["200"]["content"]["text/event-stream"] = {"schema": copy.deepcopy(_EVENT)}
     for status in _BEFORE_ROUTES:
         responses[status] = {"$ref": f"#/components/responses/Error{status}"}
     operation["responses"] = dict(sorted(responses.items()))

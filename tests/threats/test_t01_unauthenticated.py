@@ -70,6 +70,8 @@ DECIDED = {
     "GET /outbox": "owner",
     "POST /outbox/retry": "owner",
     "POST /v1/chat/completions": "owner",
+    "POST /v1/messages": "owner",
+    "POST /v1/messages/count_tokens": "holder",
     "POST /api/chat": "owner",
     "GET /api/chat/<chat_id>/stream": "owner",
     "GET /api/chat/<chat_id>/messages": "owner",
