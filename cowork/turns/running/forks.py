@@ -149,6 +149,7 @@ class Forks:
         if self._sync is not None:
             self._sync.save(session, claim)
         self._pool.forget(turn.project, origin.id)
+        self._remove_forgotten(origin, session)
 
     def branch(self, run: TurnRun, node: ConversationNode, found: Session | None) -> Session | None:
         """The project's session from now on, which goes on behind that node.
@@ -169,14 +170,27 @@ class Forks:
         stays = project.is_unnamed or project == node.project
         is_there = stays and self._workspace.still_has(node.cwd)
         cwd = node.cwd if is_there else self._workspace.make(project)
-        session = Session(project, session_id, cwd, now, now, last_words=cut.last_words)
-        if found is not None:
-            earlier = with_earlier(*found.earlier, found.id)
-            session = replace(session, created=found.created, earlier=earlier)
+        session = replace(
+            found or Session(project, session_id, cwd, now, now),
+            id=session_id,
+            cwd=cwd,
+            earlier=() if found is None else _with_origin_last(found, node.session_id),
+            last_used=now,
+            incomplete=False,
+            last_words=cut.last_words,
+            last_turn="",
+        )
         with self._written(origin, session, cut):
             if not self._store.put_session(session, run.claim):
                 raise TurnInterrupted("the project's session was deleted")
+        self._remove_forgotten(found, session)
         return session
+
+    def _remove_forgotten(self, before: Session | None, session: Session) -> None:
+        """Remove what the CLI keeps of sessions whose ids are forgotten: no `DELETE` would."""
+        forgotten = () if before is None else {*before.ids} - {*session.ids}
+        if forgotten:
+            self._removals.add([*forgotten], lambda: True)
 
     def _previewed(self, run: TurnRun, origin: Session, cut: _Cut) -> FileChanges:
         if cut.following is None:  # it is the last turn: what is there is what it left
@@ -252,6 +266,11 @@ class Forks:
             if not (isinstance(fault, StoreUnavailable) and fault.outcome_unknown):
                 self._removals.add([session.id], lambda: True)
             raise
+
+
+def _with_origin_last(session: Session, origin: str) -> tuple[str, ...]:
+    """The ids that the session's project has had; that which is branched last is forgotten last."""
+    return with_earlier(*sorted(session.ids, key=lambda each: each == origin))
 
 
 def _check_goes_on(turn: Turn) -> None:

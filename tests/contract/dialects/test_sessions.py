@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cowork.model import session as session_module
 from cowork.turns import conversation_expiry
 from tests.contract.dialects.chats import Chat, session_of, state_of
 from tests.fakes import Fakes
@@ -320,3 +321,25 @@ def test_its_process_goes_before_those_of_projects(
     reply = chat.say("and?")
     assert state_of(reply) == "continued"
     assert chat.sent(reply) == chat.texts()
+
+
+def test_a_named_chat_that_is_edited_again_and_again_keeps_its_totals_and_so_many_transcripts(
+    served: Served, chat: Callable[..., Chat], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "EARLIER_LIMIT", 3)
+    mine = chat(X_Conversation_ID="c")
+    mine.say("hi")
+    created = served.get("/sessions/c").json()["created_at"]
+    sessions = [session_of(mine.say("one"))]
+    for number in range(4):
+        edited = mine.back_to(1)
+        reply = edited.say(f"edit {number}")
+        assert edited.sent(reply) == edited.texts()
+        sessions.append(session_of(reply))
+    # That which it is branched from each time, the last one and the one before.
+    kept = [True, False, False, True, True]
+    wait_for(lambda: [bool(transcript(home, each)) for each in sessions] == kept)
+    told = served.get("/sessions/c").json()
+    assert (told["turns"], told["created_at"]) == (6, created)
+    assert served.delete("/sessions/c").status_code == 200
+    wait_for(lambda: not [*home.glob(".claude/projects/*/*.jsonl")])
