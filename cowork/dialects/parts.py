@@ -37,7 +37,7 @@ def read_content(content: object, param: str) -> Content:
     """A message's content: a text, a list of parts, or nothing.
 
     Raises `InvalidValue` with the place of what is wrong; parts that say nothing to us (thinking,
-    references) are passed over.
+    references, the agent's own calls) are passed over.
     """
     if content is None:
         return Content("")
@@ -92,7 +92,7 @@ def _text_of(part: Part, param: str) -> str:
             return text
         case "refusal":
             return str(part.get("refusal") or "")
-        case "tool_use" | "server_tool_use":
+        case "tool_use":  # a `server_tool_use` is one of our own, and no part of the answer
             return call_text(part.get("name"), part.get("input"))
         case "tool_result":
             return _result_text(part.get("content"))

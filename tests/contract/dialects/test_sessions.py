@@ -343,3 +343,19 @@ def test_a_named_chat_that_is_edited_again_and_again_keeps_its_totals_and_so_man
     assert (told["turns"], told["created_at"]) == (6, created)
     assert served.delete("/sessions/c").status_code == 200
     wait_for(lambda: not [*home.glob(".claude/projects/*/*.jsonl")])
+
+
+def test_a_client_of_anthropic_that_sends_back_what_was_streamed_goes_on(served: Served) -> None:
+    asked = [{"role": "user", "content": "[[tool]] hi"}]
+    shown = {"X-Cowork-Events": "tool"}
+    body = {"max_tokens": 10, "messages": asked, "stream": True}
+    reply = served.post("/v1/messages", body, headers=shown)
+    frames = [json.loads(line[6:]) for line in reply.text.splitlines() if line[:5] == "data:"]
+    blocks = [each["content_block"] for each in frames if each["type"] == "content_block_start"]
+    for each in frames:
+        if each["type"] == "content_block_delta" and "text" in each["delta"]:
+            blocks[each["index"]]["text"] += each["delta"]["text"]
+    assert [each["type"] for each in blocks] == ["text", "server_tool_use", "text"]
+    told = [*asked, {"role": "assistant", "content": blocks}, {"role": "user", "content": "and?"}]
+    reply = served.post("/v1/messages", {"max_tokens": 10, "messages": told}, headers=shown)
+    assert state_of(reply) == "continued"
