@@ -39,7 +39,7 @@ from cowork.web import (
     workers,
     xo_auth,
 )
-from cowork.web.dialects import ai_sdk, asking, chat, messages, models, reply_headers
+from cowork.web.dialects import ai_sdk, asking, chat, messages, models, reply_headers, responses
 from cowork.web.disconnects import Disconnects
 from cowork.web.streams import Streams
 
@@ -148,6 +148,7 @@ def _blueprints(services: Services, issued: tickets.Tickets) -> list[Blueprint]:
         chat.blueprint(dialects, rejects_tools=rejects_tools),
         messages.blueprint(dialects, rejects_tools=rejects_tools),
         models.blueprint(services.pool.offers),
+        responses.blueprint(dialects, turn_service, rejects_tools=rejects_tools),
         ai_sdk.blueprint(dialects, turn_service, services.conversations),
         metrics.blueprint(services.shared_metrics.text, services.operators),
     ]

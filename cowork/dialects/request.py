@@ -62,7 +62,8 @@ class DialectRequest:
     the question goes on, where the client names it (Responses' `previous_response_id`, the AI SDK's
     last assistant message).  `model` is as it was written, for the reply; `cli_model` what the CLI
     is told, None for its own.  `events` are kinds besides text (`tool`, `thinking`, `status`).
-    `ignored` are fields that would have changed the answer.
+    `ignored` are fields that would have changed the answer.  With `is_background` the turn goes on
+    without a reader; `echo` is what its answer repeats of the request, whenever that is read.
     """
 
     api: str
@@ -83,3 +84,5 @@ class DialectRequest:
     wants_usage: bool = False
     events: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
+    is_background: bool = False
+    echo: Mapping[str, Any] | None = None

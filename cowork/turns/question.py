@@ -34,7 +34,8 @@ class Question:
     are the kinds besides tokens that its client asked for.  `digest` is of the text, which is not
     kept when the turn has ended.  With a `change` nothing is asked: the turn makes that.
     `api` is the kind of client that asked, one of `APIS`, for the metrics; of one that sends
-    conversations `continuation` is how it goes on.
+    conversations `continuation` is how it goes on.  With `is_background` its turn goes on without a
+    reader; `echo` is what an answer repeats of its request, of a few kilobytes.
     """
 
     text: str
@@ -54,6 +55,8 @@ class Question:
     change: SessionChange | None = None
     api: str = "native"
     continuation: Continuation | None = None
+    is_background: bool = False
+    echo: Mapping[str, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -83,6 +86,7 @@ class Question:
             digest=self.digest,
             change=self.change,
             api=self.api,
+            echo=self.echo,
         )
 
 

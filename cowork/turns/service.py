@@ -212,6 +212,7 @@ class TurnService:
         it end with the same error.
         """
         grace = self._policy.disconnect_grace if question.change is None else 0.0
+        grace = -1.0 if question.is_background else grace
         turn, replayed = self.registry.get_or_create(
             key, lambda: Turn(project, question, grace=grace, turn_id=turn_id)
         )

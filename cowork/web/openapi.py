@@ -79,7 +79,12 @@ _BEFORE_ROUTES = ("414", "431")
 # Before OpenAPI 3.2 the schema is one of each event.
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 # JSON, or a stream where the body says so.
-_STREAMS_TOO = {"create_chat_completion", "create_message"}
+_STREAMS_TOO = {
+    "create_chat_completion",
+    "create_message",
+    "create_response",
+    "read_response_again",
+}
 _ASKS = {"ask_question", "ask_question_streaming"}
 # Those that an `Idempotency-Key` has answer a second time.
 _REPLAYS = {*_ASKS, "fork_session", "rewind_session", "steer_turn"}

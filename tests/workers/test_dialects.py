@@ -108,3 +108,30 @@ def test_a_chat_of_the_ai_sdk_is_read_and_stopped_anywhere(
     assert [each["id"] for each in via.get(f"/api/chat/{project}/messages").json()][-1] == (
         said.headers["X-Turn-ID"]
     )
+
+
+def test_a_response_is_read_and_cancelled_anywhere(
+    via: Gunicorn, project: str, places: Places
+) -> None:
+    body = {"input": "[[words 4000]] [[delay 15]]", "background": True}
+    said = places.home.post("/v1/responses", body, headers=of(project)).json()
+    path = f"/v1/responses/{said['id']}"
+    wait_for(lambda: via.get(path).json()["status"] == "in_progress")
+    with via.get(f"{path}?stream=true", stream=True) as read:
+        lines = read.iter_lines()
+        assert next(lines) == b"event: response.created"
+        assert via.post(f"{path}/cancel").json()["status"] == "cancelled"
+        assert b"event: response.failed" in list(lines)
+    assert places.home.get(path).json()["status"] == "cancelled"
+
+
+def test_messages_and_responses_are_asked_anywhere(
+    via: Gunicorn, project: str, places: Places
+) -> None:
+    message = {"max_tokens": 9, "messages": [{"role": "user", "content": "[[words 2]]"}]}
+    said = via.post("/v1/messages", message, headers=of(project)).json()
+    assert said["content"] == [{"type": "text", "text": "w1 w2"}]
+    told = via.post("/v1/responses", {"input": "[[words 2]]"}, headers=of(project)).json()
+    assert told["output"][0]["content"][0]["text"] == "w1 w2"
+    assert places.home.get(f"/v1/responses/{told['id']}").json()["output"] == told["output"]
+    assert places.starts(project) == 1

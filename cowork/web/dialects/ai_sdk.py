@@ -7,13 +7,12 @@ from flask import Response, g, jsonify
 from cowork.dialects.ai_sdk.messages import ui_messages
 from cowork.dialects.ai_sdk.reading import API, read_chat
 from cowork.dialects.ai_sdk.rendering import DEFAULT_EVENTS, UiMessageRenderer
-from cowork.dialects.answer_head import DEFAULT_MODEL, AnswerHead
 from cowork.errors import SessionNotFound, TurnNotFound
 from cowork.turns.conversations import Conversations
 from cowork.turns.service import TurnService
 from cowork.turns.turn import Turn
 from cowork.web.blueprint import CoworkBlueprint
-from cowork.web.dialects.asking import Asking, Begun
+from cowork.web.dialects.asking import Asking
 from cowork.web.project_of import project_of
 from cowork.web.schemas.ai_sdk import UiChatBody, UiMessageReply
 from cowork.web.schemas.base import MAX_PAGE
@@ -58,9 +57,9 @@ def blueprint(
         if turn is None:
             return Response(status=204)
         g.turn_id = turn.id
-        head = _head_of(turn)
-        renderer = UiMessageRenderer(turn, head.events)
-        reply = asking.stream(Begun(turn, head), renderer, is_resume=True)
+        is_ours = turn.question.api == API  # else another client has asked it
+        events = frozenset(turn.question.events) if is_ours else DEFAULT_EVENTS
+        reply = asking.resume(turn, UiMessageRenderer(turn, events))
         reply.headers.update(PROTOCOL)
         return reply
 
@@ -94,15 +93,3 @@ def _running(turn_service: TurnService, chat_id: str) -> Turn | None:
         return turn_service.registry.get(g.owner, turn_id)
     except TurnNotFound:  # it has ended just now, in another worker
         return None
-
-
-def _head_of(turn: Turn) -> AnswerHead:
-    """Of a turn that runs, whoever has asked it."""
-    is_ours = turn.question.api == API
-    return AnswerHead(
-        turn_id=turn.id,
-        created=int(turn.created.timestamp()),
-        model=DEFAULT_MODEL,
-        session_state=turn.session_state or "continued",
-        events=frozenset(turn.question.events) if is_ours else DEFAULT_EVENTS,
-    )

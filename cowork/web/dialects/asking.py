@@ -124,17 +124,24 @@ class Asking:
         finally:
             turn.remove_reader()
 
-    def stream(self, begun: Begun, renderer: Renderer, *, is_resume: bool = False) -> Response:
+    def stream(self, begun: Begun, renderer: Renderer) -> Response:
         """The turn as a stream; raises its error where it fails before anything is written."""
-        stream = self._streams.open(begun.turn, renderer, is_resume=is_resume)
+        stream = self._streams.open(begun.turn, renderer)
         try:
-            if not is_resume:
-                self._start(stream, begun)
+            self._start(stream, begun)
         except BaseException:
             stream.close()
             raise
+        return self._reply(stream, begun.turn, renderer)
+
+    def resume(self, turn: Turn, renderer: Renderer) -> Response:
+        """A turn that was begun before as a stream, from its first event on."""
+        stream = self._streams.open(turn, renderer, is_resume=True)
+        return self._reply(stream, turn, renderer)
+
+    def _reply(self, stream: Stream, turn: Turn, renderer: Renderer) -> Response:
         request.environ[LAST_FRAMES] = lambda error: _last_frames(renderer, error)
-        reply = Response(_to_the_end(stream, begun.turn, renderer), headers=HEADERS)
+        reply = Response(_to_the_end(stream, turn, renderer), headers=HEADERS)
         reply.call_on_close(stream.close)
         return reply
 

@@ -42,6 +42,8 @@ def question_of(asked: DialectRequest, continuation: Continuation, *, approvals:
         ),
         api=asked.api,
         continuation=continuation,
+        is_background=asked.is_background,
+        echo=asked.echo,
     )
 
 
