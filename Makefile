@@ -1,6 +1,6 @@
 # Every target works as the first command ever typed: what it needs, it installs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-cli run demo test check lint fix lock faults soak attack key bench pictures clean
+.PHONY: help install install-cli run demo test check clients lint fix lock faults soak attack key bench pictures clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -34,10 +34,13 @@ run: install-cli ## Run the server: gunicorn with the gevent worker
 demo: install-cli ## Run the server on the demo model (no account needed) and ask it a question
 	@exec $(BIN)/python -m cowork demo
 
-test: $(STAMPS)/requirements-dev $(STAMPS)/node_modules install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
+test: $(STAMPS)/requirements-dev $(STAMPS)/node_modules $(STAMPS)/sdks install-cli ## Run the test suite, plain and patched by gevent, in parts side by side
 	@exec $(BIN)/python -m tests $(PARTS)
 
 check: lint test ## Everything CI runs: lint, types, layers, tests
+
+clients: $(STAMPS)/requirements-dev $(STAMPS)/sdks $(STAMPS)/litellm install-cli ## Try the libraries of other APIs, each set of versions in an environment of its own
+	$(BIN)/python -m pytest tests/e2e/test_other_apis_clients.py
 
 lint: $(STAMPS)/requirements-dev ## Check style, types and layers, and that nothing is unused
 	$(BIN)/ruff check .
@@ -55,6 +58,8 @@ lock: $(STAMPS)/requirements-dev ## Pin the newest versions of all requirements,
 	$(COMPILE) --upgrade -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) --upgrade -o - requirements-cli.in \
 	| awk '/^[a-z]/ {kept = /^claude-agent-sdk==/} kept' > requirements-cli.txt
+	for set in sdks litellm; do $(COMPILE) --upgrade -o tests/clients/$$set/requirements.txt \
+		tests/clients/$$set/requirements.in; done
 
 faults: $(STAMPS)/requirements-dev install-cli ## Run the whole loop of faults and print its report (minutes)
 	$(BIN)/python -m tests.faults
@@ -90,6 +95,14 @@ $(STAMPS)/requirements: requirements.txt | $(BIN)/python
 # Other people's clients in JavaScript; without npm their tests are skipped.
 $(STAMPS)/node_modules: tests/clients/package-lock.json | $(BIN)/python
 	@if command -v npm >/dev/null; then npm ci --loglevel=error --no-audit --no-fund --prefix tests/clients; fi
+	@mkdir -p $(STAMPS) && touch $@
+
+# Other APIs' libraries want versions of their own of what they have in common.
+$(STAMPS)/sdks $(STAMPS)/litellm: $(STAMPS)/%: tests/clients/%/requirements.txt | $(BIN)/python
+	@echo "installing other APIs' clients ($*) ..."
+	@$(PYTHON) -m venv tests/clients/$*/.venv
+	@tests/clients/$*/.venv/bin/python -m pip --disable-pip-version-check install \
+		--require-hashes -r tests/clients/$*/requirements.txt 2>&1 | $(DOTS)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/requirements-dev: requirements-dev.txt $(STAMPS)/requirements
