@@ -6,6 +6,7 @@ CLIs write meanwhile would wait for all of them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 
@@ -14,13 +15,19 @@ from gevent.event import Event
 
 # Of a round of the event loop requests may take so long.
 ROUND_S = 0.005
-# How the paths end that are answered by a stream; those of other APIs are, unless the body says no.
-STREAM_PATHS = (
-    *("/ask_question_streaming", "/events"),
-    *("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"),
+# The paths that are answered by a stream; those of other APIs are, unless the request says no.
+_STREAM_PATH = re.compile(
+    r".*/(ask_question_streaming|events)"
+    r"|/v1/(chat/completions|messages|responses(/[^/]+)?)"
+    r"|/api/chat(/[^/]+/stream)?"
 )
 # A timer that is due at once is looked at in the next round.
 NEXT_ROUND_S = 1e-6
+
+
+def is_stream_path(path: str) -> bool:
+    """Whether requests of this path are answered by a stream, as a rule."""
+    return _STREAM_PATH.fullmatch(path) is not None
 
 
 class RequestPacer:

@@ -38,7 +38,7 @@ from cowork.server.drain import drain_and_close
 from cowork.server.error_reply import send_error
 from cowork.server.handover import handover
 from cowork.server.idle_connections import IdleConnections
-from cowork.server.pacing import STREAM_PATHS, RequestPacer
+from cowork.server.pacing import RequestPacer, is_stream_path
 from cowork.telemetry.catalogue import HTTP_REFUSED
 
 log = logger(__name__)
@@ -225,7 +225,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         """
         gevent.sleep(0)
         self._pacer.wait()
-        is_stream = req.path.endswith(STREAM_PATHS)
+        is_stream = is_stream_path(req.path)
         self._open_requests += 1
         self._pacer.streams += is_stream
         try:

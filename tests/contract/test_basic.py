@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cowork.server.pacing import STREAM_PATHS
+from cowork.server.pacing import is_stream_path
 from tests.contract.replies import JSON, Raw, is_moment, is_uuid, post_text, send
 from tests.serving import Served, wait_for
 from tests.upstream import Upstream
@@ -301,7 +301,5 @@ def test_the_server_knows_which_paths_are_answered_by_a_stream(served: Served) -
         and "text/event-stream" in verb["responses"].get("200", {}).get("content", {})
     ]
     assert len(streams) > 2
-    assert all(path.endswith(STREAM_PATHS) for path in streams)
-    assert not [
-        path for path in document["paths"].keys() - set(streams) if path.endswith(STREAM_PATHS)
-    ]
+    assert all(map(is_stream_path, streams))
+    assert not [*filter(is_stream_path, document["paths"].keys() - set(streams))]
