@@ -14,8 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Loads on a server of their own: few tests, each of which takes long.
 LOADS = ("attack", "bench", "faults", "soak")
-# Folders in a folder that are parts of their own: few tests that wait for long.
-NESTED = ("unit/claude",)
+# Folders in a folder that are parts of their own.
+NESTED = ("contract/dialects", "unit/claude")
 # Folders of tests of programs, which are the same thing patched; see tests/patched.py.
 PROGRAMS = (*LOADS, "clients", "console", "e2e", "terminal", "workers")
 
@@ -86,13 +86,14 @@ PARTS = (
     Part("e2e-n-z", only=("e2e",), files_left_out=("e2e/test_[a-m]*.py",)),
     Part("loads", only=LOADS),
     Part("patched", patched=True, without=(*PROGRAMS, "unit", "unit/claude")),
-    Part("plain", without=(*PROGRAMS, "contract", "unit", "unit/claude")),
+    Part("plain", without=(*PROGRAMS, "contract", "contract/dialects", "unit", "unit/claude")),
     Part("workers", only=("workers",)),
     Part("clients", only=("clients",)),
     Part("console", only=("console",)),
     Part("terminal", only=("terminal",)),
     Part("patched-processes", patched=True, only=("unit/claude",)),
     Part("contract", only=("contract",)),
+    Part("dialects", only=("contract/dialects",)),
     Part("processes", only=("unit/claude",)),
     Part("patched-unit", patched=True, only=("unit",)),
     Part("unit", only=("unit",)),
