@@ -184,7 +184,7 @@ class TurnRecorder:
             ),
             keep=KEY_KEEP if turn.key is not None else self._retention,
             log=None if is_end_only else self._compressed_log(turn),
-            gives_key_back=frees_key(outcome.error, turn.question.change),
+            gives_key_back=frees_key(outcome.error, turn.question.change, was_asked=turn.was_asked),
             messages=self._history.at_end(turn, outcome),
             claim=claim,
             session=session,

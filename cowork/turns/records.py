@@ -66,6 +66,7 @@ def to_record(
         "session_id": turn.session_id,
         "is_new_session": turn.is_new_session,
         "session_recovered": turn.session_recovered,
+        "was_asked": turn.was_asked,
     }
     if parks_for:
         body["parks_for"] = list(parks_for)
@@ -134,6 +135,7 @@ def adopted_turn(record: TurnRecord, compressed: bytes | None, *, is_cut: bool) 
     turn.set_session(
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
+    turn.was_asked = True  # it waits for a person, whom its process has asked
     turn.adopt(_decompressed(compressed), record.started, is_cut=is_cut)
     turn.steers.restore(each for _, each in turn.steered().values())
     turn.wait_for(tuple(body.get("parks_for", ())))
@@ -184,6 +186,7 @@ def apply_record(
     turn.set_session(
         body["session_id"], is_new=body["is_new_session"], recovered=body["session_recovered"]
     )
+    turn.was_asked = body.get("was_asked", False)
     turn.update(TurnState(record.state), record.started, record.ended)
     turn.cut_after = body.get("cut_after", turn.cut_after)
     turn.wait_for(tuple(body.get("waiting_for", ())))

@@ -255,7 +255,7 @@ class TurnRegistry:
         One that failed before its question was asked frees its key, so that a retry asks.
         """
         with self._lock:
-            if frees_key(turn.error, turn.question.change):
+            if frees_key(turn.error, turn.question.change, was_asked=turn.was_asked):
                 self._keys.forget(turn.id)
             if turn.id in self._turns:
                 self._ended.add(turn)

@@ -66,7 +66,11 @@ class Replays:
         except IdempotencyMismatch:
             self._metrics.count(IDEMPOTENT_REPLAYS, "mismatch")
             raise
-        return None if turn is None or frees_key(turn.error, turn.question.change) else turn
+        return (
+            None
+            if turn is None or frees_key(turn.error, turn.question.change, was_asked=turn.was_asked)
+            else turn
+        )
 
     def _counted(self, turn: Turn) -> Turn:
         how = "attached" if turn.done is None else "replayed"

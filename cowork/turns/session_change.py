@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cowork.errors import NOT_STARTED, CoworkError
+from cowork.errors import NOT_STARTED, CoworkError, ShuttingDown
 
 Files = Literal["keep", "preview", "restore"]
 
@@ -22,9 +22,15 @@ class SessionChange:
     files: Files = "keep"
 
 
-def frees_key(error: CoworkError | None, change: SessionChange | None) -> bool:
+def frees_key(
+    error: CoworkError | None, change: SessionChange | None, *, was_asked: bool = False
+) -> bool:
     """Whether the turn that ended so gives its key back: a retry begins anew.
 
-    The CLI was asked nothing, or the session is as it was.
+    The CLI was asked nothing, or the session is as it was.  One that `was_asked` may have done its
+    work when the server's end interrupted it.
     """
-    return isinstance(error, NOT_STARTED) or (change is not None and error is not None)
+    if change is not None and error is not None:
+        return True
+    is_cut_off = was_asked and isinstance(error, ShuttingDown)
+    return isinstance(error, NOT_STARTED) and not is_cut_off

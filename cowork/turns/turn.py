@@ -54,6 +54,8 @@ class Turn(TurnEvents):
         # How a conversation's session came about; None of a turn that is not one's.
         self.session_state: str | None = None
         self.is_adopted = False
+        # Whether a process was given its question.
+        self.was_asked = False
         self.log_is_complete = True
         self.key: TurnKey | None = None
         self.question_in_outbox = False

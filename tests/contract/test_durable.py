@@ -368,3 +368,21 @@ def test_a_file_that_cannot_be_used_ends_the_server_with_one_clear_line(
     assert "no database" in said
     assert "note.db" in said
     assert "Traceback" not in said
+
+
+def test_a_turn_that_a_shutdown_cuts_off_after_it_was_asked_is_not_asked_again_by_its_key(
+    gunicorn: Callable[..., Gunicorn],
+    stored: dict[str, str],
+    fakes: Fakes,
+    background: BackgroundCalls,
+) -> None:
+    settings = {**stored, **fakes.settings(), "COWORK_GRACEFUL_TIMEOUT": "5"}
+    first = gunicorn(**settings)
+    asked = background(first.post, "/ask_question", question("[[stall]]"), headers=KEY)
+    fakes.wait_asked(1)
+    first.stop()
+    problem(asked.result(), 503, "shutting_down")
+    again = gunicorn(**settings).post("/ask_question", question("[[stall]]"), headers=KEY)
+    problem(again, 503, "shutting_down")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(fakes.asked) == 1

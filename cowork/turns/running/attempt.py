@@ -144,7 +144,7 @@ class Attempts:
         Raises `ProcessGone` where it does not after all.
         """
         turn, process = run.turn, kept.process
-        run.is_asked = True
+        run.is_asked = turn.was_asked = True
         if process is None:
             raise ProcessGone("the Claude CLI has ended")
         fit, turns, kept.process = False, None, None
@@ -201,6 +201,7 @@ class Attempts:
         # Whatever becomes of it: from here on it stands in the session.
         self.processes.put_session(replace(session, last_turn=turn.id), run)
         is_retry, run.is_asked = run.is_asked, True
+        turn.was_asked = True
         return process.ask(
             said,
             turn.append,
