@@ -14,6 +14,7 @@ import pytest
 
 from cowork.settings import settings
 from cowork.telemetry.catalogue import ALL
+from cowork.web.failed_keys import MAX_FAILED_KEYS
 from tests import fake_claude
 from tests.background import BackgroundCalls
 from tests.conftest import _descriptors, _left, _threads, nothing_left
@@ -237,6 +238,19 @@ def test_a_session_that_is_lost_is_counted(told: Served) -> None:
     assert Scrape(told).value("sessions_lost_total", why="no_transcript") == 1
 
 
+def test_a_session_whose_directory_is_gone_is_counted(
+    serve: Callable[..., Served], fake_environ: dict[str, str]
+) -> None:
+    served = serve(COWORK_PROJECT_DIRS="true")
+    served.ask("hi", "gone")
+    folder = Path(served.get("/sessions/gone").json()["directory"])
+    assert folder.is_relative_to(fake_environ["COWORK_WORKSPACE"])
+    end_process(served, "gone")
+    folder.rmdir()
+    assert served.ask("hi", "gone").status_code == 200
+    assert Scrape(served).value("sessions_lost_total", why="deleted") == 1
+
+
 def test_no_series_names_a_project_a_path_or_a_turn(told: Served) -> None:
     told.ask("hi", "canary-project-name")
     told.get("/sessions/canary-project-name")
@@ -281,6 +295,10 @@ def test_who_is_refused_is_counted_by_why(serve: Callable[..., Served]) -> None:
     for reason in ("no_key", "wrong_key", "host", "origin"):
         assert found.value("http_refused_total", reason=reason) == 1, reason
     assert found.value("http_requests_total", route="/sessions", status="401") == 2
+    for _ in range(MAX_FAILED_KEYS):
+        reply = send(served, "GET", "/sessions", None, {"Authorization": f"Bearer {KEY}x"})
+    problem(reply, 429, "too_many_attempts")
+    assert Scrape(served).value("http_refused_total", reason="too_many") == 1
 
 
 def test_a_reload_and_what_never_was_a_request_are_seen(

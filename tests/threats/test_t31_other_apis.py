@@ -151,3 +151,30 @@ def test_t31_a_client_cannot_widen_what_the_cli_may_do(served: Served) -> None:
     }
     reply = complete(served, "[[argv]]", **wide)
     assert "--permission-mode=default" in reply.json()["choices"][0]["message"]["content"]
+
+
+def test_t31_a_response_and_a_chat_are_their_owners(
+    keyed: Served, another: Callable[..., Client]
+) -> None:
+    me, you = another(keyed, MINE), another(keyed, YOURS)
+    given = {"input": "[[say a word of mine]]", "conversation": "mine"}
+    name = me.post("/v1/responses", given).json()["id"]
+    path = f"/v1/responses/{name}"
+    for reply in (you.get(path), you.get(f"{path}?stream=true"), you.post(f"{path}/cancel")):
+        error_of(reply, 404, "not_found")
+    onward = you.post("/v1/responses", {"input": "hi", "previous_response_id": name})
+    error_of(onward, 404, "previous_response_not_found")
+    assert you.get("/api/chat/mine/messages").json() == []
+    assert you.get("/api/chat/mine/stream").status_code == 204
+    assert you.post("/api/chat/mine/stop").status_code == 204
+    assert "a word of mine" in me.get("/api/chat/mine/messages").text
+    assert me.get(path).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("mode", ["bypassPermissions", "acceptEdits", 3])
+def test_t31_a_chat_cannot_widen_what_the_cli_may_do(served: Served, mode: Any) -> None:
+    message = {"role": "user", "parts": [{"type": "text", "text": "hi"}]}
+    body = {"id": "c", "message": message, "permission_mode": mode}
+    reply = served.post("/api/chat", body)
+    assert reply.status_code == 400
+    assert reply.headers["X-Error-Code"] == "invalid_value"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Fakes
+from tests.scraping import Scrape
 from tests.serving import Served, wait_for
 from tests.turns.raw_client import last_frame, question
 
@@ -152,6 +153,7 @@ exec {fake_environ["CLAUDE_CLI_PATH"]} "$@"
     assert said.json()["message"] == "I see 1 questions: one"
     assert said.json()["is_new_session"] is True
     assert served.ask("[[count]] two").json()["message"] == "I see 2 questions: one | two"
+    assert Scrape(served).value("sessions_lost_total", why="in_use") == 1
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -20,6 +20,9 @@ API = "responses"
 PREFIX = "resp_"
 # Of what an answer repeats of its request: of its instructions, and of its metadata as JSON.
 MAX_REPEATED_BYTES = 8 * 1024
+# Of a format's name, and of an id.
+MAX_NAME_LENGTH = 64
+_FORMATS = ("text", "json_object", "json_schema")
 _PROMPTS = ("system", "developer")
 _ROLES = ("user", "assistant")
 # Fields that would have changed the answer, and do not.
@@ -66,7 +69,7 @@ def read_response(given: Mapping[str, Any], *, rejects_tools: bool = False) -> D
 
 
 def _turn_of(response_id: str) -> str:
-    if not response_id.startswith(PREFIX):
+    if not response_id.startswith(PREFIX) or len(response_id) > MAX_NAME_LENGTH:
         sentence = "no response of this server has such an id"
         raise PreviousResponseNotFound(sentence, field="previous_response_id")
     return response_id.removeprefix(PREFIX)
@@ -82,9 +85,9 @@ def _echo(
         raise InvalidValue(f"may have {MAX_REPEATED_BYTES} bytes", field="metadata")
     is_short = 0 < len(instructions.encode(errors="replace")) <= MAX_REPEATED_BYTES
     kind, name = form.get("type"), form.get("name")
-    told = {"type": kind if isinstance(kind, str) else "text"}
+    told = {"type": kind if kind in _FORMATS else "text"}
     if isinstance(name, str):
-        told["name"] = name[:64]
+        told["name"] = name[:MAX_NAME_LENGTH]
     return {
         "model": fields.text_in(given, "model") or DEFAULT_MODEL,
         "instructions": instructions if is_short else None,

@@ -57,8 +57,9 @@ def test_a_conversation_is_a_project(given: Any) -> None:
 
 def test_the_previous_response_is_a_turn() -> None:
     assert read(previous_response_id="resp_abc").node == "abc"
-    with pytest.raises(PreviousResponseNotFound):
-        read(previous_response_id="abc")
+    for other in ("abc", f"resp_{'a' * 60}"):
+        with pytest.raises(PreviousResponseNotFound):
+            read(previous_response_id=other)
 
 
 def test_a_schema_and_a_forced_tool_are_the_answers() -> None:
@@ -80,6 +81,8 @@ def test_what_the_answer_repeats_is_bounded() -> None:
     asked = read(instructions="x" * 9000, metadata={"a": "b"})
     assert asked.echo["instructions"] is None
     assert asked.echo["metadata"] == {"a": "b"}
+    form = {"type": "x" * 9000, "name": "n" * 9000}
+    assert read(text={"format": form}).echo["format"] == {"type": "text", "name": "n" * 64}
     with pytest.raises(InvalidValue) as wrong:
         read(metadata={"a": "x" * 9000})
     assert wrong.value.field == "metadata"
