@@ -1,4 +1,4 @@
-"""A mixed load on one server: streams, asks, disconnects, interrupts, deletes, kills of CLIs.
+"""A mixed load on one server: all that clients of any API do, and kills of CLIs.
 
 One session in four (one in eight of a short load) is the real CLI's, on the demo model; the
 others are the fake's.
@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import statistics
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-
-import requests
 
 from cowork.claude import orphans as sweep
 from cowork.demo.model import serve
-from cowork.web.problems import STATUS
 from tests import program
-from tests.faults.environment import Ground, Held, code_of, compare, error_of, fresh
+from tests.faults.environment import Ground, Held, compare, fresh
 from tests.faults.report import Report, Row
-from tests.serving import Client, frames, wait_for
-from tests.turns.raw_client import ASK, ASK_STREAMING, LEAVING, Line, question
+from tests.serving import wait_for
+from tests.soak.actions import ACTIONS
+from tests.soak.tally import Tally
 
 CLIENTS = 8
 PROJECTS = 24
@@ -41,6 +36,7 @@ SETTINGS = {
     # Fewer than there are projects, so that they make room for each other.
     "COWORK_MAX_PROCESSES": str(CLIENTS + 2),
     "COWORK_TURN_RETENTION": str(RETENTION_S),
+    "COWORK_COMPAT_RETENTION": str(RETENTION_S),
 }
 # The first digit of a session's id says which CLI has it, now and when it is resumed.  Fewer are
 # the real one's in a short load, which leaves the machine to other tests.
@@ -58,43 +54,6 @@ PAUSE_S = {True: 0.0, False: 1.0}
 # By how much memory may grow; a short load ends before the allocator has seen everything.
 WHOLE_MINUTES = 10.0
 GROWTH = {True: 0.05, False: 0.1}
-# Both CLIs, and the model of the real one, understand these.
-SCENES = ["[[words 60]] [[delay 5]]", "[[words 5]]", "[[say yes]]", "[[think 30]] [[words 20]]"]
-LONG = ["[[words 400]] [[delay 10]]", "[[hang]]", "[[think 300]] [[delay 10]]"]
-SERVER_ERROR = 500
-FAILS = {kind.code for kind, status in STATUS.items() if status >= SERVER_ERROR}
-# What a question may be told whose process was killed, so shortly before or during its turn.
-KILLED = {"claude_failed", "claude_unavailable"}
-KILL_IS_FELT_S = 2.0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened, to be judged when it is over."""
-
-    kills: list[tuple[str | None, float]] = field(default_factory=list)
-    failures: list[tuple[str, float, float, str]] = field(default_factory=list)
-    said: dict[tuple[str, float, float, str], str] = field(default_factory=dict)
-    answers: list[tuple[float, str]] = field(default_factory=list)
-    actions: Counter[str] = field(default_factory=Counter)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def failed(self, project: str, begun: float, code: str, said: str = "") -> None:
-        failure = project, begun, time.monotonic(), code
-        with self.lock:
-            self.failures.append(failure)
-            self.said[failure] = said
-
-    def answered(self, begun: float, session: str) -> None:
-        with self.lock:
-            self.answers.append((time.monotonic() - begun, session))
-
-    def explanation(self, project: str, begun: float, ended: float, code: str) -> str | None:
-        """The fault of ours that a failure of the server's is owed to."""
-        felt = any(
-            of in {project, None} and begun - KILL_IS_FELT_S <= at <= ended for of, at in self.kills
-        )
-        return "a kill" if code in KILLED and felt else None
 
 
 def run(seed: int, minutes: float) -> Report:
@@ -224,96 +183,3 @@ def _judge(row: Row, tally: Tally, seconds: float, digits: str) -> None:
     if len(took) > 1:
         row.facts["an answer's median"] = f"{statistics.median(took) * 1000:.0f} ms"
         row.facts["and 95 %"] = f"{statistics.quantiles(took, n=20)[-1] * 1000:.0f} ms"
-
-
-# -- what a client does
-
-
-def _asks(client: Client, project: str, dice: Random, tally: Tally) -> None:
-    begun = time.monotonic()
-    reply = client.ask(dice.choice(SCENES), project)
-    if reply.status_code == requests.codes.ok:
-        tally.answered(begun, reply.json()["session_id"])
-    elif reply.status_code >= SERVER_ERROR:
-        tally.failed(project, begun, code_of(reply), reply.text)
-
-
-def _streams(client: Client, project: str, dice: Random, tally: Tally) -> None:
-    _read(client, project, dice.choice(SCENES), tally, lambda _turn: None)
-
-
-def _interrupts(client: Client, project: str, dice: Random, tally: Tally) -> None:
-    def interrupt(turn: str) -> None:
-        time.sleep(dice.uniform(0.0, 0.5))
-        with closing(Client(client.url)) as beside:
-            by_project = f"/sessions/{project}/interrupt"
-            beside.post(dice.choice([f"/turns/{turn}/interrupt", by_project]))
-            # Another's turn may have been the one that ran.
-            beside.post(f"/turns/{turn}/interrupt")
-
-    _read(client, project, dice.choice(LONG), tally, interrupt)
-
-
-def _read(
-    client: Client, project: str, text: str, tally: Tally, meanwhile: Callable[[str], None]
-) -> None:
-    begun = time.monotonic()
-    with client.stream(text, project) as reply:
-        if reply.status_code != requests.codes.ok:
-            if reply.status_code >= SERVER_ERROR:
-                tally.failed(project, begun, code_of(reply), reply.text)
-            return
-        meanwhile(reply.headers["X-Turn-ID"])
-        seen = list(frames(reply))
-    last = seen[-1].data if seen else {}
-    if not last.get("done"):
-        tally.failed(project, begun, "no last frame")
-    elif last["success"]:
-        tally.answered(begun, last["session_id"])
-    elif (code := error_of(seen)) in FAILS:
-        tally.failed(project, begun, code, str(seen[-2].data))
-
-
-def _leaves(client: Client, project: str, dice: Random, _tally: Tally) -> None:
-    text = dice.choice(SCENES + LONG)
-    line = Line(client, dice.choice([ASK, ASK_STREAMING]), question(text, project))
-    time.sleep(dice.uniform(0.0, 0.6))
-    getattr(line, dice.choice(LEAVING))()
-
-
-def _deletes(client: Client, project: str, _dice: Random, tally: Tally) -> None:
-    begun = time.monotonic()
-    reply = client.delete(f"/sessions/{project}")
-    if reply.status_code >= SERVER_ERROR:
-        tally.failed(project, begun, code_of(reply))
-
-
-def _kills(client: Client, _project: str, dice: Random, tally: Tally) -> None:
-    """SIGKILL to a process of the server's, busy or not."""
-    listed = client.get("/processes").json()["processes"]
-    if not listed:
-        return
-    chosen = dice.choice(listed)
-    try:
-        handle = os.pidfd_open(chosen["pid"])
-    except ProcessLookupError:
-        return  # it ended by itself
-    try:
-        # Ours, and no stranger that got the pid.
-        if sweep._marker_of(chosen["pid"]) is not None:
-            tally.kills.append((chosen["project"], time.monotonic()))
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(handle)
-
-
-ACTIONS: dict[Callable[[Client, str, Random, Tally], None], int] = {
-    _asks: 30,
-    _streams: 40,
-    _leaves: 12,
-    _interrupts: 10,
-    _deletes: 4,
-    _kills: 4,
-}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import ROOT
-from tests.soak.load import KILL_IS_FELT_S, Tally
+from tests.soak.tally import KILL_IS_FELT_S, Tally
 
 CASES = [
     ("p", 5.0, "claude_failed", True),
@@ -53,4 +53,11 @@ def test_after_half_a_minute_of_mixed_load_the_worker_holds_what_it_held(tmp_pat
         "interrupts",
         "deletes",
         "kills",
+        "changes",
+        "looks",
+        "completes",
+        "converses",
+        "messages",
+        "responds",
+        "chats",
     }
