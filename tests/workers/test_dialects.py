@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from tests.contract.dialects.completions import PATH, chunks, complete, error_of, text_of
-from tests.contract.dialects.test_ai_sdk import chat, frames_of, user
+from tests.contract.dialects.test_ai_sdk import chat, frames_of, has_words, user
 from tests.serving import Gunicorn, wait_for
 from tests.workers.places import Places, begun
 
@@ -93,15 +93,10 @@ def test_a_chat_of_the_ai_sdk_is_read_and_stopped_anywhere(
     via: Gunicorn, project: str, places: Places, background: Any
 ) -> None:
     asked = background(chat, places.home, [user("[[words 4000]] [[delay 15]]")], project)
-
-    def has_begun() -> bool:
-        turn = via.get(f"/sessions/{project}").json().get("running_turn_id")
-        return turn is not None and bool(via.get(f"/turns/{turn}").json()["message"])
-
-    wait_for(has_begun)
-    again = via.get(f"/api/chat/{project}/stream", stream=True)
-    wait_for(lambda: via.post(f"/api/chat/{project}/stop").status_code == 204)
-    first, second = frames_of(asked.result()), frames_of(again)
+    wait_for(lambda: has_words(via, project))
+    with via.get(f"/api/chat/{project}/stream", stream=True) as again:
+        assert via.post(f"/api/chat/{project}/stop").status_code == 204
+        first, second = frames_of(asked.result()), frames_of(again)
     assert first[0]["messageId"] == second[0]["messageId"]
     assert first[-1]["type"] == second[-1]["type"] == "abort"
     said = chat(via, [user("[[words 3]]")], project)

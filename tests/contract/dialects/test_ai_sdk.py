@@ -121,15 +121,21 @@ def test_a_chat_that_is_answered_is_read_again_from_its_first_frame_and_stopped(
     served: Served, background: Any
 ) -> None:
     assert served.get("/api/chat/chat-1/stream").status_code == 204
-    asked = background(chat, served, [user("[[stall]]")])
-    wait_for(lambda: served.get("/sessions/chat-1").json().get("state") == "running")
-    again = served.get("/api/chat/chat-1/stream", stream=True)
-    assert served.post("/api/chat/chat-1/stop", None).status_code == 204
-    first, second = frames_of(asked.result()), frames_of(again)
+    asked = background(chat, served, [user("[[words 4000]] [[delay 15]]")])
+    wait_for(lambda: has_words(served, "chat-1"))
+    with served.get("/api/chat/chat-1/stream", stream=True) as again:
+        assert served.post("/api/chat/chat-1/stop", None).status_code == 204
+        first, second = frames_of(asked.result()), frames_of(again)
     assert first[0]["messageId"] == second[0]["messageId"]
     assert first[-1]["type"] == second[-1]["type"] == "abort"
     assert served.get("/api/chat/chat-1/stream").status_code == 204
     assert served.post("/api/chat/chat-1/stop", None).status_code == 204
+
+
+def has_words(client: Client, project: str) -> bool:
+    """Whether the project's turn has begun to answer."""
+    turn = client.get(f"/sessions/{project}").json().get("running_turn_id")
+    return turn is not None and bool(client.get(f"/turns/{turn}").json()["message"])
 
 
 def test_a_new_chat_has_no_messages(served: Served) -> None:
