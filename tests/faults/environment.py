@@ -192,6 +192,10 @@ class Ground:
             started = {each["project"] for each in listed if each["project"] is not None}
             for name in started.union(client.get("/sessions").json()["sessions"]):
                 client.delete(f"/sessions/{name}")
+            # A conversation without a name has no session that a call could delete.
+            for each in listed:
+                if each.get("unnamed"):
+                    client.delete(f"/processes/{each['id']}")
             self.settled()
             # Idle connections are held there too: ours, and of clients that nobody closed.
             self.server.http.close()
